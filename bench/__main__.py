@@ -51,7 +51,7 @@ def main() -> int:
         for name, workload in WORKLOADS.items():
             print(f"{name:20} {(workload.__doc__ or '').splitlines()[0]}")
         return 0
-    names = {field for field in Settings.__dataclass_fields__}
+    names = set(Settings.__dataclass_fields__)
     settings = Settings(**{name: value for name, value in vars(arguments).items() if name in names})
     figures: list[Figure] = []
     for name in arguments.workloads or WORKLOADS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from rowbank_server import _core
 
 from . import tfra_tables
@@ -133,7 +134,7 @@ def restrict(settings: Settings) -> list[Figure]:
 
 
 def memory_per_row(settings: Settings) -> list[Figure]:
-    """Bytes the process holds per row, as a multiple of values and slots. The ratio is turned over: above 1 is under the bar."""
+    """Bytes held per row, as a multiple of values and slots; a ratio above 1 is under the bar."""
     keys = table_keys(settings)
     table = native_table(settings, keys)
     payload = 4 * settings.dim * 2  # Values and Adagrad's accumulator.

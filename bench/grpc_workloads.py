@@ -1,4 +1,4 @@
-"""A parameter server over gRPC beside TFRA's RedisTable, its CuckooHashTable in this process, and an echo of the same bytes."""
+"""A parameter server over gRPC beside TFRA's tables on Redis and in this process, and an echo of the same bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 
 import grpc
 import numpy as np
+
 import rowbank
 
 from . import services, tfra_tables

@@ -17,8 +17,10 @@ def table_keys(settings: Settings) -> np.ndarray:
 
 
 def query_batches(settings: Settings, keys: np.ndarray) -> list[np.ndarray]:
-    """BATCHES arrays of [batch] stored keys: uniform, or with Zipf's popularity (exponent 1.05). Without repeats in a batch,
-    as a client sends them."""
+    """BATCHES arrays of [batch] stored keys, without repeats within a batch, as a client sends them.
+
+    Uniform, or with Zipf's popularity (exponent 1.05).
+    """
     generator = np.random.default_rng(settings.seed + 1)
     weights = None
     if settings.keys == "zipf":

