@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 
 BIN := .venv/bin
 PACKAGES := protos client server trainer
-UV := VIRTUAL_ENV=$(CURDIR)/.venv UV_NO_PROGRESS=1 UV_LINK_MODE=copy $(BIN)/uv
+UV := VIRTUAL_ENV=$(CURDIR)/.venv UV_NO_PROGRESS=1 $(BIN)/uv
 MANIFESTS := constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 NATIVE := server/CMakeLists.txt $(shell find server/core server/bindings -type f 2>/dev/null)
 PROTOS := $(wildcard protos/src/rowbank_protos/v1/*.proto)
