@@ -1,0 +1,213 @@
+"""Every error of Rowbank: one reason, one gRPC status code, one class.
+
+Callers branch on the class, never on the text. A server raises these classes; `to_status` turns them into a gRPC
+status whose details (trailer `grpc-status-details-bin`) carry the reason, and `from_rpc_error` turns that back into
+the same class at the other end. docs/protocol.md lists the reasons.
+"""
+
+# ruff: noqa: N818 - the names are the reasons: TABLE_NOT_FOUND is TableNotFound.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, cast
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
+
+from rowbank_protos.v1 import common_pb2
+
+DOMAIN = "rowbank"
+DETAILS_KEY = "grpc-status-details-bin"
+_ERROR_INFO_URL = "type.googleapis.com/google.rpc.ErrorInfo"
+
+
+class RowbankError(Exception):
+    """The root of everything that Rowbank raises on purpose.
+
+    Attributes:
+        message: what was wrong, what was got, what was expected.
+        metadata: the same facts as strings, for programs: {"table": "user"}.
+    """
+
+    def __init__(self, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata: dict[str, str] = dict(metadata or {})
+
+
+class RequestError(RowbankError):
+    """One request failed and changed nothing, except where a subclass says that this is not known.
+
+    Class attributes:
+        reason: the stable name of the cause.
+        code: the gRPC status it travels as.
+        retryable: whether the same request may succeed later, unchanged.
+    """
+
+    reason: ClassVar[str]
+    code: ClassVar[grpc.StatusCode]
+    retryable: ClassVar[bool] = False
+
+
+class TableNotFound(RequestError):
+    """The table does not exist."""
+
+    reason, code = "TABLE_NOT_FOUND", grpc.StatusCode.NOT_FOUND
+
+
+class TableExists(RequestError):
+    """A table of that name exists, with a different spec or without `exist_ok`."""
+
+    reason, code = "TABLE_EXISTS", grpc.StatusCode.ALREADY_EXISTS
+
+
+class InvalidSpec(RequestError, ValueError):
+    """A table's spec contradicts itself or is out of range."""
+
+    reason, code = "INVALID_SPEC", grpc.StatusCode.INVALID_ARGUMENT
+
+
+class InvalidRequest(RequestError, ValueError):
+    """A request is malformed: a wrong data type, shape, byte length or value."""
+
+    reason, code = "INVALID_REQUEST", grpc.StatusCode.INVALID_ARGUMENT
+
+
+class DimMismatch(RequestError, ValueError):
+    """Rows have another width than the table."""
+
+    reason, code = "DIM_MISMATCH", grpc.StatusCode.INVALID_ARGUMENT
+
+
+class NonFiniteGradient(RequestError, ValueError):
+    """A gradient, value or delta is NaN or infinite."""
+
+    reason, code = "NON_FINITE_GRADIENT", grpc.StatusCode.INVALID_ARGUMENT
+
+
+class RequestTooLarge(RequestError, ValueError):
+    """A request is beyond a limit; the message names the limit and the setting."""
+
+    reason, code = "REQUEST_TOO_LARGE", grpc.StatusCode.INVALID_ARGUMENT
+
+
+class RedisUnavailable(RequestError):
+    """The server cannot reach Redis, and the request needs it."""
+
+    reason, code, retryable = "REDIS_UNAVAILABLE", grpc.StatusCode.UNAVAILABLE, True
+
+
+class ShardUnavailable(RequestError):
+    """A shard could not be reached until the deadline. A mutation may or may not have been applied."""
+
+    reason, code, retryable = "SHARD_UNAVAILABLE", grpc.StatusCode.UNAVAILABLE, True
+
+
+class NotReady(RequestError):
+    """The server is starting (loading its tables) or draining."""
+
+    reason, code, retryable = "NOT_READY", grpc.StatusCode.UNAVAILABLE, True
+
+
+class DeadlineExceeded(RequestError):
+    """The deadline passed first. A mutation may or may not have been applied."""
+
+    reason, code, retryable = "DEADLINE_EXCEEDED", grpc.StatusCode.DEADLINE_EXCEEDED, True
+
+
+class WrongShard(RequestError):
+    """Keys were sent to a shard that does not own them: the client's list of targets is not the cluster's."""
+
+    reason, code = "WRONG_SHARD", grpc.StatusCode.FAILED_PRECONDITION
+
+
+class ModelNotFound(RequestError):
+    """The registry has no such model or version."""
+
+    reason, code = "MODEL_NOT_FOUND", grpc.StatusCode.NOT_FOUND
+
+
+class InvalidModel(RequestError, ValueError):
+    """A published model contradicts itself, its files or the tables it names."""
+
+    reason, code = "INVALID_MODEL", grpc.StatusCode.INVALID_ARGUMENT
+
+
+class ViewNotFound(RequestError):
+    """There is no such feature view."""
+
+    reason, code = "VIEW_NOT_FOUND", grpc.StatusCode.NOT_FOUND
+
+
+class InvalidFeature(RequestError, ValueError):
+    """A feature view or a feature's value is malformed."""
+
+    reason, code = "INVALID_FEATURE", grpc.StatusCode.INVALID_ARGUMENT
+
+
+class InternalError(RequestError):
+    """A defect of the server; its log has the details."""
+
+    reason, code = "INTERNAL", grpc.StatusCode.INTERNAL
+
+
+def _subclasses(cls: type[RequestError]) -> Iterator[type[RequestError]]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+# Every class by its reason.
+BY_REASON: dict[str, type[RequestError]] = {cls.reason: cls for cls in _subclasses(RequestError)}
+
+# What a status means when no details came with it: gRPC itself made it, not one of our servers.
+_BARE = {
+    grpc.StatusCode.UNAVAILABLE: ShardUnavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: RequestTooLarge,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+}
+
+
+def to_status(error: RequestError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
+    """The status code, message and trailing metadata by which `error` travels."""
+    info = common_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    status = common_pb2.Status(
+        code=error.code.value[0],
+        message=error.message,
+        details=[any_pb2.Any(type_url=_ERROR_INFO_URL, value=info.SerializeToString())],
+    )
+    return error.code, error.message, ((DETAILS_KEY, status.SerializeToString()),)
+
+
+def from_rpc_error(error: grpc.RpcError, *, target: str = "") -> RequestError:
+    """The error that a failed call stands for; `target` is named where the network is to blame."""
+    # Every RpcError of a call is a grpc.Call too, which the type of the argument cannot say.
+    call = cast(grpc.Call, error)
+    message = call.details() or ""
+    info = _error_info(call.trailing_metadata() or ())
+    if info is not None and info.reason in BY_REASON:
+        return BY_REASON[info.reason](message, metadata=info.metadata)
+    code = call.code()
+    where = f"{target}: " if target else ""
+    metadata = {"target": target, "status": code.name}
+    cls = _BARE.get(code, InternalError)
+    return cls(f"{where}{code.name}: {message}", metadata=metadata)
+
+
+def _error_info(trailers: object) -> common_pb2.ErrorInfo | None:
+    if not isinstance(trailers, (tuple, list)):
+        return None
+    for key, value in trailers:
+        if key != DETAILS_KEY or not isinstance(value, bytes):
+            continue
+        try:
+            for detail in common_pb2.Status.FromString(value).details:
+                if detail.type_url == _ERROR_INFO_URL:
+                    info = common_pb2.ErrorInfo.FromString(detail.value)
+                    return info if info.domain == DOMAIN else None
+        except DecodeError:
+            return None  # Not ours: something between the two ends wrote it.
+    return None
