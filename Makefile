@@ -4,9 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# The first interpreter that TensorFlow Recommenders Addons has wheels for.
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.10 python3 python,$(shell \
-  $(name) -c 'import sys; sys.version_info[:2] in ((3, 10), (3, 11)) and print("$(name)")' 2>/dev/null)))
+# The interpreter that all pinned versions have wheels for.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell \
+  $(name) -c 'import sys; sys.version_info[:2] == (3, 11) and print("$(name)")' 2>/dev/null)))
 DATA ?=
 PYTEST_ARGS ?=
 
@@ -33,8 +33,8 @@ help: ## this list
 install: .venv/.native ## create .venv with all packages, build the native core
 
 .venv/bin/uv: constraints.txt
-	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.10 or 3.11 on PATH (TensorFlow Recommenders Addons has no wheels for" \
-	  "later ones); install one or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 on PATH (the last that TensorFlow Recommenders Addons has wheels" \
+	  "for); install it or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@command -v c++ >/dev/null || { echo "error: no C++ compiler (c++) on PATH; on Debian: apt-get install g++" >&2; exit 1; }
 	@echo "== creating .venv with $(PYTHON)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
