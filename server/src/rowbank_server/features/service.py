@@ -1,0 +1,68 @@
+"""FeatureService over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import grpc
+
+from rowbank.errors import InvalidFeature
+from rowbank_protos.v1 import features_pb2, features_pb2_grpc
+from rowbank_server.features.store import FeatureRead, FeatureStatus, FeatureStore
+from rowbank_server.features.values import FeatureData, from_message, to_message
+from rowbank_server.features.views import FeatureView, view_from_message, view_to_message
+
+_STATUS = {
+    FeatureStatus.PRESENT: features_pb2.FEATURE_STATUS_PRESENT,
+    FeatureStatus.NOT_FOUND: features_pb2.FEATURE_STATUS_NOT_FOUND,
+    FeatureStatus.OUTSIDE_MAX_AGE: features_pb2.FEATURE_STATUS_OUTSIDE_MAX_AGE,
+}
+
+
+class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
+    """Views and their rows. Raises the errors of `rowbank.errors`; an interceptor gives them their status."""
+
+    def __init__(self, store: FeatureStore) -> None:
+        self._store = store
+
+    def PutView(  # noqa: N802
+        self, request: features_pb2.PutViewRequest, context: grpc.ServicerContext
+    ) -> features_pb2.PutViewResponse:
+        return features_pb2.PutViewResponse(changed=self._store.put_view(view_from_message(request.view)))
+
+    def ListViews(  # noqa: N802
+        self, request: features_pb2.ListViewsRequest, context: grpc.ServicerContext
+    ) -> features_pb2.ListViewsResponse:
+        return features_pb2.ListViewsResponse(views=[view_to_message(view) for view in self._store.list_views()])
+
+    def WriteFeatures(  # noqa: N802
+        self, request: features_pb2.WriteFeaturesRequest, context: grpc.ServicerContext
+    ) -> features_pb2.WriteFeaturesResponse:
+        if not 0 <= request.event_time_s < 1e11:
+            raise InvalidFeature(f"event_time_s must be Unix seconds, got {request.event_time_s}")
+        view = self._store.view(request.view)
+        rows = [(row.entity, _values(view, row)) for row in request.rows]
+        written = self._store.write(view.name, rows, request.event_time_s or None)
+        return features_pb2.WriteFeaturesResponse(written=written)
+
+    def ReadFeatures(  # noqa: N802
+        self, request: features_pb2.ReadFeaturesRequest, context: grpc.ServicerContext
+    ) -> features_pb2.ReadFeaturesResponse:
+        view = self._store.view(request.view)
+        results = self._store.read(view.name, list(request.entities), list(request.names))
+        return features_pb2.ReadFeaturesResponse(results=[_result(view, result) for result in results])
+
+
+def _values(view: FeatureView, row: features_pb2.FeatureRow) -> Mapping[str, FeatureData]:
+    what = f"of {view.entity} {row.entity}"
+    return {
+        name: from_message(value, view.field(name).type, f"{view.name}:{name} {what}")
+        for name, value in row.values.items()
+    }
+
+
+def _result(view: FeatureView, read: FeatureRead) -> features_pb2.FeatureResult:
+    result = features_pb2.FeatureResult(entity=read.entity, status=_STATUS[read.status], event_time_s=read.event_time_s)
+    for name, value in read.values.items():
+        result.values[name].CopyFrom(to_message(value, view.field(name).type))
+    return result

@@ -1,0 +1,318 @@
+"""The feature store: typed views over Feast's online-store layout."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import redis
+from pydantic import ValidationError
+
+from rowbank.errors import InternalError, InvalidFeature, ViewNotFound
+from rowbank_server.features import layout
+from rowbank_server.features.redis_errors import translated
+from rowbank_server.features.values import FeatureData, check, decode, decode_time, encode, encode_time
+from rowbank_server.features.views import FeatureField, FeatureView, describe
+
+CHUNK = 1000  # Entities per round trip: keeps one reply under a few megabytes.
+_SHARDS = 64  # Sets that an index of entities is spread over, so that none grows big.
+_VIEW_AGE_S = 1.0  # How long a definition read from Redis may be used without asking again.
+_APPEND_TRIES = 20
+
+
+class FeatureStatus(enum.Enum):
+    """What became of one entity's features at a read."""
+
+    PRESENT = "present"
+    NOT_FOUND = "not_found"  # Never written; the values are defaults.
+    OUTSIDE_MAX_AGE = "outside_max_age"  # Written too long ago; the values are defaults.
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRead:
+    """One entity's features. `event_time_s` is in Unix seconds, 0 where never written."""
+
+    entity: int
+    values: Mapping[str, FeatureData]
+    status: FeatureStatus
+    event_time_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A read compiled once: the fields to fetch, in order, the view's timestamp last."""
+
+    view: FeatureView
+    fields: tuple[FeatureField, ...]
+    hash_fields: tuple[bytes, ...]
+
+
+class FeatureStore:
+    """Features by view and entity. Thread-safe, as its Redis client is.
+
+    Args:
+        client: must answer bytes (`decode_responses=False`).
+        namespace: Feast's project, and the prefix of our own keys.
+        clock: Unix seconds; ages are judged by it.
+    """
+
+    def __init__(
+        self, client: redis.Redis, namespace: str = "rowbank", *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._redis: Any = client
+        self._namespace = namespace
+        self._clock = clock
+        self._views_key = f"{namespace}:features:views"
+        self._views: dict[str, tuple[float, FeatureView]] = {}
+
+    def put_view(self, view: FeatureView) -> bool:
+        """Defines or changes a view; True if that changed anything.
+
+        Raises:
+            InvalidFeature: values stored under the view's present definition could not be read under the new one.
+        """
+        text = view.model_dump_json()
+        with translated(f"view {view.name!r}"):
+            stored = self._redis.hget(self._views_key, view.name)
+            if stored is not None:
+                known = _parse_view(stored)
+                known.check_successor(view)
+                if known == view:
+                    return False
+            self._redis.hset(self._views_key, view.name, text)
+        self._views[view.name] = (time.monotonic(), view)
+        return True
+
+    def list_views(self) -> list[FeatureView]:
+        """Every view, by name."""
+        with translated("list of views"):
+            stored = self._redis.hgetall(self._views_key)
+        return [_parse_view(stored[name]) for name in sorted(stored)]
+
+    def view(self, name: str) -> FeatureView:
+        """A view's definition, at most a second old.
+
+        Raises:
+            ViewNotFound: there is none of that name.
+        """
+        cached = self._views.get(name)
+        if cached is not None and time.monotonic() - cached[0] < _VIEW_AGE_S:
+            return cached[1]
+        with translated(f"view {name!r}"):
+            stored = self._redis.hget(self._views_key, name)
+        if stored is None:
+            self._views.pop(name, None)
+            known = ", ".join(view.name for view in self.list_views()) or "none"
+            raise ViewNotFound(f"view {name!r} does not exist; known views: {known}", metadata={"view": name})
+        view = _parse_view(stored)
+        self._views[name] = (time.monotonic(), view)
+        return view
+
+    def write(
+        self, view_name: str, rows: Sequence[tuple[int, Mapping[str, Any]]], event_time_s: float | None = None
+    ) -> int:
+        """Writes features of entities; features that a row leaves out keep their values.
+
+        Everything is checked before anything is written. A row whose entity was last written by a later event is
+        left out. Two writers of one entity at the same moment: the last one wins.
+
+        Args:
+            rows: (entity, values by feature name); of repeated entities the last row counts per feature.
+            event_time_s: Unix seconds when this was true; None: now.
+        Returns:
+            The number of rows written.
+        Raises:
+            ViewNotFound, InvalidFeature: nothing was written.
+        """
+        view = self.view(view_name)
+        now = self._clock() if event_time_s is None else event_time_s
+        encoded = [(_int64(entity), _encode_row(view, entity, values)) for entity, values in rows]
+        written = 0
+        with translated(f"write to view {view_name!r}"):
+            for start in range(0, len(encoded), CHUNK):
+                written += self._write_chunk(view, encoded[start : start + CHUNK], now)
+        return written
+
+    def _write_chunk(self, view: FeatureView, rows: list[tuple[int, dict[bytes, bytes]]], now: float) -> int:
+        keys = [layout.entity_key(view.entity, entity, self._namespace) for entity, _ in rows]
+        stamp_field, stamp = layout.timestamp_field(view.name), encode_time(now)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hget(key, stamp_field)
+            stamps = pipe.execute()
+        written = 0
+        with self._redis.pipeline(transaction=False) as pipe:
+            for (entity, fields), key, known in zip(rows, keys, stamps, strict=True):
+                if known is not None and decode_time(known) > now:
+                    continue
+                pipe.hset(key, mapping={**fields, stamp_field: stamp})
+                pipe.sadd(self._index_key(view.name, entity % _SHARDS), entity)
+                written += 1
+            pipe.execute()
+        return written
+
+    def read(self, view_name: str, entities: Sequence[int], names: Sequence[str] = ()) -> list[FeatureRead]:
+        """Reads features, in the order of `entities`.
+
+        Args:
+            names: the features wanted; none: all of the view.
+        Raises:
+            ViewNotFound, InvalidFeature (no such feature, or stored bytes that are no value of its type).
+        """
+        plan = self._plan(view_name, names)
+        out: list[FeatureRead] = []
+        with translated(f"read of view {view_name!r}"):
+            for start in range(0, len(entities), CHUNK):
+                chunk = [_int64(entity) for entity in entities[start : start + CHUNK]]
+                with self._redis.pipeline(transaction=False) as pipe:
+                    for entity in chunk:
+                        pipe.hmget(layout.entity_key(plan.view.entity, entity, self._namespace), plan.hash_fields)
+                    replies = pipe.execute()
+                now = self._clock()
+                out.extend(_read(plan, entity, reply, now) for entity, reply in zip(chunk, replies, strict=True))
+        return out
+
+    def _plan(self, view_name: str, names: Sequence[str]) -> _Plan:
+        view = self.view(view_name)
+        fields = tuple(view.field(name) for name in names) if names else view.fields
+        hash_fields = (*(layout.feature_field(view.name, f.name) for f in fields), layout.timestamp_field(view.name))
+        return _Plan(view, fields, hash_fields)
+
+    def append(self, view_name: str, name: str, entity: int, items: Sequence[Any], *, limit: int) -> int:
+        """Appends to a list feature in one atomic step and keeps its last `limit` elements.
+
+        Returns:
+            The length of the list now.
+        Raises:
+            ViewNotFound, InvalidFeature: nothing was changed.
+            RedisUnavailable: also when other writers kept changing the entity at the same moments.
+        """
+        view = self.view(view_name)
+        field = view.field(name)
+        if not field.type.value.endswith("_list"):
+            raise InvalidFeature(f"{view_name}:{name} is a {field.type.value}; only lists can be appended to")
+        added = check(list(items), field.type, f"{view_name}:{name} of {view.entity} {entity}")
+        key = layout.entity_key(view.entity, _int64(entity), self._namespace)
+        hash_field = layout.feature_field(view_name, name)
+        with translated(f"append to {view_name}:{name}"):
+            for _ in range(_APPEND_TRIES):
+                length = self._try_append(key, hash_field, view, field, entity, added, limit)
+                if length is not None:
+                    return length
+            raise redis.TimeoutError(f"{view.entity} {entity} was changed by others {_APPEND_TRIES} times in a row")
+
+    def _try_append(
+        self, key: bytes, hash_field: bytes, view: FeatureView, field: FeatureField, entity: int, added: Any, limit: int
+    ) -> int | None:
+        what = f"{view.name}:{field.name} of {view.entity} {entity}"
+        with self._redis.pipeline(transaction=True) as pipe:
+            try:
+                pipe.watch(key)
+                stored = pipe.hget(key, hash_field)
+                held: Any = (decode(stored, field.type, what) if stored else None) or []
+                kept = [*held, *added][-limit:]
+                pipe.multi()
+                stamp = encode_time(self._clock())
+                fields = {hash_field: encode(kept, field.type), layout.timestamp_field(view.name): stamp}
+                pipe.hset(key, mapping=fields)
+                pipe.execute()
+            except redis.WatchError:
+                return None
+        self._redis.sadd(self._index_key(view.name, entity % _SHARDS), entity)
+        return len(kept)
+
+    def remove(self, view_name: str, entity: int) -> bool:
+        """Removes a view's features of one entity; True if there were any."""
+        view = self.view(view_name)
+        fields = [layout.feature_field(view.name, field.name) for field in view.fields]
+        with translated(f"removal from view {view_name!r}"), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hdel(
+                layout.entity_key(view.entity, _int64(entity), self._namespace),
+                *fields,
+                layout.timestamp_field(view.name),
+            )
+            pipe.srem(self._index_key(view.name, entity % _SHARDS), entity)
+            return bool(pipe.execute()[0])
+
+    def entities(self, view_name: str) -> npt.NDArray[np.int64]:
+        """Every entity that has the view's features, ascending: [N] int64.
+
+        Entities written through this store are indexed. Without an index, as when another program filled the store,
+        the key space is scanned once, which takes seconds per million keys.
+        """
+        view = self.view(view_name)
+        with translated(f"entities of view {view_name!r}"):
+            found = [int(member) for shard in range(_SHARDS) for member in self._members(view_name, shard)]
+            if not found:
+                found = list(self._scan(view))
+        return np.unique(np.asarray(found, dtype=np.int64))
+
+    def _members(self, view_name: str, shard: int) -> Iterator[bytes]:
+        yield from self._redis.sscan_iter(self._index_key(view_name, shard), count=CHUNK)
+
+    def _scan(self, view: FeatureView) -> Iterator[int]:
+        pattern = _glob_escape(layout.entity_prefix(view.entity)) + b"*" + _glob_escape(self._namespace.encode())
+        stamp_field = layout.timestamp_field(view.name)
+        keys = list(self._redis.scan_iter(match=pattern, count=CHUNK))
+        for start in range(0, len(keys), CHUNK):
+            with self._redis.pipeline(transaction=False) as pipe:
+                chunk = keys[start : start + CHUNK]
+                for key in chunk:
+                    pipe.hexists(key, stamp_field)
+                for key, present in zip(chunk, pipe.execute(), strict=True):
+                    entity = layout.entity_of_key(key, view.entity, self._namespace)
+                    if present and entity is not None:
+                        yield entity
+
+    def _index_key(self, view_name: str, shard: int) -> str:
+        return f"{self._namespace}:features:{view_name}:entities:{shard}"
+
+
+def _parse_view(stored: bytes) -> FeatureView:
+    try:
+        return FeatureView.model_validate_json(stored)
+    except ValidationError as error:
+        raise InternalError(f"a stored view cannot be read: {describe(error)}") from error
+
+
+def _int64(entity: int) -> int:
+    if isinstance(entity, bool) or not isinstance(entity, (int, np.integer)) or not -(2**63) <= entity < 2**63:
+        raise InvalidFeature(f"entity must be a 64-bit integer, got {entity!r}")
+    return int(entity)
+
+
+def _encode_row(view: FeatureView, entity: int, values: Mapping[str, Any]) -> dict[bytes, bytes]:
+    if not values:
+        raise InvalidFeature(f"{view.entity} {entity}: a row of view {view.name!r} holds no feature")
+    encoded = {}
+    for name, value in values.items():
+        kind = view.field(name).type
+        checked = check(value, kind, f"{view.name}:{name} of {view.entity} {entity}")
+        encoded[layout.feature_field(view.name, name)] = encode(checked, kind)
+    return encoded
+
+
+def _read(plan: _Plan, entity: int, reply: list[bytes | None], now: float) -> FeatureRead:
+    *stored, stamp = reply
+    event_time_s = decode_time(stamp) if stamp is not None else 0.0
+    status = FeatureStatus.PRESENT
+    if stamp is None and not any(data is not None for data in stored):
+        status = FeatureStatus.NOT_FOUND
+    elif plan.view.max_age_s and now - event_time_s > plan.view.max_age_s:
+        status = FeatureStatus.OUTSIDE_MAX_AGE
+    values: dict[str, FeatureData] = {}
+    for field, data in zip(plan.fields, stored, strict=True):
+        value = None
+        if status is FeatureStatus.PRESENT and data is not None:
+            value = decode(data, field.type, f"{plan.view.name}:{field.name} of {plan.view.entity} {entity}")
+        values[field.name] = field.absent if value is None else value
+    return FeatureRead(entity, values, status, event_time_s)
+
+
+def _glob_escape(text: bytes) -> bytes:
+    return b"".join(b"\\" + bytes([byte]) if byte in b"*?[]^\\" else bytes([byte]) for byte in text)

@@ -1,0 +1,127 @@
+"""Feature views: what an entity's features are called, their types, defaults and how long they stay good."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rowbank.errors import InvalidFeature
+from rowbank_protos.v1 import features_pb2
+from rowbank_server.features.values import EMPTY, FeatureData, FeatureType, check, from_message, to_message
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+
+# Message enum by type: FEATURE_TYPE_INT64 for int64 and so on.
+_TO_ENUM = {kind: features_pb2.FeatureType.Value(f"FEATURE_TYPE_{kind.name}") for kind in FeatureType}
+_FROM_ENUM = {number: kind for kind, number in _TO_ENUM.items()}
+
+
+class FeatureField(BaseModel):
+    """One feature. `default` is read where the feature is absent; without it, the type's empty value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Name
+    type: FeatureType
+    default: Any = None
+
+    @model_validator(mode="after")
+    def _default_has_the_type(self) -> FeatureField:
+        if self.default is not None:
+            check(self.default, self.type, f"default of {self.name!r}")
+        return self
+
+    @property
+    def absent(self) -> FeatureData:
+        """What the feature reads as where it is absent."""
+        value: FeatureData = EMPTY[self.type] if self.default is None else self.default
+        return list(value) if isinstance(value, list) else value  # type: ignore[return-value]
+
+
+class FeatureView(BaseModel):
+    """A group of features of one entity that is written and ages together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Name
+    entity: Name  # The join key: "user_id", "item_id".
+    fields: tuple[FeatureField, ...] = Field(min_length=1)
+    max_age_s: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)  # 0: never too old.
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> FeatureView:
+        names = [field.name for field in self.fields]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"fields are named twice: {', '.join(repeated)}")
+        return self
+
+    def field(self, name: str) -> FeatureField:
+        """The field of that name.
+
+        Raises:
+            InvalidFeature: the view has none; the message lists those it has.
+        """
+        for field in self.fields:
+            if field.name == name:
+                return field
+        known = ", ".join(field.name for field in self.fields)
+        raise InvalidFeature(f"view {self.name!r} has no feature {name!r}; it has: {known}")
+
+    def check_successor(self, new: FeatureView) -> None:
+        """Refuses a changed view under which stored values could no longer be read.
+
+        Raises:
+            InvalidFeature: another entity, or another type for a field of the same name.
+        """
+        if new.entity != self.entity:
+            raise InvalidFeature(
+                f"view {self.name!r} belongs to entity {self.entity!r}, got {new.entity!r}; choose another view name"
+            )
+        types = {field.name: field.type for field in self.fields}
+        for field in new.fields:
+            if types.get(field.name, field.type) is not field.type:
+                raise InvalidFeature(
+                    f"view {self.name!r}: feature {field.name!r} is stored as {types[field.name].value}, "
+                    f"got {field.type.value}; choose another name for it"
+                )
+
+
+def view_from_message(message: features_pb2.FeatureView) -> FeatureView:
+    """A checked view.
+
+    Raises:
+        InvalidFeature: what is wrong with it.
+    """
+    fields = []
+    for field in message.fields:
+        if field.type not in _FROM_ENUM:
+            raise InvalidFeature(f"view {message.name!r}: feature {field.name!r} has no type (number {field.type})")
+        kind = _FROM_ENUM[field.type]
+        what = f"default of {field.name!r}"
+        default = from_message(field.default_value, kind, what) if field.HasField("default_value") else None
+        fields.append({"name": field.name, "type": kind, "default": default})
+    try:
+        return FeatureView.model_validate(
+            {"name": message.name, "entity": message.entity, "fields": fields, "max_age_s": message.max_age_s}
+        )
+    except ValidationError as error:
+        raise InvalidFeature(f"view {message.name!r}: {describe(error)}") from error
+
+
+def view_to_message(view: FeatureView) -> features_pb2.FeatureView:
+    """The API message of a view."""
+    message = features_pb2.FeatureView(name=view.name, entity=view.entity, max_age_s=view.max_age_s)
+    for field in view.fields:
+        sent = message.fields.add(name=field.name, type=_TO_ENUM[field.type])
+        if field.default is not None:
+            sent.default_value.CopyFrom(to_message(check(field.default, field.type, field.name), field.type))
+    return message
+
+
+def describe(error: ValidationError) -> str:
+    """A validation error on one line: where, what was wrong, what was got."""
+    parts = []
+    for fault in error.errors(include_url=False):
+        where = ".".join(str(step) for step in fault["loc"])
+        parts.append(f"{where + ': ' if where else ''}{fault['msg']}, got {str(fault['input'])[:80]!r}")
+    return "; ".join(parts)

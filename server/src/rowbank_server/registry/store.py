@@ -1,0 +1,201 @@
+"""Model versions in Redis.
+
+A version is a manifest and its files. Files are written first, in chunks, under keys that expire by themselves; the
+manifest is written last, in one transaction that also takes the expiry off the files. So a version exists whole or
+not at all, also when the publisher dies half way, and what it left behind goes away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from rowbank.errors import InternalError, InvalidModel, ModelNotFound
+from rowbank_protos.v1 import models_pb2
+from rowbank_server.features.redis_errors import translated
+
+CHUNK_BYTES = 1 << 20
+_UNPUBLISHED_TTL_S = 3600
+_HISTORY = 100  # Activations remembered for a roll back.
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A version and whether it is the active one of its model."""
+
+    manifest: models_pb2.ModelManifest
+    active: bool
+
+
+class ModelRegistry:
+    """Versions of models by name. Thread-safe, as its Redis client is.
+
+    Args:
+        client: must answer bytes (`decode_responses=False`).
+        namespace: prefix of every key. A model's keys share a hash tag, so that they sit on one node of a cluster.
+    """
+
+    def __init__(self, client: redis.Redis, namespace: str = "rowbank") -> None:
+        self._redis: Any = client
+        self._namespace = namespace
+
+    def publish(self, manifest: models_pb2.ModelManifest, files: Mapping[str, bytes]) -> None:
+        """Stores a version. What it means is checked by `registry.validation`, that it is complete is checked here.
+
+        Raises:
+            InvalidModel: the version exists, or a file is missing, unlisted, or has another size or SHA-256 than
+                the manifest says. Nothing is stored.
+        """
+        check_files(manifest, files)
+        name, version = manifest.name, manifest.version
+        with translated(f"publication of model {name!r} {version}"):
+            if self._redis.hexists(self._key(name, "manifests"), version):
+                raise _exists(name, version)
+            self._redis.sadd(f"{self._namespace}:models:names", name)
+            keys = [self._write_file(name, version, file, files[file]) for file in sorted(files)]
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hsetnx(self._key(name, "manifests"), version, manifest.SerializeToString())
+                for key in keys:
+                    pipe.persist(key)
+                created = pipe.execute()[0]
+            if not created:
+                raise _exists(name, version)
+
+    def _write_file(self, name: str, version: str, file: str, data: bytes) -> str:
+        key = self._key(name, f"file:{version}:{file}")
+        with self._redis.pipeline(transaction=False) as pipe:
+            for index, start in enumerate(range(0, max(len(data), 1), CHUNK_BYTES)):
+                pipe.hset(key, str(index), data[start : start + CHUNK_BYTES])
+            pipe.expire(key, _UNPUBLISHED_TTL_S)
+            pipe.execute()
+        return key
+
+    def names(self) -> list[str]:
+        """Every model that has a version."""
+        with translated("list of models"):
+            return sorted(member.decode() for member in self._redis.smembers(f"{self._namespace}:models:names"))
+
+    def list(self, name: str = "") -> list[StoredModel]:
+        """Every version of a model, or of all models, by name and then newest first.
+
+        Raises:
+            ModelNotFound: a name is given and the registry has no such model.
+        """
+        out = []
+        known = self.names()
+        if name and name not in known:
+            raise _not_found(name, "", known)
+        for model in [name] if name else known:
+            active = self.active_version(model)
+            with translated(f"list of model {model!r}"):
+                stored = self._redis.hgetall(self._key(model, "manifests"))
+            for version in sorted((key.decode() for key in stored), reverse=True):
+                manifest = models_pb2.ModelManifest.FromString(stored[version.encode()])
+                out.append(StoredModel(manifest, version == active))
+        return out
+
+    def get(self, name: str, version: str = "") -> StoredModel:
+        """One version; without a version, the active one.
+
+        Raises:
+            ModelNotFound: there is none; the message lists what there is.
+        """
+        active = self.active_version(name)
+        wanted = version or active
+        with translated(f"model {name!r}"):
+            stored = self._redis.hget(self._key(name, "manifests"), wanted) if wanted else None
+        if stored is None:
+            raise _not_found(name, version, self.names())
+        return StoredModel(models_pb2.ModelManifest.FromString(stored), wanted == active)
+
+    def files(self, manifest: models_pb2.ModelManifest) -> dict[str, bytes]:
+        """The files of a version, checked against their SHA-256.
+
+        Raises:
+            InternalError: what is stored is not what was published.
+        """
+        out = {}
+        for file in manifest.files:
+            key = self._key(manifest.name, f"file:{manifest.version}:{file.name}")
+            with translated(f"file {file.name!r} of model {manifest.name!r}"):
+                chunks = self._redis.hgetall(key)
+            data = b"".join(chunks[index] for index in sorted(chunks, key=int))
+            if hashlib.sha256(data).hexdigest() != file.sha256.lower():
+                raise InternalError(
+                    f"model {manifest.name!r} {manifest.version}: stored file {file.name!r} ({len(data)} bytes) "
+                    f"does not have its SHA-256 {file.sha256}; publish the model again as a new version"
+                )
+            out[file.name] = data
+        return out
+
+    def active_version(self, name: str) -> str:
+        """The active version; empty if none is."""
+        with translated(f"active version of model {name!r}"):
+            active = self._redis.get(self._key(name, "active"))
+        return "" if active is None else str(active, "utf-8")
+
+    def activate(self, name: str, version: str) -> str:
+        """Makes a version the active one; services follow within a second.
+
+        Returns:
+            The version that was active before; empty if none was.
+        Raises:
+            ModelNotFound: there is no such version.
+        """
+        self.get(name, version)
+        with translated(f"activation of model {name!r}"), self._redis.pipeline(transaction=True) as pipe:
+            pipe.getset(self._key(name, "active"), version)
+            pipe.rpush(self._key(name, "activations"), version)
+            pipe.ltrim(self._key(name, "activations"), -_HISTORY, -1)
+            before = pipe.execute()[0]
+        return "" if before is None else str(before, "utf-8")
+
+    def previous(self, name: str) -> str:
+        """The version to roll back to: the one active before the present one; empty if there is none."""
+        active = self.active_version(name)
+        with translated(f"activations of model {name!r}"):
+            history = [entry.decode() for entry in self._redis.lrange(self._key(name, "activations"), 0, -1)]
+        return next((version for version in reversed(history) if version != active), "")
+
+    def _key(self, name: str, what: str) -> str:
+        return f"{self._namespace}:models:{{{name}}}:{what}"
+
+
+def check_files(manifest: models_pb2.ModelManifest, files: Mapping[str, bytes]) -> None:
+    """Compares the files that came with the list in the manifest.
+
+    Raises:
+        InvalidModel: the first difference.
+    """
+    what = f"model {manifest.name!r} {manifest.version}"
+    listed = {file.name for file in manifest.files}
+    if len(listed) != len(manifest.files):
+        raise InvalidModel(f"{what}: the manifest lists a file twice")
+    for extra in sorted(files.keys() - listed):
+        raise InvalidModel(f"{what}: file {extra!r} came, but the manifest does not list it")
+    for file in manifest.files:
+        if file.name not in files:
+            raise InvalidModel(f"{what}: file {file.name!r} is in the manifest, but did not come")
+        data = files[file.name]
+        if len(data) != file.size:
+            raise InvalidModel(f"{what}: file {file.name!r} should have {file.size} bytes, got {len(data)}")
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != file.sha256.lower():
+            raise InvalidModel(f"{what}: file {file.name!r} should have SHA-256 {file.sha256}, got {digest}")
+
+
+def _exists(name: str, version: str) -> InvalidModel:
+    return InvalidModel(
+        f"model {name!r} has a version {version} already; publish under another version", metadata={"version": version}
+    )
+
+
+def _not_found(name: str, version: str, known: list[str]) -> ModelNotFound:
+    what = f"model {name!r} has no version {version}" if version else f"model {name!r} has no active version"
+    if name not in known:
+        what = f"model {name!r} does not exist; known models: {', '.join(known) or 'none'}"
+    return ModelNotFound(what, metadata={"model": name, "version": version})
