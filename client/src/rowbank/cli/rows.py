@@ -1,0 +1,68 @@
+"""`rowbank row` and `rowbank top`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rowbank.cli.options import By, Output, OutputFormat, Score, TableName, Target, connect
+from rowbank.cli.output import emit_record, emit_rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_SHOWN_VALUES = 8  # Values of a row that a table shows; JSON has all.
+
+
+def row(
+    name: TableName,
+    key: Annotated[int, typer.Argument(metavar="KEY", help="Key of the row; may be negative.")],
+    target: Target = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Show one row: values, frequency, time of last use, optimizer state."""
+    with connect(target) as client:
+        info = client.table(name).describe_row(key)
+    whole = output is not OutputFormat.TABLE
+    record: dict[str, Any] = {
+        "table": name,
+        "key": info.key,
+        "found": info.found,
+        "bucket": info.bucket,
+        "shard": info.shard,
+        "frequency": info.frequency,
+        "last_used": info.last_used,
+        "score": info.score,
+        "dirty": info.dirty,
+        "position": info.position,
+        "values": info.values.tolist() if whole else _abridged(info.values),
+    }
+    if whole:
+        record["slots"] = {slot: numbers.tolist() for slot, numbers in info.slots.items()}
+    else:
+        record.update({f"slot {slot}": _abridged(numbers) for slot, numbers in info.slots.items()})
+    emit_record(record, output)
+
+
+def top(
+    name: TableName,
+    by: By = Score.FREQUENCY,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many rows.")] = 20,
+    target: Target = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """List the rows with the highest score."""
+    with connect(target) as client:
+        best = client.table(name).top(limit, by=by.value)
+    columns = zip(best.keys.tolist(), best.frequency.tolist(), best.last_used.tolist(), strict=True)
+    records = [{"key": key, "frequency": frequency, "last_used": last_used} for key, frequency, last_used in columns]
+    headings = {"key": "KEY", "frequency": "FREQUENCY", "last_used": "LAST USED"}
+    emit_rows(records, headings, output, empty=f"table {name} has no rows")
+
+
+def _abridged(numbers: npt.NDArray[np.float32]) -> str:
+    first = " ".join(f"{number:.4g}" for number in numbers[:_SHOWN_VALUES])
+    more = len(numbers) - _SHOWN_VALUES
+    return f"{first} ... {more} more" if more > 0 else first

@@ -1,0 +1,79 @@
+"""`rowbank stats`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rowbank.cli.options import Output, OutputFormat, Target, connect
+from rowbank.cli.output import console, emit_rows, rows_table
+
+if TYPE_CHECKING:
+    from rowbank import Client
+
+Records = list[dict[str, Any]]
+_COLUMNS = {
+    "table": "TABLE",
+    "rows": "ROWS",
+    "bytes": "SIZE",
+    "dirty_rows": "DIRTY",
+    "pulled_rows": "PULLED",
+    "pulled_found": "FOUND",
+    "pushed_rows": "PUSHED",
+    "inserted_rows": "INSERTED",
+    "evicted_rows": "EVICTED",
+    "removed_rows": "REMOVED",
+    "step": "STEP",
+    "last_write_back_s": "WRITTEN BACK",
+}
+_EMPTY = "no tables"
+
+
+def stats(
+    name: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Only this table.", show_default=False)] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Print again and again, until Ctrl-C.")] = False,
+    interval_s: Annotated[float, typer.Option("--interval", "-i", min=0.05, help="Seconds between two prints.")] = 2.0,
+    count: Annotated[int, typer.Option("--count", min=0, help="With --watch: end after so many; 0: never.")] = 0,
+    target: Target = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Show what tables hold and what happened to them since the server started."""
+    degraded: list[str] = []
+    with connect(target) as client, _screen(output, watch) as show, contextlib.suppress(KeyboardInterrupt):
+        for done in itertools.count(1):
+            records, degraded = _read(client, name)
+            show(records)
+            if not watch or done == count:
+                break
+            time.sleep(interval_s)
+    if degraded:
+        typer.echo(f"degraded: {'; '.join(degraded)}", err=True)
+        raise typer.Exit(3)
+
+
+@contextlib.contextmanager
+def _screen(output: OutputFormat, watch: bool) -> Iterator[Callable[[Records], None]]:
+    """Yields what shows records: in place in a terminal, one print after the other elsewhere."""
+    if not (watch and output is OutputFormat.TABLE and console().is_terminal):
+        yield lambda records: emit_rows(records, _COLUMNS, output, empty=_EMPTY)
+        return
+    from rich.live import Live
+
+    with Live(console=console(), auto_refresh=False) as live:
+        yield lambda records: live.update(rows_table(records, _COLUMNS) if records else _EMPTY, refresh=True)
+
+
+def _read(client: Client, name: str | None) -> tuple[Records, list[str]]:
+    """Returns one record per table, and what is degraded."""
+    shards = client.shard_stats()
+    tables = [client.table(name).stats()] if name else client.stats()
+    cut_off = [shard for shard in shards if not shard.redis_connected]
+    degraded = [f"shard {shard.shard} ({shard.target}) cannot reach Redis" for shard in cut_off]
+    degraded += [f"table {table.table} has {table.corrupt_rows} corrupt rows" for table in tables if table.corrupt_rows]
+    return [dataclasses.asdict(table) for table in tables], degraded

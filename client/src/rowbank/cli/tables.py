@@ -1,0 +1,125 @@
+"""`rowbank tables` and `rowbank table create|describe|drop`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rowbank.cli.options import Output, OutputFormat, TableName, Target, connect
+from rowbank.cli.output import emit_record, emit_rows
+
+if TYPE_CHECKING:
+    from rowbank.admin import TableInfo
+
+_COLUMNS = {
+    "name": "TABLE",
+    "rows": "ROWS",
+    "bytes": "SIZE",
+    "dim": "DIM",
+    "value_dtype": "DTYPE",
+    "optimizer": "OPTIMIZER",
+    "eviction": "EVICTION",
+    "step": "STEP",
+}
+
+
+def list_tables(target: Target = None, output: Output = OutputFormat.TABLE) -> None:
+    """List the tables with their sizes."""
+    with connect(target) as client:
+        records = [_record(info) for info in client.list_tables()]
+    emit_rows(records, _COLUMNS, output, empty="no tables; create one with: rowbank table create NAME --dim N")
+
+
+def describe(name: TableName, target: Target = None, output: Output = OutputFormat.TABLE) -> None:
+    """Show what one table is made of."""
+    with connect(target) as client:
+        emit_record(_record(client.table_info(name)), output)
+
+
+def create(
+    name: TableName,
+    dim: Annotated[int, typer.Option("--dim", help="Width of a row, 1 to 4096.")],
+    value_dtype: Annotated[str, typer.Option("--dtype", help="float32, float16 or bfloat16.")] = "float32",
+    initializer: Annotated[
+        str,
+        typer.Option("--initializer", help="Values of an unseen key, for example uniform:low=-0.05,high=0.05."),
+    ] = "zeros",
+    optimizer: Annotated[
+        str, typer.Option("--optimizer", help="How gradients are applied, for example adagrad:learning_rate=0.1.")
+    ] = "sgd",
+    min_count: Annotated[int, typer.Option("--min-count", help="Occurrence at which a key gets its own row.")] = 1,
+    eviction: Annotated[str, typer.Option("--eviction", help="Which rows go first: lfu, lru or none.")] = "none",
+    max_rows: Annotated[int, typer.Option("--max-rows", help="Cap on rows over all shards; 0: none.")] = 0,
+    max_bytes: Annotated[int, typer.Option("--max-bytes", help="Cap on bytes over all shards; 0: none.")] = 0,
+    ttl_s: Annotated[float, typer.Option("--ttl-s", help="Seconds without use until a row expires; 0: never.")] = 0.0,
+    durability: Annotated[
+        str | None, typer.Option("--durability", help="When a push is acknowledged.", show_default="the server's")
+    ] = None,
+    half_life_s: Annotated[float, typer.Option("--half-life-s", help="Half-life of frequencies; 0: no decay.")] = 0.0,
+    track_reads: Annotated[bool, typer.Option("--track-reads", help="Let pulls renew the time of last use.")] = False,
+    exist_ok: Annotated[bool, typer.Option("--exist-ok", help="Accept an equal table that exists.")] = False,
+    target: Target = None,
+    output: Output = OutputFormat.TABLE,
+) -> None:
+    """Create a table."""
+    from rowbank import Admission, Eviction, TableSpec
+    from rowbank.cli.spec_text import parse_initializer, parse_optimizer
+
+    spec = TableSpec(
+        name=name,
+        dim=dim,
+        value_dtype=value_dtype,
+        initializer=parse_initializer(initializer),
+        optimizer=parse_optimizer(optimizer),
+        admission=Admission(min_count),
+        eviction=Eviction(eviction, max_rows=max_rows, max_bytes=max_bytes, ttl_s=ttl_s),
+        durability=durability,
+        frequency_half_life_s=half_life_s,
+        track_reads=track_reads,
+    )
+    with connect(target) as client:
+        client.create_table(spec, exist_ok=exist_ok)
+        emit_record(_record(client.table_info(name)), output)
+
+
+def drop(
+    name: TableName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    missing_ok: Annotated[bool, typer.Option("--missing-ok", help="Accept that there is no such table.")] = False,
+    target: Target = None,
+) -> None:
+    """Drop a table with all its rows, in memory and in Redis."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody can be asked here; confirm with --yes", param_hint="--yes")
+        typer.confirm(f"drop table {name} with all its rows?", abort=True)
+    with connect(target) as client:
+        dropped = client.drop_table(name, missing_ok=missing_ok)
+    typer.echo(f"dropped {name}" if dropped else f"there was no table {name}")
+
+
+def _record(info: TableInfo) -> dict[str, Any]:
+    from rowbank.cli.spec_text import text_of
+
+    spec = info.spec
+    return {
+        "name": spec.name,
+        "dim": spec.dim,
+        "value_dtype": spec.value_dtype,
+        "initializer": text_of(spec.initializer),
+        "optimizer": text_of(spec.optimizer),
+        "min_count": spec.admission.min_count,
+        "eviction": spec.eviction.policy,
+        **{field: getattr(spec.eviction, field) for field in ("max_rows", "max_bytes", "low_watermark", "ttl_s")},
+        "durability": spec.durability,
+        "frequency_half_life_s": spec.frequency_half_life_s,
+        "track_reads": spec.track_reads,
+        "table_id": info.table_id,
+        "created_at_s": info.created_at_s,
+        "bucket_count": info.bucket_count,
+        "rows": info.rows,
+        "bytes": info.bytes,
+        "step": info.step,
+    }
