@@ -1,10 +1,11 @@
-"""The docs say what the code has: commands, options, settings, metrics and error reasons; and their links lead somewhere."""
+"""The docs say what the code has: commands, options, settings, metrics, error reasons. Their links lead somewhere."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -33,7 +34,7 @@ def commands(group: click.Group, path: str = "rowbank") -> Iterator[tuple[str, c
 COMMANDS = dict(commands(typer.main.get_command(app)))  # type: ignore[arg-type]
 
 
-def reasons(base: type) -> Iterator[str]:
+def reasons(base: Any) -> Iterator[str]:
     """Yields the reason of every error class below `base`."""
     for cls in base.__subclasses__():
         if "reason" in vars(cls):
@@ -89,6 +90,5 @@ def test_every_page_is_in_the_index():
     linked = {(DOCS / link).resolve() for link in LINK.findall((DOCS / "README.md").read_text()) if "//" not in link}
     pages = {page for page in DOCS.glob("*.md") if page.name != "README.md"}
     assert pages <= linked
-    records = {page for page in (DOCS / "adr").glob("0*.md")}
     index = (DOCS / "adr" / "README.md").read_text()
-    assert not {page.name for page in records if f"({page.name})" not in index}
+    assert not {page.name for page in (DOCS / "adr").glob("0*.md") if f"({page.name})" not in index}
