@@ -49,7 +49,7 @@ def evict(
     with connect(target) as client:
         table = client.table(name)
         act = table.preview_eviction if dry_run else table.restrict
-        report = act(keep, by=by.value, reason="manual", sample=sample)
+        report = act(keep, by=by.value, sample=sample)
     record = {"table": name, "dry_run": dry_run} | {
         field.name: getattr(report, field.name) for field in dataclasses.fields(report)
     }
