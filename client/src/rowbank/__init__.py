@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "rowbank.client": ("Client",),
+    "rowbank.table": ("Table",),
+    "rowbank.rows": ("ExportChunk", "Rows"),
+    "rowbank.admin": ("RestrictReport",),
     "rowbank.specs": (
         "FTRL", "SGD", "Adagrad", "Adam", "AdamW", "Admission", "Constant", "Eviction", "Momentum", "Normal",
         "RMSprop", "RowwiseAdagrad", "TableSpec", "TruncatedNormal", "Uniform", "Zeros",
@@ -27,7 +31,10 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from rowbank.admin import RestrictReport
+    from rowbank.client import Client
     from rowbank.errors import RowbankError
+    from rowbank.rows import ExportChunk, Rows
     from rowbank.specs import (
         FTRL,
         SGD,
@@ -46,10 +53,32 @@ if TYPE_CHECKING:
         Uniform,
         Zeros,
     )
+    from rowbank.table import Table
 
 __all__ = [
-    "FTRL", "SGD", "Adagrad", "Adam", "AdamW", "Admission", "Constant", "Eviction", "Momentum", "Normal", "RMSprop",
-    "RowbankError", "RowwiseAdagrad", "TableSpec", "TruncatedNormal", "Uniform", "Zeros", "__version__",
+    "FTRL",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Admission",
+    "Client",
+    "Constant",
+    "Eviction",
+    "ExportChunk",
+    "Momentum",
+    "Normal",
+    "RMSprop",
+    "RestrictReport",
+    "RowbankError",
+    "Rows",
+    "RowwiseAdagrad",
+    "Table",
+    "TableSpec",
+    "TruncatedNormal",
+    "Uniform",
+    "Zeros",
+    "__version__",
 ]  # fmt: skip
 
 

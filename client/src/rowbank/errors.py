@@ -37,6 +37,10 @@ class RowbankError(Exception):
         self.metadata: dict[str, str] = dict(metadata or {})
 
 
+class ClientClosed(RowbankError):
+    """The client was used after `close`."""
+
+
 class RequestError(RowbankError):
     """One request failed and changed nothing, except where a subclass says that this is not known.
 
@@ -121,6 +125,12 @@ class WrongShard(RequestError):
     """Keys were sent to a shard that does not own them: the client's list of targets is not the cluster's."""
 
     reason, code = "WRONG_SHARD", grpc.StatusCode.FAILED_PRECONDITION
+
+
+class VersionMismatch(RequestError):
+    """Client and server are of versions that do not speak with each other."""
+
+    reason, code = "VERSION_MISMATCH", grpc.StatusCode.FAILED_PRECONDITION
 
 
 class ModelNotFound(RequestError):

@@ -1,0 +1,180 @@
+"""Pull and push: all tables of a step in one request per shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank import _arrays, _methods, _routing
+from rowbank._routing import Piece
+from rowbank._verbs import Calls, Push
+from rowbank.errors import DimMismatch, InvalidRequest, NonFiniteGradient
+from rowbank.specs import TableSpec
+from rowbank_protos import columns
+from rowbank_protos.v1 import common_pb2, rows_pb2
+
+_FLOAT16_MAX = 65504.0
+_KEY_BYTES = 8
+
+SpecOf = Callable[[str], TableSpec]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pulled:
+    """One table's part of a pull: its distinct keys, the caller's shape, and where the rows are gathered."""
+
+    spec: TableSpec
+    shape: tuple[int, ...]
+    batch: _arrays.Distinct
+    parts: list[tuple[Piece, npt.NDArray[np.float32]]]
+
+    def rows(self) -> npt.NDArray[np.float32]:
+        """[*shape, dim], in the order of the caller's keys; read-only."""
+        if len(self.parts) == 1 and self.parts[0][0].whole:
+            values = self.parts[0][1]
+        else:
+            values = np.empty((len(self.batch.keys), self.spec.dim), np.float32)
+            for piece, part in self.parts:
+                values[piece.where] = part
+        result: npt.NDArray[np.float32] = self.batch.spread(values).reshape(*self.shape, self.spec.dim)
+        result.flags.writeable = False
+        return result
+
+
+def pull(
+    calls: Calls, spec_of: SpecOf, keys: Mapping[str, Any], wire_dtype: common_pb2.DataType
+) -> dict[str, npt.NDArray[np.float32]]:
+    """See `Client.pull`."""
+    pulled: dict[str, _Pulled] = {}
+    for table, given in keys.items():
+        flat, shape = calls.as_keys(given)
+        pulled[table] = _Pulled(spec_of(table), shape, _arrays.distinct(flat), [])
+    itemsize = columns.storage_dtype(wire_dtype).itemsize
+    per_shard: list[list[tuple[Piece, int]]] = [[] for _ in range(calls.layout.shard_count)]
+    for table, part in pulled.items():
+        row_bytes = max(_KEY_BYTES, part.spec.dim * itemsize + 1)  # A request holds the keys, its answer the rows.
+        for shard, piece in _routing.by_shard(table, part.batch.keys, calls.layout):
+            per_shard[shard].append((piece, row_bytes))
+    requests = [list(_routing.requests(pieces, calls.limits)) for pieces in per_shard]
+    for wave in range(max(map(len, requests))):
+        _pull_wave(calls, pulled, [(shard, parts[wave]) for shard, parts in enumerate(requests) if wave < len(parts)],
+                   wire_dtype)  # fmt: skip
+    return {table: part.rows() for table, part in pulled.items()}
+
+
+def _pull_wave(
+    calls: Calls,
+    pulled: Mapping[str, _Pulled],
+    wave: Sequence[tuple[int, list[Piece]]],
+    wire_dtype: common_pb2.DataType,
+) -> None:
+    requests = []
+    for shard, pieces in wave:
+        tables = [rows_pb2.TableKeys(table=piece.table, keys=columns.pack_keys(piece.keys)) for piece in pieces]
+        requests.append((shard, rows_pb2.PullRequest(tables=tables, wire_dtype=wire_dtype)))
+    for (_, pieces), answer in zip(wave, calls.transport.run(_methods.PULL, requests), strict=True):
+        for piece, rows in zip(pieces, answer.tables, strict=True):
+            spec = pulled[piece.table].spec
+            try:
+                stored = columns.unpack_values(
+                    rows.values, row_count=len(piece.keys), dim=spec.dim, value_type=wire_dtype
+                )
+            except columns.ColumnError as error:
+                raise DimMismatch(
+                    f"table {piece.table!r}: expected rows of dim {spec.dim}, as when this client first used it; "
+                    f"it was made anew since: {error}",
+                    metadata={"table": piece.table},
+                ) from None
+            pulled[piece.table].parts.append((piece, columns.to_float32(stored, wire_dtype)))
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What holds for one push only; None: the table's own."""
+
+    step: int | None = None
+    learning_rate: float | None = None
+    clip_value: float | None = None
+    max_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        step = self.step
+        if step is not None and (isinstance(step, bool) or not isinstance(step, (int, np.integer)) or step < 1):
+            raise InvalidRequest(f"step: expected an integer of at least 1, or None, got {step!r}")
+        for name in ("learning_rate", "clip_value", "max_norm"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value >= 0.0):
+                raise InvalidRequest(f"{name}: expected a finite number of at least 0, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Summed:
+    """One table's part of a push, summed per distinct key and packed for the wire."""
+
+    spec: TableSpec
+    keys: _arrays.Keys
+    gradients: _arrays.Array
+    counts: npt.NDArray[np.uint32] | None
+
+
+def push(
+    calls: Calls, spec_of: SpecOf, pushes: Sequence[Push], overrides: Overrides, wire_dtype: common_pb2.DataType
+) -> dict[str, int]:
+    """See `Client.push`."""
+    summed = [_sum(calls, spec_of(part.table), part, wire_dtype) for part in pushes]
+    steps = {part.table: 0 for part in pushes}
+    per_shard: list[list[rows_pb2.TableGradients]] = [[] for _ in range(calls.layout.shard_count)]
+    sizes: list[list[tuple[Piece, int]]] = [[] for _ in range(calls.layout.shard_count)]
+    for part in summed:
+        row_bytes = _KEY_BYTES + part.gradients.itemsize * part.spec.dim + (0 if part.counts is None else 4)
+        pieces = dict(_routing.by_shard(part.spec.name, part.keys, calls.layout))
+        for shard, piece in pieces.items():
+            sizes[shard].append((piece, row_bytes))
+            per_shard[shard].append(_gradients(part, piece, overrides))
+    for pieces_and_bytes in sizes:
+        if sum(1 for _ in _routing.requests(pieces_and_bytes, calls.limits)) > 1:
+            keys = sum(len(piece.keys) for piece, _ in pieces_and_bytes)
+            total = sum(len(piece.keys) * row_bytes for piece, row_bytes in pieces_and_bytes)
+            raise _routing.too_large(f"push: {keys} distinct keys in {total} bytes", calls.limits)
+    requests = [
+        (shard, rows_pb2.PushRequest(tables=tables, wire_dtype=wire_dtype, request_id=calls.request_id(shard)))
+        for shard, tables in enumerate(per_shard)
+        if tables
+    ]
+    for (_, request), answer in zip(requests, calls.transport.run(_methods.PUSH, requests), strict=True):
+        for table, step in zip(request.tables, answer.steps, strict=True):
+            steps[table.table] = max(steps[table.table], step)
+    return steps
+
+
+def _sum(calls: Calls, spec: TableSpec, part: Push, wire_dtype: common_pb2.DataType) -> _Summed:
+    flat, shape = calls.as_keys(part.keys)
+    rows = _arrays.as_values("gradients", part.gradients, shape=shape, dim=spec.dim, table=spec.name)
+    counts = None if part.counts is None else _arrays.as_counts(part.counts, shape=shape)
+    batch = _arrays.distinct(flat)
+    sums = _arrays.sum_repeats(batch, rows)
+    largest = _FLOAT16_MAX if wire_dtype == columns.FLOAT16 else None
+    if largest is not None and len(sums) and float(np.abs(sums).max()) > largest:
+        raise NonFiniteGradient(
+            f"gradients: table {spec.name!r}: expected at most {largest} to fit wire_dtype 'float16', "
+            f"got {float(np.abs(sums).max())}; use 'bfloat16' or 'float32'",
+            metadata={"table": spec.name},
+        )
+    return _Summed(spec, batch.keys, columns.to_storage(sums, wire_dtype), _arrays.sum_counts(batch, counts))
+
+
+def _gradients(part: _Summed, piece: Piece, overrides: Overrides) -> rows_pb2.TableGradients:
+    return rows_pb2.TableGradients(
+        table=piece.table,
+        keys=columns.pack_keys(piece.keys),
+        gradients=piece.of(part.gradients).tobytes(),
+        counts=b"" if part.counts is None else columns.pack_counts(piece.of(part.counts)),
+        step=overrides.step or 0,
+        learning_rate=overrides.learning_rate,
+        clip_value=overrides.clip_value,
+        max_norm=overrides.max_norm,
+    )

@@ -1,0 +1,285 @@
+"""What operators are told: tables, statistics, evictions, single rows, servers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.specs import TableSpec
+from rowbank_protos import columns
+from rowbank_protos.v1 import admin_pb2, tables_pb2
+
+_REASONS = {
+    admin_pb2.EVICTION_REASON_CAPACITY: "capacity",
+    admin_pb2.EVICTION_REASON_BYTES: "bytes",
+    admin_pb2.EVICTION_REASON_TTL: "ttl",
+    admin_pb2.EVICTION_REASON_RESTRICT: "restrict",
+    admin_pb2.EVICTION_REASON_MANUAL: "manual",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """A table and its size over all shards.
+
+    Attributes:
+        table_id: number of the table in Redis keys.
+        created_at_s: Unix seconds.
+        bytes: RAM held for rows and index.
+        step: the highest step pushed.
+    """
+
+    spec: TableSpec
+    table_id: int
+    created_at_s: int
+    bucket_count: int
+    rows: int
+    bytes: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableStats:
+    """A table's size and counters over all shards; counters count since the servers started.
+
+    Attributes:
+        bytes: RAM held for rows and index; `payload_bytes` of them are values and optimizer state.
+        dirty_rows: rows that are not yet written to Redis in their present state.
+        regretted_rows: pushed keys that had been evicted a short while before.
+        step: the highest step pushed.
+        last_write_back_s: Unix seconds, of the shard that is furthest behind; 0: some shard never wrote.
+    """
+
+    table: str
+    dim: int
+    rows: int
+    bytes: int
+    payload_bytes: int
+    dirty_rows: int
+    pulled_rows: int
+    pulled_found: int
+    pulled_initialized: int
+    pulled_not_admitted: int
+    pushed_rows: int
+    inserted_rows: int
+    evicted_rows: int
+    removed_rows: int
+    regretted_rows: int
+    corrupt_rows: int
+    step: int
+    last_write_back_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStats:
+    """One shard's own view: its tables, and whether it reaches Redis."""
+
+    shard: int
+    shard_count: int
+    target: str
+    uptime_s: float
+    redis_connected: bool
+    tables: tuple[TableStats, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EvictionEvent:
+    """One eviction cycle.
+
+    Attributes:
+        at_ms: Unix milliseconds.
+        reason: "capacity", "bytes", "ttl", "restrict" or "manual".
+        score_cut: the highest score that was evicted.
+        outcome: "below_watermark", "out_of_time" or "nothing_to_evict".
+    """
+
+    at_ms: int
+    table: str
+    reason: str
+    rows: int
+    bytes: int
+    score_cut: float
+    duration_ms: float
+    rows_left: int
+    shard: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestrictReport:
+    """What a restriction did, or would do, over all shards.
+
+    Attributes:
+        bytes: RAM of the evicted rows.
+        score_cut: the highest score that was evicted on any shard.
+        duration_ms: the slowest shard's time.
+        sample_keys: [S] int64, some evicted keys, lowest score first within a shard.
+    """
+
+    rows_before: int
+    rows_after: int
+    evicted: int
+    bytes: int
+    score_cut: float
+    duration_ms: float
+    sample_keys: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowInfo:
+    """Everything about one row.
+
+    Attributes:
+        found: whether the row is stored; if not, `values` is its initial value and the rest is empty.
+        values: [dim] float32.
+        last_used: Unix seconds.
+        position: the last mutation that was applied to the row.
+        slots: optimizer state by name, each float32.
+        score: what eviction would rank it by.
+        dirty: not yet written to Redis in its present state.
+    """
+
+    key: int
+    found: bool
+    values: npt.NDArray[np.float32]
+    frequency: int
+    last_used: int
+    position: int
+    slots: dict[str, npt.NDArray[np.float32]]
+    bucket: int
+    shard: int
+    score: float
+    dirty: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopRows:
+    """Keys with the highest scores, highest first: [N] int64, [N] uint32, [N] uint32 Unix seconds."""
+
+    keys: npt.NDArray[np.int64]
+    frequency: npt.NDArray[np.uint32]
+    last_used: npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """One shard and its limits; `server_id` is new at every start."""
+
+    target: str
+    version: str
+    namespace: str
+    shard: int
+    shard_count: int
+    bucket_count: int
+    max_keys_per_request: int
+    max_message_bytes: int
+    server_id: str
+
+
+def merge_table_infos(messages: Sequence[tables_pb2.TableInfo]) -> TableInfo:
+    """One table as its shards know it; at least one message."""
+    first = messages[0]
+    return TableInfo(
+        spec=TableSpec.from_proto(first.spec),
+        table_id=first.table_id,
+        created_at_s=first.created_at_s,
+        bucket_count=first.bucket_count,
+        rows=sum(message.rows for message in messages),
+        bytes=sum(message.bytes for message in messages),
+        step=max(message.step for message in messages),
+    )
+
+
+_SUMMED = (
+    "rows", "bytes", "payload_bytes", "dirty_rows", "pulled_rows", "pulled_found", "pulled_initialized",
+    "pulled_not_admitted", "pushed_rows", "inserted_rows", "evicted_rows", "removed_rows", "regretted_rows",
+    "corrupt_rows",
+)  # fmt: skip
+
+
+def merge_table_stats(messages: Sequence[admin_pb2.TableStats]) -> TableStats:
+    """One table's statistics over its shards; at least one message."""
+    return TableStats(
+        table=messages[0].table,
+        dim=messages[0].dim,
+        step=max(message.step for message in messages),
+        last_write_back_s=min(message.last_write_back_s for message in messages),
+        **{name: sum(getattr(message, name) for message in messages) for name in _SUMMED},
+    )
+
+
+def eviction_event(message: admin_pb2.EvictionEvent) -> EvictionEvent:
+    """The event in `message`."""
+    return EvictionEvent(
+        at_ms=message.at_ms,
+        table=message.table,
+        reason=_REASONS.get(message.reason, "unspecified"),
+        rows=message.rows,
+        bytes=message.bytes,
+        score_cut=message.score_cut,
+        duration_ms=message.duration_ms,
+        rows_left=message.rows_left,
+        shard=message.shard,
+        outcome=message.outcome,
+    )
+
+
+def merge_restrictions(messages: Sequence[admin_pb2.RestrictResponse], sample: int) -> RestrictReport:
+    """One report over all shards, with at most `sample` keys, taken from the shards in turn."""
+    samples = [columns.unpack_keys(message.sample, name="sample") for message in messages]
+    turns = sorted((place, shard) for shard, keys in enumerate(samples) for place in range(len(keys)))
+    chosen = [samples[shard][place] for place, shard in turns[:sample]]
+    return RestrictReport(
+        rows_before=sum(message.rows_before for message in messages),
+        rows_after=sum(message.rows_after for message in messages),
+        evicted=sum(message.evicted for message in messages),
+        bytes=sum(message.bytes for message in messages),
+        score_cut=max((message.score_cut for message in messages if message.evicted), default=0.0),
+        duration_ms=max(message.duration_ms for message in messages),
+        sample_keys=np.array(chosen, dtype=np.int64),
+    )
+
+
+def row_info(key: int, message: admin_pb2.DescribeRowResponse) -> RowInfo:
+    """The row in `message`."""
+    return RowInfo(
+        key=key,
+        found=message.found,
+        values=np.frombuffer(message.values, dtype="<f4"),
+        frequency=message.frequency,
+        last_used=message.last_used,
+        position=message.position,
+        slots={name: np.frombuffer(data, dtype="<f4") for name, data in sorted(message.slots.items())},
+        bucket=message.bucket,
+        shard=message.shard,
+        score=message.score,
+        dirty=message.dirty,
+    )
+
+
+def merge_top(messages: Sequence[admin_pb2.TopRowsResponse], limit: int, *, by_frequency: bool) -> TopRows:
+    """The `limit` best of every shard's best; ties keep the order of the shards."""
+    keys = np.concatenate([columns.unpack_keys(message.keys) for message in messages])
+    frequency = np.concatenate([np.frombuffer(message.frequency, dtype="<u4") for message in messages])
+    last_used = np.concatenate([np.frombuffer(message.last_used, dtype="<u4") for message in messages])
+    score = (frequency if by_frequency else last_used).astype(np.int64)
+    order = np.argsort(-score, kind="stable")[:limit]
+    return TopRows(keys=keys[order], frequency=frequency[order], last_used=last_used[order])
+
+
+def server_info(target: str, message: admin_pb2.GetServerInfoResponse) -> ServerInfo:
+    """The answer of the server at `target`."""
+    return ServerInfo(
+        target=target,
+        version=message.version,
+        namespace=message.namespace,
+        shard=message.shard,
+        shard_count=message.shard_count,
+        bucket_count=message.bucket_count,
+        max_keys_per_request=message.max_keys_per_request,
+        max_message_bytes=message.max_message_bytes,
+        server_id=message.server_id,
+    )

@@ -1,0 +1,280 @@
+"""The client: one object that talks to all shards of a parameter server."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank import _connect, _methods, _routing, _training, admin
+from rowbank._transport import CHANNEL_OPTIONS, Transport
+from rowbank._verbs import Calls, Push
+from rowbank.admin import EvictionEvent, ServerInfo, ShardStats, TableInfo, TableStats
+from rowbank.errors import DimMismatch, InvalidRequest, TableNotFound
+from rowbank.features import Features
+from rowbank.models import Models
+from rowbank.specs import TableSpec
+from rowbank.table import Table
+from rowbank_protos import columns
+from rowbank_protos.v1 import admin_pb2, tables_pb2
+
+T = TypeVar("T")
+
+_MAX_MESSAGE_BYTES = dict(CHANNEL_OPTIONS)["grpc.max_send_message_length"]
+
+
+class Client:
+    """A connection to every shard of a parameter server. Thread-safe; use it in a `with`, or call `close`.
+
+    Args:
+        targets: addresses of all shards, in any order: "127.0.0.1:7700", "a:7700,b:7700" or a list. None: the
+            variable ROWBANK_TARGETS, else 127.0.0.1:7700.
+        timeout_s: deadline of every call, retries included.
+        connect_timeout_s: how long to wait for the servers to be there.
+        wait_for_ready: False: a server that is not there now is an error at once.
+        wire_dtype: how pulled rows and pushed gradients travel: "float32", or "float16" or "bfloat16" for half the
+            bytes. The other verbs always use float32.
+        max_keys_per_call: more keys than this in one call are refused; reads up to it are split as servers need it.
+    Raises:
+        ShardUnavailable, NotReady: a server is not there in time; the message names the targets.
+        WrongShard: the targets are not every shard of one cluster.
+        VersionMismatch: a server is of another version.
+        InvalidRequest: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        targets: str | Sequence[str] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 10.0,
+        wait_for_ready: bool = True,
+        wire_dtype: str = "float32",
+        max_keys_per_call: int = 4_194_304,
+    ) -> None:
+        for name, value in (("timeout_s", timeout_s), ("connect_timeout_s", connect_timeout_s)):
+            if not (np.isfinite(value) and value > 0):
+                raise InvalidRequest(f"{name}: expected seconds above 0, got {value!r}")
+        if max_keys_per_call < 1:
+            raise InvalidRequest(f"max_keys_per_call: expected at least 1, got {max_keys_per_call!r}")
+        try:
+            self._wire_dtype = columns.data_type(wire_dtype)
+        except columns.ColumnError as error:
+            raise InvalidRequest(f"wire_dtype: {error}") from None
+        addresses = _connect.parse_targets(targets)
+        shards, self._servers = _connect.connect(addresses, timeout_s=connect_timeout_s, wait=wait_for_ready)
+        self._transport = Transport(shards, timeout_s=timeout_s)
+        self.calls = Calls(
+            transport=self._transport,
+            layout=_routing.Layout(len(shards), self._servers[0].bucket_count),
+            limits=_limits(self._servers),
+            client_id=uuid.uuid4().hex,
+            max_keys_per_call=max_keys_per_call,
+        )
+        self._tables: dict[str, Table] = {}
+        self._tables_lock = threading.Lock()
+        self.models = Models(self.calls)
+        self.features = Features(self.calls)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all connections. Calls under way fail; calling it twice does no harm."""
+        self._transport.close()
+
+    def create_table(self, spec: TableSpec, *, exist_ok: bool = False) -> Table:
+        """Creates a table.
+
+        Args:
+            exist_ok: accept a table of that name that has an equal spec.
+        Raises:
+            TableExists: there is one, and it differs or `exist_ok` is False.
+            InvalidSpec: the server cannot make such a table.
+        """
+        request = tables_pb2.CreateTableRequest(spec=spec.to_proto(), exist_ok=exist_ok)
+        answer = self._transport.one(_methods.CREATE_TABLE, 0, request, retry=exist_ok)
+        return self._remember(TableSpec.from_proto(answer.table.spec))
+
+    def table(self, name: str) -> Table:
+        """A table that exists. Raises `TableNotFound`."""
+        return self._remember(self._get(0, name))
+
+    def list_tables(self) -> list[TableInfo]:
+        """All tables by name, with their sizes over all shards."""
+        by_name: dict[str, list[tables_pb2.TableInfo]] = {}
+        for answer in self._transport.each(_methods.LIST_TABLES, tables_pb2.ListTablesRequest()):
+            for info in answer.tables:
+                by_name.setdefault(info.spec.name, []).append(info)
+        return [admin.merge_table_infos(infos) for _, infos in sorted(by_name.items())]
+
+    def table_info(self, name: str) -> TableInfo:
+        """One table with its size over all shards. Raises `TableNotFound`."""
+        answers = self._transport.each(_methods.GET_TABLE, tables_pb2.GetTableRequest(name=name))
+        return admin.merge_table_infos([answer.table for answer in answers])
+
+    def update_table(self, spec: TableSpec) -> Table:
+        """Changes what can change while rows exist: optimizer numbers, admission, eviction, durability.
+
+        Raises:
+            TableNotFound: there is none of that name.
+            InvalidSpec: the change needs a new table.
+        """
+        answers = self._transport.each(_methods.UPDATE_TABLE, tables_pb2.UpdateTableRequest(spec=spec.to_proto()))
+        return self._remember(TableSpec.from_proto(answers[0].table.spec))
+
+    def drop_table(self, name: str, *, missing_ok: bool = False) -> bool:
+        """Deletes a table with all its rows, in RAM and in Redis, on every shard.
+
+        Returns:
+            Whether there was one.
+        Raises:
+            TableNotFound: there was none, and `missing_ok` is False.
+        """
+        first = tables_pb2.DropTableRequest(name=name, missing_ok=missing_ok)
+        dropped = self._transport.one(_methods.DROP_TABLE, 0, first, retry=missing_ok).dropped
+        # The others may not have loaded the table, or have dropped it with the catalog's entry.
+        rest = tables_pb2.DropTableRequest(name=name, missing_ok=True)
+        others = [(shard, rest) for shard in range(1, self.calls.layout.shard_count)]
+        answers = self._transport.run(_methods.DROP_TABLE, others)
+        self._forget([name])
+        return dropped or any(answer.dropped for answer in answers)
+
+    def pull(self, keys: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
+        """Reads rows of several tables for training, in one request per shard; see `Table.pull`.
+
+        Args:
+            keys: table name -> [...] integers.
+        Returns:
+            Table name -> [..., dim] float32, read-only.
+        """
+        return self._fresh(keys, lambda: _training.pull(self.calls, self._spec, keys, self._wire_dtype))
+
+    def push(
+        self,
+        gradients: Mapping[str, tuple[Any, Any] | tuple[Any, Any, Any]],
+        *,
+        step: int | None = None,
+        learning_rate: float | None = None,
+        clip_value: float | None = None,
+        max_norm: float | None = None,
+    ) -> dict[str, int]:
+        """Applies gradients to several tables, in one request per shard; see `Table.push`.
+
+        A shard applies its request to all tables or to none.
+
+        Args:
+            gradients: table name -> (keys, gradients) or (keys, gradients, counts).
+        Returns:
+            Table name -> the step that was used; 0 for a table without keys.
+        """
+        for table, part in gradients.items():
+            if not isinstance(part, tuple) or len(part) not in (2, 3):
+                raise InvalidRequest(
+                    f"push: table {table!r}: expected a tuple (keys, gradients) or (keys, gradients, counts), "
+                    f"got {type(part).__name__}"
+                )
+        pushes = [Push(table, *part) for table, part in gradients.items()]
+        return self.push_all(pushes, step=step, learning_rate=learning_rate, clip_value=clip_value, max_norm=max_norm)
+
+    def push_all(
+        self,
+        pushes: Sequence[Push],
+        *,
+        step: int | None = None,
+        learning_rate: float | None = None,
+        clip_value: float | None = None,
+        max_norm: float | None = None,
+    ) -> dict[str, int]:
+        """What `push` and `Table.push` share."""
+        overrides = _training.Overrides(step, learning_rate, clip_value, max_norm)
+        names = [part.table for part in pushes]
+        return self._fresh(names, lambda: _training.push(self.calls, self._spec, pushes, overrides, self._wire_dtype))
+
+    def stats(self, table: str | None = None) -> list[TableStats]:
+        """Sizes and counters over all shards, of one table or of all by name. Raises `TableNotFound`."""
+        by_name: dict[str, list[admin_pb2.TableStats]] = {}
+        for answer in self._transport.each(_methods.GET_STATS, admin_pb2.GetStatsRequest(table=table or "")):
+            for stats in answer.tables:
+                by_name.setdefault(stats.table, []).append(stats)
+        return [admin.merge_table_stats(parts) for _, parts in sorted(by_name.items())]
+
+    def shard_stats(self, table: str | None = None) -> list[ShardStats]:
+        """What each shard says of itself, in the order of the shards."""
+        answers = self._transport.each(_methods.GET_STATS, admin_pb2.GetStatsRequest(table=table or ""))
+        return [
+            ShardStats(
+                shard=answer.shard,
+                shard_count=answer.shard_count,
+                target=server.target,
+                uptime_s=answer.uptime_s,
+                redis_connected=answer.redis_connected,
+                tables=tuple(admin.merge_table_stats([stats]) for stats in answer.tables),
+            )
+            for server, answer in zip(self._servers, answers, strict=True)
+        ]
+
+    def evictions(self, table: str | None = None, *, limit: int = 100) -> list[EvictionEvent]:
+        """The latest eviction cycles of one table or of all, newest first."""
+        if limit < 1:
+            raise InvalidRequest(f"limit: expected at least 1, got {limit!r}")
+        answers = self._transport.each(
+            _methods.LIST_EVICTIONS, admin_pb2.ListEvictionsRequest(table=table or "", limit=limit)
+        )
+        # The history is the cluster's, so that shards may tell the same events.
+        events = {admin.eviction_event(message) for answer in answers for message in answer.events}
+        return sorted(events, key=lambda event: (-event.at_ms, event.table, event.shard))[:limit]
+
+    def flush(self) -> int:
+        """Writes every changed row to Redis; returns how many rows were written."""
+        return sum(answer.rows for answer in self._transport.each(_methods.FLUSH, admin_pb2.FlushRequest()))
+
+    def server_info(self) -> list[ServerInfo]:
+        """Every shard and its limits, asked now, in the order of the shards."""
+        answers = self._transport.each(_methods.GET_SERVER_INFO, admin_pb2.GetServerInfoRequest())
+        return [admin.server_info(server.target, answer) for server, answer in zip(self._servers, answers, strict=True)]
+
+    def _get(self, shard: int, name: str) -> TableSpec:
+        request = tables_pb2.GetTableRequest(name=name)
+        return TableSpec.from_proto(self._transport.one(_methods.GET_TABLE, shard, request).table.spec)
+
+    def _spec(self, name: str) -> TableSpec:
+        found = self._tables.get(name)
+        return (found or self.table(name)).spec
+
+    def _remember(self, spec: TableSpec) -> Table:
+        table = Table(self, spec)
+        with self._tables_lock:
+            self._tables[spec.name] = table
+        return table
+
+    def _forget(self, names: Sequence[str]) -> None:
+        with self._tables_lock:
+            for name in names:
+                self._tables.pop(name, None)
+
+    def _fresh(self, names: Sequence[str] | Mapping[str, Any], call: Callable[[], T]) -> T:
+        """Forgets what it knows of tables that turn out to be gone or different."""
+        try:
+            return call()
+        except (TableNotFound, DimMismatch):
+            self._forget(list(names))
+            raise
+
+
+def _limits(servers: Sequence[ServerInfo]) -> _routing.Limits:
+    """What every server, and this client's channels, allow."""
+    return _routing.Limits(
+        max_keys=min(server.max_keys_per_request for server in servers),
+        max_bytes=min([_MAX_MESSAGE_BYTES, *(server.max_message_bytes for server in servers)]),
+    )

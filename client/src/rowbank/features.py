@@ -1,0 +1,250 @@
+"""Features of users and items: typed views, written and read through the server."""
+
+from __future__ import annotations
+
+import itertools
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rowbank import _methods
+from rowbank._verbs import Calls
+from rowbank.errors import InvalidFeature, ViewNotFound
+from rowbank_protos.v1 import features_pb2
+
+_ROWS_PER_REQUEST = 2048
+
+_TYPES = {
+    "int64": features_pb2.FEATURE_TYPE_INT64,
+    "double": features_pb2.FEATURE_TYPE_DOUBLE,
+    "string": features_pb2.FEATURE_TYPE_STRING,
+    "bool": features_pb2.FEATURE_TYPE_BOOL,
+    "int64_list": features_pb2.FEATURE_TYPE_INT64_LIST,
+    "float_list": features_pb2.FEATURE_TYPE_FLOAT_LIST,
+    "string_list": features_pb2.FEATURE_TYPE_STRING_LIST,
+}
+_TYPE_NAMES = {number: name for name, number in _TYPES.items()}
+_STATUS = {
+    features_pb2.FEATURE_STATUS_PRESENT: "present",
+    features_pb2.FEATURE_STATUS_NOT_FOUND: "not_found",
+    features_pb2.FEATURE_STATUS_OUTSIDE_MAX_AGE: "outside_max_age",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureField:
+    """A feature of a view.
+
+    Attributes:
+        type: "int64", "double", "string", "bool", "int64_list", "float_list" or "string_list".
+        default: what a read answers where none was written; None: nothing.
+    """
+
+    name: str
+    type: str
+    default: Any = None
+
+    def __post_init__(self) -> None:
+        if self.type not in _TYPES:
+            raise InvalidFeature(f"feature {self.name!r}: expected a type of {', '.join(_TYPES)}, got {self.type!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureView:
+    """Features of one entity that are written and age together.
+
+    Attributes:
+        entity: the join key: "user_id", "item_id".
+        max_age_s: seconds after which a read says "outside_max_age"; 0: never.
+    """
+
+    name: str
+    entity: str
+    fields: tuple[FeatureField, ...]
+    max_age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureResult:
+    """One entity's features.
+
+    Attributes:
+        values: name -> value, defaults filled in; lists are tuples.
+        status: "present", "not_found" or "outside_max_age".
+        event_time_s: Unix seconds of the write; 0: never written.
+    """
+
+    entity: int
+    values: dict[str, Any]
+    status: str
+    event_time_s: float
+
+
+class Features:
+    """The feature store: `client.features`. Thread-safe."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def put_view(self, view: FeatureView) -> bool:
+        """Creates or replaces a view; returns whether that changed anything. Raises `InvalidFeature`."""
+        message = features_pb2.FeatureView(
+            name=view.name,
+            entity=view.entity,
+            max_age_s=view.max_age_s,
+            fields=[
+                features_pb2.FeatureField(
+                    name=field.name,
+                    type=_TYPES[field.type],
+                    default_value=None if field.default is None else value_to_proto(field, field.default),
+                )
+                for field in view.fields
+            ],
+        )
+        request = features_pb2.PutViewRequest(view=message)
+        return self._calls.transport.one(_methods.PUT_VIEW, 0, request).changed
+
+    def list_views(self) -> list[FeatureView]:
+        """All views by name."""
+        answer = self._calls.transport.one(_methods.LIST_VIEWS, 0, features_pb2.ListViewsRequest())
+        return sorted((_view_from_proto(view) for view in answer.views), key=lambda view: view.name)
+
+    def write(self, view: str, rows: Mapping[int, Mapping[str, Any]], *, event_time_s: float | None = None) -> int:
+        """Writes features of entities; a value of None is left out.
+
+        Args:
+            rows: entity id -> feature name -> value of the field's type; a list may be any sequence or array.
+            event_time_s: Unix seconds that the features are from; None: now, by the server's clock.
+        Returns:
+            How many entities were written.
+        Raises:
+            ViewNotFound: there is no such view.
+            InvalidFeature: an unknown feature, or a value of another type; nothing of its request is written.
+        """
+        if not rows:
+            return 0
+        fields = {field.name: field for field in self._view(view).fields}
+        messages = [_row_to_proto(view, fields, entity, values) for entity, values in rows.items()]
+        written = 0
+        for start in range(0, len(messages), _ROWS_PER_REQUEST):
+            request = features_pb2.WriteFeaturesRequest(
+                view=view, rows=messages[start : start + _ROWS_PER_REQUEST], event_time_s=event_time_s or 0.0
+            )
+            written += self._calls.transport.one(_methods.WRITE_FEATURES, 0, request).written
+        return written
+
+    def read(self, view: str, entities: Iterable[int], names: Sequence[str] = ()) -> list[FeatureResult]:
+        """Features of entities, in the order asked.
+
+        Args:
+            names: which features; empty: all of the view.
+        Raises:
+            ViewNotFound, InvalidFeature: no such view, or no such feature in it.
+        """
+        results: list[FeatureResult] = []
+        asked = iter(entities)
+        while part := list(itertools.islice(asked, _ROWS_PER_REQUEST)):
+            request = features_pb2.ReadFeaturesRequest(view=view, entities=part, names=names)
+            answer = self._calls.transport.one(_methods.READ_FEATURES, 0, request)
+            results.extend(_result_from_proto(result) for result in answer.results)
+        return results
+
+    def _view(self, name: str) -> FeatureView:
+        views = {view.name: view for view in self.list_views()}
+        if name not in views:
+            raise ViewNotFound(
+                f"feature view {name!r} does not exist; known views: {', '.join(views) or 'none'}",
+                metadata={"view": name},
+            )
+        return views[name]
+
+
+def value_to_proto(field: FeatureField, value: Any) -> features_pb2.FeatureValue:
+    """The message for `value` as a value of `field`. Raises `InvalidFeature`."""
+    kind = field.type
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if kind.endswith("_list"):
+        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+            raise _wrong(field, value)
+        if not all(_is_a(kind.removesuffix("_list"), item) for item in value):
+            raise _wrong(field, value)
+        if kind == "int64_list":
+            return features_pb2.FeatureValue(int64_list=features_pb2.Int64List(values=value))
+        if kind == "float_list":
+            return features_pb2.FeatureValue(float_list=features_pb2.FloatList(values=value))
+        return features_pb2.FeatureValue(string_list=features_pb2.StringList(values=value))
+    if not _is_a(kind, value):
+        raise _wrong(field, value)
+    if kind == "int64":
+        return features_pb2.FeatureValue(int64_value=value)
+    if kind == "double":
+        return features_pb2.FeatureValue(double_value=value)
+    if kind == "bool":
+        return features_pb2.FeatureValue(bool_value=value)
+    return features_pb2.FeatureValue(string_value=value)
+
+
+def _is_a(kind: str, value: Any) -> bool:
+    if kind == "bool":
+        return isinstance(value, bool)
+    if kind == "string":
+        return isinstance(value, str)
+    if isinstance(value, bool):
+        return False
+    if kind == "int64":
+        return isinstance(value, int) and -(2**63) <= value < 2**63
+    return isinstance(value, numbers.Real)
+
+
+def _wrong(field: FeatureField, value: Any) -> InvalidFeature:
+    return InvalidFeature(
+        f"feature {field.name!r}: expected {field.type}, got {value!r}", metadata={"feature": field.name}
+    )
+
+
+def _row_to_proto(
+    view: str, fields: Mapping[str, FeatureField], entity: int, values: Mapping[str, Any]
+) -> features_pb2.FeatureRow:
+    row = features_pb2.FeatureRow(entity=entity)
+    for name, value in values.items():
+        if name not in fields:
+            raise InvalidFeature(
+                f"view {view!r} has no feature {name!r}; its features: {', '.join(fields)}",
+                metadata={"view": view, "feature": name},
+            )
+        if value is not None:
+            row.values[name].CopyFrom(value_to_proto(fields[name], value))
+    return row
+
+
+def _value_from_proto(message: features_pb2.FeatureValue) -> Any:
+    kind = message.WhichOneof("value")
+    if kind is None:
+        return None
+    value = getattr(message, kind)
+    return tuple(value.values) if kind.endswith("_list") else value
+
+
+def _result_from_proto(message: features_pb2.FeatureResult) -> FeatureResult:
+    return FeatureResult(
+        entity=message.entity,
+        values={name: _value_from_proto(value) for name, value in sorted(message.values.items())},
+        status=_STATUS.get(message.status, "unspecified"),
+        event_time_s=message.event_time_s,
+    )
+
+
+def _view_from_proto(message: features_pb2.FeatureView) -> FeatureView:
+    fields = tuple(
+        FeatureField(
+            field.name,
+            _TYPE_NAMES[field.type],
+            _value_from_proto(field.default_value) if field.HasField("default_value") else None,
+        )
+        for field in message.fields
+    )
+    return FeatureView(message.name, message.entity, fields, message.max_age_s)

@@ -1,0 +1,205 @@
+"""One table of a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank import _verbs
+from rowbank.admin import RestrictReport, RowInfo, TableStats, TopRows
+from rowbank.rows import ExportChunk, Rows
+from rowbank.specs import TableSpec
+
+if TYPE_CHECKING:
+    from rowbank.client import Client
+
+
+class Table:
+    """A handle on one table: `client.create_table(spec)` or `client.table(name)`. Thread-safe.
+
+    Keys are integers of any shape, as an array or anything that NumPy makes one of; they must fit int64. Where rows
+    go in or out, their shape is the keys' shape with `dim` added. Keys may repeat. Empty batches answer at once.
+
+    Every method raises `TableNotFound` if the table was dropped, `InvalidRequest` or `DimMismatch` for arguments of a
+    wrong type or shape before anything is sent, `RequestTooLarge` past a limit, and `ShardUnavailable` or
+    `DeadlineExceeded` if a shard does not answer.
+    """
+
+    def __init__(self, client: Client, spec: TableSpec) -> None:
+        self._client = client
+        self.spec = spec
+
+    def __repr__(self) -> str:
+        return f"Table({self.name!r}, dim={self.dim})"
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.spec.name
+
+    @property
+    def dim(self) -> int:
+        """Width of a row."""
+        return self.spec.dim
+
+    def pull(self, keys: Any) -> npt.NDArray[np.float32]:
+        """Reads rows for training. Never inserts: an unseen key reads its initial value.
+
+        Args:
+            keys: [...] integers; repeats are sent once.
+        Returns:
+            [..., dim] float32 in the order of the keys; read-only, as it may be the received message itself.
+        Side effects: renews `last_used` of stored rows if the spec says `track_reads`.
+        """
+        return self._client.pull({self.name: keys})[self.name]
+
+    def push(
+        self,
+        keys: Any,
+        gradients: Any,
+        *,
+        counts: Any = None,
+        step: int | None = None,
+        learning_rate: float | None = None,
+        clip_value: float | None = None,
+        max_norm: float | None = None,
+    ) -> int:
+        """Applies gradients through the table's optimizer, on the server. An unseen key gets its row here.
+
+        Args:
+            keys: [...] integers; the gradients of a repeated key are summed first.
+            gradients: [..., dim] floats, finite.
+            counts: [...] integers: occurrences that each gradient stands for, added to the key's frequency;
+                None: one each.
+            step: the optimizer's step, from 1, for bias correction; None: the server counts the table's pushes.
+            learning_rate, clip_value, max_norm: instead of the optimizer's, for this push only.
+        Returns:
+            The step that was used; 0 if there were no keys.
+        Raises:
+            NonFiniteGradient: a gradient is NaN or infinite.
+            RequestTooLarge: the push does not fit into one request per shard. It is not split, since each request
+                counts as a step of its own.
+        Side effects: the push is applied once even if a connection breaks and it has to be sent again.
+        """
+        push = _verbs.Push(self.name, keys, gradients, counts)
+        steps = self._client.push_all(
+            [push], step=step, learning_rate=learning_rate, clip_value=clip_value, max_norm=max_norm
+        )
+        return steps[self.name]
+
+    def lookup(self, keys: Any, *, with_metadata: bool = False) -> Rows:
+        """Reads stored rows without side effects, always as float32.
+
+        Args:
+            keys: [...] integers.
+            with_metadata: whether to answer frequency and last_used too.
+        """
+        return _verbs.lookup(self._client.calls, self.spec, keys, with_metadata=with_metadata)
+
+    def upsert(self, keys: Any, values: Any) -> int:
+        """Stores rows as they are; a new row starts with frequency 0 and fresh optimizer state.
+
+        A batch beyond a request's limits is sent in several; if one of them fails, the earlier ones stay applied.
+
+        Args:
+            keys: [...] integers; of a repeated key the last row counts.
+            values: [..., dim] floats, finite.
+        Returns:
+            How many rows are new.
+        """
+        return _verbs.upsert(self._client.calls, self.spec, keys, values)
+
+    def accumulate(self, keys: Any, deltas: Any, exists: Any) -> int:
+        """Adds to rows that the caller saw, inserts rows that it did not see.
+
+        Per key: present and `exists`: added. Absent and not `exists`: inserted. Otherwise: ignored.
+
+        Args:
+            keys: [...] integers.
+            deltas: [..., dim] floats, finite.
+            exists: [...] bool, or one bool for all.
+        Returns:
+            How many keys were added to or inserted.
+        """
+        return _verbs.accumulate(self._client.calls, self.spec, keys, deltas, exists)
+
+    def remove(self, keys: Any) -> int:
+        """Removes rows; returns how many there were. Keys that have no row are ignored."""
+        return _verbs.remove(self._client.calls, self.spec, keys)
+
+    def touch(self, keys: Any, *, counts: Any = None) -> int:
+        """Adds occurrences to the frequency of stored rows and renews their last_used, without a gradient.
+
+        Args:
+            keys: [...] integers; a repeated key is counted as often.
+            counts: [...] integers; None: one each.
+        Returns:
+            How many distinct rows were touched.
+        """
+        return _verbs.touch(self._client.calls, self.spec, keys, counts)
+
+    def clear(self) -> int:
+        """Removes all rows; returns how many there were."""
+        return _verbs.clear(self._client.calls, self.name)
+
+    def size(self) -> int:
+        """Stored rows, over all shards."""
+        return sum(_verbs.sizes(self._client.calls, self.name))
+
+    def export(
+        self, *, with_slots: bool = False, chunk_rows: int | None = None, timeout_s: float | None = None
+    ) -> Iterator[ExportChunk]:
+        """All stored rows, shard by shard, in no order, while the table stays in use.
+
+        A row that is changed meanwhile appears as it was or as it is; one that is inserted or removed meanwhile may
+        appear or not; every other row appears exactly once.
+
+        Args:
+            with_slots: whether to export optimizer state too.
+            chunk_rows: rows per chunk at most; None: the server's choice.
+            timeout_s: deadline per shard; None: none, as a large table takes its time.
+        """
+        return _verbs.export(
+            self._client.calls, self.spec, with_slots=with_slots, chunk_rows=chunk_rows, timeout_s=timeout_s
+        )
+
+    def restrict(
+        self, num_reserved: int, trigger: int | None = None, by: str = "frequency", *, sample: int = 0
+    ) -> RestrictReport:
+        """Evicts the lowest rows if there are more than `trigger`, so that exactly `num_reserved` are left.
+
+        With several shards, each keeps its best rows, and the number kept is shared out by the shards' sizes.
+
+        Args:
+            num_reserved: rows to keep, at least 0.
+            trigger: None: `num_reserved`.
+            by: "frequency" or "last_used".
+            sample: how many evicted keys to name in the report.
+        """
+        return _verbs.restrict(self._client.calls, self.name, num_reserved, trigger, by, sample=sample, preview=False)
+
+    def preview_eviction(
+        self, num_reserved: int, trigger: int | None = None, by: str = "frequency", *, sample: int = 0
+    ) -> RestrictReport:
+        """What `restrict` would do, without doing it."""
+        return _verbs.restrict(self._client.calls, self.name, num_reserved, trigger, by, sample=sample, preview=True)
+
+    def stats(self) -> TableStats:
+        """Size and counters, over all shards."""
+        return self._client.stats(self.name)[0]
+
+    def describe_row(self, key: int) -> RowInfo:
+        """Everything about one row, or the initial value that an unseen key reads."""
+        return _verbs.describe_row(self._client.calls, self.name, key)
+
+    def top(self, limit: int = 20, by: str = "frequency") -> TopRows:
+        """The keys with the highest frequency or the latest last_used.
+
+        Args:
+            limit: at least 1.
+            by: "frequency" or "last_used".
+        """
+        return _verbs.top(self._client.calls, self.name, limit, by)
