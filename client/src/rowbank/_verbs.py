@@ -20,6 +20,7 @@ from rowbank_protos import columns
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2
 
 _SCORES = {"frequency": admin_pb2.SCORE_FREQUENCY, "last_used": admin_pb2.SCORE_LAST_USED}
+_REASONS = {"restrict": admin_pb2.EVICTION_REASON_RESTRICT, "manual": admin_pb2.EVICTION_REASON_MANUAL}
 _KEY_BYTES = 8
 
 Q = TypeVar("Q", bound=Message)
@@ -225,13 +226,56 @@ def export(
             )
 
 
+def import_rows(calls: Calls, spec: TableSpec, chunk: ExportChunk, *, timeout_s: float | None) -> int:
+    """See `Table.import_rows`; one chunk."""
+    keys, shape = calls.as_keys(chunk.keys)
+    if len(shape) != 1:
+        raise InvalidRequest(f"import: expected keys of shape [N], got {list(shape)}")
+    values = _arrays.as_values("values", chunk.values, shape=shape, dim=spec.dim, table=spec.name)
+    slots = None
+    width = 0
+    if chunk.slots is not None:
+        width = chunk.slots.shape[-1]
+        slots = _arrays.as_values("slots", chunk.slots, shape=shape, dim=width, table=spec.name)
+    for name in ("frequency", "last_used"):
+        if getattr(chunk, name).shape != shape:
+            raise InvalidRequest(
+                f"import: expected {name} of shape {list(shape)}, got {list(getattr(chunk, name).shape)}"
+            )
+    imported = 0
+    for wave in calls.waves(spec.name, keys, _KEY_BYTES + 4 * (spec.dim + width) + 8):
+        for shard, piece in wave:
+            request = rows_pb2.ImportRequest(
+                table=spec.name,
+                keys=columns.pack_keys(piece.keys),
+                values=columns.pack_values(piece.of(values)),
+                frequency=columns.pack_counts(piece.of(chunk.frequency)),
+                last_used=columns.pack_counts(piece.of(chunk.last_used)),
+                slots=b"" if slots is None else columns.pack_values(piece.of(slots)),
+                slot_width=width,
+            )
+            answer = calls.transport.upload(_methods.IMPORT, shard, iter([request]), timeout_s=timeout_s)
+            imported += answer.imported
+    return imported
+
+
 def restrict(
-    calls: Calls, table: str, num_reserved: int, trigger: int | None, by: str, *, sample: int, preview: bool
+    calls: Calls,
+    table: str,
+    num_reserved: int,
+    trigger: int | None,
+    by: str,
+    *,
+    sample: int,
+    preview: bool,
+    reason: str = "restrict",
 ) -> admin.RestrictReport:
     """See `Table.restrict`. Not retried: a repeat does no harm, but would report that nothing was to be done."""
     keep = _at_least("num_reserved", num_reserved, 0)
     above = keep if trigger is None else _at_least("trigger", trigger, 0)
     score, named = _score(by), _at_least("sample", sample, 0)
+    if reason not in _REASONS:
+        raise InvalidRequest(f"reason: expected one of {', '.join(_REASONS)}, got {reason!r}")
     shares, triggers = [keep], [above]
     if calls.layout.shard_count > 1:
         stored = sizes(calls, table)
@@ -246,7 +290,7 @@ def restrict(
                 num_reserved=share,
                 trigger=limit,
                 score=score,
-                reason=admin_pb2.EVICTION_REASON_RESTRICT,
+                reason=_REASONS[reason],
                 sample_keys=named,
             ),
         )

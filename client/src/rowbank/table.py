@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,8 +166,25 @@ class Table:
             self._client.calls, self.spec, with_slots=with_slots, chunk_rows=chunk_rows, timeout_s=timeout_s
         )
 
+    def import_rows(self, chunks: Iterable[ExportChunk], *, timeout_s: float | None = None) -> int:
+        """Stores exported rows with their frequency, last_used and optimizer state; importing twice changes nothing.
+
+        Args:
+            chunks: as `export` gives them; without slots, rows get fresh optimizer state.
+            timeout_s: deadline per request; None: none.
+        Returns:
+            How many rows were stored.
+        """
+        return sum(_verbs.import_rows(self._client.calls, self.spec, chunk, timeout_s=timeout_s) for chunk in chunks)
+
     def restrict(
-        self, num_reserved: int, trigger: int | None = None, by: str = "frequency", *, sample: int = 0
+        self,
+        num_reserved: int,
+        trigger: int | None = None,
+        by: str = "frequency",
+        *,
+        sample: int = 0,
+        reason: str = "restrict",
     ) -> RestrictReport:
         """Evicts the lowest rows if there are more than `trigger`, so that exactly `num_reserved` are left.
 
@@ -178,8 +195,11 @@ class Table:
             trigger: None: `num_reserved`.
             by: "frequency" or "last_used".
             sample: how many evicted keys to name in the report.
+            reason: what the eviction history says: "restrict" (a program's policy) or "manual" (an operator).
         """
-        return _verbs.restrict(self._client.calls, self.name, num_reserved, trigger, by, sample=sample, preview=False)
+        return _verbs.restrict(
+            self._client.calls, self.name, num_reserved, trigger, by, sample=sample, preview=False, reason=reason
+        )
 
     def preview_eviction(
         self, num_reserved: int, trigger: int | None = None, by: str = "frequency", *, sample: int = 0

@@ -32,7 +32,7 @@ def list_evictions(
 ) -> None:
     """List eviction cycles, newest first."""
     with connect(target) as client:
-        events = client.list_evictions(name, limit=limit)
+        events = client.evictions(name, limit=limit)
     emit_rows([dataclasses.asdict(event) for event in events], _COLUMNS, output, empty="nothing was evicted")
 
 
@@ -48,8 +48,10 @@ def evict(
     """Evict all but the best rows of a table, now."""
     with connect(target) as client:
         table = client.table(name)
-        act = table.preview_eviction if dry_run else table.restrict
-        report = act(keep, by=by.value, sample=sample)
+        if dry_run:
+            report = table.preview_eviction(keep, by=by.value, sample=sample)
+        else:
+            report = table.restrict(keep, by=by.value, sample=sample, reason="manual")
     record = {"table": name, "dry_run": dry_run} | {
         field.name: getattr(report, field.name) for field in dataclasses.fields(report)
     }
