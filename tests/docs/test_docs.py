@@ -50,12 +50,30 @@ def test_command_is_documented_with_its_options(name):
     assert not [option for option in options if f"`{option}`" not in text and f"{option} " not in text]
 
 
+def shell_lines() -> list[str]:
+    """Returns every line that calls `rowbank` in a shell block of the docs."""
+    blocks = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)]
+    return sorted({line.split("#")[0].strip() for block in blocks for line in block.splitlines() if "rowbank " in line})
+
+
+@pytest.mark.parametrize("line", [line for line in shell_lines() if line.startswith("rowbank ")])
+def test_shown_command_exists(line):
+    words = line.removesuffix("&").split()
+    name = next(" ".join(words[:size]) for size in (3, 2) if " ".join(words[:size]) in COMMANDS)
+    known = {opt for parameter in COMMANDS[name].params for opt in parameter.opts}
+    if not COMMANDS[name].ignore_unknown_options:
+        assert {word for word in words if re.match(r"--?[a-z]", word)} <= known
+
+
 @pytest.mark.parametrize("cls", [settings.PsSettings, settings.ApiSettings, settings.UpSettings])
 def test_setting_is_documented_with_its_variable(cls):
     text = (DOCS / "settings.md").read_text()
     for name in cls.model_fields:
-        assert f"`{name}`" in text
-        assert f"`{settings.variable(cls, name)}`" in text
+        row = f"| `{name}` | `{settings.variable(cls, name)}` | "
+        assert row in text
+        default = cls.model_fields[name].default
+        shown = ",".join(default) if isinstance(default, tuple) else "false" if default is False else str(default)
+        assert f"{row}`{shown}` |" in text if shown else f"{row}|" in text
 
 
 @pytest.mark.parametrize("reason", sorted(set(reasons(rowbank.errors.RowbankError))))
