@@ -1,0 +1,10 @@
+"""Keras layers on Rowbank tables: rows and their optimizer live on the server, `fit` works unchanged.
+
+    layer = rowbank.keras.Embedding(rowbank.TableSpec("user", dim=64, optimizer=rowbank.Adam(0.001)))
+
+docs/keras.md shows a whole model.
+"""
+
+from rowbank.keras.embedding import Embedding, SquashedEmbedding
+
+__all__ = ["Embedding", "SquashedEmbedding"]

@@ -1,0 +1,146 @@
+"""The one line that puts a TFRA model's tables on Rowbank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+from tensorflow_recommenders_addons import dynamic_embedding as de
+
+from rowbank import TableSpec
+from rowbank._connections import shared_client, targets_of
+from rowbank.errors import TableNotFound
+from rowbank.tfra.codec import Codec, codec_for
+from rowbank.tfra.naming import table_name
+from rowbank.tfra.store import RowStore
+from rowbank.tfra.table import RemoteTable
+
+if TYPE_CHECKING:
+    from rowbank import Client, Table
+
+
+class TableCreator(de.KVCreator):
+    """Creates TFRA's tables on Rowbank: pass it as `kv_creator` to `de.get_variable` or a `de.keras.layers` layer.
+
+    A variable's rows, each of its optimizer slots and the status of a restrict policy become tables of the server,
+    named after TFRA's names, so that a rerun goes on with the rows it finds. The creator keeps no state of its own:
+    one may serve all variables of a program.
+
+    Args:
+        target: "host:port", several of them, an open `rowbank.Client`, or None for ROWBANK_TARGETS.
+        prefix: put before every table's name with a slash; tells models on one server apart.
+        durability: of new tables: "relaxed", "journaled" or "synced"; None: the server's default.
+        timeout_s: deadline of one call, in seconds; None: the client's default. Not for an open client.
+        saver: a `de.FileSystemSaver`, as for any creator of TFRA.
+    """
+
+    def __init__(
+        self,
+        target: str | Sequence[str] | Client | None = None,
+        *,
+        prefix: str = "",
+        durability: str | None = None,
+        timeout_s: float | None = None,
+        saver: Any = None,
+    ) -> None:
+        super().__init__(config=None, saver=saver)
+        self._target = target
+        self._timeout_s = timeout_s
+        self.prefix = prefix
+        self.durability = durability
+
+    @property
+    def client(self) -> Client:
+        """The client in use: the one given, or the one that all creators of this process share for the target."""
+        return shared_client(self._target, timeout_s=self._timeout_s)
+
+    def create(
+        self,
+        key_dtype: Any = None,
+        value_dtype: Any = None,
+        default_value: Any = None,
+        name: str | None = None,
+        checkpoint: bool | None = None,
+        init_size: int | None = None,
+        config: Any = None,
+        device: Any = None,
+        shard_saveable_object_fn: Any = None,
+        **kwargs: Any,
+    ) -> RemoteTable:
+        """Finds or creates the server table for one TFRA table.
+
+        Args:
+            key_dtype: int64 or int32.
+            value_dtype: a type that `codec` stores.
+            default_value: [dim] tensor for missing keys.
+            name: TFRA's name of the table.
+            checkpoint: whether checkpoints hold the rows.
+            shard_saveable_object_fn: of a saver.
+            init_size, config, device, kwargs: of no meaning here: rows live on the server.
+        Raises:
+            TypeError: a type that Rowbank does not store.
+            ValueError: no name, or the server has a table of that name with other rows.
+        """
+        if not name:
+            raise ValueError("TableCreator.create: a table needs a name, which is how a rerun finds it; got none")
+        key_dtype, value_dtype = _checked_types(key_dtype, value_dtype)
+        default_value = tf.convert_to_tensor(default_value, dtype=value_dtype)
+        dim = default_value.shape.num_elements()
+        codec = codec_for(value_dtype.name)
+        table = self._find_or_create(table_name(name, self.prefix), codec, dim)
+        store = RowStore(
+            table,
+            dim=dim,
+            codec=codec,
+            value_dtype=value_dtype.as_numpy_dtype,
+            key_dtype=key_dtype.as_numpy_dtype,
+        )
+        return RemoteTable(
+            store,
+            key_dtype=key_dtype,
+            value_dtype=value_dtype,
+            default_value=default_value,
+            name=name,
+            checkpoint=bool(checkpoint),
+            saveable_factory=shard_saveable_object_fn,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs; an open client is named by its addresses."""
+        return {
+            "target": targets_of(self._target),
+            "prefix": self.prefix,
+            "durability": self.durability,
+            "timeout_s": self._timeout_s,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TableCreator:
+        """The creator that `get_config` described."""
+        return cls(**config)
+
+    def _find_or_create(self, name: str, codec: Codec, dim: int) -> Table:
+        width = codec.row_width(dim)
+        try:
+            table = self.client.table(name)
+        except TableNotFound:
+            spec = TableSpec(name, dim=width, value_dtype=codec.storage, durability=self.durability)
+            table = self.client.create_table(spec, exist_ok=True)
+        if (table.spec.dim, table.spec.value_dtype) != (width, codec.storage):
+            raise ValueError(
+                f"table {name!r} exists with rows of {table.spec.dim} {table.spec.value_dtype}; the variable needs "
+                f"rows of {width} {codec.storage} ({dim} {codec.dtype} values). Drop the table "
+                f"(rowbank table drop {name}), or tell the models apart with TableCreator(prefix=...)"
+            )
+        return table
+
+
+def _checked_types(key_dtype: Any, value_dtype: Any) -> tuple[tf.DType, tf.DType]:
+    keys, values = tf.as_dtype(key_dtype), tf.as_dtype(value_dtype)
+    if keys not in (tf.int64, tf.int32):
+        raise TypeError(
+            f"Rowbank keys are int64 or int32, got {keys.name}; turn strings into int64 first, "
+            "for example with tf.strings.to_hash_bucket_fast"
+        )
+    return keys, values

@@ -1,0 +1,183 @@
+"""A server table seen as TFRA sees a key-value table, in NumPy: any shape of keys, defaults, and any value type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.tfra.codec import Codec
+from rowbank.tfra.failures import InvalidArgument, in_tensorflow_terms
+
+if TYPE_CHECKING:
+    from rowbank import Table
+
+_Array = npt.NDArray[Any]
+_BATCH_BYTES = 8 << 20  # Of one request's rows; restoring a checkpoint sends many.
+_ROUND_ROWS = 500_000  # Evicted in one round of a restriction; their keys come back in the answer.
+
+
+class RowStore:
+    """Rows of `dim` values of one type under integer keys. Thread-safe, as `rowbank.Table` is.
+
+    Args:
+        table: the server table; its dim is `codec.row_width(dim)`.
+        dim: values per row as TFRA counts them.
+        codec: how values are stored.
+        value_dtype: the NumPy type of the values.
+        key_dtype: the NumPy type of the keys, int64 or int32.
+    """
+
+    def __init__(self, table: Table, *, dim: int, codec: Codec, value_dtype: Any, key_dtype: Any) -> None:
+        self.table = table
+        self.dim = dim
+        self._codec = codec
+        self.value_dtype = np.dtype(value_dtype)
+        self.key_dtype = np.dtype(key_dtype)
+        self._batch_rows = max(1, min(65536, _BATCH_BYTES // (4 * codec.row_width(dim))))
+
+    @in_tensorflow_terms
+    def lookup(self, keys: _Array, defaults: _Array) -> tuple[_Array, _Array]:
+        """Reads rows without side effects.
+
+        Args:
+            keys: any shape.
+            defaults: for missing keys: as many elements as the answer, else [dim] for every row, else one element.
+        Returns:
+            values `keys.shape + [dim]` and exists `keys.shape` bool.
+        """
+        flat = _flat(keys)
+        fallback = self._defaults(defaults, flat.size)
+        values = np.empty((flat.size, self.dim), dtype=self.value_dtype)
+        exists = np.zeros(flat.size, dtype=np.bool_)
+        for part in self._batches(flat.size):
+            rows = self.table.lookup(flat[part])
+            exists[part] = rows.found
+            values[part] = self._codec.decode(np.asarray(rows.values), self.value_dtype)
+        missing = ~exists
+        if missing.any():
+            values[missing] = fallback[missing]
+        return values.reshape((*keys.shape, self.dim)), exists.reshape(keys.shape)
+
+    @in_tensorflow_terms
+    def insert(self, keys: _Array, values: _Array) -> None:
+        """Overwrites rows; of repeated keys the last one stays. `values` is `keys.shape + [dim]`."""
+        flat, rows = _flat(keys), self._rows(keys, values)
+        for part in self._batches(flat.size):
+            self.table.upsert(flat[part], self._codec.encode(rows[part]))
+
+    @in_tensorflow_terms
+    def accum(self, keys: _Array, deltas: _Array, exists: _Array) -> None:
+        """Adds where a row is present and was seen, inserts where it is absent and was not, ignores the rest.
+
+        Args:
+            keys: any shape.
+            deltas: `keys.shape + [dim]`, sums or whole rows.
+            exists: as many booleans as keys: whether the caller saw the row.
+        """
+        if not self._codec.additive:
+            raise InvalidArgument(f"accum: rows of {self._codec.dtype} cannot be added to; use insert")
+        flat, rows = _flat(keys), self._rows(keys, deltas)
+        seen = np.ascontiguousarray(exists, dtype=np.bool_).reshape(-1)
+        if seen.size != flat.size:
+            raise InvalidArgument(f"Expected shape {list(keys.shape)} for exists, got {list(exists.shape)}")
+        for part in self._batches(flat.size):
+            self.table.accumulate(flat[part], self._codec.encode(rows[part]), seen[part])
+
+    @in_tensorflow_terms
+    def remove(self, keys: _Array) -> None:
+        """Deletes rows; missing keys are no error."""
+        flat = _flat(keys)
+        for part in self._batches(flat.size):
+            self.table.remove(flat[part])
+
+    @in_tensorflow_terms
+    def touch(self, keys: _Array) -> None:
+        """Counts one use of each stored row and renews its last use."""
+        flat = _flat(keys)
+        for part in self._batches(flat.size):
+            self.table.touch(flat[part])
+
+    @in_tensorflow_terms
+    def restrict(self, num_reserved: int, *, by: str) -> npt.NDArray[np.int64]:
+        """Evicts down to the `num_reserved` rows with the highest score; answers the evicted keys.
+
+        Goes in rounds, so that no answer is larger than a request may be.
+
+        Args:
+            num_reserved: rows to keep.
+            by: "frequency" or "last_used".
+        """
+        evicted = [np.empty(0, np.int64)]
+        rows = int(self.table.size())
+        while rows > num_reserved:
+            keep = max(num_reserved, rows - _ROUND_ROWS)
+            report = self.table.restrict(keep, trigger=keep, by=by, sample=rows - keep)
+            if not report.evicted:
+                break
+            evicted.append(report.sample_keys)
+            rows = report.rows_after
+        return np.concatenate(evicted)
+
+    @in_tensorflow_terms
+    def clear(self) -> None:
+        """Deletes every row."""
+        self.table.clear()
+
+    @in_tensorflow_terms
+    def replace(self, keys: _Array, values: _Array) -> None:
+        """Makes these the only rows, as restoring a checkpoint does."""
+        self._rows(keys, values)
+        self.table.clear()
+        self.insert(keys, values)
+
+    @in_tensorflow_terms
+    def size(self) -> np.int64:
+        """Rows stored."""
+        return np.int64(self.table.size())
+
+    @in_tensorflow_terms
+    def export(self) -> tuple[_Array, _Array]:
+        """All keys [N] and values [N, dim]."""
+        keys, values = [np.empty(0, self.key_dtype)], [np.empty((0, self.dim), self.value_dtype)]
+        for chunk in self.table.export():
+            keys.append(chunk.keys.astype(self.key_dtype))
+            values.append(self._codec.decode(np.asarray(chunk.values), self.value_dtype))
+        return np.concatenate(keys), np.concatenate(values)
+
+    @in_tensorflow_terms
+    def usage(self) -> tuple[_Array, _Array, _Array]:
+        """All keys [N] with their frequency [N] uint32 and last use [N] uint32, Unix seconds."""
+        keys, frequency, last_used = [np.empty(0, self.key_dtype)], [np.empty(0, np.uint32)], [np.empty(0, np.uint32)]
+        for chunk in self.table.export():
+            keys.append(chunk.keys.astype(self.key_dtype))
+            frequency.append(chunk.frequency)
+            last_used.append(chunk.last_used)
+        return np.concatenate(keys), np.concatenate(frequency), np.concatenate(last_used)
+
+    def _rows(self, keys: _Array, values: _Array) -> _Array:
+        expected = (*keys.shape, self.dim)
+        if values.shape != expected:
+            raise InvalidArgument(f"Expected shape {list(expected)} for value, got {list(values.shape)}")
+        return np.ascontiguousarray(values, dtype=self.value_dtype).reshape(-1, self.dim)
+
+    def _defaults(self, defaults: _Array, count: int) -> _Array:
+        if defaults.size == count * self.dim:
+            return defaults.reshape(count, self.dim)
+        if defaults.size in (1, self.dim):
+            return np.broadcast_to(defaults.reshape(-1), (count, self.dim))
+        if defaults.ndim == 2 and defaults.shape[1] == self.dim and defaults.shape[0]:
+            return np.broadcast_to(defaults[0], (count, self.dim))
+        raise InvalidArgument(
+            f"Expected shape [{count}, {self.dim}], [{self.dim}] or [] for default values, got {list(defaults.shape)}"
+        )
+
+    def _batches(self, count: int) -> Iterator[slice]:
+        for start in range(0, count, self._batch_rows):
+            yield slice(start, min(start + self._batch_rows, count))
+
+
+def _flat(keys: _Array) -> npt.NDArray[np.int64]:
+    return np.ascontiguousarray(keys, dtype=np.int64).reshape(-1)
