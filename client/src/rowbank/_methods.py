@@ -41,6 +41,7 @@ CLEAR = Method("RowService", "Clear", rows_pb2.ClearRequest, rows_pb2.ClearRespo
 SIZE = Method("RowService", "Size", rows_pb2.SizeRequest, rows_pb2.SizeResponse)
 TOUCH = Method("RowService", "Touch", rows_pb2.TouchRequest, rows_pb2.TouchResponse)
 EXPORT = Method("RowService", "Export", rows_pb2.ExportRequest, rows_pb2.ExportResponse)
+IMPORT = Method("RowService", "Import", rows_pb2.ImportRequest, rows_pb2.ImportResponse)
 
 CREATE_TABLE = Method("TableService", "CreateTable", tables_pb2.CreateTableRequest, tables_pb2.CreateTableResponse)
 GET_TABLE = Method("TableService", "GetTable", tables_pb2.GetTableRequest, tables_pb2.GetTableResponse)

@@ -105,10 +105,12 @@ class Overrides:
         step = self.step
         if step is not None and (isinstance(step, bool) or not isinstance(step, (int, np.integer)) or step < 1):
             raise InvalidRequest(f"step: expected an integer of at least 1, or None, got {step!r}")
-        for name in ("learning_rate", "clip_value", "max_norm"):
+        if self.learning_rate is not None and not (np.isfinite(self.learning_rate) and self.learning_rate >= 0.0):
+            raise InvalidRequest(f"learning_rate: expected a finite number of at least 0, got {self.learning_rate!r}")
+        for name in ("clip_value", "max_norm"):
             value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value >= 0.0):
-                raise InvalidRequest(f"{name}: expected a finite number of at least 0, got {value!r}")
+            if value is not None and not (np.isfinite(value) and value > 0.0):
+                raise InvalidRequest(f"{name}: expected a finite number above 0, or None, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,9 +134,14 @@ def push(
     for part in summed:
         row_bytes = _KEY_BYTES + part.gradients.itemsize * part.spec.dim + (0 if part.counts is None else 4)
         pieces = dict(_routing.by_shard(part.spec.name, part.keys, calls.layout))
-        for shard, piece in pieces.items():
-            sizes[shard].append((piece, row_bytes))
-            per_shard[shard].append(_gradients(part, piece, overrides))
+        for shard in range(calls.layout.shard_count):
+            # Shards count a table's pushes by themselves: one that has no key in this push must count it too, lest
+            # the shards' steps drift apart.
+            counts_only = shard not in pieces and overrides.step is None and len(part.keys) > 0
+            if shard in pieces or counts_only:
+                piece = pieces.get(shard) or Piece(part.spec.name, part.keys[:0], slice(0, 0), False)
+                sizes[shard].append((piece, row_bytes))
+                per_shard[shard].append(_gradients(part, piece, overrides))
     for pieces_and_bytes in sizes:
         if sum(1 for _ in _routing.requests(pieces_and_bytes, calls.limits)) > 1:
             keys = sum(len(piece.keys) for piece, _ in pieces_and_bytes)

@@ -234,7 +234,7 @@ def import_rows(calls: Calls, spec: TableSpec, chunk: ExportChunk, *, timeout_s:
     values = _arrays.as_values("values", chunk.values, shape=shape, dim=spec.dim, table=spec.name)
     slots = None
     width = 0
-    if chunk.slots is not None:
+    if chunk.slots is not None and chunk.slots.shape[-1]:
         width = chunk.slots.shape[-1]
         slots = _arrays.as_values("slots", chunk.slots, shape=shape, dim=width, table=spec.name)
     for name in ("frequency", "last_used"):

@@ -21,10 +21,11 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 def hash_keys(keys: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
     """64-bit hashes of int64 keys of any shape."""
-    z = keys.astype(np.int64, copy=False).view(np.uint64) + _GOLDEN
+    # At least one axis: NumPy warns of overflow, which is wanted here, for numbers but not for arrays.
+    z = np.atleast_1d(keys.astype(np.int64, copy=False)).view(np.uint64) + _GOLDEN
     z = (z ^ (z >> np.uint64(30))) * _MIX_1
     z = (z ^ (z >> np.uint64(27))) * _MIX_2
-    return z ^ (z >> np.uint64(31))
+    return (z ^ (z >> np.uint64(31))).reshape(keys.shape)
 
 
 def bucket_of(keys: npt.NDArray[Any], bucket_count: int = DEFAULT_BUCKET_COUNT) -> npt.NDArray[np.uint32]:
