@@ -1,0 +1,10 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace rowbank::python {
+
+void bind_row_table(nanobind::module_& m);
+void bind_flat_index(nanobind::module_& m);
+
+}  // namespace rowbank::python

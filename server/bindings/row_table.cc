@@ -1,0 +1,362 @@
+// Python's RowTable and the reports it returns.
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "arrays.h"
+#include "bind.h"
+
+namespace rowbank::python {
+namespace {
+
+using Release = nb::gil_scoped_release;
+
+struct PyExportedRows {
+  nb::object keys, values, frequency, last_used, slots;
+};
+struct PyDirtyRows {
+  nb::object keys, removed_keys;
+  nb::bytes packed;
+};
+struct PyLoadedRows {
+  std::uint64_t loaded;
+  nb::object corrupt_keys;
+};
+struct PyRestrictReport {
+  std::uint64_t rows_before, rows_after, evicted, bytes;
+  double score_cut;
+  nb::object sample_keys;
+};
+struct PyRowDescription {
+  std::int64_t key;
+  std::uint32_t bucket, frequency, last_used;
+  std::uint64_t position;
+  bool dirty;
+  nb::object values, slots;
+};
+
+Score score_of(const std::string& score) {
+  if (score == "frequency") return Score::kFrequency;
+  if (score == "last_used") return Score::kLastUsed;
+  throw std::invalid_argument("score must be 'frequency' or 'last_used', got '" + score + "'");
+}
+
+TableOptions options_of(std::string name, std::int64_t dim, const std::string& value_dtype, std::int64_t bucket_count,
+                        double half_life_s, bool track_reads) {
+  if (dim < 0) throw std::invalid_argument("dim must be in 1..4096, got " + std::to_string(dim));
+  if (bucket_count < 0 || bucket_count > 0xFFFFFFFFLL) {
+    throw std::invalid_argument("bucket_count must be in 1..65536, got " + std::to_string(bucket_count));
+  }
+  TableOptions options;
+  options.name = std::move(name);
+  options.dim = static_cast<std::size_t>(dim);
+  options.value_dtype = parse_dtype(value_dtype);
+  options.bucket_count = static_cast<std::uint32_t>(bucket_count);
+  options.half_life_s = half_life_s;
+  options.track_reads = track_reads;
+  return options;
+}
+
+void construct(RowTable* self, std::string name, std::int64_t dim, const std::string& value_dtype,
+               const Initializer& initializer, const Optimizer& optimizer, std::int64_t bucket_count,
+               double half_life_s, bool track_reads, std::uint32_t min_count) {
+  if (min_count > 1) {
+    throw std::invalid_argument("min_count above 1 is not supported, got " + std::to_string(min_count));
+  }
+  new (self) RowTable(options_of(std::move(name), dim, value_dtype, bucket_count, half_life_s, track_reads),
+                      initializer, optimizer);
+}
+
+void pull(RowTable& table, const InArray& keys, const OutArray& out, const OutArray& status, std::int64_t now) {
+  const KeySpan span = keys_of(keys);
+  const ValuesOut values = out_values_of(out, "out", span.size, table.layout().dim);
+  std::uint8_t* flags = out_flags_of(status, "status", span.size);
+  const std::uint32_t now_s = seconds_of(now);
+  const Release nogil;
+  table.pull(span, values, flags, now_s);
+}
+
+void lookup(const RowTable& table, const InArray& keys, const OutArray& out, const OutArray& found,
+            const std::optional<OutArray>& frequency, const std::optional<OutArray>& last_used) {
+  const KeySpan span = keys_of(keys);
+  const ValuesOut values = out_values_of(out, "out", span.size, table.layout().dim);
+  std::uint8_t* flags = out_flags_of(found, "found", span.size);
+  std::uint32_t* frequencies = out_counts_of(frequency, "frequency", span.size);
+  std::uint32_t* times = out_counts_of(last_used, "last_used", span.size);
+  const Release nogil;
+  table.lookup(span, values, flags, frequencies, times);
+}
+
+PushCounts push(RowTable& table, const InArray& keys, const InArray& gradients, const std::optional<InArray>& counts,
+                std::uint64_t step, std::int64_t now, std::uint64_t position, std::optional<float> learning_rate,
+                std::optional<float> clip_value, std::optional<float> max_norm) {
+  const KeySpan span = keys_of(keys);
+  const ValuesIn values = values_of(gradients, "gradients", span.size, table.layout().dim);
+  const std::uint32_t* occurrences = counts_of(counts, "counts", span.size);
+  PushRequest request;
+  request.step = step;
+  request.now = seconds_of(now);
+  request.position = position_of(position);
+  request.overrides = {learning_rate, clip_value, max_norm};
+  const Release nogil;
+  return table.push(span, values, occurrences, request);
+}
+
+std::uint64_t upsert(RowTable& table, const InArray& keys, const InArray& values, std::int64_t now,
+                     std::uint64_t position) {
+  const KeySpan span = keys_of(keys);
+  const ValuesIn rows = values_of(values, "values", span.size, table.layout().dim);
+  const std::uint32_t now_s = seconds_of(now);
+  position_of(position);
+  const Release nogil;
+  return table.upsert(span, rows, now_s, position);
+}
+
+std::uint64_t accumulate(RowTable& table, const InArray& keys, const InArray& deltas, const InArray& exists,
+                         std::int64_t now, std::uint64_t position) {
+  const KeySpan span = keys_of(keys);
+  const ValuesIn rows = values_of(deltas, "deltas", span.size, table.layout().dim);
+  const std::uint8_t* flags = flags_of(exists, "exists", span.size);
+  const std::uint32_t now_s = seconds_of(now);
+  position_of(position);
+  const Release nogil;
+  return table.accumulate(span, rows, flags, now_s, position);
+}
+
+std::uint64_t touch(RowTable& table, const InArray& keys, const std::optional<InArray>& counts, std::int64_t now) {
+  const KeySpan span = keys_of(keys);
+  const std::uint32_t* occurrences = counts_of(counts, "counts", span.size);
+  const std::uint32_t now_s = seconds_of(now);
+  const Release nogil;
+  return table.touch(span, occurrences, now_s);
+}
+
+std::uint64_t import_rows(RowTable& table, const InArray& keys, const InArray& values,
+                          const std::optional<InArray>& frequency, const std::optional<InArray>& last_used,
+                          const std::optional<InArray>& slots, std::int64_t now) {
+  const KeySpan span = keys_of(keys);
+  ImportColumns columns;
+  columns.values = floats_of(values, "values", span.size, table.layout().dim);
+  columns.frequency = counts_of(frequency, "frequency", span.size);
+  columns.last_used = counts_of(last_used, "last_used", span.size);
+  if (slots) {
+    columns.slots = floats_of(*slots, "slots", span.size, table.layout().slot_width);
+  }
+  const std::uint32_t now_s = seconds_of(now);
+  const Release nogil;
+  return table.import_rows(span, columns, now_s);
+}
+
+PyExportedRows export_bucket(const RowTable& table, std::uint32_t bucket, bool with_slots) {
+  ExportedRows rows;
+  {
+    const Release nogil;
+    rows = table.export_bucket(bucket, with_slots);
+  }
+  const std::size_t count = rows.keys.size();
+  PyExportedRows result;
+  result.keys = owned_array(std::move(rows.keys), {count});
+  result.values = owned_array(std::move(rows.values), {count, table.layout().dim});
+  result.frequency = owned_array(std::move(rows.frequency), {count});
+  result.last_used = owned_array(std::move(rows.last_used), {count});
+  result.slots =
+      with_slots ? owned_array(std::move(rows.slots), {count, table.layout().slot_width}) : nb::object(nb::none());
+  return result;
+}
+
+RestrictRequest restrict_request(std::uint64_t num_reserved, std::uint64_t trigger, const std::string& score,
+                                 std::int64_t now, std::size_t sample) {
+  return {num_reserved, trigger, score_of(score), seconds_of(now), sample};
+}
+
+PyRestrictReport python_report(RestrictReport&& report) {
+  const std::size_t count = report.sample_keys.size();
+  return {report.rows_before, report.rows_after, report.evicted,
+          report.bytes,       report.score_cut,  owned_array(std::move(report.sample_keys), {count})};
+}
+
+PyRestrictReport restrict_rows(RowTable& table, std::uint64_t num_reserved, std::uint64_t trigger,
+                               const std::string& score, std::int64_t now, std::size_t sample) {
+  const RestrictRequest request = restrict_request(num_reserved, trigger, score, now, sample);
+  RestrictReport report;
+  {
+    const Release nogil;
+    report = table.restrict_rows(request);
+  }
+  return python_report(std::move(report));
+}
+
+PyRestrictReport preview_restrict(const RowTable& table, std::uint64_t num_reserved, std::uint64_t trigger,
+                                  const std::string& score, std::int64_t now, std::size_t sample) {
+  const RestrictRequest request = restrict_request(num_reserved, trigger, score, now, sample);
+  RestrictReport report;
+  {
+    const Release nogil;
+    report = table.preview_restrict(request);
+  }
+  return python_report(std::move(report));
+}
+
+nb::object describe(const RowTable& table, std::int64_t key) {
+  std::optional<RowDescription> row = table.describe(key);
+  if (!row) {
+    return nb::none();
+  }
+  const std::size_t width = row->slots.size();
+  const std::size_t dim = row->values.size();
+  return nb::cast(PyRowDescription{key, row->bucket, row->frequency, row->last_used, row->position, row->dirty,
+                                   owned_array(std::move(row->values), {dim}),
+                                   owned_array(std::move(row->slots), {width})});
+}
+
+nb::tuple top(const RowTable& table, std::size_t limit, const std::string& score, std::int64_t now) {
+  const Score by = score_of(score);
+  const std::uint32_t now_s = seconds_of(now);
+  TopRows rows;
+  {
+    const Release nogil;
+    rows = table.top(limit, by, now_s);
+  }
+  const std::size_t count = rows.keys.size();
+  return nb::make_tuple(owned_array(std::move(rows.keys), {count}), owned_array(std::move(rows.frequency), {count}),
+                        owned_array(std::move(rows.last_used), {count}));
+}
+
+PyDirtyRows take_dirty(RowTable& table, std::uint32_t bucket, std::size_t max_rows) {
+  DirtyRows rows;
+  {
+    const Release nogil;
+    rows = table.take_dirty(bucket, max_rows);
+  }
+  const std::size_t count = rows.keys.size();
+  const std::size_t removed = rows.removed_keys.size();
+  return {owned_array(std::move(rows.keys), {count}), owned_array(std::move(rows.removed_keys), {removed}),
+          nb::bytes(rows.packed.data(), rows.packed.size())};
+}
+
+PyLoadedRows load_bucket(RowTable& table, std::uint32_t bucket, const InArray& keys, const nb::bytes& packed) {
+  const KeySpan span = keys_of(keys);
+  const std::size_t expected = span.size * table.packed_row_bytes();
+  if (packed.size() != expected) {
+    throw std::invalid_argument("packed: expected " + std::to_string(span.size) + " rows x " +
+                                std::to_string(table.packed_row_bytes()) + " bytes = " + std::to_string(expected) +
+                                " bytes, got " + std::to_string(packed.size()));
+  }
+  const char* data = packed.c_str();
+  LoadedRows rows;
+  {
+    const Release nogil;
+    rows = table.load_bucket(bucket, span, data);
+  }
+  const std::size_t corrupt = rows.corrupt_keys.size();
+  return {rows.loaded, owned_array(std::move(rows.corrupt_keys), {corrupt})};
+}
+
+void bind_reports(nb::module_& m) {
+  nb::class_<PushCounts>(m, "PushCounts")
+      .def_ro("distinct", &PushCounts::distinct)
+      .def_ro("inserted", &PushCounts::inserted);
+  nb::class_<PyExportedRows>(m, "ExportedRows")
+      .def_ro("keys", &PyExportedRows::keys)
+      .def_ro("values", &PyExportedRows::values)
+      .def_ro("frequency", &PyExportedRows::frequency)
+      .def_ro("last_used", &PyExportedRows::last_used)
+      .def_ro("slots", &PyExportedRows::slots);
+  nb::class_<PyDirtyRows>(m, "DirtyRows")
+      .def_ro("keys", &PyDirtyRows::keys)
+      .def_ro("packed", &PyDirtyRows::packed)
+      .def_ro("removed_keys", &PyDirtyRows::removed_keys);
+  nb::class_<PyLoadedRows>(m, "LoadedRows")
+      .def_ro("loaded", &PyLoadedRows::loaded)
+      .def_ro("corrupt_keys", &PyLoadedRows::corrupt_keys);
+  nb::class_<PyRestrictReport>(m, "RestrictReport")
+      .def_ro("rows_before", &PyRestrictReport::rows_before)
+      .def_ro("rows_after", &PyRestrictReport::rows_after)
+      .def_ro("evicted", &PyRestrictReport::evicted)
+      .def_ro("bytes", &PyRestrictReport::bytes)
+      .def_ro("score_cut", &PyRestrictReport::score_cut)
+      .def_ro("sample_keys", &PyRestrictReport::sample_keys);
+  nb::class_<PyRowDescription>(m, "RowDescription")
+      .def_ro("key", &PyRowDescription::key)
+      .def_ro("bucket", &PyRowDescription::bucket)
+      .def_ro("frequency", &PyRowDescription::frequency)
+      .def_ro("last_used", &PyRowDescription::last_used)
+      .def_ro("position", &PyRowDescription::position)
+      .def_ro("dirty", &PyRowDescription::dirty)
+      .def_ro("values", &PyRowDescription::values)
+      .def_ro("slots", &PyRowDescription::slots);
+}
+
+}  // namespace
+
+void bind_row_table(nb::module_& m) {
+  bind_reports(m);
+  const auto keys = nb::arg("keys").noconvert();
+  const auto now = nb::arg("now");
+  const auto position = nb::arg("position") = 0;
+  nb::class_<RowTable>(m, "RowTable")
+      .def("__init__", construct, nb::kw_only(), nb::arg("name"), nb::arg("dim"), nb::arg("value_dtype"),
+           nb::arg("initializer"), nb::arg("optimizer"), nb::arg("bucket_count") = 256, nb::arg("half_life_s") = 0.0,
+           nb::arg("track_reads") = false, nb::arg("min_count") = 0)
+      .def_prop_ro("name", [](const RowTable& t) { return t.options().name; })
+      .def_prop_ro("dim", [](const RowTable& t) { return t.options().dim; })
+      .def_prop_ro("value_dtype", [](const RowTable& t) { return std::string(dtype_name(t.options().value_dtype)); })
+      .def_prop_ro("bucket_count", [](const RowTable& t) { return t.options().bucket_count; })
+      .def_prop_ro("slot_names", &RowTable::slot_names)
+      .def_prop_ro("slot_width", [](const RowTable& t) { return t.layout().slot_width; })
+      .def_prop_ro("packed_row_bytes", &RowTable::packed_row_bytes)
+      .def("pull", pull, keys, nb::arg("out").noconvert(), nb::arg("status").noconvert(), nb::kw_only(), now)
+      .def("lookup", lookup, keys, nb::arg("out").noconvert(), nb::arg("found").noconvert(), nb::kw_only(),
+           nb::arg("frequency").noconvert() = nb::none(), nb::arg("last_used").noconvert() = nb::none())
+      .def("push", push, keys, nb::arg("gradients").noconvert(), nb::arg("counts").noconvert() = nb::none(),
+           nb::kw_only(), nb::arg("step"), now, position, nb::arg("learning_rate") = nb::none(),
+           nb::arg("clip_value") = nb::none(), nb::arg("max_norm") = nb::none())
+      .def("upsert", upsert, keys, nb::arg("values").noconvert(), nb::kw_only(), now, position)
+      .def("accumulate", accumulate, keys, nb::arg("deltas").noconvert(), nb::arg("exists").noconvert(), nb::kw_only(),
+           now, position)
+      .def("touch", touch, keys, nb::arg("counts").noconvert() = nb::none(), nb::kw_only(), now)
+      .def(
+          "remove",
+          [](RowTable& table, const InArray& array) {
+            const KeySpan span = keys_of(array);
+            const Release nogil;
+            return table.remove(span);
+          },
+          keys)
+      .def("clear", &RowTable::clear, nb::call_guard<Release>())
+      .def("size", &RowTable::size, nb::call_guard<Release>())
+      .def("bytes", &RowTable::bytes, nb::call_guard<Release>())
+      .def("dirty_rows", &RowTable::dirty_rows, nb::call_guard<Release>())
+      .def("dirty_buckets", &RowTable::dirty_buckets, nb::call_guard<Release>())
+      .def("import_rows", import_rows, keys, nb::arg("values").noconvert(),
+           nb::arg("frequency").noconvert() = nb::none(), nb::arg("last_used").noconvert() = nb::none(),
+           nb::arg("slots").noconvert() = nb::none(), nb::kw_only(), now)
+      .def("export_bucket", export_bucket, nb::arg("bucket"), nb::kw_only(), nb::arg("with_slots") = false)
+      .def("restrict", restrict_rows, nb::arg("num_reserved"), nb::arg("trigger"), nb::kw_only(), nb::arg("score"), now,
+           nb::arg("sample") = 0)
+      .def("preview_restrict", preview_restrict, nb::arg("num_reserved"), nb::arg("trigger"), nb::kw_only(),
+           nb::arg("score"), now, nb::arg("sample") = 0)
+      .def("describe", describe, nb::arg("key"))
+      .def(
+          "initial_value",
+          [](const RowTable& table, std::int64_t key) {
+            return owned_array(table.initial_value(key), {table.layout().dim});
+          },
+          nb::arg("key"))
+      .def("top", top, nb::arg("limit"), nb::kw_only(), nb::arg("score"), now)
+      .def("take_dirty", take_dirty, nb::arg("bucket"), nb::arg("max_rows"))
+      .def(
+          "mark_dirty",
+          [](RowTable& table, std::uint32_t bucket, const InArray& array) {
+            const KeySpan span = keys_of(array);
+            const Release nogil;
+            table.mark_dirty(bucket, span);
+          },
+          nb::arg("bucket"), keys)
+      .def("load_bucket", load_bucket, nb::arg("bucket"), keys, nb::arg("packed"))
+      .def("set_hyperparameters", &RowTable::set_hyperparameters, nb::arg("optimizer"));
+}
+
+}  // namespace rowbank::python

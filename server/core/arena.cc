@@ -1,0 +1,165 @@
+#include "arena.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <new>
+
+namespace rowbank {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kPage = 4096;
+constexpr std::size_t kRegionBytes = std::size_t{8} << 20;
+constexpr std::uint32_t kMinRegionOrder = 10;
+constexpr std::uint32_t kMaxRegionOrder = 20;
+constexpr std::size_t kWorthReturning = std::size_t{64} << 10;
+
+std::uint32_t region_order_for(std::size_t stride) {
+  std::uint32_t order = kMinRegionOrder;
+  while (order < kMaxRegionOrder && (stride << (order + 1)) <= kRegionBytes) {
+    ++order;
+  }
+  return order;
+}
+
+std::size_t round_up(std::size_t bytes, std::size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+char* reserve(std::size_t bytes) {
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) {
+    throw std::bad_alloc();
+  }
+  return static_cast<char*>(memory);
+}
+
+// Reserves a little more than asked and unmaps both ends, so that what stays is aligned.
+char* reserve_aligned(std::size_t bytes, std::size_t alignment) {
+  char* memory = reserve(bytes + alignment);
+  const auto address = reinterpret_cast<std::uintptr_t>(memory);
+  const std::size_t before = round_up(address, alignment) - address;
+  if (before > 0) {
+    ::munmap(memory, before);
+  }
+  if (alignment > before) {
+    ::munmap(memory + before + bytes, alignment - before);
+  }
+  return memory + before;
+}
+
+}  // namespace
+
+Arena::Arena(std::size_t stride)
+    : stride_(stride), region_order_(region_order_for(stride)), region_mask_((1U << region_order_) - 1U) {
+  directory_bytes_ = (std::size_t{1} << (32 - region_order_)) * sizeof(char*);
+  regions_ = reinterpret_cast<char**>(reserve(directory_bytes_));
+}
+
+Arena::~Arena() {
+  for (std::uint32_t region = 0; region < next_region_; ++region) {
+    if (regions_[region] != nullptr) {
+      ::munmap(regions_[region], region_bytes());
+    }
+  }
+  ::munmap(regions_, directory_bytes_);
+}
+
+std::size_t Arena::region_bytes() const {
+  return round_up(stride_ << region_order_, kHugePage);
+}
+
+void Arena::add_region() {
+  std::uint32_t region = next_region_;
+  if (!unused_regions_.empty()) {
+    const auto lowest = std::min_element(unused_regions_.begin(), unused_regions_.end());
+    region = *lowest;
+    unused_regions_.erase(lowest);
+  } else {
+    if ((static_cast<std::uint64_t>(region) + 2) << region_order_ > 0xFFFFFFFFULL) {
+      throw std::bad_alloc();  // Row names are used up; the last region is left out so that kNoRow stays free.
+    }
+    ++next_region_;
+  }
+  char* memory = nullptr;
+  try {
+    memory = reserve_aligned(region_bytes(), kHugePage);
+  } catch (...) {
+    unused_regions_.push_back(region);
+    throw;
+  }
+#ifdef MADV_HUGEPAGE
+  if (region > 0) {
+    ::madvise(memory, region_bytes(), MADV_HUGEPAGE);
+  }
+#endif
+  regions_[region] = memory;
+  free_[region_order_].insert(region << region_order_);
+}
+
+void Arena::drop_region(std::uint32_t region) {
+  ::munmap(regions_[region], region_bytes());
+  regions_[region] = nullptr;
+  unused_regions_.push_back(region);
+}
+
+void Arena::give_pages_back(Run run) {
+  const std::size_t bytes = stride_ << run.order;
+  if (bytes < kWorthReturning) {
+    return;
+  }
+  char* memory = row(run.first);
+  const auto address = reinterpret_cast<std::uintptr_t>(memory);
+  const std::size_t skip = round_up(address, kPage) - address;
+  const std::size_t whole = (bytes - skip) / kPage * kPage;
+  ::madvise(memory + skip, whole, MADV_DONTNEED);
+}
+
+Run Arena::allocate(std::uint32_t order) {
+  const std::lock_guard lock(mutex_);
+  // The lowest address of the smallest order that fits.
+  std::uint32_t found = order;
+  while (found <= region_order_ && free_[found].empty()) {
+    ++found;
+  }
+  if (found > region_order_) {
+    add_region();
+    found = region_order_;
+  }
+  const RowRef first = *free_[found].begin();
+  free_[found].erase(free_[found].begin());
+  while (found > order) {
+    --found;
+    free_[found].insert(first + (1U << found));
+  }
+  lent_rows_ += 1U << order;
+  return Run{first, order};
+}
+
+void Arena::release(Run run) {
+  const std::lock_guard lock(mutex_);
+  lent_rows_ -= run.rows();
+  give_pages_back(run);
+  while (run.order < region_order_) {
+    const auto buddy = free_[run.order].find(run.first ^ run.rows());
+    if (buddy == free_[run.order].end()) {
+      break;
+    }
+    run.first = std::min(run.first, *buddy);
+    free_[run.order].erase(buddy);
+    ++run.order;
+  }
+  if (run.order == region_order_) {
+    drop_region(run.first >> region_order_);
+  } else {
+    free_[run.order].insert(run.first);
+  }
+}
+
+std::uint64_t Arena::lent_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return lent_rows_ * stride_;
+}
+
+}  // namespace rowbank

@@ -1,0 +1,147 @@
+#include "bucket.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace rowbank {
+namespace {
+
+constexpr std::uint64_t kSmallestRun = 2;   // Rows.
+constexpr std::uint64_t kGrowthShare = 8;   // A new run adds about an eighth.
+constexpr std::uint64_t kSparseFrom = 256;  // Smaller buckets are not worth compacting.
+constexpr std::size_t kDirtySlack = 1024;
+
+std::uint32_t floor_log2(std::uint64_t x) {
+  return 63U - static_cast<std::uint32_t>(__builtin_clzll(x));
+}
+
+}  // namespace
+
+RowRef Bucket::take_row() {
+  if (free_ != kNoRow) {
+    const RowRef ref = free_;
+    free_ = static_cast<RowRef>(RowLayout::header(row(ref)).key);
+    return ref;
+  }
+  if (unused_count_ == 0) {
+    const std::uint32_t wanted = floor_log2(std::max(kSmallestRun, capacity_ / kGrowthShare));
+    runs_.reserve(runs_.size() + 1);
+    const Run run = arena_->allocate(std::min(wanted, arena_->max_order()));
+    runs_.push_back(run);
+    capacity_ += run.rows();
+    unused_ = run.first;
+    unused_count_ = run.rows();
+  }
+  --unused_count_;
+  return unused_++;
+}
+
+void Bucket::grow_index(std::size_t entries) {
+  constexpr std::size_t kAhead = 16;
+  std::vector<RowRef> refs;
+  refs.reserve(index_.size());
+  index_.for_each([&refs](RowRef ref) { refs.push_back(ref); });
+  KeyIndex larger = KeyIndex::with_room_for(entries);
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    if (i + kAhead < refs.size()) {
+      __builtin_prefetch(row(refs[i + kAhead]));
+    }
+    larger.insert(hash_key(RowLayout::header(row(refs[i])).key), refs[i]);
+  }
+  index_ = std::move(larger);
+}
+
+RowRef Bucket::insert(std::uint64_t hash, std::int64_t key) {
+  if (index_.full()) {
+    grow_index(index_.size() * 2);
+  }
+  const RowRef ref = take_row();
+  RowLayout::header(row(ref)) = RowHeader{0, 0, key};
+  index_.insert(hash, ref);
+  return ref;
+}
+
+void Bucket::erase(std::uint64_t hash, RowRef ref) {
+  RowHeader& header = RowLayout::header(row(ref));
+  if (!header.dirty()) {
+    remember_dirty(header.key);
+  }
+  index_.erase(hash, ref);
+  header.key = free_;
+  free_ = ref;
+}
+
+void Bucket::release_runs() {
+  for (const Run& run : runs_) {
+    arena_->release(run);
+  }
+  runs_.clear();
+  runs_.shrink_to_fit();
+  capacity_ = 0;
+  unused_count_ = 0;
+  free_ = kNoRow;
+}
+
+void Bucket::clear() {
+  index_ = KeyIndex();
+  release_runs();
+  dirty_ = {};
+  dirty_taken_ = 0;
+}
+
+// Rows are moved, not renamed in place: the new runs are taken first (so that failing to get memory changes nothing),
+// rows are copied over in index order, and the old runs go back whole, which is what lets the arena return their pages.
+void Bucket::compact_if_sparse() {
+  if (capacity_ < kSparseFrom || index_.size() * 2 > capacity_) {
+    return;
+  }
+  std::vector<RowRef> refs;
+  refs.reserve(index_.size());
+  index_.for_each([&refs](RowRef ref) { refs.push_back(ref); });
+  Bucket packed;
+  packed.attach(arena_);
+  packed.index_ = KeyIndex::with_room_for(refs.size() + refs.size() / 4);
+  try {
+    for (const RowRef ref : refs) {
+      const char* old_row = row(ref);
+      const std::int64_t key = RowLayout::header(old_row).key;
+      const RowRef moved = packed.insert(hash_key(key), key);
+      std::memcpy(packed.row(moved), old_row, arena_->stride());
+    }
+  } catch (...) {
+    packed.release_runs();
+    return;  // Only memory is lost, and there is none to be had now: stay as we are.
+  }
+  release_runs();
+  index_ = std::move(packed.index_);
+  runs_ = std::move(packed.runs_);
+  capacity_ = packed.capacity_;
+  unused_ = packed.unused_;
+  unused_count_ = packed.unused_count_;
+}
+
+// A key that is removed and added again between two flushes is listed twice. Should that outgrow the rows themselves,
+// the list is reduced to distinct keys.
+void Bucket::remember_dirty(std::int64_t key) {
+  if (dirty_.size() == dirty_.capacity() && dirty_.size() > 2 * index_.size() + kDirtySlack) {
+    dirty_.erase(dirty_.begin(), dirty_.begin() + static_cast<std::ptrdiff_t>(dirty_taken_));
+    dirty_taken_ = 0;
+    std::sort(dirty_.begin(), dirty_.end());
+    dirty_.erase(std::unique(dirty_.begin(), dirty_.end()), dirty_.end());
+  }
+  dirty_.push_back(key);
+}
+
+std::vector<std::int64_t> Bucket::take_dirty_keys(std::size_t limit) {
+  const std::size_t count = std::min(limit, dirty_keys());
+  const auto first = dirty_.begin() + static_cast<std::ptrdiff_t>(dirty_taken_);
+  std::vector<std::int64_t> keys(first, first + static_cast<std::ptrdiff_t>(count));
+  dirty_taken_ += count;
+  if (dirty_taken_ == dirty_.size()) {
+    dirty_ = {};
+    dirty_taken_ = 0;
+  }
+  return keys;
+}
+
+}  // namespace rowbank

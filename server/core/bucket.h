@@ -1,0 +1,84 @@
+// A table's bucket: the rows of the keys that hash to it, under one lock.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <shared_mutex>
+#include <vector>
+
+#include "arena.h"
+#include "hash.h"
+#include "key_index.h"
+#include "row.h"
+
+namespace rowbank {
+
+// Methods do not lock: callers hold `mutex` shared for const methods and exclusively for the others. A thread that
+// needs several buckets locks them in ascending order of their numbers.
+class alignas(64) Bucket {
+ public:
+  std::shared_mutex& mutex() const { return mutex_; }
+
+  // Must be called once, before anything else.
+  void attach(Arena* arena) { arena_ = arena; }
+
+  std::size_t size() const { return index_.size(); }
+  std::uint64_t index_bytes() const { return index_.bytes() + dirty_.capacity() * sizeof(std::int64_t); }
+  const KeyIndex& index() const { return index_; }
+
+  char* row(RowRef ref) const { return arena_->row(ref); }
+
+  RowRef find(std::uint64_t hash, std::int64_t key) const {
+    return index_.find(hash, [this, key](RowRef ref) { return RowLayout::header(row(ref)).key == key; });
+  }
+
+  // Adds a row for an absent key. Its header holds the key and zeros; values and slots are the caller's to fill.
+  RowRef insert(std::uint64_t hash, std::int64_t key);
+
+  // Makes the index large enough for that many rows at once.
+  void reserve(std::size_t rows) {
+    if (rows > index_.room()) {
+      grow_index(rows);
+    }
+  }
+
+  // Removes the row and remembers its key as dirty.
+  void erase(std::uint64_t hash, RowRef ref);
+
+  // Forgets all rows and all dirty keys and returns the memory.
+  void clear();
+
+  // Gathers the rows into new runs when most of the bucket's memory is free, and shrinks the index. Row names change.
+  void compact_if_sparse();
+
+  void mark_dirty(RowHeader& header) {
+    if (!header.dirty()) {
+      remember_dirty(header.key);
+      header.position_and_dirty |= RowHeader::kDirty;
+    }
+  }
+  // Also for keys without a row: they are reported as removed.
+  void remember_dirty(std::int64_t key);
+
+  // Takes up to `limit` dirty keys, oldest first. A key can occur twice, also across calls; the row's own flag decides.
+  std::vector<std::int64_t> take_dirty_keys(std::size_t limit);
+  std::size_t dirty_keys() const { return dirty_.size() - dirty_taken_; }
+
+ private:
+  RowRef take_row();
+  void grow_index(std::size_t entries);
+  void release_runs();
+
+  mutable std::shared_mutex mutex_;
+  Arena* arena_ = nullptr;
+  KeyIndex index_;
+  std::vector<Run> runs_;
+  std::uint64_t capacity_ = 0;  // Rows in runs_.
+  RowRef unused_ = 0;           // Next row of the last run that was never used.
+  std::uint32_t unused_count_ = 0;
+  RowRef free_ = kNoRow;  // Rows that were used and removed, linked through their key fields.
+  std::vector<std::int64_t> dirty_;
+  std::size_t dirty_taken_ = 0;  // Front part of dirty_ that was taken already.
+};
+
+}  // namespace rowbank

@@ -1,0 +1,4 @@
+#include "kernels.h"
+
+#define ROWBANK_VARIANT baseline
+#include "kernels_body.inc"

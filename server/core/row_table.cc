@@ -1,0 +1,199 @@
+// Construction and reads; writes are in row_table_write.cc, write-back in row_table_store.cc, ranking in
+// row_table_rank.cc.
+#include "row_table.h"
+
+#include <cmath>
+#include <stdexcept>
+
+#include "table_visit.h"
+
+namespace rowbank {
+namespace {
+
+constexpr std::size_t kMaxDim = 4096;
+constexpr std::uint32_t kMaxBuckets = 65536;
+
+TableOptions checked(TableOptions options) {
+  if (options.dim < 1 || options.dim > kMaxDim) {
+    throw std::invalid_argument("dim must be in 1.." + std::to_string(kMaxDim) + ", got " +
+                                std::to_string(options.dim));
+  }
+  if (options.bucket_count < 1 || options.bucket_count > kMaxBuckets) {
+    throw std::invalid_argument("bucket_count must be in 1.." + std::to_string(kMaxBuckets) + ", got " +
+                                std::to_string(options.bucket_count));
+  }
+  if (!std::isfinite(options.half_life_s) || options.half_life_s < 0) {
+    throw std::invalid_argument("half_life_s must be a finite number of at least 0 (0: no decay), got " +
+                                std::to_string(options.half_life_s));
+  }
+  return options;
+}
+
+}  // namespace
+
+RowTable::RowTable(TableOptions options, Initializer initializer, Optimizer optimizer)
+    : options_(checked(std::move(options))),
+      initializer_(initializer),
+      salt_(initializer.salt(options_.name)),
+      layout_(RowLayout::make(options_.dim, options_.value_dtype, optimizer.slot_width(options_.dim))),
+      clock_(options_.half_life_s),
+      optimizer_(std::make_shared<const Optimizer>(std::move(optimizer))),
+      arena_(layout_.stride),
+      buckets_(std::make_unique<Bucket[]>(options_.bucket_count)) {
+  for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {
+    buckets_[bucket].attach(&arena_);
+  }
+}
+
+std::shared_ptr<const Optimizer> RowTable::optimizer() const {
+  const std::lock_guard lock(optimizer_mutex_);
+  return optimizer_;
+}
+
+void RowTable::set_hyperparameters(const Optimizer& optimizer) {
+  const std::lock_guard lock(optimizer_mutex_);
+  if (optimizer.kind() != optimizer_->kind() || optimizer.slot_names() != optimizer_->slot_names()) {
+    throw std::invalid_argument("table " + options_.name +
+                                ": an optimizer's kind and slots are fixed while rows exist; "
+                                "it has " +
+                                optimizer_->kind_name() + ", got " + optimizer.kind_name() +
+                                (optimizer.kind() == optimizer_->kind() ? " with other slots" : ""));
+  }
+  optimizer_ = std::make_shared<const Optimizer>(optimizer);
+}
+
+std::vector<std::string> RowTable::slot_names() const {
+  return optimizer()->slot_names();
+}
+
+void RowTable::check_bucket(std::uint32_t bucket) const {
+  if (bucket >= options_.bucket_count) {
+    throw std::invalid_argument("bucket must be below " + std::to_string(options_.bucket_count) + ", got " +
+                                std::to_string(bucket));
+  }
+}
+
+void RowTable::read_row(const char* row, ValuesOut out, std::size_t place, float* scratch) const {
+  char* target = static_cast<char*>(out.data) + place * layout_.dim * dtype_bytes(out.type);
+  convert(layout_.type, RowLayout::values(row), out.type, target, layout_.dim, scratch);
+}
+
+// Reads hold only a shared lock, so renewing is a compare-and-swap; losing the race to another reader is fine.
+void RowTable::renew(RowHeader& header, std::uint32_t now) const {
+  const Usage usage = header.usage();
+  if (usage.last_used < now) {
+    header.replace_usage(usage, clock_.used(usage, 0, now));
+  }
+}
+
+void RowTable::pull(KeySpan keys, ValuesOut out, std::uint8_t* status, std::uint32_t now) {
+  const Batch batch(keys.data, keys.size, options_.bucket_count);
+  float* scratch = thread_scratch(layout_.dim);
+  const std::size_t row_bytes = layout_.dim * dtype_bytes(out.type);
+  visit<SharedLock>(batch, sizeof(RowHeader) + layout_.value_bytes,
+                    [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
+                      if (ref != kNoRow) {
+                        char* row = bucket.row(ref);
+                        read_row(row, out, place, scratch);
+                        status[place] = static_cast<std::uint8_t>(RowStatus::kFound);
+                        if (options_.track_reads) {
+                          renew(RowLayout::header(row), now);
+                        }
+                        return;
+                      }
+                      initializer_.fill(salt_, hash, scratch, layout_.dim);
+                      from_float(out.type, scratch, static_cast<char*>(out.data) + place * row_bytes, layout_.dim);
+                      status[place] = static_cast<std::uint8_t>(RowStatus::kInitialized);
+                    });
+}
+
+void RowTable::lookup(KeySpan keys, ValuesOut out, std::uint8_t* found, std::uint32_t* frequency,
+                      std::uint32_t* last_used) const {
+  const Batch batch(keys.data, keys.size, options_.bucket_count);
+  float* scratch = thread_scratch(layout_.dim);
+  const std::size_t row_bytes = layout_.dim * dtype_bytes(out.type);
+  visit<SharedLock>(batch, sizeof(RowHeader) + layout_.value_bytes,
+                    [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
+                      Usage usage;
+                      if (ref != kNoRow) {
+                        read_row(bucket.row(ref), out, place, scratch);
+                        usage = RowLayout::header(bucket.row(ref)).usage();
+                        usage.frequency = clock_.to_count(usage.frequency);
+                      } else {
+                        std::memset(static_cast<char*>(out.data) + place * row_bytes, 0, row_bytes);
+                      }
+                      found[place] = ref != kNoRow ? 1 : 0;
+                      if (frequency != nullptr) frequency[place] = usage.frequency;
+                      if (last_used != nullptr) last_used[place] = usage.last_used;
+                    });
+}
+
+std::optional<RowDescription> RowTable::describe(std::int64_t key) const {
+  const std::uint64_t hash = hash_key(key);
+  const Bucket& bucket = bucket_of(hash);
+  const SharedLock lock(bucket.mutex());
+  const RowRef ref = bucket.find(hash, key);
+  if (ref == kNoRow) {
+    return std::nullopt;
+  }
+  const char* row = bucket.row(ref);
+  const RowHeader& header = RowLayout::header(row);
+  RowDescription description;
+  description.bucket = bucket_of_hash(hash, options_.bucket_count);
+  description.frequency = clock_.to_count(header.usage().frequency);
+  description.last_used = header.usage().last_used;
+  description.position = header.position();
+  description.dirty = header.dirty();
+  description.values.resize(layout_.dim);
+  to_float(layout_.type, RowLayout::values(row), description.values.data(), layout_.dim);
+  description.slots.assign(layout_.slots(row), layout_.slots(row) + layout_.slot_width);
+  return description;
+}
+
+// As a pull of the absent key would read it: rounded to the stored type.
+std::vector<float> RowTable::initial_value(std::int64_t key) const {
+  std::vector<float> values(layout_.dim);
+  initializer_.fill(salt_, hash_key(key), values.data(), layout_.dim);
+  if (layout_.type != DType::kFloat32) {
+    std::vector<std::uint16_t> stored(layout_.dim);
+    from_float(layout_.type, values.data(), stored.data(), layout_.dim);
+    to_float(layout_.type, stored.data(), values.data(), layout_.dim);
+  }
+  return values;
+}
+
+ExportedRows RowTable::export_bucket(std::uint32_t bucket_number, bool with_slots) const {
+  check_bucket(bucket_number);
+  const Bucket& bucket = buckets_[bucket_number];
+  const SharedLock lock(bucket.mutex());
+  ExportedRows rows;
+  rows.keys.reserve(bucket.size());
+  rows.frequency.reserve(bucket.size());
+  rows.last_used.reserve(bucket.size());
+  rows.values.resize(bucket.size() * layout_.dim);
+  rows.slots.resize(with_slots ? bucket.size() * layout_.slot_width : 0);
+  bucket.index().for_each([&](RowRef ref) {
+    const char* row = bucket.row(ref);
+    const RowHeader& header = RowLayout::header(row);
+    const std::size_t place = rows.keys.size();
+    rows.keys.push_back(header.key);
+    rows.frequency.push_back(clock_.to_count(header.usage().frequency));
+    rows.last_used.push_back(header.usage().last_used);
+    to_float(layout_.type, RowLayout::values(row), rows.values.data() + place * layout_.dim, layout_.dim);
+    if (with_slots) {
+      std::copy_n(layout_.slots(row), layout_.slot_width, rows.slots.data() + place * layout_.slot_width);
+    }
+  });
+  return rows;
+}
+
+std::uint64_t RowTable::bytes() const {
+  std::uint64_t total = arena_.lent_bytes() + options_.bucket_count * sizeof(Bucket);
+  for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {
+    const SharedLock lock(buckets_[bucket].mutex());
+    total += buckets_[bucket].index_bytes();
+  }
+  return total;
+}
+
+}  // namespace rowbank

@@ -1,0 +1,202 @@
+// A table of embedding rows in RAM: keys to values, optimizer state and metadata.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "arena.h"
+#include "batch.h"
+#include "bucket.h"
+#include "dtype.h"
+#include "initializer.h"
+#include "optimizer.h"
+#include "row.h"
+
+namespace rowbank {
+
+enum class RowStatus : std::uint8_t { kFound = 1, kInitialized = 2, kNotAdmitted = 3 };  // As on the wire.
+enum class Score : std::uint8_t { kFrequency, kLastUsed };
+
+struct TableOptions {
+  std::string name;
+  std::size_t dim = 0;
+  DType value_dtype = DType::kFloat32;
+  std::uint32_t bucket_count = 256;
+  double half_life_s = 0;    // 0: frequencies never decay.
+  bool track_reads = false;  // A pull renews last_used.
+};
+
+struct KeySpan {
+  const std::int64_t* data;
+  std::size_t size;
+};
+// Row-major [keys, dim].
+struct ValuesIn {
+  DType type;
+  const void* data;
+};
+struct ValuesOut {
+  DType type;
+  void* data;
+};
+
+struct PushRequest {
+  std::uint64_t step = 1;
+  std::uint32_t now = 0;
+  std::uint64_t position = 0;
+  PushOverrides overrides;
+};
+struct PushCounts {
+  std::uint64_t distinct = 0;
+  std::uint64_t inserted = 0;
+};
+struct ExportedRows {
+  std::vector<std::int64_t> keys;
+  std::vector<float> values;  // [keys, dim]
+  std::vector<std::uint32_t> frequency;
+  std::vector<std::uint32_t> last_used;
+  std::vector<float> slots;  // [keys, slot_width], empty unless asked for.
+};
+struct ImportColumns {
+  const float* values = nullptr;             // [keys, dim]
+  const std::uint32_t* frequency = nullptr;  // Null: kept, 0 for new rows.
+  const std::uint32_t* last_used = nullptr;  // Null: now.
+  const float* slots = nullptr;              // [keys, slot_width]; null: kept, initial for new rows.
+};
+struct DirtyRows {
+  std::vector<std::int64_t> keys;
+  std::vector<char> packed;  // keys.size() * packed_row_bytes
+  std::vector<std::int64_t> removed_keys;
+};
+struct LoadedRows {
+  std::uint64_t loaded = 0;
+  std::vector<std::int64_t> corrupt_keys;
+};
+struct RestrictRequest {
+  std::uint64_t num_reserved = 0;
+  std::uint64_t trigger = 0;
+  Score score = Score::kFrequency;
+  std::uint32_t now = 0;
+  std::size_t sample = 0;  // How many of the evicted keys to name.
+};
+struct RestrictReport {
+  std::uint64_t rows_before = 0;
+  std::uint64_t rows_after = 0;
+  std::uint64_t evicted = 0;
+  std::uint64_t bytes = 0;  // Of the evicted rows.
+  double score_cut = 0;     // The highest score that was evicted; 0 when nothing was.
+  std::vector<std::int64_t> sample_keys;
+};
+struct RowDescription {
+  std::uint32_t bucket = 0;
+  std::uint32_t frequency = 0;
+  std::uint32_t last_used = 0;
+  std::uint64_t position = 0;
+  bool dirty = false;
+  std::vector<float> values;
+  std::vector<float> slots;
+};
+struct TopRows {
+  std::vector<std::int64_t> keys;
+  std::vector<std::uint32_t> frequency;
+  std::vector<std::uint32_t> last_used;
+};
+
+// All methods are thread-safe. Each key's operations are linearizable: a key lives in one bucket, a bucket is read
+// under a shared lock and written under an exclusive one. A batch is not atomic across keys. Arguments are checked by
+// the caller for shape; numbers are checked here, before anything is changed, with std::invalid_argument.
+class RowTable {
+ public:
+  RowTable(TableOptions options, Initializer initializer, Optimizer optimizer);
+
+  const TableOptions& options() const { return options_; }
+  const RowLayout& layout() const { return layout_; }
+  std::vector<std::string> slot_names() const;
+  std::size_t packed_row_bytes() const;
+
+  // Reads. out [keys, dim]; status [keys] of RowStatus. Absent keys read their initial values and stay absent.
+  void pull(KeySpan keys, ValuesOut out, std::uint8_t* status, std::uint32_t now);
+  // Absent keys read zeros. `frequency` and `last_used` may be null.
+  void lookup(KeySpan keys, ValuesOut out, std::uint8_t* found, std::uint32_t* frequency,
+              std::uint32_t* last_used) const;
+  std::optional<RowDescription> describe(std::int64_t key) const;
+  std::vector<float> initial_value(std::int64_t key) const;
+  ExportedRows export_bucket(std::uint32_t bucket, bool with_slots) const;
+  TopRows top(std::size_t limit, Score score, std::uint32_t now) const;
+  // Counted after each batch, so it can lag behind batches that are under way.
+  std::uint64_t size() const {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(rows_.load(std::memory_order_relaxed), 0));
+  }
+  std::uint64_t bytes() const;
+
+  // Writes. Gradients of a repeated key are summed in input order, then applied once; frequency grows by the key's
+  // counts (1 each when `counts` is null). An absent key starts from its initial values and slots.
+  PushCounts push(KeySpan keys, ValuesIn gradients, const std::uint32_t* counts, const PushRequest& request);
+  // Sets values; of a repeated key the last counts. New rows get initial slots and frequency 0. Returns rows added.
+  std::uint64_t upsert(KeySpan keys, ValuesIn values, std::uint32_t now, std::uint64_t position);
+  // Per key: present and exists adds; absent and not exists inserts the delta as the values; otherwise nothing happens.
+  std::uint64_t accumulate(KeySpan keys, ValuesIn deltas, const std::uint8_t* exists, std::uint32_t now,
+                           std::uint64_t position);
+  std::uint64_t touch(KeySpan keys, const std::uint32_t* counts, std::uint32_t now);
+  std::uint64_t remove(KeySpan keys);
+  std::uint64_t import_rows(KeySpan keys, const ImportColumns& columns, std::uint32_t now);
+  // Removes all rows and forgets what was dirty: whoever mirrors the rows elsewhere must delete the mirror whole.
+  std::uint64_t clear();
+  // The optimizer must be of the same kind and have the same slots.
+  void set_hyperparameters(const Optimizer& optimizer);
+
+  // Write-back. A row is dirty from its change until it is taken.
+  std::vector<std::uint32_t> dirty_buckets() const;
+  std::uint64_t dirty_rows() const;
+  DirtyRows take_dirty(std::uint32_t bucket, std::size_t max_rows);
+  void mark_dirty(std::uint32_t bucket, KeySpan keys);
+  // Puts back rows as take_dirty packed them. Rows whose checksum fails or that belong to another bucket are reported
+  // and left out. Loaded rows are not dirty.
+  LoadedRows load_bucket(std::uint32_t bucket, KeySpan keys, const char* packed);
+
+  // Keeps exactly the num_reserved best rows when there are more than `trigger`.
+  RestrictReport restrict_rows(const RestrictRequest& request);
+  // What restrict_rows would report now.
+  RestrictReport preview_restrict(const RestrictRequest& request) const;
+
+ private:
+  struct Ranked;
+  struct Cut;
+  struct RowWriter;
+
+  Bucket& bucket_of(std::uint64_t hash) const { return buckets_[bucket_of_hash(hash, options_.bucket_count)]; }
+  void check_bucket(std::uint32_t bucket) const;
+
+  // Visits the batch's keys in groups that share locks and prefetches; act(bucket, place, hash, ref) with ref kNoRow
+  // for absent keys. `Lock` is std::shared_lock or std::unique_lock of std::shared_mutex. See table_visit.h.
+  template <typename Lock, typename Act>
+  void visit(const Batch& batch, std::size_t prefetch_bytes, Act act) const;
+
+  void read_row(const char* row, ValuesOut out, std::size_t place, float* scratch) const;
+  void write_values(char* row, ValuesIn in, std::size_t place, float* scratch);
+  void fill_initial(char* row, std::uint64_t hash, float* scratch);
+  void renew(RowHeader& header, std::uint32_t now) const;
+  std::shared_ptr<const Optimizer> optimizer() const;
+
+  Ranked rank(const RowHeader& header, Score score, std::uint32_t now) const;
+  std::vector<Ranked> rank_all(Score score, std::uint32_t now) const;
+  Cut find_cut(const RestrictRequest& request) const;
+
+  const TableOptions options_;
+  const Initializer initializer_;
+  const std::uint64_t salt_;
+  const RowLayout layout_;
+  const FrequencyClock clock_;
+  mutable std::mutex optimizer_mutex_;
+  std::shared_ptr<const Optimizer> optimizer_;
+  Arena arena_;
+  std::unique_ptr<Bucket[]> buckets_;
+  std::atomic<std::int64_t> rows_{0};
+};
+
+}  // namespace rowbank

@@ -1,0 +1,113 @@
+// Write-back: what changed since it was last taken, and loading what was written.
+#include <algorithm>
+
+#include "packed_row.h"
+#include "row_table.h"
+#include "table_visit.h"
+
+namespace rowbank {
+
+std::size_t RowTable::packed_row_bytes() const {
+  return rowbank::packed_row_bytes(layout_);
+}
+
+std::vector<std::uint32_t> RowTable::dirty_buckets() const {
+  std::vector<std::uint32_t> dirty;
+  for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {
+    const SharedLock lock(buckets_[bucket].mutex());
+    if (buckets_[bucket].dirty_keys() > 0) {
+      dirty.push_back(bucket);
+    }
+  }
+  return dirty;
+}
+
+std::uint64_t RowTable::dirty_rows() const {
+  std::uint64_t rows = 0;
+  for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {
+    const SharedLock lock(buckets_[bucket].mutex());
+    rows += buckets_[bucket].dirty_keys();
+  }
+  return rows;
+}
+
+// The list of dirty keys may name a key more than once and after it was removed or written; the table as it is now
+// decides what each key means: a dirty row is packed, a clean row was packed already, no row means removed.
+DirtyRows RowTable::take_dirty(std::uint32_t bucket_number, std::size_t max_rows) {
+  check_bucket(bucket_number);
+  Bucket& bucket = buckets_[bucket_number];
+  const std::size_t row_bytes = packed_row_bytes();
+  DirtyRows dirty;
+  const UniqueLock lock(bucket.mutex());
+  const std::vector<std::int64_t> keys = bucket.take_dirty_keys(max_rows);
+  dirty.keys.reserve(keys.size());
+  dirty.packed.resize(keys.size() * row_bytes);
+  for (const std::int64_t key : keys) {
+    const RowRef ref = bucket.find(hash_key(key), key);
+    if (ref == kNoRow) {
+      dirty.removed_keys.push_back(key);
+      continue;
+    }
+    char* row = bucket.row(ref);
+    RowHeader& header = RowLayout::header(row);
+    if (header.dirty()) {
+      pack_row(layout_, row, dirty.packed.data() + dirty.keys.size() * row_bytes);
+      header.position_and_dirty &= ~RowHeader::kDirty;
+      dirty.keys.push_back(key);
+    }
+  }
+  dirty.packed.resize(dirty.keys.size() * row_bytes);
+  std::sort(dirty.removed_keys.begin(), dirty.removed_keys.end());
+  dirty.removed_keys.erase(std::unique(dirty.removed_keys.begin(), dirty.removed_keys.end()), dirty.removed_keys.end());
+  return dirty;
+}
+
+void RowTable::mark_dirty(std::uint32_t bucket_number, KeySpan keys) {
+  check_bucket(bucket_number);
+  Bucket& bucket = buckets_[bucket_number];
+  const UniqueLock lock(bucket.mutex());
+  for (std::size_t i = 0; i < keys.size; ++i) {
+    const std::uint64_t hash = hash_key(keys.data[i]);
+    if (bucket_of_hash(hash, options_.bucket_count) != bucket_number) {
+      continue;  // Not this bucket's key, so this bucket has nothing to write for it.
+    }
+    const RowRef ref = bucket.find(hash, keys.data[i]);
+    if (ref == kNoRow) {
+      bucket.remember_dirty(keys.data[i]);
+    } else {
+      bucket.mark_dirty(RowLayout::header(bucket.row(ref)));
+    }
+  }
+}
+
+LoadedRows RowTable::load_bucket(std::uint32_t bucket_number, KeySpan keys, const char* packed) {
+  check_bucket(bucket_number);
+  Bucket& bucket = buckets_[bucket_number];
+  const std::size_t row_bytes = packed_row_bytes();
+  LoadedRows result;
+  std::int64_t inserted = 0;
+  {
+    const UniqueLock lock(bucket.mutex());
+    bucket.reserve(bucket.size() + keys.size);
+    for (std::size_t i = 0; i < keys.size; ++i) {
+      const std::int64_t key = keys.data[i];
+      const std::uint64_t hash = hash_key(key);
+      const char* source = packed + i * row_bytes;
+      if (bucket_of_hash(hash, options_.bucket_count) != bucket_number || !packed_row_intact(layout_, key, source)) {
+        result.corrupt_keys.push_back(key);
+        continue;
+      }
+      RowRef ref = bucket.find(hash, key);
+      if (ref == kNoRow) {
+        ref = bucket.insert(hash, key);
+        ++inserted;
+      }
+      unpack_row(layout_, source, bucket.row(ref));
+      ++result.loaded;
+    }
+  }
+  rows_.fetch_add(inserted, std::memory_order_relaxed);
+  return result;
+}
+
+}  // namespace rowbank

@@ -1,0 +1,65 @@
+// RowTable::visit, shared by the files that implement RowTable.
+#pragma once
+
+#include <array>
+#include <mutex>
+#include <shared_mutex>
+
+#include "row_table.h"
+
+namespace rowbank {
+
+inline constexpr std::size_t kVisitGroup = 64;
+
+// The locks of the buckets that a group of keys touches, taken in ascending order.
+template <typename Lock>
+class GroupLocks {
+ public:
+  void add(std::shared_mutex& mutex) { held_[count_++] = Lock(mutex); }
+
+ private:
+  std::array<Lock, kVisitGroup> held_;
+  std::size_t count_ = 0;
+};
+
+// Problem: a random row costs two or three cache misses in a row (index line, row header, row body), and a miss costs
+// as much as a hundred instructions. Idea: visit keys in groups; ask for all index lines of the group, then read the
+// tags and ask for all rows, and only then act. The misses of a group overlap. The keys come sorted by bucket, so a
+// group takes each bucket's lock once, and everybody takes locks in ascending order, so nobody waits in a circle. The
+// candidates of the second stage only steer the prefetch: the third stage looks again, because acting on a key may move
+// another's entry.
+template <typename Lock, typename Act>
+void RowTable::visit(const Batch& batch, std::size_t prefetch_bytes, Act act) const {
+  std::array<Bucket*, kVisitGroup> bucket_of_key;
+  for (std::size_t begin = 0; begin < batch.size(); begin += kVisitGroup) {
+    const std::size_t count = std::min(kVisitGroup, batch.size() - begin);
+    GroupLocks<Lock> locks;
+    for (std::size_t i = 0; i < count; ++i) {
+      bucket_of_key[i] = &bucket_of(batch.hash(batch.at(begin + i)));
+      if (i == 0 || bucket_of_key[i] != bucket_of_key[i - 1]) {
+        locks.add(bucket_of_key[i]->mutex());
+      }
+      bucket_of_key[i]->index().prefetch(batch.hash(batch.at(begin + i)));
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      const RowRef ref = bucket_of_key[i]->index().candidate(batch.hash(batch.at(begin + i)));
+      if (ref != kNoRow) {
+        const char* row = bucket_of_key[i]->row(ref);
+        for (std::size_t offset = 0; offset < prefetch_bytes; offset += 64) {
+          __builtin_prefetch(row + offset);
+        }
+      }
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint32_t place = batch.at(begin + i);
+      const std::uint64_t hash = batch.hash(place);
+      Bucket& bucket = *bucket_of_key[i];
+      act(bucket, place, hash, bucket.find(hash, batch.keys()[place]));
+    }
+  }
+}
+
+using SharedLock = std::shared_lock<std::shared_mutex>;
+using UniqueLock = std::unique_lock<std::shared_mutex>;
+
+}  // namespace rowbank

@@ -1,0 +1,303 @@
+"""The native core: row tables in RAM.
+
+Arrays must be C-contiguous and of the stated type; they are never converted or copied, and a mismatch is a ValueError
+that says what was expected and what was got. Everything that works on rows releases the GIL and is thread-safe: one
+key's operations are linearizable, a batch is not atomic across keys. `now` is unix seconds, 0 to 2^32 - 1.
+"""
+
+import builtins
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+U32 = npt.NDArray[np.uint32]
+U8 = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.uint8] | npt.NDArray[np.bool_]
+F32 = npt.NDArray[np.float32]
+Values = npt.NDArray[np.float32] | npt.NDArray[np.float16] | npt.NDArray[np.uint16]
+"""Row values: float32, float16, or uint16 holding the bits of bfloat16; converted to and from the table's own type."""
+Score = Literal["frequency", "last_used"]
+
+def hash_keys(keys: I64) -> U64:
+    """The hash of each key [N]; the twin of rowbank.hashing."""
+
+def bucket_of(keys: I64, bucket_count: int) -> U32:
+    """The bucket of each key [N]."""
+
+def all_finite(array: Values) -> bool:
+    """False when any element is NaN or infinite."""
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli) of `data`."""
+
+def cpu_variant() -> Literal["baseline", "avx2", "avx512"]:
+    """Which build of the arithmetic runs on this CPU. All give the same bits."""
+
+class Initializer:
+    """Initial values as a function of (seed, table name, key, element)."""
+
+    def __init__(self, kind: str, a: float = 0.0, b: float = 0.0, seed: int = 0) -> None:
+        """`kind` and what a and b mean: zeros; constant (value); uniform (low, high); normal and truncated_normal
+        (mean, standard deviation; truncated at two deviations).
+
+        Raises:
+            ValueError: unknown kind, numbers that are not finite, low above high, negative deviation.
+        """
+
+class Optimizer:
+    """An update rule and its numbers, named as on the wire; missing ones take Keras's defaults."""
+
+    def __init__(self, kind: str, **numbers: float) -> None:
+        """`kind`: sgd, momentum, adagrad, rowwise_adagrad, adam, adamw, rmsprop, ftrl. Booleans are 0 or 1. All kinds
+        take clip_value and max_norm (0: off).
+
+        Raises:
+            ValueError: unknown kind or number, or a number out of range.
+        """
+    @property
+    def kind(self) -> str: ...
+    @property
+    def numbers(self) -> dict[str, float]: ...
+
+class PushCounts:
+    @property
+    def distinct(self) -> int:
+        """Distinct keys in the push."""
+    @property
+    def inserted(self) -> int:
+        """Rows that were created."""
+
+class ExportedRows:
+    @property
+    def keys(self) -> I64: ...
+    @property
+    def values(self) -> F32:
+        """[N, dim], whatever the stored type."""
+    @property
+    def frequency(self) -> U32: ...
+    @property
+    def last_used(self) -> U32: ...
+    @property
+    def slots(self) -> F32 | None:
+        """[N, slot_width], None unless asked for."""
+
+class DirtyRows:
+    @property
+    def keys(self) -> I64:
+        """Rows to write, [N]."""
+    @property
+    def packed(self) -> bytes:
+        """N packed rows of packed_row_bytes each, in the order of `keys`."""
+    @property
+    def removed_keys(self) -> I64:
+        """Rows to delete."""
+
+class LoadedRows:
+    @property
+    def loaded(self) -> int: ...
+    @property
+    def corrupt_keys(self) -> I64:
+        """Keys whose bytes failed their checksum, have another format or belong to another bucket; not loaded."""
+
+class RestrictReport:
+    @property
+    def rows_before(self) -> int: ...
+    @property
+    def rows_after(self) -> int: ...
+    @property
+    def evicted(self) -> int: ...
+    @property
+    def bytes(self) -> int:
+        """RAM of the evicted rows."""
+    @property
+    def score_cut(self) -> float:
+        """The highest score that goes; 0.0 when nothing does."""
+    @property
+    def sample_keys(self) -> I64:
+        """The first keys to go, at most `sample`, worst first."""
+
+class RowDescription:
+    @property
+    def key(self) -> int: ...
+    @property
+    def bucket(self) -> int: ...
+    @property
+    def frequency(self) -> int: ...
+    @property
+    def last_used(self) -> int: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def dirty(self) -> bool:
+        """Changed since it was last taken by take_dirty."""
+    @property
+    def values(self) -> F32: ...
+    @property
+    def slots(self) -> F32:
+        """[slot_width]; slots lie one after the other in the order of RowTable.slot_names."""
+
+class RowTable:
+    def __init__(
+        self,
+        *,
+        name: str,
+        dim: int,
+        value_dtype: str,
+        initializer: Initializer,
+        optimizer: Optimizer,
+        bucket_count: int = 256,
+        half_life_s: float = 0.0,
+        track_reads: bool = False,
+        min_count: int = 0,
+    ) -> None:
+        """An empty table.
+
+        Args:
+            value_dtype: float32, float16, bfloat16.
+            half_life_s: 0: frequencies never decay.
+            track_reads: pulls renew `last_used` (in RAM; it is written back with the row's next change).
+
+        Raises:
+            ValueError: a number out of range or an unknown type.
+        """
+    @property
+    def name(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def value_dtype(self) -> str: ...
+    @property
+    def bucket_count(self) -> int: ...
+    @property
+    def slot_names(self) -> list[str]:
+        """One name per slot; each is `dim` floats, except accumulator_mean: one."""
+    @property
+    def slot_width(self) -> int:
+        """Floats of optimizer state per row."""
+    @property
+    def packed_row_bytes(self) -> int: ...
+    def pull(self, keys: I64, out: Values, status: U8, *, now: int) -> None:
+        """Fills out [N, dim] and status [N] (RowStatus of the wire). Absent keys read initial values and stay absent."""
+
+    def lookup(
+        self, keys: I64, out: Values, found: Flags, *, frequency: U32 | None = None, last_used: U32 | None = None
+    ) -> None:
+        """Fills out [N, dim] and found [N]; zeros where absent. No side effects."""
+
+    def push(
+        self,
+        keys: I64,
+        gradients: Values,
+        counts: U32 | None = None,
+        *,
+        step: int,
+        now: int,
+        position: int = 0,
+        learning_rate: float | None = None,
+        clip_value: float | None = None,
+        max_norm: float | None = None,
+    ) -> PushCounts:
+        """Sums the gradients [N, dim] of repeated keys in input order, clips them and updates each row once. An absent
+        key starts from its initial values and slots. Frequencies grow by `counts` (None: 1 each).
+
+        Args:
+            step: at least 1; drives Adam's bias correction.
+            position: journal position of this mutation, below 2^63; a row keeps the highest it has seen.
+            learning_rate, clip_value, max_norm: for this push only; None: the table's.
+        Raises:
+            ValueError: shapes, types, step 0, overrides out of range; nothing is changed. Gradients are not searched for
+                NaN here: see all_finite.
+        """
+
+    def upsert(self, keys: I64, values: Values, *, now: int, position: int = 0) -> int:
+        """Sets values [N, dim]; of repeats the last counts. New rows get initial slots and frequency 0.
+
+        Returns rows added.
+        """
+
+    def accumulate(self, keys: I64, deltas: Values, exists: Flags, *, now: int, position: int = 0) -> int:
+        """Per key: present and exists adds; absent and not exists inserts the delta as values; else nothing.
+
+        Repeats apply one after the other. Returns how many applied.
+        """
+
+    def touch(self, keys: I64, counts: U32 | None = None, *, now: int) -> int:
+        """Adds counts (None: 1 each) to the frequency and renews last_used of stored rows.
+
+        Returns how many of the keys were stored.
+        """
+
+    def remove(self, keys: I64) -> int:
+        """Returns how many rows were removed."""
+
+    def clear(self) -> int:
+        """Removes all rows and forgets what was dirty, so a mirror of the table must be deleted whole.
+
+        Returns rows removed.
+        """
+
+    def size(self) -> int: ...
+    def bytes(self) -> int:
+        """RAM held for rows, index and the list of dirty keys."""
+
+    def dirty_rows(self) -> int:
+        """Keys waiting to be written back, removed ones and some repeats included."""
+
+    def dirty_buckets(self) -> list[int]: ...
+    def import_rows(
+        self,
+        keys: I64,
+        values: F32,
+        frequency: U32 | None = None,
+        last_used: U32 | None = None,
+        slots: F32 | None = None,
+        *,
+        now: int,
+    ) -> int:
+        """Sets whole rows. None: frequency and slots stay as they are (0 and initial for new rows), last_used is now.
+        Returns rows added."""
+
+    def export_bucket(self, bucket: int, *, with_slots: bool = False) -> ExportedRows:
+        """A consistent copy of one bucket."""
+
+    def restrict(self, num_reserved: int, trigger: int, *, score: Score, now: int, sample: int = 0) -> RestrictReport:
+        """Keeps exactly the num_reserved best rows when there are more than `trigger`.
+
+        Lowest score goes first, then the longest unused, then the larger hash. Rows used while it runs stay.
+        """
+
+    def preview_restrict(
+        self, num_reserved: int, trigger: int, *, score: Score, now: int, sample: int = 0
+    ) -> RestrictReport:
+        """What restrict would report now; changes nothing."""
+
+    def describe(self, key: int) -> RowDescription | None: ...
+    def initial_value(self, key: int) -> F32:
+        """[dim], as a pull reads it while the key is absent."""
+
+    def top(self, limit: int, *, score: Score, now: int) -> tuple[I64, U32, U32]:
+        """Keys, frequency and last_used of the best rows, best first."""
+
+    def take_dirty(self, bucket: int, max_rows: int) -> DirtyRows:
+        """Takes up to max_rows changed or removed keys of the bucket and clears their mark. Should the write fail, give
+        them all back with mark_dirty."""
+
+    def mark_dirty(self, bucket: int, keys: I64) -> None:
+        """Marks keys to be written (or deleted, where absent) again. Keys of other buckets are left alone."""
+
+    def load_bucket(self, bucket: int, keys: I64, packed: builtins.bytes) -> LoadedRows:
+        """Puts back rows as take_dirty packed them; loaded rows are not dirty.
+
+        Raises:
+            ValueError: `packed` is not len(keys) * packed_row_bytes long.
+        """
+
+    def set_hyperparameters(self, optimizer: Optimizer) -> None:
+        """Replaces the optimizer's numbers.
+
+        Raises:
+            ValueError: another kind, or other slots.
+        """
