@@ -20,14 +20,14 @@ for name in ("admin", "common", "deltas", "features", "models", "retrieval", "ro
 
 
 class Echo(rows_pb2_grpc.RowServiceServicer):
-    def Pull(self, request, context):
+    def Pull(self, request, context):  # noqa: N802 - the service's name
         part = request.tables[0]
         keys = columns.unpack_keys(part.keys)
         values = np.repeat(keys.astype(np.float32)[:, None], 2, axis=1)
         table = rows_pb2.TableRows(table=part.table, values=columns.pack_values(values), status=bytes([1]) * len(keys))
         return rows_pb2.PullResponse(tables=[table])
 
-    def Size(self, request, context):
+    def Size(self, request, context):  # noqa: N802
         code, message, trailers = errors.to_status(errors.TableNotFound("no table 't'", metadata={"table": "t"}))
         context.set_trailing_metadata(trailers)
         context.abort(code, message)

@@ -1,4 +1,4 @@
-"""Columns: bytes on the wire, worked out by hand; rounding judged by ml_dtypes; views; errors that say what they got."""
+"""Columns: bytes worked out by hand; rounding judged by ml_dtypes; views; errors that say what they got."""
 
 from __future__ import annotations
 
