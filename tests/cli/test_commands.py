@@ -1,0 +1,176 @@
+"""The commands against a real parameter server."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import uuid
+
+import numpy as np
+import pytest
+
+from rowbank import SGD, Adagrad, Client, Constant, TableSpec
+
+TABLE_FIELDS = [
+    "name", "dim", "value_dtype", "initializer", "optimizer", "min_count", "eviction", "max_rows", "max_bytes",
+    "low_watermark", "ttl_s", "durability", "frequency_half_life_s", "track_reads", "table_id", "created_at_s",
+    "bucket_count", "rows", "bytes", "step",
+]  # fmt: skip
+STATS_FIELDS = [
+    "table", "dim", "rows", "bytes", "payload_bytes", "dirty_rows", "pulled_rows", "pulled_found",
+    "pulled_initialized", "pulled_not_admitted", "pushed_rows", "inserted_rows", "evicted_rows", "removed_rows",
+    "regretted_rows", "corrupt_rows", "step", "last_write_back_s",
+]  # fmt: skip
+EVICTION_FIELDS = [
+    "at_ms", "table", "reason", "rows", "bytes", "score_cut", "duration_ms", "rows_left", "shard", "outcome",
+]  # fmt: skip
+EVICT_FIELDS = [
+    "table", "dry_run", "rows_before", "rows_after", "evicted", "bytes", "score_cut", "duration_ms", "sample_keys",
+]  # fmt: skip
+ROW_FIELDS = [
+    "table", "key", "found", "bucket", "shard", "frequency", "last_used", "score", "dirty", "position", "values",
+    "slots",
+]  # fmt: skip
+
+
+@pytest.fixture
+def rowbank(target):
+    """Runs the command line against the server; returns the finished process."""
+
+    def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "ROWBANK_TARGETS": target, "NO_COLOR": "1"}
+        command = [sys.executable, "-m", "rowbank.cli", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == code, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def answer(rowbank):
+    """Runs a command with JSON output; returns what it printed."""
+    return lambda *arguments: json.loads(rowbank(*arguments, "-o", "json").stdout)
+
+
+@pytest.fixture
+def table(target):
+    """A table of dim 2 with keys -3..6; key k was pushed k + 4 times, and SGD(1) moved it down by one each time."""
+    name = f"cli-{uuid.uuid4().hex[:8]}"
+    with Client(target) as client:
+        created = client.create_table(TableSpec(name, dim=2, initializer=Constant(0.5), optimizer=SGD(1.0)))
+        for least in range(-3, 7):
+            keys = np.arange(least, 7)
+            created.push(keys, np.ones((len(keys), 2), np.float32))
+        yield name
+        client.drop_table(name, missing_ok=True)
+
+
+def test_table_is_created_described_listed_and_dropped(rowbank, answer):
+    name = f"cli-{uuid.uuid4().hex[:8]}"
+    numbers = ["--initializer", "uniform:low=-0.5,high=0.5,seed=7", "--optimizer", "adagrad:learning_rate=0.25"]
+    caps = ["--eviction", "lfu", "--max-rows", "1000"]
+    created = answer("table", "create", name, "--dim", "4", *numbers, *caps)
+    assert list(created) == TABLE_FIELDS
+    assert created["initializer"] == "uniform:low=-0.5,high=0.5,seed=7"
+    assert created["optimizer"].startswith("adagrad:")
+    assert "learning_rate=0.25" in created["optimizer"]
+    assert (created["dim"], created["eviction"], created["max_rows"], created["rows"]) == (4, "lfu", 1000, 0)
+    assert answer("table", "describe", name) == created
+    assert created in answer("tables")
+    assert name in rowbank("tables").stdout
+    assert rowbank("table", "create", name, "--dim", "4", *numbers, *caps, "--exist-ok").returncode == 0
+    assert f"'{name}'" in rowbank("table", "create", name, "--dim", "4", *numbers, *caps, code=1).stderr
+    assert rowbank("table", "drop", name, "--yes").stdout == f"dropped {name}\n"
+    assert rowbank("table", "drop", name, "--yes", "--missing-ok").stdout == f"there was no table {name}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["table", "describe", "nobody"],
+        ["table", "drop", "nobody", "--yes"],
+        ["stats", "nobody"],
+        ["row", "nobody", "1"],
+        ["top", "nobody"],
+        ["evict", "nobody", "--keep", "1"],
+        ["evict", "nobody", "--keep", "1", "--dry-run"],
+    ],
+)
+def test_unknown_table_is_one_line_on_stderr(rowbank, arguments):
+    done = rowbank(*arguments, code=1)
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: table 'nobody' does not exist")
+    assert done.stderr.count("\n") == 1
+
+
+def test_stats_count_rows(answer, table):
+    (stats,) = answer("stats", table)
+    assert list(stats) == STATS_FIELDS
+    assert (stats["rows"], stats["inserted_rows"], stats["pushed_rows"]) == (10, 10, 55)  # 10 + 9 + ... + 1
+    assert table in [other["table"] for other in answer("stats")]
+
+
+def test_watched_stats_end_after_count(rowbank, table):
+    done = rowbank("stats", table, "--watch", "--interval", "0.05", "--count", "3", "-o", "csv")
+    lines = list(csv.reader(io.StringIO(done.stdout)))
+    assert lines[0::2] == [STATS_FIELDS] * 3
+    assert [line[0] for line in lines[1::2]] == [table] * 3
+
+
+def test_row_shows_values_and_metadata(rowbank, answer, table):
+    row = answer("row", table, "-3")
+    assert list(row) == ROW_FIELDS
+    assert (row["key"], row["found"], row["frequency"], row["values"]) == (-3, True, 1, [-0.5, -0.5])
+    unseen = answer("row", table, "99")
+    assert (unseen["found"], unseen["values"]) == (False, [0.5, 0.5])
+    text = rowbank("row", table, "6").stdout
+    assert "-9.5 -9.5" in text
+
+
+def test_row_shows_optimizer_state(target, rowbank, answer):
+    name = f"cli-{uuid.uuid4().hex[:8]}"
+    with Client(target) as client:
+        table = client.create_table(TableSpec(name, dim=2, optimizer=Adagrad(0.1, initial_accumulator=0.5)))
+        table.push([7], np.float32([[1.0, 2.0]]))
+        assert list(answer("row", name, "7")["slots"].values()) == [[1.5, 4.5]]  # 0.5 + g * g
+        assert "1.5 4.5" in rowbank("row", name, "7").stdout
+        client.drop_table(name)
+
+
+def test_top_lists_the_most_frequent(answer, table):
+    best = answer("top", table, "-n", "3")
+    assert [(row["key"], row["frequency"]) for row in best] == [(6, 10), (5, 9), (4, 8)]
+    assert all(list(row) == ["key", "frequency", "last_used"] for row in best)
+
+
+def test_dry_run_says_what_evict_then_does(answer, table):
+    preview = answer("evict", table, "--keep", "6", "--dry-run")
+    assert list(preview) == EVICT_FIELDS
+    assert (preview["dry_run"], preview["rows_before"], preview["rows_after"], preview["evicted"]) == (True, 10, 6, 4)
+    assert (preview["sample_keys"], preview["score_cut"]) == ([-3, -2, -1, 0], 4.0)
+    assert answer("stats", table)[0]["rows"] == 10
+    assert not answer("evictions", table)
+    done = answer("evict", table, "--keep", "6")
+    assert {**done, "duration_ms": 0} == {**preview, "dry_run": False, "duration_ms": 0}
+    assert answer("stats", table)[0]["rows"] == 6
+    (event,) = answer("evictions", table)
+    assert list(event) == EVICTION_FIELDS
+    assert (event["table"], event["reason"], event["rows"], event["rows_left"]) == (table, "manual", 4, 6)
+
+
+def test_evictions_for_people(rowbank, table):
+    report = rowbank("evict", table, "--keep", "2", "--sample", "3").stdout.splitlines()
+    assert [line.split() for line in report if line.startswith("sample_keys")] == [["sample_keys", "-3,", "-2,", "-1"]]
+    header, line = rowbank("evictions", table).stdout.splitlines()
+    assert header.split()[:4] == ["WHEN", "TABLE", "REASON", "ROWS"]
+    assert " manual " in line
+
+
+def test_output_has_no_escapes_without_a_terminal(rowbank, table):
+    for arguments in (["tables"], ["stats", table], ["top", table], ["row", table, "1"], ["evictions"]):
+        assert "\x1b" not in rowbank(*arguments).stdout
