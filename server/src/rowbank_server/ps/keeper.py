@@ -1,0 +1,151 @@
+"""The background work of a shard: write-back, keeping up with the catalog, and noticing what Redis lost.
+
+One thread, one cycle every `flush_interval_s`. A cycle first asks whether Redis still has what it was told. If it came
+back empty or older, everything in RAM is written again, because RAM is the newer of the two; if another process serves
+the shard now, this one stops writing at once, because RAM is then the older.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from rowbank.errors import NotReady, RedisUnavailable
+from rowbank_server.ps.shard import Shard
+from rowbank_server.ps.writeback import flush_table, rewrite_table
+from rowbank_server.storage.evictions import EvictionHistory
+from rowbank_server.storage.rows import RowStore
+from rowbank_server.storage.state import ShardState, Standing
+
+_log = logging.getLogger("rowbank.ps")
+_LONGEST_BACKOFF_S = 10.0
+
+
+class Keeper:
+    """Runs the cycles.
+
+    Args:
+        on_replaced: called once, from the keeper's thread, when another process took over the shard.
+    """
+
+    def __init__(
+        self,
+        *,
+        shard: Shard,
+        store: RowStore,
+        state: ShardState,
+        history: EvictionHistory,
+        flush_interval_s: float,
+        max_dirty_rows: int,
+        on_replaced: Callable[[], None],
+    ) -> None:
+        self._shard = shard
+        self._store = store
+        self._state = state
+        self._history = history
+        self._flush_interval_s = flush_interval_s
+        self._max_dirty_rows = max_dirty_rows
+        self._on_replaced = on_replaced
+        self._cycle_lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._failures = 0
+        self._replaced = False
+        self._rewrite_due = False
+
+    @property
+    def redis_connected(self) -> bool:
+        """Whether the last cycle reached Redis."""
+        return self._failures == 0
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another process serves the shard now."""
+        return self._replaced
+
+    def start(self) -> None:
+        """Starts the cycles."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the cycles; one that is under way ends first."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def flush(self) -> int:
+        """Runs one cycle now: how many rows were written or deleted in Redis.
+
+        Raises:
+            RedisUnavailable: Redis failed; what was not written is still marked to be.
+            NotReady: another process serves the shard now.
+        """
+        with self._cycle_lock:
+            standing = Standing.REPLACED if self._replaced else self._state.standing()
+            if standing is Standing.REPLACED:
+                self._replaced = True
+                raise NotReady("another process has taken over this shard; nothing is written any more")
+            if standing is Standing.LOST:
+                self._rewrite_due = True
+            if self._rewrite_due:
+                return self._rewrite()
+            self._shard.refresh()
+            self._shard.delete_garbage()
+            self._history.append_waiting()
+            tables = self._shard.tables()
+            written = sum(flush_table(table, self._store) for table in tables)
+            if written:
+                self._state.write({table.entry.table_id: table.step for table in tables})
+            return written
+
+    def require_room(self) -> None:
+        """Raises RedisUnavailable if Redis is away and as many rows as may be wait to be written."""
+        if self._failures == 0:
+            return
+        dirty = sum(table.rows.dirty_rows() for table in self._shard.tables())
+        if dirty >= self._max_dirty_rows:
+            raise RedisUnavailable(
+                f"Redis cannot be reached and {dirty} rows wait to be written back, at most {self._max_dirty_rows} may "
+                "(setting max_dirty_rows); mutations are accepted again once Redis is back",
+                metadata={"setting": "max_dirty_rows", "limit": str(self._max_dirty_rows)},
+            )
+
+    def _rewrite(self) -> int:
+        _log.warning("Redis has lost writes of this shard; everything in RAM is written again")
+        started = time.monotonic()
+        self._shard.restore_catalog()
+        tables = self._shard.tables()
+        written = sum(rewrite_table(table, self._store) for table in tables)
+        self._state.write({table.entry.table_id: table.step for table in tables})
+        self._rewrite_due = False
+        _log.warning("wrote %d rows of %d tables again in %.2f s", written, len(tables), time.monotonic() - started)
+        return written
+
+    def _run(self) -> None:
+        delay_s = self._flush_interval_s
+        while not self._stop.wait(delay_s):
+            delay_s = self._cycle()
+            if self._replaced:
+                self._on_replaced()
+                return
+
+    def _cycle(self) -> float:
+        """Returns the seconds to wait for the next cycle."""
+        try:
+            self.flush()
+        except RedisUnavailable as error:
+            self._failures += 1
+            if self._failures == 1:
+                _log.error("write-back failed, reads go on from RAM: %s", error)
+            return min(self._flush_interval_s * (1 << min(self._failures - 1, 10)), _LONGEST_BACKOFF_S)
+        except NotReady as error:
+            _log.error("%s", error)
+        except Exception:
+            _log.exception("write-back failed for a reason that is a defect; it is tried again")
+        else:
+            if self._failures:
+                _log.info("Redis is back after %d failed write-backs", self._failures)
+            self._failures = 0
+        return self._flush_interval_s

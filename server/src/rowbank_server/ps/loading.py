@@ -1,0 +1,39 @@
+"""Loads a table's rows from Redis, many buckets at a time, and sets aside what is corrupt."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+
+from rowbank_server.ps.table import ShardTable
+from rowbank_server.storage.rows import RowStore, key_fields
+
+_log = logging.getLogger("rowbank.ps")
+
+
+def load_table(table: ShardTable, store: RowStore, executor: concurrent.futures.Executor) -> None:
+    """Fills `table` with all stored rows of the buckets it owns.
+
+    A row of a wrong length or checksum is not served: it is counted, logged and moved to the bucket's quarantine.
+
+    Raises:
+        RedisUnavailable: Redis failed on the way; `table` holds some of the rows.
+    """
+    futures = [executor.submit(_load_bucket, table, store, bucket) for bucket in table.buckets]
+    corrupt = sum(future.result() for future in futures)
+    if corrupt:
+        table.count(corrupt=corrupt)
+        _log.error("table %s: %d corrupt rows are in quarantine and are not served", table.name, corrupt)
+
+
+def _load_bucket(table: ShardTable, store: RowStore, bucket: int) -> int:
+    """Returns how many rows were corrupt."""
+    bad: list[bytes] = []
+    table_id = table.entry.table_id
+    for piece in store.read(table_id, bucket, row_bytes=table.rows.packed_row_bytes):
+        if len(piece.keys):
+            bad += key_fields(table.rows.load_bucket(bucket, piece.keys, piece.packed).corrupt_keys)
+        bad += piece.malformed
+    if bad:
+        store.quarantine(table_id, bucket, bad)
+    return len(bad)

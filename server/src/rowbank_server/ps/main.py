@@ -1,0 +1,187 @@
+"""Runs one shard: connect, bind, load, serve, drain."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import uuid
+from types import FrameType
+
+from google.protobuf.message import Message
+from prometheus_client import CollectorRegistry, start_http_server
+
+import rowbank_server
+from rowbank.errors import NotReady, RedisUnavailable
+from rowbank_server import logs
+from rowbank_server.features import FeatureStore
+from rowbank_server.features.service import FeatureServicer
+from rowbank_server.ps.admin_service import AdminServicer, ServerIdentity
+from rowbank_server.ps.dedup import DedupWindow
+from rowbank_server.ps.errors import ErrorInterceptor
+from rowbank_server.ps.keeper import Keeper
+from rowbank_server.ps.metrics import RequestMetrics, TableCollector
+from rowbank_server.ps.row_service import RowServicer
+from rowbank_server.ps.server import PsServer, Servicers
+from rowbank_server.ps.shard import Shard
+from rowbank_server.ps.table import Ownership
+from rowbank_server.ps.table_service import TableServicer
+from rowbank_server.registry import ModelRegistry
+from rowbank_server.registry.service import ModelServicer
+from rowbank_server.settings import PsSettings, SettingsError, StartError, require_private, split_address
+from rowbank_server.storage.catalog import Catalog
+from rowbank_server.storage.connection import Redis, connect, without_password
+from rowbank_server.storage.evictions import EvictionHistory
+from rowbank_server.storage.layout import Layout
+from rowbank_server.storage.rows import RowStore
+from rowbank_server.storage.state import ShardState
+
+_log = logging.getLogger("rowbank.ps")
+
+
+class ParameterServer:
+    """Wires the parts of one shard together. `replaced` and `stop_asked` are set from other threads."""
+
+    def __init__(self, settings: PsSettings, redis: Redis) -> None:
+        self._settings = settings
+        self._redis = redis
+        layout = Layout(settings.namespace)
+        store = RowStore(redis, layout)
+        state = ShardState(redis, layout, shard=settings.shard_index, shard_count=settings.shard_count)
+        history = EvictionHistory(redis, layout, max_events=settings.eviction_history)
+        self.stop_asked = threading.Event()
+        self.shard = Shard(
+            catalog=Catalog(redis, layout),
+            store=store,
+            state=state,
+            ownership=Ownership(settings.shard_index, settings.shard_count),
+            bucket_count=settings.bucket_count,
+            load_threads=settings.load_threads,
+        )
+        self.keeper = Keeper(
+            shard=self.shard,
+            store=store,
+            state=state,
+            history=history,
+            flush_interval_s=settings.flush_interval_s,
+            max_dirty_rows=settings.max_dirty_rows,
+            on_replaced=self.stop_asked.set,
+        )
+        self.metrics = CollectorRegistry()
+        self.server = PsServer(
+            self._servicers(history),
+            interceptors=[ErrorInterceptor(RequestMetrics(self.metrics))],
+            worker_threads=settings.worker_threads,
+            max_message_bytes=settings.max_message_bytes,
+        )
+        self.metrics.register(
+            TableCollector(
+                lambda: [table.stats() for table in self.shard.tables()], lambda: self.keeper.redis_connected
+            )
+        )
+
+    def run(self) -> int:
+        """Serves until asked to stop; returns the exit status."""
+        address = self.server.start(self._settings.bind)
+        if self._settings.metrics_bind:
+            _serve_metrics(self._settings.metrics_bind, self.metrics)
+        self.shard.load()
+        self.keeper.start()
+        self.server.set_serving()
+        _log.info("shard %s serves namespace %s", self._settings.shard, self._settings.namespace)
+        sys.stdout.write(f"ready rowbank-ps {address}\n")
+        sys.stdout.flush()
+        self.stop_asked.wait()
+        return self._drain()
+
+    def _drain(self) -> int:
+        """Ends what is in flight, then writes what is in RAM alone."""
+        _log.info("stopping: requests in flight end, then changed rows are written")
+        self.server.stop(grace_s=self._settings.drain_timeout_s)
+        self.keeper.stop()
+        if self.keeper.replaced:
+            _log.error("another process serves shard %s now; stopped without writing", self._settings.shard)
+            return 1
+        try:
+            written = self.keeper.flush()
+        except (RedisUnavailable, NotReady) as error:
+            dirty = sum(table.rows.dirty_rows() for table in self.shard.tables())
+            _log.error("stopped with %d changed rows that could not be written: %s", dirty, error)
+            return 1
+        _log.info("stopped; the last write-back had %d rows", written)
+        return 0
+
+    def _servicers(self, history: EvictionHistory) -> Servicers:
+        settings = self._settings
+        dedup: DedupWindow[Message] = DedupWindow(window=settings.dedup_window, max_clients=settings.dedup_clients)
+        identity = ServerIdentity(
+            version=rowbank_server.__version__,
+            namespace=settings.namespace,
+            shard=settings.shard_index,
+            shard_count=settings.shard_count,
+            bucket_count=settings.bucket_count,
+            max_keys_per_request=settings.max_keys_per_request,
+            max_message_bytes=settings.max_message_bytes,
+            server_id=uuid.uuid4().hex,
+        )
+        return Servicers(
+            tables=TableServicer(self.shard),
+            rows=RowServicer(self.shard, self.keeper, dedup, max_keys=settings.max_keys_per_request),
+            admin=AdminServicer(self.shard, self.keeper, history, identity),
+            models=ModelServicer(ModelRegistry(self._redis, settings.namespace), self.shard.table_dim),
+            features=FeatureServicer(FeatureStore(self._redis, settings.namespace)),
+        )
+
+
+def run(settings: PsSettings) -> int:
+    """Runs a shard in this process until SIGTERM or SIGINT; returns the exit status.
+
+    Raises:
+        SettingsError: the settings do not fit together.
+        StartError: an address cannot be listened on.
+        RedisUnavailable: Redis cannot be reached at start.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    require_private(settings.bind, insecure=settings.insecure, setting="bind")
+    if settings.metrics_bind:
+        require_private(settings.metrics_bind, insecure=settings.insecure, setting="metrics_bind")
+    if not settings.redis:
+        raise SettingsError("setting redis (ROWBANK_REDIS): a URL such as redis://127.0.0.1:6379 is needed")
+    try:
+        redis = connect(
+            settings.redis, timeout_s=settings.redis_timeout_s, client_name=f"rowbank-ps-{settings.shard_index}"
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    _log.info("connected to %s", without_password(settings.redis))
+    server = ParameterServer(settings, redis)
+    _stop_on_signals(server.stop_asked)
+    try:
+        return server.run()
+    finally:
+        redis.close()
+
+
+def _stop_on_signals(stop_asked: threading.Event) -> None:
+    """SIGTERM and SIGINT ask for a drain; a second one ends the process at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop_asked.is_set():
+            sys.stderr.write("rowbank-ps: second signal, ending at once; changed rows may be unwritten\n")
+            sys.stderr.flush()
+            os._exit(128 + number)
+        stop_asked.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def _serve_metrics(address: str, registry: CollectorRegistry) -> None:
+    host, port = split_address(address)
+    try:
+        server, _ = start_http_server(port, addr=host.strip("[]"), registry=registry)
+    except OSError as error:
+        raise StartError(f"metrics_bind {address}: cannot listen there: {error.strerror or error}") from None
+    _log.info("metrics at http://%s:%d/metrics", host, server.server_port)

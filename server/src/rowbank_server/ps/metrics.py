@@ -1,0 +1,99 @@
+"""Prometheus metrics of a shard. Sizes and counts of tables are read when scraped, so requests pay nothing for them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from rowbank_protos.v1 import admin_pb2
+
+_LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+# Field of TableStats -> metric and its help text.
+_GAUGES = {
+    "rows": ("rowbank_table_rows", "Rows stored on this shard."),
+    "bytes": ("rowbank_table_bytes", "Bytes of RAM held for rows and index."),
+    "dirty_rows": ("rowbank_table_dirty_rows", "Rows that wait to be written back to Redis."),
+    "step": ("rowbank_table_step", "Highest optimizer step pushed."),
+    "last_write_back_s": (
+        "rowbank_table_last_write_back_timestamp_seconds",
+        "Unix time of the last write-back; 0: none.",
+    ),
+}
+_COUNTERS = {
+    "pushed_rows": ("rowbank_pushed_rows", "Rows pushed."),
+    "inserted_rows": ("rowbank_inserted_rows", "Rows that came to exist."),
+    "evicted_rows": ("rowbank_evicted_rows", "Rows that a policy or an operator evicted."),
+    "removed_rows": ("rowbank_removed_rows", "Rows that callers removed."),
+    "corrupt_rows": ("rowbank_corrupt_rows", "Rows that failed their checks when they were loaded."),
+}
+_PULLED = {"pulled_found": "found", "pulled_initialized": "initialized", "pulled_not_admitted": "not_admitted"}
+
+
+class RequestMetrics:
+    """Requests by method: how long they took and how they ended."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "rowbank_request_seconds",
+            "Time from a parsed request to its answer.",
+            ["method"],
+            buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self._requests = Counter("rowbank_requests", "Requests by gRPC status.", ["method", "code"], registry=registry)
+
+    @functools.lru_cache(maxsize=256)  # noqa: B019 - lives as long as the process; the methods are few.
+    def observer(self, method: str) -> Callable[[float, str], None]:
+        """What to call with (seconds, status) after each request of `method`; its labels are bound once."""
+        short = method.rsplit("/", 1)[-1]
+        seconds = self._seconds.labels(short)
+        ok = self._requests.labels(short, "OK")
+
+        def observe(elapsed_s: float, code: str) -> None:
+            seconds.observe(elapsed_s)
+            (ok if code == "OK" else self._requests.labels(short, code)).inc()
+
+        return observe
+
+
+class TableCollector(Collector):
+    """Tables as metrics.
+
+    Args:
+        stats: answers the tables of this shard.
+        redis_connected: answers whether the last write-back reached Redis.
+    """
+
+    def __init__(
+        self, stats: Callable[[], Iterable[admin_pb2.TableStats]], redis_connected: Callable[[], bool]
+    ) -> None:
+        self._stats = stats
+        self._redis_connected = redis_connected
+
+    def collect(self) -> Iterable[Metric]:
+        tables = list(self._stats())
+        for field, (name, text) in _GAUGES.items():
+            gauge = GaugeMetricFamily(name, text, labels=["table"])
+            for table in tables:
+                gauge.add_metric([table.table], getattr(table, field))
+            yield gauge
+        for field, (name, text) in _COUNTERS.items():
+            counter = CounterMetricFamily(name, text, labels=["table"])
+            for table in tables:
+                counter.add_metric([table.table], getattr(table, field))
+            yield counter
+        pulled = CounterMetricFamily(
+            "rowbank_pulled_rows", "Rows pulled, by what was found.", labels=["table", "status"]
+        )
+        for field, status in _PULLED.items():
+            for table in tables:
+                pulled.add_metric([table.table, status], getattr(table, field))
+        yield pulled
+        yield GaugeMetricFamily(
+            "rowbank_redis_connected", "1 if the last write-back reached Redis.", value=float(self._redis_connected())
+        )

@@ -1,0 +1,144 @@
+"""The gRPC server of a shard: its services, limits and channel options."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import errno
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from rowbank_protos.v1 import (
+    admin_pb2,
+    admin_pb2_grpc,
+    features_pb2,
+    features_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    rows_pb2,
+    rows_pb2_grpc,
+    tables_pb2,
+    tables_pb2_grpc,
+)
+from rowbank_server.settings import StartError, split_address
+
+# Reads in pieces of a megabyte: gRPC's own choice makes a message of a megabyte take twice as long.
+READ_CHUNK_OPTIONS = (
+    ("grpc.experimental.tcp_read_chunk_size", 1 << 20),
+    ("grpc.experimental.tcp_min_read_chunk_size", 256 << 10),
+    ("grpc.experimental.tcp_max_read_chunk_size", 4 << 20),
+)
+_ROW_SERVICE = rows_pb2.DESCRIPTOR.services_by_name["RowService"].full_name
+
+
+@dataclass(frozen=True, slots=True)
+class Servicers:
+    """What a shard serves."""
+
+    tables: tables_pb2_grpc.TableServiceServicer
+    rows: rows_pb2_grpc.RowServiceServicer
+    admin: admin_pb2_grpc.AdminServiceServicer
+    models: models_pb2_grpc.ModelServiceServicer
+    features: features_pb2_grpc.FeatureServiceServicer
+
+
+class PsServer:
+    """A gRPC server with health and reflection; NOT_SERVING until `set_serving`."""
+
+    def __init__(
+        self,
+        servicers: Servicers,
+        *,
+        interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
+        worker_threads: int,
+        max_message_bytes: int,
+    ) -> None:
+        options: list[tuple[str, Any]] = [
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+            ("grpc.so_reuseport", 0),  # A port that is in use is an error, not a port to share.
+            *READ_CHUNK_OPTIONS,
+        ]
+        executor = concurrent.futures.ThreadPoolExecutor(worker_threads, thread_name_prefix="grpc")
+        self._server = grpc.server(executor, interceptors=list(interceptors), options=options)
+        # The first handler that knows a method wins, so these come before the generated ones.
+        self._server.add_generic_rpc_handlers((_row_answers_as_bytes(servicers.rows),))
+        tables_pb2_grpc.add_TableServiceServicer_to_server(servicers.tables, self._server)
+        rows_pb2_grpc.add_RowServiceServicer_to_server(servicers.rows, self._server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(servicers.admin, self._server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(servicers.models, self._server)
+        features_pb2_grpc.add_FeatureServiceServicer_to_server(servicers.features, self._server)
+        self._health = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._names = [
+            module.DESCRIPTOR.services_by_name[name].full_name
+            for module, name in (
+                (tables_pb2, "TableService"),
+                (rows_pb2, "RowService"),
+                (admin_pb2, "AdminService"),
+                (models_pb2, "ModelService"),
+                (features_pb2, "FeatureService"),
+            )
+        ]
+        reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(reflected, self._server)
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    def start(self, address: str) -> str:
+        """Listens on `address`; returns it with the real port.
+
+        Raises:
+            StartError: it cannot be listened on.
+        """
+        host, port = split_address(address)
+        try:
+            bound = self._server.add_insecure_port(address)
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise StartError(f"bind {address}: {_why_not(host, port)}")
+        self._server.start()
+        return f"{host}:{bound}"
+
+    def set_serving(self) -> None:
+        """Tells health checks that requests are welcome."""
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def stop(self, *, grace_s: float) -> None:
+        """Turns health off, refuses what is new, and waits up to `grace_s` for what is in flight."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace_s).wait()
+
+    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", *self._names):
+            self._health.set(name, status)
+
+
+def _row_answers_as_bytes(rows: rows_pb2_grpc.RowServiceServicer) -> grpc.GenericRpcHandler[Any, Any]:
+    """Handlers of the methods whose answers the servicer serializes itself."""
+    parsers = {"Pull": rows_pb2.PullRequest.FromString, "Lookup": rows_pb2.LookupRequest.FromString}
+    handlers = {
+        name: grpc.unary_unary_rpc_method_handler(getattr(rows, name), request_deserializer=parse)
+        for name, parse in parsers.items()
+    }
+    return grpc.method_handlers_generic_handler(_ROW_SERVICE, handlers)
+
+
+def _why_not(host: str, port: int) -> str:
+    """Why an address cannot be listened on; gRPC itself does not say."""
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), port))
+            probe.listen()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"port {port} is in use; stop what listens there or choose another port (0: any free one)"
+            return f"cannot listen there: {error.strerror or error}"
+    return "cannot listen there"

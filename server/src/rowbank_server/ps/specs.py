@@ -1,0 +1,194 @@
+"""Checks a table's spec, fills in what it leaves open, and builds the native table from it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from rowbank.errors import InvalidSpec
+from rowbank_protos.columns import ColumnError, data_type_name
+from rowbank_protos.v1 import common_pb2, tables_pb2
+from rowbank_server import _core
+
+MAX_DIM = 4096
+_NAME = re.compile(r"[A-Za-z0-9_./:\-]{1,128}")
+_DEFAULT_LEARNING_RATE = 0.01
+_Check = tuple[str, Callable[[float], bool]]
+
+_NOT_NEGATIVE: _Check = ("at least 0", lambda value: value >= 0)
+_POSITIVE: _Check = ("above 0", lambda value: value > 0)
+_NOT_POSITIVE: _Check = ("at most 0", lambda value: value <= 0)
+_DECAY: _Check = ("in [0, 1)", lambda value: 0 <= value < 1)
+
+# Ranges of the numbers of optimizers and initializers; what is not named here may be any finite number.
+_RANGES: dict[str, _Check] = {
+    "learning_rate": _NOT_NEGATIVE,
+    "momentum": _DECAY,
+    "initial_accumulator": _NOT_NEGATIVE,
+    "epsilon": _POSITIVE,
+    "beta_1": _DECAY,
+    "beta_2": _DECAY,
+    "rho": _DECAY,
+    "weight_decay": _NOT_NEGATIVE,
+    "learning_rate_power": _NOT_POSITIVE,
+    "l1": _NOT_NEGATIVE,
+    "l2": _NOT_NEGATIVE,
+    "l2_shrinkage": _NOT_NEGATIVE,
+    "beta": _NOT_NEGATIVE,
+    "stddev": _NOT_NEGATIVE,
+}
+# What an update may change: numbers that no stored row depends on.
+_UPDATABLE = ("optimizer", "admission", "eviction", "durability")
+
+
+def canonical(spec: tables_pb2.TableSpec) -> tables_pb2.TableSpec:
+    """A copy of `spec` that is checked and says everything: two specs mean the same if and only if they are equal.
+
+    Raises:
+        InvalidSpec: a field is out of range, or asks for what this server does not do.
+    """
+    if not _NAME.fullmatch(spec.name):
+        raise InvalidSpec(
+            f"table name: expected 1 to 128 characters of A-Z a-z 0-9 _ . / : -, got {spec.name!r}",
+            metadata={"field": "name"},
+        )
+    if not 1 <= spec.dim <= MAX_DIM:
+        raise _invalid(spec, "dim", f"1 to {MAX_DIM}", spec.dim)
+    result = tables_pb2.TableSpec()
+    result.CopyFrom(spec)
+    try:
+        data_type_name(spec.value_dtype)
+    except ColumnError:
+        raise _invalid(spec, "value_dtype", "FLOAT32, FLOAT16 or BFLOAT16", spec.value_dtype) from None
+    result.value_dtype = spec.value_dtype or common_pb2.DATA_TYPE_FLOAT32
+    _fill_initializer(result)
+    _fill_optimizer(result)
+    _refuse_unsupported(result)
+    result.ClearField("admission")
+    result.ClearField("eviction")
+    result.durability = common_pb2.DURABILITY_RELAXED
+    return result
+
+
+def build_optimizer(spec: tables_pb2.TableSpec) -> _core.Optimizer:
+    """The native optimizer of a canonical spec.
+
+    Raises:
+        InvalidSpec: the core refuses it.
+    """
+    kind = str(spec.optimizer.WhichOneof("kind"))
+    numbers = _numbers(getattr(spec.optimizer, kind))
+    try:
+        return _core.Optimizer(kind, clip_value=spec.optimizer.clip_value, max_norm=spec.optimizer.max_norm, **numbers)
+    except (TypeError, ValueError) as error:
+        raise InvalidSpec(f"table {spec.name!r}: optimizer.{kind}: {error}", metadata={"field": "optimizer"}) from None
+
+
+def build_table(spec: tables_pb2.TableSpec, *, bucket_count: int) -> _core.RowTable:
+    """An empty native table of a canonical spec.
+
+    Raises:
+        InvalidSpec: the core refuses it.
+    """
+    kind = str(spec.initializer.WhichOneof("kind"))
+    numbers = _numbers(getattr(spec.initializer, kind))
+    seed = int(numbers.pop("seed", 0))
+    first, second = [*numbers.values(), 0.0, 0.0][:2]  # The .proto declares them in the core's order.
+    try:
+        return _core.RowTable(
+            name=spec.name,
+            dim=spec.dim,
+            value_dtype=data_type_name(spec.value_dtype),
+            initializer=_core.Initializer(kind, first, second, seed=seed),
+            optimizer=build_optimizer(spec),
+            bucket_count=bucket_count,
+            half_life_s=spec.frequency_half_life_s,
+            track_reads=spec.track_reads,
+        )
+    except (TypeError, ValueError) as error:
+        raise InvalidSpec(f"table {spec.name!r}: {error}") from None
+
+
+def differing_fields(one: tables_pb2.TableSpec, other: tables_pb2.TableSpec) -> list[str]:
+    """The fields in which two canonical specs differ."""
+    names = [field.name for field in tables_pb2.TableSpec.DESCRIPTOR.fields]
+    return [name for name in names if getattr(one, name) != getattr(other, name)]
+
+
+def require_updatable(old: tables_pb2.TableSpec, new: tables_pb2.TableSpec) -> None:
+    """Raises InvalidSpec unless canonical `new` differs from `old` only in what may change while rows exist."""
+    for name in differing_fields(old, new):
+        if name not in _UPDATABLE:
+            raise _invalid(new, name, f"the same as before (only {', '.join(_UPDATABLE)} can change)", "another")
+    old_kind, new_kind = (spec.optimizer.WhichOneof("kind") for spec in (old, new))
+    if old_kind != new_kind:
+        raise _invalid(new, "optimizer", f"the same kind, {old_kind}", new_kind)
+
+
+def _fill_initializer(spec: tables_pb2.TableSpec) -> None:
+    kind = spec.initializer.WhichOneof("kind")
+    if kind is None:
+        spec.initializer.zeros.SetInParent()
+        return
+    message = getattr(spec.initializer, kind)
+    _check_numbers(spec, f"initializer.{kind}", message)
+    if kind == "uniform" and message.low > message.high:
+        raise _invalid(spec, "initializer.uniform.low", f"at most high = {message.high}", message.low)
+
+
+def _fill_optimizer(spec: tables_pb2.TableSpec) -> None:
+    kind = spec.optimizer.WhichOneof("kind")
+    if kind is None:
+        spec.optimizer.sgd.learning_rate = _DEFAULT_LEARNING_RATE
+        kind = "sgd"
+    _check_numbers(spec, f"optimizer.{kind}", getattr(spec.optimizer, kind))
+    for name in ("clip_value", "max_norm"):
+        value = getattr(spec.optimizer, name)
+        if not (math.isfinite(value) and value >= 0):
+            raise _invalid(spec, f"optimizer.{name}", "at least 0 (0: off)", value)
+
+
+def _check_numbers(spec: tables_pb2.TableSpec, path: str, message: Message) -> None:
+    for name, value in _numbers(message).items():
+        if not math.isfinite(value):
+            raise _invalid(spec, f"{path}.{name}", "a finite number", value)
+        expected, holds = _RANGES.get(name, ("", lambda _: True))
+        if not holds(value):
+            raise _invalid(spec, f"{path}.{name}", expected, value)
+
+
+def _refuse_unsupported(spec: tables_pb2.TableSpec) -> None:
+    """Policies that this server does not carry out are refused: to accept and ignore them would be a lie."""
+    if spec.admission.min_count > 1:
+        raise _invalid(
+            spec, "admission.min_count", "0 or 1: admission by count is not supported yet", spec.admission.min_count
+        )
+    eviction = spec.eviction
+    if eviction.policy in (tables_pb2.Eviction.POLICY_LFU, tables_pb2.Eviction.POLICY_LRU):
+        policy = tables_pb2.Eviction.Policy.Name(eviction.policy)
+        raise _invalid(spec, "eviction.policy", "NONE: automatic eviction is not supported yet; use Restrict", policy)
+    for name in ("max_rows", "max_bytes", "ttl_s"):
+        value = getattr(eviction, name)
+        if value:
+            raise _invalid(spec, f"eviction.{name}", "0: automatic eviction is not supported yet; use Restrict", value)
+    if not (math.isfinite(spec.frequency_half_life_s) and spec.frequency_half_life_s >= 0):
+        raise _invalid(spec, "frequency_half_life_s", "at least 0", spec.frequency_half_life_s)
+    if spec.durability in (common_pb2.DURABILITY_JOURNALED, common_pb2.DURABILITY_SYNCED):
+        durability = common_pb2.Durability.Name(spec.durability)
+        raise _invalid(spec, "durability", "RELAXED or unspecified: there is no journal yet", durability)
+
+
+def _numbers(message: Message) -> dict[str, Any]:
+    """All fields of an optimizer or initializer, set or not, in the order of the .proto; booleans as numbers."""
+    return {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
+
+
+def _invalid(spec: tables_pb2.TableSpec, field: str, expected: str, got: object) -> InvalidSpec:
+    return InvalidSpec(
+        f"table {spec.name!r}: {field}: expected {expected}, got {got}",
+        metadata={"table": spec.name, "field": field},
+    )

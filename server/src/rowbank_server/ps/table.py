@@ -1,0 +1,194 @@
+"""A table as one shard serves it: the native rows, its catalog entry, its optimizer step and its counters."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.errors import WrongShard
+from rowbank_protos.v1 import admin_pb2, common_pb2, tables_pb2
+from rowbank_server import _core
+from rowbank_server.ps import specs
+from rowbank_server.storage.catalog import CatalogEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Which buckets a shard owns: a contiguous range of each table's."""
+
+    shard: int
+    shard_count: int
+
+    def buckets(self, bucket_count: int) -> range:
+        """The buckets b with b * shard_count // bucket_count == shard."""
+        first, end = (-(-index * bucket_count // self.shard_count) for index in (self.shard, self.shard + 1))
+        return range(first, end)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened to a table since the process started, in rows."""
+
+    pulled: int = 0
+    pulled_found: int = 0
+    pulled_initialized: int = 0
+    pulled_not_admitted: int = 0
+    pushed: int = 0
+    inserted: int = 0
+    evicted: int = 0
+    removed: int = 0
+    corrupt: int = 0
+
+
+class ShardTable:
+    """One table on one shard. Thread-safe.
+
+    Attributes:
+        entry: what the catalog says; replaced as a whole when the spec is updated.
+        rows: the native table.
+        write_lock: held while rows are written to or deleted from Redis, so that a drop and a write-back take turns.
+        dropped: nothing may be written any more; only read and set under `write_lock`.
+        mirror_stale: the table was cleared, so all that Redis holds of it must be deleted first; as `dropped`.
+        last_write_back_s: Unix seconds of the last write-back that had something to write; 0: none yet.
+    """
+
+    def __init__(self, entry: CatalogEntry, ownership: Ownership, *, step: int = 0) -> None:
+        self.entry = entry
+        self.rows = specs.build_table(entry.spec, bucket_count=entry.bucket_count)
+        self.write_lock = threading.Lock()
+        self.dropped = False
+        self.mirror_stale = False
+        self.last_write_back_s = 0.0
+        self.buckets = ownership.buckets(entry.bucket_count)
+        self._ownership = ownership
+        self._counters = Counters()
+        self._step = step
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.entry.name
+
+    @property
+    def spec(self) -> tables_pb2.TableSpec:
+        """The canonical spec."""
+        return self.entry.spec
+
+    @property
+    def dim(self) -> int:
+        """Values per row."""
+        return self.entry.spec.dim
+
+    @property
+    def step(self) -> int:
+        """The highest step pushed."""
+        return self._step
+
+    def next_step(self, asked: int) -> int:
+        """The step of a push: `asked`, or for 0 the one after the highest so far."""
+        with self._lock:
+            step = asked or self._step + 1
+            self._step = max(self._step, step)
+            return step
+
+    def require_owned(self, keys: npt.NDArray[np.int64]) -> None:
+        """Raises WrongShard if another shard owns one of `keys`."""
+        if self._ownership.shard_count == 1 or not len(keys):
+            return
+        buckets = _core.bucket_of(keys, self.entry.bucket_count)
+        foreign = (buckets < self.buckets.start) | (buckets >= self.buckets.stop)
+        if not foreign.any():
+            return
+        at = int(foreign.argmax())
+        owner = int(buckets[at]) * self._ownership.shard_count // self.entry.bucket_count
+        me = f"{self._ownership.shard}/{self._ownership.shard_count}"
+        raise WrongShard(
+            f"table {self.name!r}: key {int(keys[at])} belongs to shard {owner}/{self._ownership.shard_count}, "
+            f"this is shard {me}; check the order and number of the client's targets",
+            metadata={"table": self.name, "owner": str(owner), "shard": me},
+        )
+
+    def update(self, entry: CatalogEntry) -> None:
+        """Takes over an updated spec."""
+        if entry.spec.optimizer != self.entry.spec.optimizer:
+            self.rows.set_hyperparameters(specs.build_optimizer(entry.spec))
+        self.entry = entry
+
+    def clear(self) -> int:
+        """Removes all rows; returns how many. Waits for a write-back that is under way."""
+        with self.write_lock:
+            removed = self.rows.clear()
+            self.mirror_stale = True
+        self.count(removed=removed)
+        return removed
+
+    def describe_slots(self, slots: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """Splits a row's [slot_width] slots by name; each is [dim], but one number per row in `accumulator_mean`."""
+        parts, start = {}, 0
+        for name in self.rows.slot_names:
+            end = start + (1 if name == "accumulator_mean" else self.dim)
+            parts[name] = slots[start:end]
+            start = end
+        return parts
+
+    def count_pull(self, status: npt.NDArray[np.uint8]) -> None:
+        """Counts the rows of a pull by their status."""
+        found = int(np.count_nonzero(status == common_pb2.ROW_STATUS_FOUND))
+        initialized = int(np.count_nonzero(status == common_pb2.ROW_STATUS_INITIALIZED)) if found < len(status) else 0
+        with self._lock:
+            self._counters.pulled += len(status)
+            self._counters.pulled_found += found
+            self._counters.pulled_initialized += initialized
+            self._counters.pulled_not_admitted += len(status) - found - initialized
+
+    def count(
+        self, *, pushed: int = 0, inserted: int = 0, evicted: int = 0, removed: int = 0, corrupt: int = 0
+    ) -> None:
+        """Adds to the counters."""
+        with self._lock:
+            self._counters.pushed += pushed
+            self._counters.inserted += inserted
+            self._counters.evicted += evicted
+            self._counters.removed += removed
+            self._counters.corrupt += corrupt
+
+    def stats(self) -> admin_pb2.TableStats:
+        """Sizes now and counters since the start."""
+        rows = self.rows.size()
+        counters = self._counters
+        value_bytes = 4 if self.spec.value_dtype == common_pb2.DATA_TYPE_FLOAT32 else 2
+        return admin_pb2.TableStats(
+            table=self.name,
+            rows=rows,
+            bytes=self.rows.bytes(),
+            dirty_rows=self.rows.dirty_rows(),
+            pulled_rows=counters.pulled,
+            pulled_found=counters.pulled_found,
+            pulled_initialized=counters.pulled_initialized,
+            pulled_not_admitted=counters.pulled_not_admitted,
+            pushed_rows=counters.pushed,
+            inserted_rows=counters.inserted,
+            evicted_rows=counters.evicted,
+            removed_rows=counters.removed,
+            step=self._step,
+            last_write_back_s=self.last_write_back_s,
+            corrupt_rows=counters.corrupt,
+            dim=self.dim,
+            payload_bytes=rows * (self.dim * value_bytes + 4 * self.rows.slot_width),
+        )
+
+    def info(self) -> tables_pb2.TableInfo:
+        """The table as clients see it."""
+        return tables_pb2.TableInfo(
+            spec=self.spec,
+            table_id=self.entry.table_id,
+            created_at_s=self.entry.created_at_s,
+            rows=self.rows.size(),
+            bytes=self.rows.bytes(),
+            step=self._step,
+            bucket_count=self.entry.bucket_count,
+        )

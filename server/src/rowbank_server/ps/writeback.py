@@ -1,0 +1,95 @@
+"""Writes a table's changed rows to Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from rowbank_server.ps.table import ShardTable
+from rowbank_server.storage.rows import MAX_BYTES_PER_COMMAND, BucketChange, RowStore, rows_per_command
+
+
+def flush_table(table: ShardTable, store: RowStore) -> int:
+    """Writes what changed since the last time; returns how many rows were written or deleted.
+
+    Raises:
+        RedisUnavailable: what was not written keeps its dirty mark.
+    """
+    written = 0
+    with table.write_lock:
+        if table.dropped:
+            return 0
+        if table.mirror_stale:
+            store.delete(table.entry.table_id, table.buckets)
+            table.mirror_stale = False
+        for batch in _batches(_changes(table), row_bytes=table.rows.packed_row_bytes):
+            written += _write(table, store, batch)
+    if written:
+        table.last_write_back_s = time.time()
+    return written
+
+
+def rewrite_table(table: ShardTable, store: RowStore) -> int:
+    """Replaces all that Redis has of the table by what is in RAM; returns the rows written.
+
+    Each bucket is written beside the stored one and then put in its place in one step: a crash on the way leaves every
+    bucket whole, old or new.
+
+    Raises:
+        RedisUnavailable: what was not written keeps its dirty mark.
+    """
+    written = 0
+    with table.write_lock:
+        if table.dropped:
+            return 0
+        for bucket in table.buckets:
+            store.start_rebuild(table.entry.table_id, bucket)
+            table.rows.mark_dirty(bucket, table.rows.export_bucket(bucket).keys)
+            for change in _bucket_changes(table, bucket):
+                written += _write(table, store, [change], rebuilt=True)
+            store.finish_rebuild(table.entry.table_id, bucket)
+        table.mirror_stale = False
+    table.last_write_back_s = time.time()
+    return written
+
+
+def _changes(table: ShardTable) -> Iterator[BucketChange]:
+    for bucket in table.rows.dirty_buckets():
+        yield from _bucket_changes(table, bucket)
+
+
+def _bucket_changes(table: ShardTable, bucket: int) -> Iterator[BucketChange]:
+    """Takes the dirty marks of a bucket, a command's worth at a time."""
+    limit = rows_per_command(table.rows.packed_row_bytes)
+    while True:
+        dirty = table.rows.take_dirty(bucket, limit)
+        if len(dirty.keys) or len(dirty.removed_keys):
+            yield BucketChange(bucket, dirty.keys, dirty.packed, dirty.removed_keys)
+        if len(dirty.keys) + len(dirty.removed_keys) < limit:
+            return
+
+
+def _batches(changes: Iterator[BucketChange], *, row_bytes: int) -> Iterator[list[BucketChange]]:
+    """Groups changes so that one round trip carries many small ones but not too many bytes."""
+    batch: list[BucketChange] = []
+    size = 0
+    for change in changes:
+        batch.append(change)
+        size += len(change.keys) * row_bytes + len(change.removed) * 8
+        if size >= MAX_BYTES_PER_COMMAND:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _write(table: ShardTable, store: RowStore, batch: list[BucketChange], *, rebuilt: bool = False) -> int:
+    try:
+        store.write(table.entry.table_id, batch, rebuilt=rebuilt)
+    except BaseException:
+        for change in batch:
+            table.rows.mark_dirty(change.bucket, np.concatenate([change.keys, change.removed]))
+        raise
+    return sum(len(change.keys) + len(change.removed) for change in batch)

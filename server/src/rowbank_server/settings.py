@@ -1,0 +1,288 @@
+"""Settings of the three processes: parameter server (`ps`), retrieval service (`api`) and the whole (`up`).
+
+A value comes from, first to last: the command line, an environment variable, `rowbank.toml` (or the file that
+`ROWBANK_CONFIG` names), the default below. What all processes share stands at the top of the file and in
+`ROWBANK_<NAME>`; what belongs to one process stands in its table (`[ps]`, `[api]`, `[up]`) and in
+`ROWBANK_<PROCESS>_<NAME>`. Settings are frozen and check themselves once; units are in the names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CONFIG_VARIABLE = "ROWBANK_CONFIG"
+DEFAULT_CONFIG = "rowbank.toml"
+ROLES = ("ps", "api", "up")
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):(?P<port>\d{1,5})")
+_LOOPBACK_HOSTS = {"localhost", "[::1]"}
+
+
+class SettingsError(Exception):
+    """A setting is unknown or out of range; the text names it, the value and what was expected."""
+
+
+class StartError(Exception):
+    """A server cannot start on this machine; the text says why and what to do."""
+
+
+def shared_name(name: str) -> AliasChoices:
+    """Both names of a setting that all processes share: the field's, and the variable's without a process in it."""
+    return AliasChoices(name, f"ROWBANK_{name.upper()}")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of "127.0.0.1:7700" or "[::1]:7700"; port 0 asks for a free one.
+
+    Raises:
+        ValueError: it is not of that form.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError(f"expected HOST:PORT with a port up to 65535, such as 127.0.0.1:7700, got {address!r}")
+    return match["host"], int(match["port"])
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach `address`."""
+    host, _ = split_address(address)
+    return host in _LOOPBACK_HOSTS or host.startswith("127.")
+
+
+class CommonSettings(BaseSettings):
+    """What all processes share."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    role: ClassVar[str]
+
+    namespace: str = Field(
+        "rowbank",
+        validation_alias=shared_name("namespace"),
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="Prefix of every key in Redis; servers with different namespaces share nothing.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", validation_alias=shared_name("log_level"), description="Least severe message that is logged to stderr."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", validation_alias=shared_name("log_format"), description="One line of text or one JSON object a message."
+    )
+    insecure: bool = Field(
+        False,
+        validation_alias=shared_name("insecure"),
+        description="Allow binding to addresses that other machines can reach, without TLS or tokens.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then variables, then the file."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _file_values(cls))
+
+
+class _RedisSettings(CommonSettings):
+    """What every process that talks to Redis needs."""
+
+    redis: str = Field(
+        "",
+        validation_alias=shared_name("redis"),
+        description="redis://, rediss://, unix:// or redis+cluster:// URL; without one, `up` starts its own server.",
+    )
+    redis_timeout_s: float = Field(
+        5.0,
+        gt=0,
+        validation_alias=shared_name("redis_timeout_s"),
+        description="Longest wait for a connection to Redis and for one answer.",
+    )
+
+
+class PsSettings(_RedisSettings):
+    """One shard of the parameter server."""
+
+    model_config = SettingsConfigDict(env_prefix="ROWBANK_PS_")
+    role = "ps"
+
+    bind: str = Field("127.0.0.1:7700", description="HOST:PORT of the gRPC server; port 0 takes a free one.")
+    metrics_bind: str = Field("", description="HOST:PORT of the Prometheus metrics (HTTP, /metrics); empty: off.")
+    shard: str = Field("0/1", pattern=r"^\d{1,4}/\d{1,4}$", description="Which shard of how many: I/N, I from 0.")
+    bucket_count: int = Field(256, ge=1, le=65536, description="Buckets per table; fixed when a table is created.")
+    flush_interval_s: float = Field(1.0, gt=0, le=3600, description="Longest time between write-backs to Redis.")
+    max_dirty_rows: int = Field(
+        5_000_000, ge=1, description="Unwritten rows beyond which mutations are refused while Redis cannot be reached."
+    )
+    max_keys_per_request: int = Field(
+        1_000_000, ge=1, description="Keys that one request may carry, all tables together."
+    )
+    max_message_bytes: int = Field(64 << 20, ge=1 << 16, le=1 << 30, description="Largest gRPC message, both ways.")
+    worker_threads: int = Field(16, ge=1, le=1024, description="Requests that are worked on at the same time.")
+    load_threads: int = Field(4, ge=1, le=64, description="Threads that read rows from Redis at start.")
+    dedup_window: int = Field(
+        1024, ge=1, description="Mutations remembered per client, so that repeats are recognised."
+    )
+    dedup_clients: int = Field(
+        4096, ge=1, description="Clients whose mutations are remembered; the least recent go first."
+    )
+    eviction_history: int = Field(10_000, ge=1, description="Eviction events kept in Redis, about.")
+    drain_timeout_s: float = Field(
+        20.0, gt=0, description="After SIGTERM: longest wait for requests in flight, and again for the last write-back."
+    )
+
+    @field_validator("bind")
+    @classmethod
+    def _check_bind(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+    @field_validator("metrics_bind")
+    @classmethod
+    def _check_metrics_bind(cls, value: str) -> str:
+        if value:
+            split_address(value)
+        return value
+
+    @field_validator("shard")
+    @classmethod
+    def _check_shard(cls, value: str) -> str:
+        index, count = (int(part) for part in value.split("/"))
+        if index >= count:
+            raise ValueError(f"expected I/N with I from 0 to N-1, got {value}")
+        return value
+
+    @property
+    def shard_index(self) -> int:
+        """This shard, from 0."""
+        return int(self.shard.split("/")[0])
+
+    @property
+    def shard_count(self) -> int:
+        """How many shards there are."""
+        return int(self.shard.split("/")[1])
+
+
+class ApiSettings(_RedisSettings):
+    """The retrieval service."""
+
+    model_config = SettingsConfigDict(env_prefix="ROWBANK_API_")
+    role = "api"
+
+    bind: str = Field("127.0.0.1:7780", description="HOST:PORT of the HTTP server; port 0 takes a free one.")
+    grpc_bind: str = Field("", description="HOST:PORT of the gRPC server; empty: off.")
+    targets: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1:7700",),
+        validation_alias=shared_name("targets"),
+        description="HOST:PORT of each parameter-server shard, in order, separated by commas.",
+    )
+    model: str = Field("two_tower", min_length=1, description="Name of the model in the registry that is served.")
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _split_targets(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("bind")
+    @classmethod
+    def _check_bind(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+
+class UpSettings(_RedisSettings):
+    """Everything on one machine: Redis (unless given), one shard, the retrieval service."""
+
+    model_config = SettingsConfigDict(env_prefix="ROWBANK_UP_")
+    role = "up"
+
+    data_dir: Path = Field(
+        Path("rowbank-data"), description="Folder of the embedded Redis: its append-only file, log and socket."
+    )
+    grpc_bind: str = Field("127.0.0.1:7700", description="HOST:PORT of the parameter server.")
+    http_bind: str = Field("127.0.0.1:7780", description="HOST:PORT of the retrieval service.")
+    model: str = Field("two_tower", min_length=1, description="Name of the model in the registry that is served.")
+    start_timeout_s: float = Field(300.0, gt=0, description="Longest wait for each process to become ready.")
+    stop_timeout_s: float = Field(60.0, gt=0, description="Longest wait for each process to end before it is killed.")
+
+    @field_validator("grpc_bind", "http_bind")
+    @classmethod
+    def _check_bind(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+
+Settings = TypeVar("Settings", bound=CommonSettings)
+
+
+def load(cls: type[Settings], arguments: Mapping[str, Any]) -> Settings:
+    """Builds `cls` from `arguments` (None: not given), variables and file.
+
+    Raises:
+        SettingsError: a value is unknown or out of range.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    try:
+        return cls(**given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_describe(cls, problem) for problem in error.errors())) from None
+
+
+def variable(cls: type[CommonSettings], name: str) -> str:
+    """The environment variable of the setting `name`."""
+    alias = cls.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[-1])
+    return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
+
+
+def require_private(address: str, *, insecure: bool, setting: str) -> None:
+    """Refuses an address that other machines can reach, unless told that this is meant.
+
+    Raises:
+        SettingsError: it can be reached and `insecure` is not set.
+    """
+    if not insecure and not is_loopback(address):
+        raise SettingsError(
+            f"{setting} {address} can be reached from other machines without TLS or tokens; "
+            "bind to 127.0.0.1, or pass --insecure if the network is trusted"
+        )
+
+
+def _file_values(cls: type[CommonSettings]) -> dict[str, Any]:
+    named = os.environ.get(CONFIG_VARIABLE)
+    path = Path(named or DEFAULT_CONFIG)
+    if not named and not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path}: cannot be read as TOML: {error}") from None
+    common = {name: value for name, value in content.items() if name not in ROLES}
+    # A shared setting may be one that only other processes know, such as `targets`.
+    known = {name for other in (PsSettings, ApiSettings, UpSettings) for name in other.model_fields}
+    common = {name: value for name, value in common.items() if name in cls.model_fields or name not in known}
+    return {**common, **content.get(cls.role, {})}
+
+
+def _describe(cls: type[CommonSettings], problem: Any) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else "settings"
+    field = next((field for field in cls.model_fields if name in (field, variable(cls, field))), None)
+    if field is None:
+        return f"setting {name!r} is unknown to {cls.role}; known: {', '.join(sorted(cls.model_fields))}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"setting {field} ({variable(cls, field)}): {message}, got {problem['input']!r}"

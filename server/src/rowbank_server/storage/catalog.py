@@ -1,0 +1,175 @@
+"""The catalog: which tables exist, in one Redis hash, so that creating and dropping is atomic for all shards.
+
+A counter in the same hash, the generation, rises with every change. Shards poll it; and because it never falls in a
+Redis that keeps what it was told, a fallen one says that Redis came back empty or older than what we know. No shard
+then believes that its tables were dropped: it writes them again (`Catalog.restore`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import json_format
+
+from rowbank_protos.v1 import tables_pb2
+from rowbank_server.storage.connection import Redis, translated
+from rowbank_server.storage.layout import Layout
+
+_GENERATION = "#generation"
+_NEXT_ID = "#next_id"
+
+# Each script touches the catalog alone. ARGV[1] is the least generation at which it may act.
+_GUARD = """
+local generation = tonumber(redis.call('HGET', KEYS[1], '#generation') or '0')
+if generation < tonumber(ARGV[1]) then return {-1, ''} end
+"""
+_CREATE = (
+    _GUARD
+    + """
+local existing = redis.call('HGET', KEYS[1], ARGV[2])
+if existing then return {0, existing} end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+return {redis.call('HINCRBY', KEYS[1], '#generation', 1), ARGV[3]}
+"""
+)
+_REPLACE = (
+    _GUARD
+    + """
+local existing = redis.call('HGET', KEYS[1], ARGV[2])
+if not existing or cjson.decode(existing)['id'] ~= tonumber(ARGV[3]) then return {0, existing or ''} end
+if ARGV[4] == '' then redis.call('HDEL', KEYS[1], ARGV[2]) else redis.call('HSET', KEYS[1], ARGV[2], ARGV[4]) end
+return {redis.call('HINCRBY', KEYS[1], '#generation', 1), ''}
+"""
+)
+_RESTORE = """
+local generation = tonumber(redis.call('HGET', KEYS[1], '#generation') or '0')
+local next_id = tonumber(redis.call('HGET', KEYS[1], '#next_id') or '0')
+for i = 3, #ARGV, 2 do
+  if ARGV[i + 1] == '' then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  else
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+  end
+end
+redis.call('HSET', KEYS[1], '#generation', math.max(generation, tonumber(ARGV[1])) + 1)
+redis.call('HSET', KEYS[1], '#next_id', math.max(next_id, tonumber(ARGV[2])))
+return math.max(generation, tonumber(ARGV[1])) + 1
+"""
+
+
+class CatalogBehindError(Exception):
+    """The catalog is older than what this shard has seen: Redis lost writes and must be restored first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """One table. `table_id` is never used twice."""
+
+    table_id: int
+    created_at_s: int
+    bucket_count: int
+    spec: tables_pb2.TableSpec
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.spec.name
+
+    def to_json(self) -> str:
+        """As the catalog keeps it."""
+        entry = {
+            "id": self.table_id,
+            "created_at_s": self.created_at_s,
+            "bucket_count": self.bucket_count,
+            "spec": json_format.MessageToDict(self.spec, preserving_proto_field_name=True),
+        }
+        return json.dumps(entry, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> CatalogEntry:
+        """Reads what `to_json` wrote."""
+        entry = json.loads(text)
+        spec = json_format.ParseDict(entry["spec"], tables_pb2.TableSpec())
+        return cls(int(entry["id"]), int(entry["created_at_s"]), int(entry["bucket_count"]), spec)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogView:
+    """The whole catalog at one moment."""
+
+    generation: int
+    entries: dict[str, CatalogEntry]
+
+
+class Catalog:
+    """Reads and changes the catalog. Every method raises RedisUnavailable when Redis cannot be used. Thread-safe."""
+
+    def __init__(self, redis: Redis, layout: Layout) -> None:
+        self._redis = redis
+        self._key = layout.catalog
+        self._create = redis.register_script(_CREATE)
+        self._replace = redis.register_script(_REPLACE)
+        self._restore = redis.register_script(_RESTORE)
+
+    def generation(self) -> int:
+        """How often the catalog changed; 0 if it is empty."""
+        with translated("catalog"):
+            return int(self._redis.hget(self._key, _GENERATION) or 0)
+
+    def read(self) -> CatalogView:
+        """All tables and the generation, at the same moment."""
+        with translated("catalog"):
+            fields: dict[bytes, bytes] = self._redis.hgetall(self._key)
+        entries = {name.decode(): CatalogEntry.from_json(text) for name, text in fields.items() if name[:1] != b"#"}
+        return CatalogView(int(fields.get(_GENERATION.encode(), 0)), entries)
+
+    def get(self, name: str) -> CatalogEntry | None:
+        """One table, or None. A name that starts with # is never a table's."""
+        with translated("catalog"):
+            text = None if name.startswith("#") else self._redis.hget(self._key, name)
+        return None if text is None else CatalogEntry.from_json(text)
+
+    def new_id(self) -> int:
+        """An id that no table had before."""
+        with translated("catalog"):
+            return int(self._redis.hincrby(self._key, _NEXT_ID, 1))
+
+    def create(self, entry: CatalogEntry, *, seen_generation: int) -> tuple[CatalogEntry, bool]:
+        """Adds `entry`, unless its name is taken: the entry that is there now, and whether it is the given one.
+
+        Raises:
+            CatalogBehindError: the catalog is older than `seen_generation`.
+        """
+        outcome, text = self._run(self._create, [seen_generation, entry.name, entry.to_json()])
+        return (entry, True) if outcome > 0 else (CatalogEntry.from_json(text), False)
+
+    def update(self, entry: CatalogEntry, *, seen_generation: int) -> bool:
+        """Replaces the entry of the same name and id; False: there is none. Raises as `create` does."""
+        outcome, _ = self._run(self._replace, [seen_generation, entry.name, entry.table_id, entry.to_json()])
+        return outcome > 0
+
+    def drop(self, entry: CatalogEntry, *, seen_generation: int) -> bool:
+        """Removes the entry of the same name and id; False: there is none. Raises as `create` does."""
+        outcome, _ = self._run(self._replace, [seen_generation, entry.name, entry.table_id, ""])
+        return outcome > 0
+
+    def restore(self, entries: Iterable[CatalogEntry], dropped: Iterable[str], *, seen_generation: int) -> int:
+        """Writes again what Redis lost: puts `entries`, removes `dropped` names. Returns the new generation."""
+        known = list(entries)
+        arguments: list[Any] = [seen_generation, max((entry.table_id for entry in known), default=0)]
+        for entry in known:
+            arguments += [entry.name, entry.to_json()]
+        for name in dropped:
+            arguments += [name, ""]
+        with translated("catalog"):
+            return int(self._restore(keys=[self._key], args=arguments))
+
+    def _run(self, script: Any, arguments: list[Any]) -> tuple[int, bytes]:
+        with translated("catalog"):
+            outcome, text = script(keys=[self._key], args=arguments)
+        if outcome == -1:
+            raise CatalogBehindError
+        return int(outcome), text

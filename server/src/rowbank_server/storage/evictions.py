@@ -1,0 +1,63 @@
+"""The history of evictions: a capped stream in Redis that all shards append to.
+
+An eviction happens in RAM whether Redis can be reached or not; events wait here until they can be appended.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+
+from google.protobuf import json_format
+
+from rowbank.errors import RedisUnavailable
+from rowbank_protos.v1 import admin_pb2
+from rowbank_server.storage.connection import Redis, translated
+from rowbank_server.storage.layout import Layout
+
+_WAITING_EVENTS = 1000  # While Redis is away; the oldest are given up.
+_PAGE = 256
+_FIELD = b"event"
+
+
+class EvictionHistory:
+    """Appends and lists eviction events. Thread-safe."""
+
+    def __init__(self, redis: Redis, layout: Layout, *, max_events: int) -> None:
+        self._redis = redis
+        self._key = layout.evictions
+        self._max_events = max_events
+        self._waiting: collections.deque[admin_pb2.EvictionEvent] = collections.deque(maxlen=_WAITING_EVENTS)
+        self._lock = threading.Lock()
+
+    def record(self, event: admin_pb2.EvictionEvent) -> None:
+        """Keeps `event`, in Redis as soon as that can be reached."""
+        self._waiting.append(event)
+        try:
+            self.append_waiting()
+        except RedisUnavailable:
+            return  # The next write-back tries again, and says what is wrong.
+
+    def append_waiting(self) -> None:
+        """Appends what waits. Raises RedisUnavailable when Redis cannot be used; then it goes on waiting."""
+        with self._lock, translated("eviction history"):
+            while self._waiting:
+                text = json_format.MessageToJson(self._waiting[0], preserving_proto_field_name=True, indent=None)
+                self._redis.xadd(self._key, {_FIELD: text}, maxlen=self._max_events, approximate=True)
+                self._waiting.popleft()
+
+    def newest(self, *, table: str, limit: int) -> list[admin_pb2.EvictionEvent]:
+        """At most `limit` events of `table` (empty: of all tables), newest first. Raises RedisUnavailable."""
+        events: list[admin_pb2.EvictionEvent] = []
+        before = "+"
+        while len(events) < limit:
+            with translated("eviction history"):
+                page: list[tuple[bytes, dict[bytes, bytes]]] = self._redis.xrevrange(self._key, max=before, count=_PAGE)
+            for entry_id, fields in page:
+                event = json_format.Parse(fields[_FIELD], admin_pb2.EvictionEvent(), ignore_unknown_fields=True)
+                if not table or event.table == table:
+                    events.append(event)
+                before = f"({entry_id.decode()}"
+            if len(page) < _PAGE:
+                break
+        return events[:limit]

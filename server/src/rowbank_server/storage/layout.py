@@ -1,0 +1,47 @@
+"""Names of the keys in Redis; docs/redis-layout.md says what each holds.
+
+What changes together shares a hash tag, the part in braces, so that it sits on one node of a Cluster: a table's bucket
+with its quarantine, a shard's state with what will be fenced by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Every key under one namespace."""
+
+    namespace: str
+
+    @property
+    def catalog(self) -> str:
+        """Hash: table name -> its entry as JSON; fields that start with # are the catalog's own."""
+        return f"{self.namespace}:catalog"
+
+    @property
+    def shards(self) -> str:
+        """Hash: how many shards last served this namespace."""
+        return f"{self.namespace}:shards"
+
+    @property
+    def evictions(self) -> str:
+        """Stream, capped: what was evicted."""
+        return f"{self.namespace}:evictions"
+
+    def state(self, shard: int) -> str:
+        """Hash: a shard's epoch, flush counter and steps."""
+        return f"{self.namespace}:{{s{shard}}}:state"
+
+    def rows(self, table_id: int, bucket: int) -> str:
+        """Hash: 8-byte little-endian key -> packed row."""
+        return f"{self.namespace}:{{t{table_id}.b{bucket}}}:rows"
+
+    def rows_rebuilt(self, table_id: int, bucket: int) -> str:
+        """A bucket that is being written anew; it is renamed to `rows` when it is whole."""
+        return f"{self.namespace}:{{t{table_id}.b{bucket}}}:rows:rebuilt"
+
+    def quarantine(self, table_id: int, bucket: int) -> str:
+        """Hash: rows of a bucket that failed their checks, as they were found."""
+        return f"{self.namespace}:{{t{table_id}.b{bucket}}}:quarantine"

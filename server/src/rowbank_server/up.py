@@ -1,0 +1,194 @@
+"""Everything on one machine: Redis (unless one is given), one parameter-server shard, the retrieval service.
+
+The three are processes of their own, as in a larger installation; this one starts them in order, watches them, and
+stops them in the reverse order.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from types import FrameType
+
+from rowbank_server import logs
+from rowbank_server.children import spawn
+from rowbank_server.redis_supervisor import EmbeddedRedis
+from rowbank_server.settings import StartError, UpSettings, require_private
+
+_log = logging.getLogger("rowbank.up")
+_WATCH_INTERVAL_S = 0.1
+_MAX_REDIS_RESTARTS = 5  # Within a minute; a server that falls this often has a reason that a restart does not mend.
+
+
+class StopAskedError(Exception):
+    """A signal asked to stop."""
+
+
+class Child:
+    """One server process and its ready line."""
+
+    def __init__(self, role: str, arguments: list[str]) -> None:
+        self.role = role
+        command = [sys.executable, "-m", "rowbank_server", role, *arguments]
+        self._process = spawn(command, death_signal=signal.SIGTERM, stdout=subprocess.PIPE)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def exit_status(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def wait_ready(self, *, timeout_s: float) -> str:
+        """The address in the ready line.
+
+        Raises:
+            StartError: the process ended first, or took too long.
+        """
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + timeout_s
+        line = b""
+        while not line.endswith(b"\n"):
+            readable, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            if not readable:
+                raise StartError(f"rowbank-{self.role} was not ready within {timeout_s:g} s (setting start_timeout_s)")
+            piece = os.read(self._process.stdout.fileno(), 4096)
+            if not piece:
+                status = self._process.wait()
+                raise StartError(f"rowbank-{self.role} ended with status {status} before it was ready; see above")
+            line += piece
+        words = line.decode().split()
+        if len(words) != 3 or words[0] != "ready":
+            raise StartError(f"rowbank-{self.role}: expected a ready line, got {line.decode()!r}")
+        return words[2]
+
+    def stop(self, *, timeout_s: float) -> int:
+        """Asks it to drain and waits; kills it if that takes too long. Returns its exit status."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            _log.error("rowbank-%s did not end within %g s and is killed", self.role, timeout_s)
+            self._process.kill()
+            return self._process.wait()
+
+
+class Up:
+    """The processes of one machine."""
+
+    def __init__(self, settings: UpSettings) -> None:
+        self._settings = settings
+        self._redis: EmbeddedRedis | None = None
+        self._children: list[Child] = []
+        self._redis_restarts: list[float] = []
+
+    def start(self) -> tuple[str, str]:
+        """Starts all, each after what it needs; returns the gRPC address and the HTTP URL. Raises StartError."""
+        settings = self._settings
+        url = settings.redis
+        if not url:
+            self._redis = EmbeddedRedis(settings.data_dir, start_timeout_s=settings.start_timeout_s)
+            self._redis.start()
+            url = self._redis.url
+        common = [
+            *("--redis", url, "--namespace", settings.namespace, "--redis-timeout-s", str(settings.redis_timeout_s)),
+            *("--log-level", settings.log_level, "--log-format", settings.log_format),
+            *(["--insecure"] if settings.insecure else []),
+        ]
+        grpc_address = self._start_child("ps", ["--bind", settings.grpc_bind, "--shard", "0/1", *common])
+        arguments = ["--bind", settings.http_bind, "--targets", _reachable(grpc_address), "--model", settings.model]
+        return grpc_address, self._start_child("api", [*arguments, *common])
+
+    def watch(self) -> None:
+        """Looks after the processes until one ends for good.
+
+        Raises:
+            StartError: a server ended, or Redis cannot be kept running.
+        """
+        while True:
+            for child in self._children:
+                status = child.exit_status()
+                if status is not None:
+                    raise StartError(
+                        f"rowbank-{child.role} ended by itself with status {status}; see its messages above"
+                    )
+            if self._redis is not None and self._redis.exit_status() is not None:
+                self._restart_redis(self._redis)
+            time.sleep(_WATCH_INTERVAL_S)
+
+    def stop(self) -> int:
+        """Stops all, in the reverse order; returns 0 if every one drained cleanly."""
+        statuses = [child.stop(timeout_s=self._settings.stop_timeout_s) for child in reversed(self._children)]
+        if self._redis is not None:
+            self._redis.stop()
+        return max((0 if status == 0 else 1 for status in statuses), default=0)
+
+    def _start_child(self, role: str, arguments: list[str]) -> str:
+        child = Child(role, arguments)
+        self._children.append(child)
+        return child.wait_ready(timeout_s=self._settings.start_timeout_s)
+
+    def _restart_redis(self, redis: EmbeddedRedis) -> None:
+        now = time.monotonic()
+        self._redis_restarts = [at for at in self._redis_restarts if now - at < 60.0] + [now]
+        if len(self._redis_restarts) > _MAX_REDIS_RESTARTS:
+            raise StartError(f"the embedded Redis ended {_MAX_REDIS_RESTARTS + 1} times within a minute")
+        _log.error("the embedded Redis ended with status %s and is started again", redis.exit_status())
+        redis.restart()
+
+
+def run(settings: UpSettings) -> int:
+    """Runs everything until SIGTERM or SIGINT; returns the exit status.
+
+    Raises:
+        SettingsError: the settings do not fit together.
+        StartError: something could not be started or ended by itself.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    require_private(settings.grpc_bind, insecure=settings.insecure, setting="grpc_bind")
+    require_private(settings.http_bind, insecure=settings.insecure, setting="http_bind")
+    _stop_on_signals()
+    up = Up(settings)
+    failure: StartError | None = None
+    try:
+        grpc_address, http_url = up.start()
+        sys.stdout.write(f"ready rowbank-up grpc={grpc_address} http={http_url}\n")
+        sys.stdout.flush()
+        up.watch()
+    except StopAskedError:
+        _log.info("stopping")
+    except StartError as error:
+        failure = error
+    status = up.stop()
+    if failure is not None:
+        raise failure
+    return status
+
+
+def _reachable(address: str) -> str:
+    """An address to connect to, for one that a server listens on."""
+    host, _, port = address.rpartition(":")
+    return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"
+
+
+def _stop_on_signals() -> None:
+    """The first signal ends `watch` (or the start); a second one ends the process at once, and its children with it."""
+    stopping = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
+            os._exit(128 + number)
+        stopping = True
+        raise StopAskedError
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
