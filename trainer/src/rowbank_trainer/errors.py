@@ -1,0 +1,26 @@
+"""What can go wrong in a training job, in words for the person who started it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TrainerError(Exception):
+    """A training job cannot go on; the message says what was wrong, what was expected and what to do."""
+
+
+class DataError(TrainerError):
+    """Input data is missing or malformed."""
+
+    @classmethod
+    def at(cls, path: Path, line: int, problem: str) -> DataError:
+        """An error at one line (counted from 1) of a file."""
+        return cls(f"{path}:{line}: {problem}")
+
+
+class ExportError(TrainerError):
+    """A tower cannot be written as ONNX, or what was written does not compute the same."""
+
+
+class PublishError(TrainerError):
+    """A model cannot be published."""

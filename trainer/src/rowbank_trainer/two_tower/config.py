@@ -1,0 +1,115 @@
+"""Settings of a two-tower job. Importing this must stay cheap: it happens before TensorFlow is loaded."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from rowbank_trainer.errors import TrainerError
+
+
+class Variant(enum.Enum):
+    """Where a model's embedding rows live."""
+
+    STATIC = "static"
+    TFRA_LOCAL = "tfra-local"
+    ROWBANK_TFRA = "rowbank-tfra"
+    ROWBANK = "rowbank"
+
+    @property
+    def remote(self) -> bool:
+        """Whether rows live on a parameter server."""
+        return self in (Variant.ROWBANK_TFRA, Variant.ROWBANK)
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether tables grow and shrink."""
+        return self is not Variant.STATIC
+
+    @classmethod
+    def parse_list(cls, text: str) -> tuple[Variant, ...]:
+        """Reads a comma list, in order.
+
+        Raises:
+            TrainerError: an unknown or a repeated name, or none at all.
+        """
+        known = ", ".join(variant.value for variant in cls)
+        found: list[Variant] = []
+        for name in (part.strip() for part in text.split(",")):
+            try:
+                variant = cls(name)
+            except ValueError:
+                raise TrainerError(f"--tables: unknown kind {name!r}; expected a comma list of {known}") from None
+            if variant in found:
+                raise TrainerError(f"--tables: {name!r} is listed twice")
+            found.append(variant)
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class TwoTowerConfig:
+    """What a run depends on. The defaults were chosen on a validation part of the training interactions.
+
+    Attributes:
+        epochs: passes over the training interactions.
+        batch_size: interactions a step; also the number of candidates each user is contrasted with.
+        dim: of an embedding row.
+        vector_dim: of what the towers put out.
+        hidden: widths of the towers' inner layers.
+        learning_rate: of Adam, for rows and towers.
+        temperature: cosine similarities are divided by it in the loss.
+        row_dropout, hidden_dropout: fractions of a row's, an inner layer's outputs left out in training.
+        initial_range: initial rows are uniform in [-initial_range, initial_range).
+        max_tokens: words of a title that count.
+        test_fraction: of the interactions, held out for the reported accuracy.
+        validation_fraction: of the remaining ones, held out instead when `evaluate_on` is "validation".
+        evaluate_on: "test" for figures to report, "validation" for choosing settings.
+        seed: of split, initial values, order and dropout.
+        log_every: steps between two readings of the table sizes.
+        restrict_every: steps between two restrictions.
+        restrict_keep: fraction of the vocabulary that a restriction keeps.
+        restrict_trigger: fraction of the vocabulary above which a table is restricted.
+    """
+
+    epochs: int = 20
+    batch_size: int = 2048
+    dim: int = 64
+    vector_dim: int = 64
+    hidden: tuple[int, ...] = (128,)
+    learning_rate: float = 0.003
+    temperature: float = 0.2
+    row_dropout: float = 0.3
+    hidden_dropout: float = 0.0
+    initial_range: float = 0.05
+    max_tokens: int = 6
+    test_fraction: float = 0.2
+    validation_fraction: float = 0.15
+    evaluate_on: str = "test"
+    seed: int = 1
+    log_every: int = 10
+    restrict_every: int = 50
+    restrict_keep: float = 0.8
+    restrict_trigger: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "dim", "vector_dim", "max_tokens", "log_every", "restrict_every"):
+            if getattr(self, name) < 1:
+                raise TrainerError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "temperature", "initial_range"):
+            if not getattr(self, name) > 0.0:
+                raise TrainerError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("row_dropout", "hidden_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise TrainerError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        for name in ("test_fraction", "validation_fraction"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise TrainerError(f"{name} must be in (0, 1), got {getattr(self, name)}")
+        if not 0.0 < self.restrict_keep <= self.restrict_trigger <= 1.0:
+            raise TrainerError(
+                "expected 0 < restrict_keep <= restrict_trigger <= 1, "
+                f"got {self.restrict_keep} and {self.restrict_trigger}"
+            )
+        if self.evaluate_on not in ("test", "validation"):
+            raise TrainerError(f"evaluate_on must be 'test' or 'validation', got {self.evaluate_on!r}")
+        if self.batch_size < 2:
+            raise TrainerError("batch_size must be at least 2: a user is contrasted with the rest of its batch")

@@ -1,0 +1,102 @@
+"""What a run leaves behind: a summary on the terminal, `metrics.json` and two pictures."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.evaluation import CUTOFFS, Accuracy
+from rowbank_trainer.two_tower.config import TwoTowerConfig
+from rowbank_trainer.two_tower.plots import plot_accuracy, plot_sizes
+from rowbank_trainer.two_tower.problem import Problem
+from rowbank_trainer.two_tower.publish import Published
+from rowbank_trainer.two_tower.training import Trained
+
+_DISTRIBUTIONS = (
+    "rowbank-trainer", "rowbank", "tensorflow", "tf-keras", "tensorflow-recommenders", "tensorflow-recommenders-addons",
+    "numpy", "onnx",
+)  # fmt: skip
+
+
+def print_summary(console: Console, problem: Problem, baseline: Accuracy, runs: Sequence[Trained]) -> None:
+    """One line per run beside popularity: accuracy on unseen items, table sizes, evictions, seconds."""
+    table = Table(
+        title=f"{problem.dataset_name}: hit rates of {len(problem.held_out)} held-out interactions, unseen items"
+    )
+    table.add_column("tables", no_wrap=True)
+    for k in CUTOFFS:
+        table.add_column(f"top-{k}", justify="right")
+    for column in ("top-100 of all", "user rows", "title rows", "evicted", "seconds"):
+        table.add_column(column, justify="right")
+    table.add_row("popularity", *_rates(baseline), "", "", "", "")
+    for run in runs:
+        sizes = run.tables.sizes()
+        table.add_row(
+            run.label,
+            *_rates(run.accuracy),
+            str(sizes["user"]),
+            str(sizes["title"]),
+            str(run.evictions),
+            f"{run.train_s:.1f}",
+        )
+    console.print(table)
+
+
+def _rates(accuracy: Accuracy) -> list[str]:
+    return [f"{accuracy.unseen[k]:.4f}" for k in CUTOFFS] + [f"{accuracy.all_items[100]:.4f}"]
+
+
+def write_report(
+    folder: Path,
+    problem: Problem,
+    config: TwoTowerConfig,
+    arguments: Mapping[str, Any],
+    baseline: Accuracy,
+    runs: Sequence[Trained],
+    published: Published | None,
+) -> None:
+    """Writes `metrics.json`, `accuracy.png` and `sizes.png`.
+
+    Raises:
+        TrainerError: the folder cannot be written.
+    """
+    figures = {
+        "arguments": dict(arguments),
+        "config": asdict(config),
+        "dataset": {
+            "name": problem.dataset_name,
+            "users": len(problem.user_keys),
+            "items": len(problem.catalogue),
+            "train": len(problem.train),
+            "held_out": len(problem.held_out),
+            "evaluated_on": config.evaluate_on,
+            "vocabulary": problem.vocabulary,
+        },
+        "baseline": baseline.as_json(),
+        "variants": [run.as_json() for run in runs],
+        "published": None if published is None else asdict(published),
+        "versions": versions(),
+    }
+    try:
+        (folder / "metrics.json").write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        plot_accuracy(folder / "accuracy.png", runs, baseline, f"Two-tower on {problem.dataset_name}")
+        plot_sizes(folder / "sizes.png", runs, problem.vocabulary, f"Table sizes on {problem.dataset_name}")
+    except OSError as error:
+        raise TrainerError(f"{folder}: the report cannot be written: {error.strerror}") from None
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part."""
+    found = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        found[name] = importlib.metadata.version(name)
+    return found

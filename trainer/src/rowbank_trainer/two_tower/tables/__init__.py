@@ -1,0 +1,1 @@
+"""The tables a two-tower model can keep its rows in."""

@@ -1,0 +1,49 @@
+"""What a two-tower model needs of the tables that hold its rows."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank_trainer.data.dataset import Ids
+
+TableKind = Literal["user", "title"]
+TABLE_KINDS: tuple[TableKind, ...] = ("user", "title")
+
+
+class RowTables(abc.ABC):
+    """A user table and a title table of one kind, with the Keras layers that read and train them.
+
+    Attributes:
+        user_layer: [batch] int64 -> [batch, dim] float32.
+        title_layer: [batch, length] int64 -> [batch, dim] float32, the mean over length, padding included.
+        table_names: where the rows live on a parameter server, by kind; empty if they live in this process.
+    """
+
+    user_layer: Any
+    title_layer: Any
+    table_names: dict[str, str]
+
+    @abc.abstractmethod
+    def optimizer(self, learning_rate: float) -> Any:
+        """The Keras optimizer to compile the model with."""
+
+    @abc.abstractmethod
+    def rows(self, kind: TableKind, keys: Ids) -> npt.NDArray[np.float32]:
+        """Reads rows without training or counting: [N] int64 keys, [N, dim] float32 rows."""
+
+    @abc.abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """Rows held, by kind."""
+
+    @abc.abstractmethod
+    def restrict(self, kind: TableKind, *, num_reserved: int, trigger: int) -> int:
+        """Keeps the `num_reserved` most frequent rows if there are more than `trigger`; returns how many went."""
+
+    def encode(self, kind: TableKind, keys: Ids) -> Ids:
+        """Turns keys into what the layers take. [N] int64 in and out."""
+        del kind
+        return keys
