@@ -73,20 +73,29 @@ def table(target):
 def test_table_is_created_described_listed_and_dropped(rowbank, answer):
     name = f"cli-{uuid.uuid4().hex[:8]}"
     numbers = ["--initializer", "uniform:low=-0.5,high=0.5,seed=7", "--optimizer", "adagrad:learning_rate=0.25"]
-    caps = ["--eviction", "lfu", "--max-rows", "1000"]
-    created = answer("table", "create", name, "--dim", "4", *numbers, *caps)
+    created = answer("table", "create", name, "--dim", "4", *numbers)
     assert list(created) == TABLE_FIELDS
     assert created["initializer"] == "uniform:low=-0.5,high=0.5,seed=7"
     assert created["optimizer"].startswith("adagrad:")
     assert "learning_rate=0.25" in created["optimizer"]
-    assert (created["dim"], created["eviction"], created["max_rows"], created["rows"]) == (4, "lfu", 1000, 0)
+    assert (created["dim"], created["value_dtype"], created["eviction"], created["rows"]) == (4, "float32", "none", 0)
     assert answer("table", "describe", name) == created
     assert created in answer("tables")
     assert name in rowbank("tables").stdout
-    assert rowbank("table", "create", name, "--dim", "4", *numbers, *caps, "--exist-ok").returncode == 0
-    assert f"'{name}'" in rowbank("table", "create", name, "--dim", "4", *numbers, *caps, code=1).stderr
+    assert rowbank("table", "create", name, "--dim", "4", *numbers, "--exist-ok").returncode == 0
+    assert f"'{name}'" in rowbank("table", "create", name, "--dim", "4", *numbers, code=1).stderr
     assert rowbank("table", "drop", name, "--yes").stdout == f"dropped {name}\n"
     assert rowbank("table", "drop", name, "--yes", "--missing-ok").stdout == f"there was no table {name}\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--eviction", "lfu", "--max-rows", "9"], ["--ttl-s", "60"], ["--min-count", "2"], ["--durability", "synced"]],
+)
+def test_what_the_server_cannot_do_is_refused(rowbank, options):
+    done = rowbank("table", "create", "refused", "--dim", "4", *options, code=1)
+    assert done.stderr.startswith("error: table 'refused': ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
