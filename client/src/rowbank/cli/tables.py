@@ -29,6 +29,8 @@ def list_tables(target: Target = None, output: Output = OutputFormat.TABLE) -> N
     """List the tables with their sizes."""
     with connect(target) as client:
         records = [_record(info) for info in client.list_tables()]
+    if output is OutputFormat.TABLE:
+        records = [{**record, "optimizer": record["optimizer"].partition(":")[0]} for record in records]
     emit_rows(records, _COLUMNS, output, empty="no tables; create one with: rowbank table create NAME --dim N")
 
 
