@@ -145,7 +145,7 @@ def test_row_shows_optimizer_state(target, rowbank, answer):
     name = f"cli-{uuid.uuid4().hex[:8]}"
     with Client(target) as client:
         table = client.create_table(TableSpec(name, dim=2, optimizer=Adagrad(0.1, initial_accumulator=0.5)))
-        table.push([7], np.float32([[1.0, 2.0]]))
+        table.push([7], np.array([[1.0, 2.0]], np.float32))
         assert list(answer("row", name, "7")["slots"].values()) == [[1.5, 4.5]]  # 0.5 + g * g
         assert "1.5 4.5" in rowbank("row", name, "7").stdout
         client.drop_table(name)

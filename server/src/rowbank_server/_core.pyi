@@ -180,7 +180,7 @@ class RowTable:
     @property
     def packed_row_bytes(self) -> int: ...
     def pull(self, keys: I64, out: Values, status: U8, *, now: int) -> None:
-        """Fills out [N, dim] and status [N] (RowStatus of the wire). Absent keys read initial values and stay absent."""
+        """Fills out [N, dim] and status [N] (RowStatus). Absent keys read initial values and stay absent."""
 
     def lookup(
         self, keys: I64, out: Values, found: Flags, *, frequency: U32 | None = None, last_used: U32 | None = None
@@ -208,8 +208,8 @@ class RowTable:
             position: journal position of this mutation, below 2^63; a row keeps the highest it has seen.
             learning_rate, clip_value, max_norm: for this push only; None: the table's.
         Raises:
-            ValueError: shapes, types, step 0, overrides out of range; nothing is changed. Gradients are not searched for
-                NaN here: see all_finite.
+            ValueError: shapes, types, step 0, overrides out of range; nothing is changed. Gradients are not
+                searched for NaN here: see all_finite.
         """
 
     def upsert(self, keys: I64, values: Values, *, now: int, position: int = 0) -> int:
