@@ -8,6 +8,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import re
+import socket
 
 import pytest
 from tests.tf.support import Sides
@@ -22,3 +23,12 @@ def prefix(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def sides(target: str, prefix: str) -> Sides:
     return Sides(target, prefix)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
