@@ -1,0 +1,1 @@
+"""The retrieval service: two-tower queries over HTTP and gRPC."""

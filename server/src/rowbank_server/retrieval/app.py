@@ -1,0 +1,84 @@
+"""The HTTP application: endpoints, problem details, request metrics."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+import rowbank_server
+from rowbank_server.retrieval import openapi, problems, schemas
+from rowbank_server.retrieval.endpoints import Endpoint, Handler
+from rowbank_server.retrieval.handlers import Handlers, Service
+from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
+
+_QUERY = (400, 413, 422, 503)
+_WRITE = (400, 404, 413, 422, 503)
+
+
+def endpoints(handlers: Handlers) -> list[Endpoint]:
+    """Every endpoint of the service."""
+    h, s = handlers, schemas
+    k = (("k", f"How many, 1 to {schemas.MAX_K}; default 10."),)
+    return [
+        Endpoint("POST", "/v1/recommend", h.recommend, "Recommend items", s.Recommendations, s.RecommendBody, _QUERY),
+        Endpoint(
+            "POST",
+            "/v1/recommend:batch",
+            h.recommend_batch,
+            "Answer several recommend requests",
+            s.RecommendationsBatch,
+            s.RecommendBatchBody,
+            _QUERY,
+        ),
+        Endpoint(
+            "POST", "/v1/similar", h.similar, "Items near given items", s.Recommendations, s.SimilarBody, (*_QUERY, 404)
+        ),
+        Endpoint("GET", "/v1/popular", h.popular, "Most popular items", s.Recommendations, None, (422, 503), k),
+        Endpoint("GET", "/v1/items/{id}", h.get_item, "An item", s.CatalogueItem, None, (404, 422, 503)),
+        Endpoint("PUT", "/v1/items/{id}", h.put_item, "Add or change an item", s.Written, s.EntityBody, _WRITE),
+        Endpoint("DELETE", "/v1/items/{id}", h.delete_item, "Remove an item", s.Removed, None, (404, 422, 503)),
+        Endpoint("GET", "/v1/users/{id}", h.get_user, "A user's features", s.Entity, None, (404, 422, 503)),
+        Endpoint("PUT", "/v1/users/{id}", h.put_user, "Write a user's features", s.Written, s.EntityBody, _WRITE),
+        Endpoint("POST", "/v1/events", h.post_events, "Record interactions", s.Written, s.EventsBody, _WRITE),
+        Endpoint("GET", "/v1/models", h.list_models, "Published versions", s.ModelVersions, None, (503,)),
+        Endpoint("POST", "/v1/models/{version}/activate", h.activate, "Serve a version", s.Activated, None, (404, 503)),
+        Endpoint("GET", "/healthz", h.healthz, "Whether the process lives", s.Health),
+        Endpoint("GET", "/readyz", h.readyz, "Whether a model is served", s.Health, None, (503,)),
+        Endpoint("GET", "/metrics", h.metrics, "Prometheus metrics", content_type=CONTENT_TYPE),
+        Endpoint("GET", "/openapi.json", h.openapi_json, "This description"),
+        Endpoint("GET", "/docs", h.docs, "This description, to read", content_type="text/html"),
+    ]
+
+
+def create_app(service: Service) -> Starlette:
+    """The application over a running service; it owns nothing."""
+    handlers = Handlers(service)
+    listed = endpoints(handlers)
+    handlers.openapi = openapi.document(listed, rowbank_server.__version__)
+    routes = [
+        Route(one.path, _guarded(one.handler, one, service.metrics), methods=[one.method], name=one.operation_id)
+        for one in listed
+    ]
+    return Starlette(routes=routes, exception_handlers={HTTPException: problems.on_http_exception})
+
+
+def _guarded(handler: Handler, endpoint: Endpoint, metrics: Metrics) -> Any:
+    """Turns what a handler raises into problem details, and counts and times the request."""
+    what = f"{endpoint.method} {endpoint.path}"
+
+    async def guarded(request: Request) -> Response:
+        started = time.perf_counter()
+        try:
+            response = await handler(request)
+        except Exception as error:
+            response = problems.respond(problems.from_exception(error, what))
+        metrics.request(endpoint.path, response.status_code, time.perf_counter() - started)
+        return response
+
+    return guarded

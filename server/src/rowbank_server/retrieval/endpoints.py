@@ -1,0 +1,81 @@
+"""The one list of HTTP endpoints. Routes and /openapi.json are both made from it, so they cannot differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one path.
+
+    Attributes:
+        body: the model of the JSON body, if there is one.
+        answer: the struct of the 200 answer; None for text of `content_type`.
+        problems: other statuses that callers should expect.
+        query: query parameters, integers from 1, by name with a description.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answer: type[msgspec.Struct] | None = None
+    body: type[BaseModel] | None = None
+    problems: Sequence[int] = ()
+    query: Sequence[tuple[str, str]] = ()
+    content_type: str = "application/json"
+
+    @property
+    def operation_id(self) -> str:
+        """A name for generated clients: post_v1_recommend."""
+        words = self.path.replace("{", "").replace("}", "").replace(":", "/").replace(".", "_").strip("/").split("/")
+        return "_".join([self.method.lower(), *words])
+
+    def describe(self) -> dict[str, Any]:
+        """The OpenAPI operation."""
+        operation: dict[str, Any] = {"operationId": self.operation_id, "summary": self.summary, "responses": {}}
+        parameters = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": _path_type(name)}}
+            for name in _path_parameters(self.path)
+        ]
+        parameters += [
+            {"name": name, "in": "query", "description": text, "schema": {"type": "integer", "minimum": 1}}
+            for name, text in self.query
+        ]
+        if parameters:
+            operation["parameters"] = parameters
+        if self.body is not None:
+            schema = {"$ref": f"#/components/schemas/{self.body.__name__}"}
+            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        answer = {"$ref": f"#/components/schemas/{self.answer.__name__}"} if self.answer else {"type": "string"}
+        if self.answer is None and self.content_type == "application/json":
+            answer = {"type": "object"}
+        operation["responses"]["200"] = {
+            "description": "OK",
+            "content": {self.content_type.split(";")[0]: {"schema": answer}},
+        }
+        for status in self.problems:
+            operation["responses"][str(status)] = {
+                "description": "Problem",
+                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+            }
+        return operation
+
+
+def _path_parameters(path: str) -> list[str]:
+    return re.findall(r"\{(\w+)\}", path)
+
+
+def _path_type(name: str) -> str:
+    return "integer" if name == "id" else "string"

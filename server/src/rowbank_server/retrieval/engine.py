@@ -1,0 +1,271 @@
+"""Answers batches of queries from one generation.
+
+A batch is one trip through every stage: features of all its users in one pipeline, rows of all of them in one call per
+table, one run of the query tower, one search. What fails on the way degrades an answer and never loses it: personal,
+else near the user's history, else popular.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.errors import InvalidFeature, InvalidRequest, NotReady, RequestError
+from rowbank_server.features import FeatureRead, FeatureStatus, FeatureStore
+from rowbank_server.features.values import FeatureType, check
+from rowbank_server.retrieval.generation import HISTORY, Generation
+from rowbank_server.retrieval.index import bitmap
+from rowbank_server.retrieval.inputs import RowReader, gather
+from rowbank_server.retrieval.metrics import Metrics
+from rowbank_server.retrieval.queries import Answer, Found, Query, Source
+
+
+@dataclass(slots=True)
+class _Work:
+    """A query on its way through the stages."""
+
+    query: Query
+    features: Mapping[str, Any] | None = None  # Of the query tower, by name.
+    history: Sequence[int] = ()
+    vector: npt.NDArray[np.float32] | None = None
+    source: Source = Source.POPULAR
+    degraded: list[str] = field(default_factory=list)
+
+
+class Engine:
+    """Thread-safe.
+
+    Args:
+        current: the generation to answer from; None while there is none.
+        problem: why there is none, for the error.
+    """
+
+    def __init__(
+        self,
+        current: Callable[[], Generation | None],
+        problem: Callable[[], str],
+        store: FeatureStore,
+        rows: RowReader,
+        metrics: Metrics,
+    ) -> None:
+        self._current = current
+        self._problem = problem
+        self._store = store
+        self._rows = rows
+        self._metrics = metrics
+
+    def generation(self) -> Generation:
+        """The generation in service.
+
+        Raises:
+            NotReady: there is none; the message says what to do.
+        """
+        generation = self._current()
+        if generation is None:
+            raise NotReady(self._problem() or "no model is loaded yet; try again in a moment")
+        return generation
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer | RequestError]:
+        """One answer or error per query, in their order, all from one generation.
+
+        Raises:
+            NotReady: there is no generation.
+        """
+        generation = self.generation()
+        watch = _Stopwatch(self._metrics)
+        started = [_start(generation, query) for query in queries]
+        batch = [work for work in started if isinstance(work, _Work)]
+        self._read_features(generation, batch)
+        watch.lap("features")
+        self._embed(generation, batch)
+        watch.lap("rows_and_tower")
+        for work in batch:
+            _fall_back(generation, work)
+        answers = _search(generation, batch)
+        watch.lap("search")
+        for answer in answers:
+            answer.timings_ms = watch.laps_ms
+            self._metrics.answered(answer)
+        in_order = iter(answers)
+        return [next(in_order) if isinstance(work, _Work) else work for work in started]
+
+    def _read_features(self, generation: Generation, batch: list[_Work]) -> None:
+        """Fills in the features and histories of stored users."""
+        model = generation.model
+        inputs = model.query_inputs
+        stored = [work for work in batch if work.query.user_id is not None]
+        names = list(dict.fromkeys([*inputs.names, *([HISTORY] if model.has_history else [])]))
+        for work in stored:
+            work.features = {inputs.entity: work.query.user_id}
+        if not stored or not names:
+            return
+        view = model.manifest.user_view
+        for work, read in zip(stored, self._read_users(view, stored, names), strict=True):
+            if read is None:
+                work.degraded.append("features:unavailable")
+                work.features = work.features if not inputs.names else None
+                continue
+            self._metrics.features_read(view, read.status)
+            if read.status is FeatureStatus.OUTSIDE_MAX_AGE:
+                work.degraded.append("features:outside_max_age")
+            history = read.values.get(HISTORY, [])
+            work.history = history if isinstance(history, list) else []  # type: ignore[assignment]
+            named = {f"{view}:{name}": value for name, value in read.values.items()}
+            work.features = {inputs.entity: read.entity, **named}
+
+    def _read_users(self, view: str, stored: list[_Work], names: list[str]) -> Sequence[FeatureRead | None]:
+        """One read per user; None for those that cannot be read."""
+        users = [work.query.user_id or 0 for work in stored]
+        try:
+            return self._store.read(view, users, names)
+        except RequestError as error:
+            if error.retryable or len(users) == 1:
+                return [None] * len(users)
+        # One user's stored bytes are no value: that must not cost the others theirs.
+        return [self._read_users(view, [work], names)[0] for work in stored]
+
+    def _embed(self, generation: Generation, batch: list[_Work]) -> None:
+        """Runs the query tower for everybody whose features are at hand and who has a row."""
+        asked = [work for work in batch if work.features is not None]
+        if not asked:
+            return
+        model = generation.model
+        keys = model.query_inputs.keys([work.features or {} for work in asked])
+        try:
+            rows, known = gather(model.query_inputs, keys, self._rows)
+        except RequestError:
+            for work in asked:
+                work.degraded.append("rows:unavailable")
+            return
+        vectors = model.query.run(rows)
+        known &= np.isfinite(vectors).all(axis=1)
+        for work, vector, is_known in zip(asked, vectors, known, strict=True):
+            if is_known:
+                work.vector, work.source = vector, Source.PERSONAL
+            else:
+                work.degraded.append("user:unknown")
+
+
+def _start(generation: Generation, query: Query) -> _Work | RequestError:
+    """Checks what can only be checked against the model; a query that fails is answered with the error."""
+    try:
+        given = None if query.features is None else _given_features(generation, query.features)
+    except RequestError as error:
+        return error
+    return _Work(query, features=given)
+
+
+def _given_features(generation: Generation, given: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = {tower_input.feature: tower_input for tower_input in generation.model.query_inputs.inputs}
+    for name in sorted(wanted.keys() - given.keys()):
+        raise InvalidRequest(f"features: {name!r} is missing; the query tower takes {', '.join(sorted(wanted))}")
+    for name in sorted(given.keys() - wanted.keys()):
+        raise InvalidRequest(f"features: {name!r} is unknown; the query tower takes {', '.join(sorted(wanted))}")
+    try:
+        return {
+            name: check(
+                given[name], FeatureType.INT64_LIST if tower_input.length else FeatureType.INT64, f"features: {name}"
+            )
+            for name, tower_input in wanted.items()
+        }
+    except InvalidFeature as error:
+        raise InvalidRequest(error.message) from error
+
+
+def _fall_back(generation: Generation, work: _Work) -> None:
+    """Gives a query without a vector the mean vector of the items it names, or of the user's history."""
+    if work.vector is not None:
+        return
+    near = work.query.items if work.query.items is not None else work.history
+    positions = generation.positions(near)
+    positions = positions[generation.indexed[positions]]
+    if len(positions):
+        work.vector = generation.index.vectors[positions].mean(axis=0, dtype=np.float32)
+        work.source = Source.SESSION
+    elif work.query.items is not None:
+        work.degraded.append("session:unknown_items")
+
+
+def _excluded(generation: Generation, work: _Work) -> npt.NDArray[np.int64]:
+    """Positions that may not be in the answer."""
+    unwanted = list(work.query.exclude)
+    if work.query.exclude_seen:
+        unwanted += [*work.history, *(work.query.items or ())]
+    return generation.positions(unwanted)
+
+
+def _search(generation: Generation, batch: list[_Work]) -> list[Answer]:
+    """Answers every query of the batch: those with a vector by one search, all of them filled up to k."""
+    excluded = [_excluded(generation, work) for work in batch]
+    hits: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] = {}
+    scored = [i for i, work in enumerate(batch) if work.vector is not None]
+    if scored and generation.index.size:
+        size = generation.index.size
+        bitmaps = np.stack([generation.unindexed | bitmap(excluded[i], size) for i in scored])
+        vectors = np.stack([_vector(batch[i]) for i in scored])
+        k = min(max(batch[i].query.k for i in scored), size)
+        positions, scores = generation.index.search(vectors, k, bitmaps)
+        for row, i in enumerate(scored):
+            kept = positions[row, : batch[i].query.k] >= 0
+            hits[i] = positions[row, : len(kept)][kept], scores[row, : len(kept)][kept]
+    return [_answer(generation, work, excluded[i], hits.get(i)) for i, work in enumerate(batch)]
+
+
+def _vector(work: _Work) -> npt.NDArray[np.float32]:
+    assert work.vector is not None
+    return work.vector
+
+
+def _answer(
+    generation: Generation,
+    work: _Work,
+    excluded: npt.NDArray[np.int64],
+    hits: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None,
+) -> Answer:
+    query, scale = work.query, generation.model.logit_scale
+    items: list[Found] = []
+    taken = excluded
+    if hits is not None:
+        positions, scores = hits
+        taken = np.concatenate([excluded, positions])
+        for position, score in zip(positions.tolist(), (scores * scale).tolist(), strict=True):
+            if query.min_score is None or score >= query.min_score:
+                items.append(Found(int(generation.ids[position]), score, generation.titles[position]))
+    if len(items) < query.k and (hits is None or query.min_score is None):
+        fill = _popular(generation, taken, query.k - len(items))
+        if hits is not None and len(fill):
+            work.degraded.append("filled:popular")
+        for position in fill.tolist():
+            count = float(generation.interactions[position])
+            if hits is None and query.min_score is not None and count < query.min_score:
+                break  # Counts only fall from here.
+            score_or_none = count if hits is None else None
+            items.append(Found(int(generation.ids[position]), score_or_none, generation.titles[position]))
+    source = work.source if hits is not None else Source.POPULAR
+    return Answer(items, source, generation.model.version, generation.index_version, work.degraded)
+
+
+def _popular(generation: Generation, taken: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """The `count` most popular positions that are not taken."""
+    candidates = generation.popular[: count + len(taken)]
+    return candidates[~np.isin(candidates, taken)][:count]
+
+
+class _Stopwatch:
+    """Milliseconds per stage, also to the metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._last = time.perf_counter()
+        self.laps_ms: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.laps_ms[stage] = round((now - self._last) * 1e3, 3)
+        self._metrics.stage(stage, now - self._last)
+        self._last = now

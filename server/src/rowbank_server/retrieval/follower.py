@@ -1,0 +1,185 @@
+"""Follows the registry and the catalogue: builds generations in a thread of its own and swaps them in by pointer."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rowbank.errors import InternalError, RequestError
+from rowbank_server.features import FeatureStatus, FeatureStore
+from rowbank_server.registry import ModelRegistry
+from rowbank_server.retrieval import generation as gen
+from rowbank_server.retrieval.generation import Generation, Model
+from rowbank_server.retrieval.inputs import RowReader
+
+_log = logging.getLogger("rowbank.api")
+
+_MAX_BACKOFF_S = 10.0
+# A rebuild that took t seconds is repeated no sooner than this many t later, so that it stays a small part of a core.
+_REST = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerOptions:
+    """How closely the follower follows.
+
+    Attributes:
+        poll_s: how often the active version is asked for.
+        refresh_s: how often vectors, titles and popularity are rebuilt while the version stays.
+        max_popularity_users: users whose histories are counted.
+    """
+
+    poll_s: float = 0.25
+    refresh_s: float = 10.0
+    max_popularity_users: int = 200_000
+
+
+class Follower:
+    """Keeps `current` at the active version of one model. `current` may be read from any thread.
+
+    A version that cannot be loaded leaves the one before it in service; `problem` says why, and it is tried again.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        registry: ModelRegistry,
+        store: FeatureStore,
+        rows: RowReader,
+        options: FollowerOptions,
+        *,
+        on_swap: Callable[[Generation], None] = lambda generation: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.current: Generation | None = None
+        self.problem = ""
+        self._model_name = model
+        self._registry = registry
+        self._store = store
+        self._rows = rows
+        self._options = options
+        self._on_swap = on_swap
+        self._clock = clock
+        self._serial = 0
+        self._counts: dict[int, int] = {}
+        self._failures = 0
+        self._retry_at = 0.0
+        self._refresh_at = 0.0
+        self._changed: set[int] = set()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; a build under way is finished first."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """Looks at the registry now."""
+        self._wake.set()
+
+    def item_changed(self, item: int) -> None:
+        """Takes an item's new features, or its removal, into the index now."""
+        with self._lock:
+            self._changed.add(item)
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.step()
+            except RequestError as error:
+                self._failed(error)
+            except Exception as error:
+                _log.exception("following model %r failed for a reason that is a defect", self._model_name)
+                self._failed(InternalError(f"{type(error).__name__}: {error}"))
+            self._wake.wait(self._options.poll_s)
+            self._wake.clear()
+
+    def step(self) -> None:
+        """Does what is due: load a new version, take in changed items, or refresh."""
+        now = self._clock()
+        active = self._registry.active_version(self._model_name)
+        if not active:
+            self.problem = (
+                f"no active version of model {self._model_name!r}; train and publish one (rowbank-train two-tower), "
+                "or activate a published one (POST /v1/models/{version}/activate)"
+            )
+            return
+        served = self.current
+        if served is None or served.model.version != active:
+            if now >= self._retry_at:
+                self._load(active)
+        elif now >= self._refresh_at and now >= self._retry_at:
+            self._rebuild(served.model)
+        elif now >= self._retry_at:
+            self._take_in(served)
+
+    def _load(self, version: str) -> None:
+        started = self._clock()
+        stored = self._registry.get(self._model_name, version)
+        model = gen.load_model(stored.manifest, self._registry.files(stored.manifest), self._store)
+        self._rebuild(model)
+        _log.info("serving model %s %s after %.2f s", self._model_name, version, self._clock() - started)
+
+    def _rebuild(self, model: Model) -> None:
+        started = self._clock()
+        with self._lock:
+            self._changed.clear()  # Whatever changed until now is read below.
+        ids = self._store.entities(model.manifest.item_view)
+        catalogue = gen.embed_items(model, ids, self._store, self._rows)
+        self._counts = gen.count_interactions(model, self._store, self._options.max_popularity_users)
+        self._swap(gen.assemble(model, catalogue, self._counts, self._next_version(model)))
+        took = self._clock() - started
+        self._refresh_at = self._clock() + max(self._options.refresh_s, _REST * took)
+
+    def _take_in(self, served: Generation) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        if not changed:
+            return
+        try:
+            self._update(served, sorted(changed))
+        except Exception:
+            with self._lock:
+                self._changed |= changed
+            raise
+
+    def _update(self, served: Generation, items: list[int]) -> None:
+        view = served.model.manifest.item_view
+        reads = self._store.read(view, items)
+        present = [read.entity for read in reads if read.status is not FeatureStatus.NOT_FOUND]
+        removed = [read.entity for read in reads if read.status is FeatureStatus.NOT_FOUND]
+        changed = gen.embed_items(served.model, gen.sorted_ids(present), self._store, self._rows)
+        catalogue = gen.replace_items(served.catalogue(), changed, removed)
+        self._swap(gen.assemble(served.model, catalogue, self._counts, self._next_version(served.model)))
+
+    def _next_version(self, model: Model) -> str:
+        self._serial += 1
+        return f"{model.version}.{self._serial}"
+
+    def _swap(self, generation: Generation) -> None:
+        self.current = generation
+        self.problem = ""
+        self._failures = 0
+        self._retry_at = 0.0
+        self._on_swap(generation)
+
+    def _failed(self, error: RequestError) -> None:
+        self._failures += 1
+        pause_s = min(_MAX_BACKOFF_S, 0.5 * 2.0 ** min(self._failures - 1, 10))
+        self._retry_at = self._clock() + pause_s
+        text = f"model {self._model_name!r}: {error.message}"
+        if text != self.problem:
+            _log.warning("%s; tried again every few seconds", text)
+        self.problem = text

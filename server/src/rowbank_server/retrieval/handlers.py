@@ -1,0 +1,274 @@
+"""What each HTTP endpoint does. Redis is only touched in worker threads, so the event loop never waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio.to_thread
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from rowbank.errors import InvalidFeature, InvalidRequest, RequestTooLarge
+from rowbank_server.features import FeatureRead, FeatureStatus, FeatureStore
+from rowbank_server.registry import ModelRegistry, StoredModel
+from rowbank_server.retrieval import schemas
+from rowbank_server.retrieval.batching import Batcher
+from rowbank_server.retrieval.engine import Engine
+from rowbank_server.retrieval.follower import Follower
+from rowbank_server.retrieval.generation import HISTORY, Generation
+from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
+from rowbank_server.retrieval.openapi import PAGE
+from rowbank_server.retrieval.problems import ProblemError, to_json
+from rowbank_server.retrieval.queries import Answer, Query
+
+T = TypeVar("T")
+Body = TypeVar("Body", bound=BaseModel)
+
+MAX_BODY_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Everything that handlers need.
+
+    Attributes:
+        model: the name of the model that is served.
+        history_limit: items that a user's history keeps.
+    """
+
+    model: str
+    history_limit: int
+    registry: ModelRegistry
+    store: FeatureStore
+    follower: Follower
+    engine: Engine
+    batcher: Batcher
+    metrics: Metrics
+
+
+async def _body(request: Request, kind: type[Body]) -> Body:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise RequestTooLarge(f"the body has {length} bytes; at most {MAX_BODY_BYTES} are read")
+    chunks: list[bytes] = []
+    total = 0
+    async for chunk in request.stream():
+        total += len(chunk)
+        if total > MAX_BODY_BYTES:
+            raise RequestTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes, the most that is read")
+        chunks.append(chunk)
+    return kind.model_validate_json(b"".join(chunks) or b"null")
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    return await anyio.to_thread.run_sync(call)
+
+
+def _id(request: Request) -> int:
+    text = request.path_params["id"]
+    try:
+        number = int(text)
+    except ValueError:
+        number = 2**63
+    if not -(2**63) <= number < 2**63:
+        raise ProblemError(422, "invalid-request", f"the id in the path must be a 64-bit integer, got {text[:40]!r}")
+    return number
+
+
+def _items(answer: Answer) -> list[schemas.Item]:
+    return [
+        schemas.Item(found.item_id, found.score, rank, found.title) for rank, found in enumerate(answer.items, start=1)
+    ]
+
+
+def _recommendations(answer: Answer, *, explain: bool = False) -> schemas.Recommendations:
+    return schemas.Recommendations(
+        items=_items(answer),
+        model_version=answer.model_version,
+        index_version=answer.index_version,
+        source=answer.source.value,
+        degraded=answer.degraded,
+        timings_ms=dict(answer.timings_ms) if explain else None,
+    )
+
+
+class Handlers:
+    """One method per endpoint."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.openapi: dict[str, Any] = {}
+
+    async def recommend(self, request: Request) -> Response:
+        body = await _body(request, schemas.RecommendBody)
+        answer = await self._service.batcher.ask(body.query())
+        return to_json(_recommendations(answer, explain=body.explain))
+
+    async def recommend_batch(self, request: Request) -> Response:
+        body = await _body(request, schemas.RecommendBatchBody)
+        answers: list[schemas.Recommendations | None] = [None] * len(body.requests)
+
+        async def ask(index: int, one: schemas.RecommendBody) -> None:
+            answer = await self._service.batcher.ask(one.query())
+            answers[index] = _recommendations(answer, explain=one.explain)
+
+        await _gather([ask(index, one) for index, one in enumerate(body.requests)])
+        return to_json(schemas.RecommendationsBatch([answer for answer in answers if answer is not None]))
+
+    async def similar(self, request: Request) -> Response:
+        body = await _body(request, schemas.SimilarBody)
+        query = similar_query(self._service.engine.generation(), body.item_ids, body.k, body.exclude)
+        return to_json(_recommendations(await self._service.batcher.ask(query)))
+
+    async def popular(self, request: Request) -> Response:
+        text = request.query_params.get("k", str(Query().k))
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= schemas.MAX_K:
+            raise ProblemError(
+                422, "invalid-request", f"k must be an integer from 1 to {schemas.MAX_K}, got {text[:40]!r}"
+            )
+        return to_json(_recommendations(await self._service.batcher.ask(Query(k=int(text)))))
+
+    async def get_item(self, request: Request) -> Response:
+        item, generation = _id(request), self._service.engine.generation()
+        read = await self._read(generation.model.manifest.item_view, item, "item")
+        position = generation.positions([item])
+        return to_json(
+            schemas.CatalogueItem(
+                id=item,
+                features=dict(read.values),
+                status=read.status.value,
+                event_time_s=read.event_time_s,
+                indexed=bool(len(position) and generation.indexed[position[0]]),
+                interactions=int(generation.interactions[position[0]]) if len(position) else 0,
+            )
+        )
+
+    async def put_item(self, request: Request) -> Response:
+        item, view = _id(request), self._service.engine.generation().model.manifest.item_view
+        written = await self._write(request, view, item)
+        self._service.follower.item_changed(item)
+        return to_json(schemas.Written(written))
+
+    async def delete_item(self, request: Request) -> Response:
+        item, view = _id(request), self._service.engine.generation().model.manifest.item_view
+        if not await _in_thread(lambda: self._service.store.remove(view, item)):
+            raise ProblemError(404, "unknown-item", f"item {item} has no features in view {view!r}")
+        self._service.follower.item_changed(item)
+        return to_json(schemas.Removed(item))
+
+    async def get_user(self, request: Request) -> Response:
+        user = _id(request)
+        read = await self._read(self._user_view(), user, "user")
+        return to_json(schemas.Entity(user, dict(read.values), read.status.value, read.event_time_s))
+
+    async def put_user(self, request: Request) -> Response:
+        user = _id(request)
+        return to_json(schemas.Written(await self._write(request, self._user_view(), user)))
+
+    async def post_events(self, request: Request) -> Response:
+        body = await _body(request, schemas.EventsBody)
+        view = self._user_view()
+        if not self._service.engine.generation().model.has_history:
+            raise InvalidFeature(f"view {view!r} has no feature {HISTORY!r}; add one (int64_list) to record events")
+        by_user: dict[int, list[int]] = {}
+        for event in body.events:
+            by_user.setdefault(event.user_id, []).append(event.item_id)
+
+        def append() -> None:
+            for user, items in by_user.items():
+                self._service.store.append(view, HISTORY, user, items, limit=self._service.history_limit)
+
+        await _in_thread(append)
+        return to_json(schemas.Written(len(by_user)))
+
+    async def list_models(self, request: Request) -> Response:
+        service = self._service
+
+        def collect() -> tuple[list[StoredModel], str]:
+            known = service.model in service.registry.names()
+            listed = service.registry.list(service.model) if known else []
+            return listed, service.registry.previous(service.model)
+
+        stored, previous = await _in_thread(collect)
+        serving = service.follower.current.model.version if service.follower.current else ""
+        models = [
+            schemas.ModelVersion(
+                name=entry.manifest.name,
+                version=entry.manifest.version,
+                active=entry.active,
+                serving=entry.manifest.version == serving,
+                created_at_s=entry.manifest.created_at_s,
+                vector_dim=entry.manifest.vector_dim,
+                metrics=dict(entry.manifest.metrics),
+            )
+            for entry in stored
+        ]
+        return to_json(schemas.ModelVersions(models, previous))
+
+    async def activate(self, request: Request) -> Response:
+        service, version = self._service, request.path_params["version"]
+        previous = await _in_thread(lambda: service.registry.activate(service.model, version))
+        service.follower.wake()
+        return to_json(schemas.Activated(version, previous))
+
+    async def healthz(self, request: Request) -> Response:
+        return to_json(schemas.Health("alive"))
+
+    async def readyz(self, request: Request) -> Response:
+        follower = self._service.follower
+        generation = follower.current
+        if generation is None:
+            raise ProblemError(503, "not-ready", follower.problem or "no model is loaded yet; try again in a moment")
+        items = int(generation.indexed.sum())
+        version = generation.model.version
+        return to_json(schemas.Health("ready", version, generation.index_version, items, follower.problem))
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._service.metrics.exposition(), headers={"content-type": CONTENT_TYPE})
+
+    async def openapi_json(self, request: Request) -> Response:
+        return Response(json.dumps(self.openapi), media_type="application/json")
+
+    async def docs(self, request: Request) -> Response:
+        return HTMLResponse(PAGE)
+
+    def _user_view(self) -> str:
+        view = self._service.engine.generation().model.manifest.user_view
+        if not view:
+            raise InvalidRequest("the model in service names no view of users, so there is nothing to read or write")
+        return view
+
+    async def _read(self, view: str, entity: int, what: str) -> FeatureRead:
+        read = (await _in_thread(lambda: self._service.store.read(view, [entity])))[0]
+        if read.status is FeatureStatus.NOT_FOUND:
+            raise ProblemError(404, f"unknown-{what}", f"{what} {entity} has no features in view {view!r}")
+        return read
+
+    async def _write(self, request: Request, view: str, entity: int) -> int:
+        body = await _body(request, schemas.EntityBody)
+        return await _in_thread(lambda: self._service.store.write(view, [(entity, body.features)]))
+
+
+def similar_query(generation: Generation, items: list[int], k: int, exclude: list[int]) -> Query:
+    """Asks for items near `items`.
+
+    Raises:
+        ProblemError: items that the catalogue does not have are named, 404.
+    """
+    unknown = [item for item in items if not len(generation.positions([item]))]
+    if unknown:
+        named = ", ".join(str(item) for item in unknown[:10])
+        raise ProblemError(404, "unknown-item", f"the catalogue has no item {named}")
+    return Query(items=tuple(items), k=k, exclude=tuple(exclude), exclude_seen=True)
+
+
+async def _gather(calls: list[Any]) -> None:
+    """Runs all to their end, then raises the first failure, if any; none is left running."""
+    for outcome in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome

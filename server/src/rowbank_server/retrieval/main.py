@@ -1,0 +1,168 @@
+"""Runs the retrieval service: connect, bind, serve, follow the registry, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import grpc.aio
+import uvicorn
+import uvloop
+
+from rowbank_protos.v1 import retrieval_pb2_grpc
+from rowbank_server import logs
+from rowbank_server.features import FeatureStore
+from rowbank_server.registry import ModelRegistry
+from rowbank_server.retrieval.app import create_app
+from rowbank_server.retrieval.batching import Batcher
+from rowbank_server.retrieval.engine import Engine
+from rowbank_server.retrieval.follower import Follower, FollowerOptions
+from rowbank_server.retrieval.grpc_service import RetrievalServicer
+from rowbank_server.retrieval.handlers import Service
+from rowbank_server.retrieval.metrics import Metrics
+from rowbank_server.retrieval.rows import Breaker, ClientRows, GuardedRows
+from rowbank_server.settings import ApiSettings, SettingsError, require_private, split_address
+from rowbank_server.storage.connection import Redis, connect, without_password
+
+_log = logging.getLogger("rowbank.api")
+
+_BUILD_TIMEOUT_S = 30.0  # Of one read of rows while an index is built; nobody waits for it.
+_BREAKER_PAUSE_S = 1.0
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: uvicorn would raise them again after the drain and so end with a failure status."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Service]:
+    """The running service: it follows the registry from here on and is taken down at the end."""
+    store = FeatureStore(redis, settings.namespace)
+    registry = ModelRegistry(redis, settings.namespace)
+    metrics = Metrics()
+    build_rows = ClientRows(settings.targets, _BUILD_TIMEOUT_S)
+    query_rows = ClientRows(settings.targets, settings.row_timeout_s)
+    follower = Follower(
+        settings.model,
+        registry,
+        store,
+        build_rows,
+        FollowerOptions(refresh_s=settings.index_refresh_s),
+        on_swap=metrics.swapped,
+    )
+    guarded = GuardedRows(query_rows, Breaker(_BREAKER_PAUSE_S))
+    engine = Engine(lambda: follower.current, lambda: follower.problem, store, guarded, metrics)
+    batcher = Batcher(engine.answer, max_batch=settings.max_batch, max_queue=settings.max_queue, on_batch=metrics.batch)
+    follower.start()
+    try:
+        yield Service(settings.model, settings.history_limit, registry, store, follower, engine, batcher, metrics)
+    finally:
+        await batcher.close()
+        await asyncio.to_thread(follower.stop)
+        query_rows.close()
+        build_rows.close()
+
+
+async def _serve(settings: ApiSettings, redis: Redis) -> int:
+    listener = _listen(settings.bind)
+    async with open_service(settings, redis) as service:
+        config = uvicorn.Config(
+            create_app(service),
+            loop="uvloop",
+            http="httptools",
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=int(settings.drain_timeout_s) or 1,
+        )
+        server = _Server(config)
+        rpc = await _start_grpc(settings, service)
+        _stop_on_signals(server)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.005)
+        if server.started:
+            host, port = listener.getsockname()[:2]
+            _log.info("serving model %r of namespace %s", settings.model, settings.namespace)
+            sys.stdout.write(f"ready rowbank-api http://{f'[{host}]' if ':' in host else host}:{port}\n")
+            sys.stdout.flush()
+        await serving
+        if rpc is not None:
+            await rpc.stop(settings.drain_timeout_s)
+    _log.info("stopped")
+    return 0
+
+
+def _listen(address: str) -> socket.socket:
+    host, port = split_address(address)
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+    except OSError as error:
+        raise SettingsError(f"bind {address}: cannot listen there: {error.strerror or error}") from None
+    return listener
+
+
+async def _start_grpc(settings: ApiSettings, service: Service) -> grpc.aio.Server | None:
+    if not settings.grpc_bind:
+        return None
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(RetrievalServicer(service), server)
+    try:
+        port = server.add_insecure_port(settings.grpc_bind)
+    except RuntimeError as error:
+        raise SettingsError(f"grpc_bind {settings.grpc_bind}: cannot listen there: {error}") from None
+    await server.start()
+    _log.info("gRPC at %s:%d", split_address(settings.grpc_bind)[0], port)
+    return server
+
+
+def _stop_on_signals(server: uvicorn.Server) -> None:
+    """SIGTERM and SIGINT ask for a drain; a second one ends the process at once."""
+
+    def handle(number: int) -> None:
+        if server.should_exit:
+            sys.stderr.write("rowbank-api: second signal, ending at once\n")
+            sys.stderr.flush()
+            os._exit(128 + number)
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+
+
+def run(settings: ApiSettings) -> int:
+    """Runs the service in this process until SIGTERM or SIGINT; returns the exit status.
+
+    Raises:
+        SettingsError: the settings do not fit together or to this machine.
+        RedisUnavailable: Redis cannot be reached at start.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    for name, address in (("bind", settings.bind), ("grpc_bind", settings.grpc_bind)):
+        if address:
+            require_private(address, insecure=settings.insecure, setting=name)
+    if not settings.redis:
+        raise SettingsError("setting redis (ROWBANK_REDIS): a URL such as redis://127.0.0.1:6379 is needed")
+    try:
+        redis = connect(settings.redis, timeout_s=settings.redis_timeout_s, client_name="rowbank-api")
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    _log.info("connected to %s", without_password(settings.redis))
+    try:
+        return uvloop.run(_serve(settings, redis))
+    finally:
+        redis.close()

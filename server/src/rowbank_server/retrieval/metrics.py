@@ -1,0 +1,95 @@
+"""Prometheus metrics of the retrieval service. Children are bound once; nothing carries an id."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from rowbank_server.features import FeatureStatus
+from rowbank_server.retrieval.generation import Generation
+from rowbank_server.retrieval.queries import Answer, Source
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """All of them, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Histogram(
+            "rowbank_http_request_duration_seconds",
+            "Time to answer an HTTP request.",
+            ["route", "status"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._stages = Histogram(
+            "rowbank_retrieval_stage_seconds",
+            "Time of one stage for one batch of queries.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._batch = Histogram(
+            "rowbank_retrieval_batch_queries",
+            "Queries that were answered together.",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=self.registry,
+        )
+        answers = Counter(
+            "rowbank_retrieval_answers_total", "Answers by what they are based on.", ["source"], registry=self.registry
+        )
+        self._answers = {source: answers.labels(source.value) for source in Source}
+        self._degraded = Counter(
+            "rowbank_retrieval_degraded_total",
+            "Answers by what was not as it should be.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._features = Counter(
+            "rowbank_feature_status_total",
+            "Reads of users' features by view and outcome.",
+            ["view", "status"],
+            registry=self.registry,
+        )
+        self._index_items = Gauge("rowbank_index_items", "Items that a search can find.", registry=self.registry)
+        self._catalogue_items = Gauge(
+            "rowbank_catalogue_items", "Items of the item view, found by a search or not.", registry=self.registry
+        )
+        self._model = Gauge("rowbank_model_info", "1 for the version in service.", ["version"], registry=self.registry)
+        self._swaps = Counter("rowbank_index_swaps_total", "Generations put into service.", registry=self.registry)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Counts one HTTP request."""
+        self._requests.labels(route, str(status)).observe(seconds)
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """Times one stage of one batch."""
+        self._stages.labels(stage).observe(seconds)
+
+    def batch(self, queries: int) -> None:
+        """Counts one batch."""
+        self._batch.observe(queries)
+
+    def answered(self, answer: Answer) -> None:
+        """Counts one answer."""
+        self._answers[answer.source].inc()
+        for reason in answer.degraded:
+            self._degraded.labels(reason).inc()
+
+    def features_read(self, view: str, status: FeatureStatus) -> None:
+        """Counts one entity's read."""
+        self._features.labels(view, status.value).inc()
+
+    def swapped(self, generation: Generation) -> None:
+        """Describes the generation that went into service."""
+        self._model.clear()
+        self._model.labels(generation.model.version).set(1)
+        self._index_items.set(int(generation.indexed.sum()))
+        self._catalogue_items.set(len(generation.ids))
+        self._swaps.inc()
+
+    def exposition(self) -> bytes:
+        """The text that a scrape gets."""
+        return generate_latest(self.registry)

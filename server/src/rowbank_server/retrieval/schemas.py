@@ -1,0 +1,188 @@
+"""What goes over HTTP: pydantic models come in, msgspec structs go out. Their schemas make /openapi.json."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rowbank_server.retrieval.queries import DEFAULT_K, Query
+
+MAX_K = 1000
+MAX_LIST = 10_000
+MAX_BATCH = 256
+
+Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+Ids = Annotated[list[Id], Field(max_length=MAX_LIST)]
+K = Annotated[int, Field(strict=True, ge=1, le=MAX_K)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecommendBody(_Body):
+    """Recommend items to a user, near a session's items, or for given features: exactly one of the three."""
+
+    user_id: Id | None = None
+    session_items: Annotated[list[Id], Field(min_length=1, max_length=MAX_LIST)] | None = None
+    features: dict[str, Any] | None = Field(None, description="The query tower's features by name.")
+    k: K = DEFAULT_K
+    exclude: Ids = Field(default_factory=list, description="Item ids that may not be in the answer.")
+    exclude_seen: bool = Field(False, description="Leave out items of the user's history, or the session's.")
+    min_score: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        None, description="Leave out items that score less; the answer may then have fewer than k."
+    )
+    explain: bool = Field(False, description="Say how long each stage took.")
+
+    @model_validator(mode="after")
+    def _one_subject(self) -> RecommendBody:
+        given = [name for name in ("user_id", "session_items", "features") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"give exactly one of user_id, session_items and features, got {', '.join(given) or 'none'}"
+            )
+        return self
+
+    def query(self) -> Query:
+        """As the engine asks it."""
+        return Query(
+            user_id=self.user_id,
+            items=None if self.session_items is None else tuple(self.session_items),
+            features=self.features,
+            k=self.k,
+            exclude=tuple(self.exclude),
+            exclude_seen=self.exclude_seen,
+            min_score=self.min_score,
+        )
+
+
+class RecommendBatchBody(_Body):
+    """Several questions; each is answered as if it came alone."""
+
+    requests: Annotated[list[RecommendBody], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class SimilarBody(_Body):
+    """Items near the mean vector of the given ones, which are left out."""
+
+    item_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_LIST)]
+    k: K = DEFAULT_K
+    exclude: Ids = Field(default_factory=list)
+
+
+class EntityBody(_Body):
+    """Features by name; those left out keep their values."""
+
+    features: Annotated[dict[str, Any], Field(min_length=1)]
+
+
+class Interaction(_Body):
+    """A user met an item."""
+
+    user_id: Id
+    item_id: Id
+
+
+class EventsBody(_Body):
+    """Interactions, oldest first; they go to the end of the users' histories."""
+
+    events: Annotated[list[Interaction], Field(min_length=1, max_length=MAX_LIST)]
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One item of an answer. `score` is null where the model did not score it: it filled the answer up to k."""
+
+    id: int
+    score: float | None
+    rank: int
+    title: str
+
+
+class Recommendations(msgspec.Struct, frozen=True, kw_only=True):
+    """Items best first.
+
+    `source`: personal (the query tower), session (near items) or popular. `degraded`: what was not as it should be.
+    """
+
+    items: list[Item]
+    model_version: str
+    index_version: str
+    source: str
+    degraded: list[str]
+    timings_ms: dict[str, float] | None = None
+
+
+class RecommendationsBatch(msgspec.Struct, frozen=True):
+    """One answer per request, in their order."""
+
+    answers: list[Recommendations]
+
+
+class Entity(msgspec.Struct, frozen=True):
+    """Stored features of an item or a user, defaults filled in. `event_time_s`: Unix seconds of the last write."""
+
+    id: int
+    features: dict[str, Any]
+    status: str
+    event_time_s: float
+
+
+class CatalogueItem(msgspec.Struct, frozen=True):
+    """An item's features and whether a search can find it."""
+
+    id: int
+    features: dict[str, Any]
+    status: str
+    event_time_s: float
+    indexed: bool
+    interactions: int
+
+
+class Written(msgspec.Struct, frozen=True):
+    """How many entities were written; 0 where a later event had been written before."""
+
+    written: int
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """The item that was removed."""
+
+    id: int
+
+
+class ModelVersion(msgspec.Struct, frozen=True):
+    """A published version. `serving`: this process answers from it."""
+
+    name: str
+    version: str
+    active: bool
+    serving: bool
+    created_at_s: float
+    vector_dim: int
+    metrics: dict[str, float]
+
+
+class ModelVersions(msgspec.Struct, frozen=True):
+    """Versions newest first; `previous` is the one to roll back to, empty if there is none."""
+
+    models: list[ModelVersion]
+    previous: str
+
+
+class Activated(msgspec.Struct, frozen=True):
+    """What is active now, and what was."""
+
+    version: str
+    previous_version: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether the process lives and, for /readyz, serves. `problem`: what keeps a newer version from being served."""
+
+    status: str
+    model_version: str = ""
+    index_version: str = ""
+    items: int = 0
+    problem: str = ""
