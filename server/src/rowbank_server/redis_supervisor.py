@@ -20,7 +20,9 @@ from pathlib import Path
 from types import TracebackType
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from rowbank_server.children import spawn
 from rowbank_server.settings import StartError
@@ -217,7 +219,7 @@ class EmbeddedRedis:
 
     def _wait_until_it_answers(self, binary: str) -> None:
         deadline = time.monotonic() + self._start_timeout_s
-        client: redis.Redis = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5.0)
+        client = self._client(timeout_s=5.0)
         try:
             while True:
                 try:
@@ -236,6 +238,11 @@ class EmbeddedRedis:
         finally:
             client.close()
 
+    def _client(self, *, timeout_s: float) -> redis.Redis:
+        """Without redis-py's retries, which wait: here a failure is an answer."""
+        retry = Retry(NoBackoff(), 0)
+        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=timeout_s, retry=retry)
+
     def _last_words(self) -> str:
         try:
             lines = self._log_path.read_text(errors="replace").strip().splitlines()
@@ -245,7 +252,7 @@ class EmbeddedRedis:
 
     def _shut_down(self, process: subprocess.Popen[bytes]) -> None:
         try:
-            client: redis.Redis = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=_STOP_TIMEOUT_S)
+            client = self._client(timeout_s=_STOP_TIMEOUT_S)
             client.shutdown(nosave=True)  # No snapshot: the append-only file is written and synced all the same.
         except (RedisError, OSError):
             process.terminate()
