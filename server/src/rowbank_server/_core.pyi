@@ -282,8 +282,11 @@ class RowTable:
         """Keys, frequency and last_used of the best rows, best first."""
 
     def take_dirty(self, bucket: int, max_rows: int) -> DirtyRows:
-        """Takes up to max_rows changed or removed keys of the bucket and clears their mark. Should the write fail, give
-        them all back with mark_dirty."""
+        """Takes up to max_rows changed or removed keys of the bucket and clears their mark.
+
+        Nothing in `keys` and `removed_keys`: the bucket is clean. Should the write fail, give all keys back with
+        mark_dirty.
+        """
 
     def mark_dirty(self, bucket: int, keys: I64) -> None:
         """Marks keys to be written (or deleted, where absent) again. Keys of other buckets are left alone."""
@@ -301,3 +304,33 @@ class RowTable:
         Raises:
             ValueError: another kind, or other slots.
         """
+
+class FlatIndex:
+    """An exact index under the dot product: an 8-bit scan with provable bounds, then a rerank of the float32 vectors.
+
+    Immutable; any number of threads may search. `kernel` is "scalar", "avx2" or "avx512"; by default the widest one
+    that this CPU has. All find the same positions.
+
+    Raises ValueError for a vector or query that is not finite or is longer than 1e18, and for a dim outside 1..4096.
+    """
+
+    def __init__(self, vectors: F32, kernel: str = "") -> None: ...
+    def search(self, queries: F32, k: int, exclude: U8 | None = None) -> tuple[I64, F32]:
+        """Positions [B, k] int64 and scores [B, k] float32, best first, equal scores by position.
+
+        Args:
+            queries: [B, dim] float32.
+            exclude: [B, ceil(size / 8)] uint8; bit i, least significant first, takes position i out for that query.
+        Where fewer than k are eligible, the rest is position -1, score -inf. The GIL is released.
+        """
+    @property
+    def vectors(self) -> F32:
+        """[size, dim] float32: the index's own memory, read-only."""
+    @property
+    def size(self) -> int: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def kernel(self) -> str: ...

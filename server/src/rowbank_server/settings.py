@@ -191,6 +191,16 @@ class ApiSettings(_RedisSettings):
         description="HOST:PORT of each parameter-server shard, in order, separated by commas.",
     )
     model: str = Field("two_tower", min_length=1, description="Name of the model in the registry that is served.")
+    index_refresh_s: float = Field(
+        10.0, gt=0, description="How often item vectors, titles and popularity are rebuilt while a version is served."
+    )
+    row_timeout_s: float = Field(
+        0.5, gt=0, description="Longest wait for rows of one batch of queries; then answers fall back."
+    )
+    max_batch: int = Field(32, ge=1, le=1024, description="Queries that are answered together, at most.")
+    max_queue: int = Field(1024, ge=1, description="Queries that may wait; one more is refused with 503.")
+    history_limit: int = Field(1000, ge=1, le=100_000, description="Items that a user's history keeps, the latest.")
+    drain_timeout_s: float = Field(20.0, gt=0, description="After SIGTERM: longest wait for requests in flight.")
 
     @field_validator("targets", mode="before")
     @classmethod
