@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Iterator
 
 import pytest
 from tests.client.proxy import Proxy
@@ -18,10 +19,18 @@ def client(target: str) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture
-def two_shards(start_ps: Callable[..., PsProcess]) -> list[str]:
-    """The addresses of two shards of one cluster."""
-    return [start_ps("--shard", f"{shard}/2").target for shard in (0, 1)]
+@pytest.fixture(scope="module")
+def two_shards(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The addresses of two shards of one cluster, for all tests of a module."""
+    logs = tmp_path_factory.mktemp("two-shards")
+    with contextlib.ExitStack() as stack:
+        shards = [
+            PsProcess("--namespace", "two", "--shard", f"{shard}/2", redis_url=redis_url, log=logs / f"{shard}.log")
+            for shard in (0, 1)
+        ]
+        for shard in shards:
+            stack.callback(shard.close)
+        yield [shard.wait_ready().target for shard in shards]
 
 
 @pytest.fixture

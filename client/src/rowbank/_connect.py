@@ -43,7 +43,7 @@ def connect(targets: Sequence[str], *, timeout_s: float, wait: bool) -> tuple[li
         VersionMismatch: a server speaks another version.
     """
     shards = [Shard(target) for target in targets]
-    transport = Transport(shards, timeout_s=timeout_s)
+    transport = Transport(shards, timeout_s=timeout_s, numbered=False)
     try:
         messages = transport.each(GET_SERVER_INFO, admin_pb2.GetServerInfoRequest(), retry=wait)
         infos = [server_info(target, message) for target, message in zip(targets, messages, strict=True)]

@@ -78,11 +78,16 @@ class Shard:
 
 
 class Transport:
-    """Runs calls on shards within a deadline, all shards at once. Thread-safe."""
+    """Runs calls on shards within a deadline, all shards at once. Thread-safe.
 
-    def __init__(self, shards: Sequence[Shard], *, timeout_s: float) -> None:
+    Args:
+        numbered: whether the shards are in the order of their numbers, so that errors can name them.
+    """
+
+    def __init__(self, shards: Sequence[Shard], *, timeout_s: float, numbered: bool = True) -> None:
         self.shards = list(shards)
         self.timeout_s = timeout_s
+        self._numbered = numbered
         self._closed = threading.Event()
 
     def close(self) -> None:
@@ -190,7 +195,8 @@ class Transport:
         return failures
 
     def _where(self, shard: int) -> str:
-        return f"shard {shard} at {self.shards[shard].target}"
+        target = self.shards[shard].target
+        return f"shard {shard} at {target}" if self._numbered else target
 
     def _check_open(self) -> None:
         if self._closed.is_set():
