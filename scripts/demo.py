@@ -120,7 +120,8 @@ def print_recommendations(http: str, user: int) -> None:
     answer = ask(f"{http}/v1/recommend", {"user_id": user, "k": ITEMS, "exclude_seen": True})
     print(f"user {user} (model {answer['model_version']}, from {answer['source']}):")
     for place, item in enumerate(answer["items"], start=1):
-        print(f"  {place:2}. {item['score']:8.3f}  {item.get('metadata', {}).get('title', item['id'])}")
+        score = "filled" if item["score"] is None else f"{item['score']:.3f}"
+        print(f"  {place:2}. {score:>8}  {item['title']}")
 
 
 if __name__ == "__main__":
