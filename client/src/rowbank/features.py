@@ -40,7 +40,7 @@ class FeatureField:
 
     Attributes:
         type: "int64", "double", "string", "bool", "int64_list", "float_list" or "string_list".
-        default: what a read answers where none was written; None: nothing.
+        default: what a read answers where none was written; None: the type's own: 0, 0.0, "", False, ().
     """
 
     name: str

@@ -116,7 +116,7 @@ class Models:
         return answer.version
 
     def list(self, name: str = "") -> list[ModelEntry]:
-        """All versions of the model `name`, or of all models, as the server orders them: newest first."""
+        """All versions of the model `name`, or of all models, newest first. Raises `ModelNotFound`."""
         answer = self._calls.transport.one(_methods.LIST_MODELS, 0, models_pb2.ListModelsRequest(name=name))
         return [ModelEntry(manifest_from_proto(entry.manifest), entry.active) for entry in answer.models]
 
