@@ -195,7 +195,7 @@ def test_a_second_signal_ends_the_process_at_once(start_ps, own_redis):
     os.kill(own_redis.pid, signal.SIGSTOP)
     try:
         server.process.send_signal(signal.SIGTERM)
-        until(lambda: "stopping" in server.log, what="drain")
+        until(lambda: "stopping (SIGTERM)" in server.log, what="drain")
         server.process.send_signal(signal.SIGTERM)
         assert server.wait(timeout_s=10) == 128 + signal.SIGTERM
     finally:

@@ -86,7 +86,7 @@ class EmbeddedRedis:
     """
 
     def __init__(self, data_dir: Path, *, start_timeout_s: float = 300.0) -> None:
-        self._data_dir = data_dir.absolute()
+        self.data_dir = data_dir.absolute()
         self._start_timeout_s = start_timeout_s
         self._socket_dir: Path | None = None
         self._temporary_dir: str | None = None
@@ -156,13 +156,13 @@ class EmbeddedRedis:
 
     def _prepare_directories(self) -> None:
         try:
-            self._data_dir.mkdir(parents=True, exist_ok=True)
-            (self._data_dir / "redis").mkdir(exist_ok=True)
-            run_dir = self._data_dir / "run"
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            (self.data_dir / "redis").mkdir(exist_ok=True)
+            run_dir = self.data_dir / "run"
             run_dir.mkdir(mode=0o700, exist_ok=True)
             run_dir.chmod(0o700)
         except OSError as error:
-            raise StartError(f"data directory {self._data_dir}: {error.strerror or error}") from None
+            raise StartError(f"data directory {self.data_dir}: {error.strerror or error}") from None
         if len(os.fsencode(run_dir / "redis.sock")) > _MAX_SOCKET_PATH:
             self._temporary_dir = self._temporary_dir or tempfile.mkdtemp(prefix="rowbank-")  # Made with mode 0700.
             run_dir = Path(self._temporary_dir)
@@ -170,11 +170,11 @@ class EmbeddedRedis:
 
     def _take_lock(self) -> None:
         """Waits a little: a server whose supervisor was killed may still be ending."""
-        path = self._data_dir / "lock"
+        path = self.data_dir / "lock"
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise StartError(f"data directory {self._data_dir}: {error.strerror or error}") from None
+            raise StartError(f"data directory {self.data_dir}: {error.strerror or error}") from None
         deadline = time.monotonic() + _LOCK_WAIT_S
         while True:
             try:
@@ -185,7 +185,7 @@ class EmbeddedRedis:
                     holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
                     os.close(fd)
                     raise StartError(
-                        f"data directory {self._data_dir} is in use by another rowbank up (process {holder}); "
+                        f"data directory {self.data_dir} is in use by another rowbank up (process {holder}); "
                         "stop that one or choose another --data-dir"
                     ) from None
                 time.sleep(_POLL_S)
@@ -199,7 +199,7 @@ class EmbeddedRedis:
         command = [
             binary,
             *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
-            *("--dir", str(self._data_dir / "redis"), "--logfile", str(self._log_path)),
+            *("--dir", str(self.data_dir / "redis"), "--logfile", str(self._log_path)),
             *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
             *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
         ]
@@ -215,7 +215,7 @@ class EmbeddedRedis:
 
     @property
     def _log_path(self) -> Path:
-        return self._data_dir / "redis.log"
+        return self.data_dir / "redis.log"
 
     def _wait_until_it_answers(self, binary: str) -> None:
         deadline = time.monotonic() + self._start_timeout_s

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
-import threading
 import uuid
-from types import FrameType
 
 from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry, start_http_server
@@ -31,6 +27,7 @@ from rowbank_server.ps.table_service import TableServicer
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.service import ModelServicer
 from rowbank_server.settings import PsSettings, SettingsError, StartError, require_private, split_address
+from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
 from rowbank_server.storage.connection import Redis, connect, without_password
 from rowbank_server.storage.evictions import EvictionHistory
@@ -42,7 +39,7 @@ _log = logging.getLogger("rowbank.ps")
 
 
 class ParameterServer:
-    """Wires the parts of one shard together. `replaced` and `stop_asked` are set from other threads."""
+    """Wires the parts of one shard together."""
 
     def __init__(self, settings: PsSettings, redis: Redis) -> None:
         self._settings = settings
@@ -51,7 +48,7 @@ class ParameterServer:
         store = RowStore(redis, layout)
         state = ShardState(redis, layout, shard=settings.shard_index, shard_count=settings.shard_count)
         history = EvictionHistory(redis, layout, max_events=settings.eviction_history)
-        self.stop_asked = threading.Event()
+        self.stop_request = StopRequest()
         self.shard = Shard(
             catalog=Catalog(redis, layout),
             store=store,
@@ -67,7 +64,7 @@ class ParameterServer:
             history=history,
             flush_interval_s=settings.flush_interval_s,
             max_dirty_rows=settings.max_dirty_rows,
-            on_replaced=self.stop_asked.set,
+            on_replaced=lambda: self.stop_request.ask("another process serves the shard"),
         )
         self.metrics = CollectorRegistry()
         self.server = PsServer(
@@ -93,12 +90,12 @@ class ParameterServer:
         _log.info("shard %s serves namespace %s", self._settings.shard, self._settings.namespace)
         sys.stdout.write(f"ready rowbank-ps {address}\n")
         sys.stdout.flush()
-        self.stop_asked.wait()
+        reason = self.stop_request.wait()
+        _log.info("stopping (%s): requests in flight end, then changed rows are written", reason)
         return self._drain()
 
     def _drain(self) -> int:
         """Ends what is in flight, then writes what is in RAM alone."""
-        _log.info("stopping: requests in flight end, then changed rows are written")
         self.server.stop(grace_s=self._settings.drain_timeout_s)
         self.keeper.stop()
         if self.keeper.replaced:
@@ -157,25 +154,11 @@ def run(settings: PsSettings) -> int:
         raise SettingsError(str(error)) from None
     _log.info("connected to %s", without_password(settings.redis))
     server = ParameterServer(settings, redis)
-    _stop_on_signals(server.stop_asked)
+    server.stop_request.ask_on_signals("rowbank-ps")
     try:
         return server.run()
     finally:
         redis.close()
-
-
-def _stop_on_signals(stop_asked: threading.Event) -> None:
-    """SIGTERM and SIGINT ask for a drain; a second one ends the process at once."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop_asked.is_set():
-            sys.stderr.write("rowbank-ps: second signal, ending at once; changed rows may be unwritten\n")
-            sys.stderr.flush()
-            os._exit(128 + number)
-        stop_asked.set()
-
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
 
 
 def _serve_metrics(address: str, registry: CollectorRegistry) -> None:

@@ -46,7 +46,7 @@ class Shard:
         self._tables: dict[str, ShardTable] = {}
         self._dropped: set[str] = set()
         self._garbage: dict[int, range] = {}  # Table id -> buckets that are still to be deleted from Redis.
-        self._generation = 0
+        self._applied_generation = 0
         self._ready = False
         self._lock = threading.RLock()
 
@@ -58,7 +58,7 @@ class Shard:
         with self._lock:
             for entry in view.entries.values():
                 self._open(entry, step=steps.get(entry.table_id, 0))
-            self._generation = view.generation
+            self._applied_generation = view.generation
             self._ready = True
         rows = sum(table.rows.size() for table in self._tables.values())
         _log.info("loaded %d rows of %d tables in %.2f s", rows, len(self._tables), time.monotonic() - started)
@@ -187,13 +187,10 @@ class Shard:
 
     def refresh(self) -> None:
         """Opens, updates and closes tables as other shards changed the catalog. Raises RedisUnavailable."""
-        if self._catalog.generation() == self._generation:
-            return
         with self._lock:
-            view = self._catalog.read()
-            if view.generation < self._generation:
-                self.restore_catalog()
+            if self._guarded(self._catalog.generation) == self._applied_generation:
                 return
+            view = self._guarded(self._catalog.read)
             for table in list(self._tables.values()):
                 entry = view.entries.get(table.name)
                 if entry is None or entry.table_id != table.entry.table_id:
@@ -203,7 +200,7 @@ class Shard:
             for entry in view.entries.values():
                 if entry.name not in self._tables:
                     self._open(entry)
-            self._generation = view.generation
+            self._applied_generation = view.generation
 
     def delete_garbage(self) -> None:
         """Deletes what Redis still holds of dropped tables. Raises RedisUnavailable; the rest is kept for later."""
@@ -217,9 +214,7 @@ class Shard:
         """Writes the catalog again after Redis lost it, wholly or in part. Raises RedisUnavailable."""
         with self._lock:
             entries = [table.entry for table in self._tables.values()]
-            self._generation = self._catalog.restore(
-                entries, self._dropped - self._tables.keys(), seen_generation=self._generation
-            )
+            self._catalog.restore(entries, self._dropped - self._tables.keys())
         _log.warning("Redis had lost the catalog or a part of it; %d tables were written again", len(entries))
 
     def _find_or_create(self, spec: tables_pb2.TableSpec) -> tuple[CatalogEntry, bool]:
@@ -227,20 +222,20 @@ class Shard:
         if existing is not None:
             return existing, False
 
-        def create(*, seen_generation: int) -> tuple[CatalogEntry, bool]:
+        def create() -> tuple[CatalogEntry, bool]:
             # The id is taken anew in each try: one from before a restore may belong to a table in RAM.
             entry = CatalogEntry(self._catalog.new_id(), int(time.time()), self._bucket_count, spec)
-            return self._catalog.create(entry, seen_generation=seen_generation)
+            return self._catalog.create(entry)
 
         return self._guarded(create)
 
-    def _guarded(self, change: Callable[..., _Result]) -> _Result:
-        """Runs a change of the catalog; if Redis turns out to have lost writes, restores the catalog first."""
+    def _guarded(self, access: Callable[[], _Result]) -> _Result:
+        """Reads or changes the catalog; if Redis turns out to have lost writes, restores the catalog first."""
         try:
-            return change(seen_generation=self._generation)
+            return access()
         except CatalogBehindError:
             self.restore_catalog()
-            return change(seen_generation=self._generation)
+            return access()
 
     def _require_ready(self) -> None:
         if not self._ready:

@@ -105,7 +105,10 @@ class CatalogView:
 
 
 class Catalog:
-    """Reads and changes the catalog. Every method raises RedisUnavailable when Redis cannot be used. Thread-safe."""
+    """Reads and changes the catalog, and remembers the highest generation seen. For one thread at a time, but `get`.
+
+    Every method raises RedisUnavailable when Redis cannot be used.
+    """
 
     def __init__(self, redis: Redis, layout: Layout) -> None:
         self._redis = redis
@@ -113,18 +116,23 @@ class Catalog:
         self._create = redis.register_script(_CREATE)
         self._replace = redis.register_script(_REPLACE)
         self._restore = redis.register_script(_RESTORE)
+        self._seen = 0
 
     def generation(self) -> int:
-        """How often the catalog changed; 0 if it is empty."""
+        """How often the catalog changed; 0 if it is empty. Raises CatalogBehindError if Redis lost changes."""
         with translated("catalog"):
-            return int(self._redis.hget(self._key, _GENERATION) or 0)
+            generation = int(self._redis.hget(self._key, _GENERATION) or 0)
+        self._see(generation)
+        return generation
 
     def read(self) -> CatalogView:
-        """All tables and the generation, at the same moment."""
+        """All tables and the generation, at the same moment. Raises CatalogBehindError if Redis lost changes."""
         with translated("catalog"):
             fields: dict[bytes, bytes] = self._redis.hgetall(self._key)
         entries = {name.decode(): CatalogEntry.from_json(text) for name, text in fields.items() if name[:1] != b"#"}
-        return CatalogView(int(fields.get(_GENERATION.encode(), 0)), entries)
+        view = CatalogView(int(fields.get(_GENERATION.encode(), 0)), entries)
+        self._see(view.generation)
+        return view
 
     def get(self, name: str) -> CatalogEntry | None:
         """One table, or None. A name that starts with # is never a table's."""
@@ -137,39 +145,47 @@ class Catalog:
         with translated("catalog"):
             return int(self._redis.hincrby(self._key, _NEXT_ID, 1))
 
-    def create(self, entry: CatalogEntry, *, seen_generation: int) -> tuple[CatalogEntry, bool]:
+    def create(self, entry: CatalogEntry) -> tuple[CatalogEntry, bool]:
         """Adds `entry`, unless its name is taken: the entry that is there now, and whether it is the given one.
 
         Raises:
-            CatalogBehindError: the catalog is older than `seen_generation`.
+            CatalogBehindError: Redis lost changes of the catalog that were seen before.
         """
-        outcome, text = self._run(self._create, [seen_generation, entry.name, entry.to_json()])
+        outcome, text = self._run(self._create, [entry.name, entry.to_json()])
         return (entry, True) if outcome > 0 else (CatalogEntry.from_json(text), False)
 
-    def update(self, entry: CatalogEntry, *, seen_generation: int) -> bool:
+    def update(self, entry: CatalogEntry) -> bool:
         """Replaces the entry of the same name and id; False: there is none. Raises as `create` does."""
-        outcome, _ = self._run(self._replace, [seen_generation, entry.name, entry.table_id, entry.to_json()])
+        outcome, _ = self._run(self._replace, [entry.name, entry.table_id, entry.to_json()])
         return outcome > 0
 
-    def drop(self, entry: CatalogEntry, *, seen_generation: int) -> bool:
+    def drop(self, entry: CatalogEntry) -> bool:
         """Removes the entry of the same name and id; False: there is none. Raises as `create` does."""
-        outcome, _ = self._run(self._replace, [seen_generation, entry.name, entry.table_id, ""])
+        outcome, _ = self._run(self._replace, [entry.name, entry.table_id, ""])
         return outcome > 0
 
-    def restore(self, entries: Iterable[CatalogEntry], dropped: Iterable[str], *, seen_generation: int) -> int:
-        """Writes again what Redis lost: puts `entries`, removes `dropped` names. Returns the new generation."""
+    def restore(self, entries: Iterable[CatalogEntry], dropped: Iterable[str]) -> None:
+        """Writes again what Redis lost: puts `entries`, removes `dropped` names."""
         known = list(entries)
-        arguments: list[Any] = [seen_generation, max((entry.table_id for entry in known), default=0)]
+        arguments: list[Any] = [self._seen, max((entry.table_id for entry in known), default=0)]
         for entry in known:
             arguments += [entry.name, entry.to_json()]
         for name in dropped:
             arguments += [name, ""]
         with translated("catalog"):
-            return int(self._restore(keys=[self._key], args=arguments))
+            generation = int(self._restore(keys=[self._key], args=arguments))
+        self._see(generation)
 
     def _run(self, script: Any, arguments: list[Any]) -> tuple[int, bytes]:
         with translated("catalog"):
-            outcome, text = script(keys=[self._key], args=arguments)
+            outcome, text = script(keys=[self._key], args=[self._seen, *arguments])
         if outcome == -1:
             raise CatalogBehindError
+        if outcome > 0:
+            self._see(int(outcome))
         return int(outcome), text
+
+    def _see(self, generation: int) -> None:
+        if generation < self._seen:
+            raise CatalogBehindError
+        self._seen = generation
