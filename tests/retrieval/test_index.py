@@ -1,0 +1,207 @@
+"""The exact index against NumPy in float64: same positions, same order, whatever the data and the instruction set."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rowbank_server._core import FlatIndex
+from rowbank_server.retrieval.index import ExactIndex, bitmap
+
+
+def available() -> list[str]:
+    out = []
+    for kernel in ("scalar", "avx2", "avx512"):
+        try:
+            FlatIndex(np.zeros((1, 1), np.float32), kernel)
+        except ValueError:
+            continue
+        out.append(kernel)
+    return out
+
+
+KERNELS = available()
+
+
+def reference(
+    vectors: Any, queries: Any, k: int, excluded: npt.NDArray[np.bool_] | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Positions [B, k] and scores, -1 and -inf where fewer than k are eligible; equal scores by position."""
+    scores = queries.astype(np.float64) @ vectors.astype(np.float64).T
+    if excluded is not None:
+        scores[excluded] = -np.inf
+    positions = np.full((len(queries), k), -1, np.int64)
+    best = np.full((len(queries), k), -np.inf)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    sorted_scores = np.take_along_axis(scores, order, axis=1)
+    positions[:, : order.shape[1]] = np.where(np.isfinite(sorted_scores), order, -1)
+    best[:, : order.shape[1]] = sorted_scores
+    return positions, best
+
+
+def check(vectors: Any, queries: Any, k: int, kernel: str, excluded: Any = None) -> None:
+    bits = None if excluded is None else np.packbits(excluded, axis=1, bitorder="little")
+    positions, scores = FlatIndex(vectors, kernel).search(queries, k, bits)
+    expected, expected_scores = reference(vectors, queries, k, excluded)
+    assert np.array_equal(positions, expected)
+    assert np.allclose(scores, expected_scores, rtol=1e-6, atol=1e-6 * np.abs(queries).max(initial=0))
+
+
+def normal(rng: np.random.Generator, *shape: int) -> npt.NDArray[np.float32]:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def gaussian(rng: np.random.Generator) -> tuple[Any, Any]:
+    return normal(rng, 20_000, 64), normal(rng, 8, 64)
+
+
+def unit_length(rng: np.random.Generator) -> tuple[Any, Any]:
+    vectors, queries = gaussian(rng)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), queries
+
+
+def clustered(rng: np.random.Generator) -> tuple[Any, Any]:
+    """Queries are members: hundreds of items score nearly the same."""
+    centres = 3 * normal(rng, 50, 64)
+    vectors = (centres[rng.integers(0, 50, 20_000)] + 0.05 * normal(rng, 20_000, 64)).astype(np.float32)
+    return vectors, vectors[:8].copy()
+
+
+def skewed_lengths(rng: np.random.Generator) -> tuple[Any, Any]:
+    vectors, queries = gaussian(rng)
+    return (vectors * 10.0 ** rng.integers(-30, 10, (20_000, 1))).astype(np.float32), queries * np.float32(1e-8)
+
+
+def one_large_dimension(rng: np.random.Generator) -> tuple[Any, Any]:
+    """The worst for 8-bit codes: one dimension takes the whole range, the others decide."""
+    vectors, queries = gaussian(rng)
+    vectors[:, 0] = 1000
+    return vectors, queries
+
+
+def near_the_smallest_float(rng: np.random.Generator) -> tuple[Any, Any]:
+    return (normal(rng, 3000, 16) * np.float32(1e-38)), normal(rng, 4, 16)
+
+
+def whole_numbers(rng: np.random.Generator) -> tuple[Any, Any]:
+    """Many exact ties: the order must be by position."""
+    return rng.integers(-3, 4, (3000, 12)).astype(np.float32), rng.integers(-3, 4, (5, 12)).astype(np.float32)
+
+
+DATA = [
+    gaussian,
+    unit_length,
+    clustered,
+    skewed_lengths,
+    one_large_dimension,
+    near_the_smallest_float,
+    whole_numbers,
+]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("data", DATA, ids=lambda data: data.__name__)
+def test_finds_exactly_the_best(data: Any, kernel: str) -> None:
+    vectors, queries = data(np.random.default_rng(11))
+    check(vectors, queries, 100, kernel)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("share", [0.5, 0.99, 0.999, 1.0])
+def test_finds_exactly_the_best_of_what_is_eligible(kernel: str, share: float) -> None:
+    rng = np.random.default_rng(3)
+    for size in (5000, 5001, 5003, 5015):  # Bitmaps that end within a block of 16, in either of its bytes.
+        check(normal(rng, size, 24), normal(rng, 6, 24), 60, kernel, rng.random((6, size)) < share)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@settings(deadline=None, max_examples=60)
+@given(
+    size=st.integers(0, 700),
+    dim=st.integers(1, 70),
+    count=st.integers(0, 4),
+    k=st.integers(0, 800),
+    seed=st.integers(0, 99),
+)
+def test_any_shape(kernel: str, size: int, dim: int, count: int, k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    check(normal(rng, size, dim), normal(rng, count, dim), k, kernel, rng.random((count, size)) < 0.2)
+
+
+def test_every_instruction_set_gives_the_same_scores() -> None:
+    rng = np.random.default_rng(5)
+    vectors, queries = normal(rng, 4000, 33), normal(rng, 5, 33)
+    found = [FlatIndex(vectors, kernel).search(queries, 50) for kernel in KERNELS]
+    for positions, scores in found[1:]:
+        assert np.array_equal(positions, found[0][0])
+        assert np.array_equal(scores, found[0][1])
+
+
+def test_the_widest_kernel_is_the_default() -> None:
+    assert FlatIndex(np.zeros((1, 1), np.float32)).kernel == KERNELS[-1]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        ([[1.0, 2.0], [1.0, np.nan]], "vector 1 is not finite in dimension 1"),
+        ([[np.inf, 2.0]], "vector 0 is not finite in dimension 0"),
+        ([[1e19, 0.0]], "vector 0 is longer than 1e18"),
+    ],
+)
+def test_vectors_that_have_no_order_are_refused(vectors: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FlatIndex(np.asarray(vectors, np.float32))
+
+
+def test_wrong_arguments_are_refused() -> None:
+    index = FlatIndex(np.zeros((10, 3), np.float32))
+    with pytest.raises(ValueError, match="queries have dim 4, the index has 3"):
+        index.search(np.zeros((1, 4), np.float32), 1)
+    with pytest.raises(ValueError, match=r"exclude must be \[2, 2\]"):
+        index.search(np.zeros((2, 3), np.float32), 1, np.zeros((1, 2), np.uint8))
+    with pytest.raises(ValueError, match="query 0 is not finite"):
+        index.search(np.full((1, 3), np.nan, np.float32), 1)
+    with pytest.raises(ValueError, match="dim must be 1 to 4096, got 0"):
+        FlatIndex(np.zeros((10, 0), np.float32))
+    with pytest.raises(ValueError, match="no scan kernel 'sse'"):
+        FlatIndex(np.zeros((1, 1), np.float32), "sse")
+    with pytest.raises(TypeError):
+        index.search(np.zeros((1, 3)), 1)  # type: ignore[arg-type]
+
+
+def test_vectors_are_a_view_that_keeps_the_index() -> None:
+    expected = np.arange(6, dtype=np.float32).reshape(3, 2)
+    vectors = FlatIndex(expected.copy()).vectors
+    assert np.array_equal(vectors, expected)
+    assert not vectors.flags.writeable
+
+
+def test_many_threads_may_search() -> None:
+    rng = np.random.default_rng(2)
+    vectors, queries = normal(rng, 5000, 16), normal(rng, 64, 16)
+    index, expected = ExactIndex(vectors), reference(vectors, queries, 10, None)[0]
+    wrong: list[int] = []
+
+    def search(start: int) -> None:
+        for i in range(start, 64, 4):
+            if not np.array_equal(index.search(queries[i : i + 1], 10, None)[0][0], expected[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=search, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_bitmap_sets_each_position_once_or_more() -> None:
+    bits = bitmap(np.array([0, 9, 9, 15, 16]), 17)
+    assert np.flatnonzero(np.unpackbits(bits, bitorder="little")).tolist() == [0, 9, 15, 16]

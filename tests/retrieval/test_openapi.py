@@ -1,0 +1,79 @@
+"""The description of the HTTP API is the API."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from starlette.routing import Route
+from tests.retrieval.support import get, post
+
+from rowbank_server.retrieval import schemas
+from rowbank_server.retrieval.app import create_app
+from rowbank_server.retrieval.batching import Batcher
+from rowbank_server.retrieval.handlers import Service
+from rowbank_server.retrieval.metrics import Metrics
+
+
+@pytest.fixture
+def api(http: httpx.Client) -> Any:
+    return get(http, "/openapi.json")
+
+
+def test_it_lists_exactly_the_routes(api: Any) -> None:
+    batcher = Batcher(lambda queries: [], max_batch=1, max_queue=1)
+    nothing: Any = None
+    app = create_app(Service("m", 1, nothing, nothing, nothing, nothing, batcher, Metrics()))
+    routes = {
+        (route.path, method.lower())
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert {(path, method) for path, methods in api["paths"].items() for method in methods} == routes
+    names = [operation["operationId"] for methods in api["paths"].values() for operation in methods.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_every_reference_leads_somewhere(api: Any) -> None:
+    references = set(re.findall(r"'\$ref': '#/components/schemas/(\w+)'", str(api)))
+    assert references == set(api["components"]["schemas"])
+
+
+def test_path_parameters_are_described(api: Any) -> None:
+    for path, methods in api["paths"].items():
+        for operation in methods.values():
+            described = [p["name"] for p in operation.get("parameters", []) if p["in"] == "path"]
+            assert described == re.findall(r"{(\w+)}", path)
+
+
+def test_bodies_and_answers_are_the_models(http: httpx.Client, api: Any) -> None:
+    body = api["components"]["schemas"]["RecommendBody"]
+    assert set(body["properties"]) == set(schemas.RecommendBody.model_fields)
+    answer = post(http, "/v1/recommend", {"user_id": 1, "explain": True})
+    assert set(answer) == set(api["components"]["schemas"]["Recommendations"]["properties"])
+    assert set(answer["items"][0]) == set(api["components"]["schemas"]["Item"]["properties"])
+    problem = http.post("/v1/recommend", content=b"{}").json()
+    assert set(problem) == set(api["components"]["schemas"]["ProblemDetails"]["properties"])
+
+
+def test_the_page_shows_it(http: httpx.Client) -> None:
+    page = http.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "openapi.json" in page.text
+
+
+def test_metrics_count_what_was_answered(http: httpx.Client) -> None:
+    post(http, "/v1/recommend", {"user_id": 1})
+    text = http.get("/metrics").text
+    for name in (
+        'rowbank_http_request_duration_seconds_count{route="/v1/recommend",status="200"}',
+        'rowbank_retrieval_stage_seconds_count{stage="search"}',
+        'rowbank_retrieval_answers_total{source="personal"}',
+        "rowbank_retrieval_batch_queries_count",
+        'rowbank_model_info{version="v1"} 1.0',
+        "rowbank_index_items 40.0",
+    ):
+        assert name in text
