@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +63,12 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _integer(text: str, what: str) -> int:
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
         raise ValueError(f"expected {what} to be a whole number, got {text!r}") from None
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{what} {text} does not fit into 64 bits")
+    return value
 
 
 def _movie_100k(line: str) -> tuple[int, _Movie]:
@@ -87,8 +90,7 @@ def _movie_1m(line: str) -> tuple[int, _Movie]:
     return _integer(fields[0], "the movie id"), _Movie(fields[1], tuple(fields[2].split("|")))
 
 
-def _read_movies(path: Path, parse: object) -> dict[int, _Movie]:
-    assert callable(parse)
+def _read_movies(path: Path, parse: Callable[[str], tuple[int, _Movie]]) -> dict[int, _Movie]:
     movies: dict[int, _Movie] = {}
     for number, line in _lines(path):
         try:

@@ -42,7 +42,7 @@ class SyntheticShape:
     items: int = 1200
     mean_interactions: int = 50
     groups: int = 10
-    taste: float = 4.0
+    taste: float = 10.0
     zipf: float = 0.8
 
 
