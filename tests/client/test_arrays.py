@@ -115,8 +115,8 @@ def test_repeats_are_summed_counted_and_spread_back():
     rows = np.array([[1], [10], [2], [4], [20]], np.float32)
     assert batch.keys.tolist() == [2, 7]
     assert _arrays.sum_repeats(batch, rows).tolist() == [[30.0], [7.0]]
-    assert _arrays.sum_counts(batch, None).tolist() == [2, 3]  # type: ignore[union-attr]
-    assert _arrays.sum_counts(batch, np.array([1, 2, 3, 4, 5], np.uint32)).tolist() == [7, 8]  # type: ignore[union-attr]
+    assert _arrays.sum_counts(batch, None).tolist() == [2, 3]
+    assert _arrays.sum_counts(batch, np.array([1, 2, 3, 4, 5], np.uint32)).tolist() == [7, 8]
     assert batch.spread(np.array([[2.0], [7.0]])).ravel().tolist() == [7.0, 2.0, 7.0, 7.0, 2.0]
 
 

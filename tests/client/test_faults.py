@@ -138,7 +138,18 @@ def test_close_wakes_a_call_that_waits_to_try_again(start_ps, pool):
     server.kill()
     answer = pool.submit(table.pull, [1])
     client.close()
-    with pytest.raises(errors.RowbankError):
+    with pytest.raises(errors.ClientClosed):
+        answer.result(timeout=30)
+
+
+def test_close_cuts_off_a_call_under_way(proxy, direct, pool):
+    client = Client(proxy.target, timeout_s=300.0)
+    table = client.table(direct.name)
+    proxy.lose_answers = True
+    answer = pool.submit(table.pull, [1])
+    until(lambda: direct.stats().pulled_rows == 1, what="the pull arrives")
+    client.close()
+    with pytest.raises(errors.ClientClosed):
         answer.result(timeout=30)
 
 

@@ -1,16 +1,19 @@
-"""Uses every generated module against a real gRPC socket; run by test_generated.py under other package versions."""
+"""Uses every generated module against a real gRPC socket, then the client against the server at argv[1].
+
+Run by test_generated.py under other package versions than the server's.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import importlib
+import sys
 
 import google.protobuf
 import grpc
 import numpy as np
 
-from rowbank import errors
-from rowbank.specs import Adam, TableSpec, Uniform
+from rowbank import Adam, Client, TableSpec, Uniform, errors
 from rowbank_protos import columns
 from rowbank_protos.v1 import rows_pb2, rows_pb2_grpc
 
@@ -52,4 +55,13 @@ with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
 server.stop(None).wait()
 spec = TableSpec("t", dim=2, initializer=Uniform(seed=3), optimizer=Adam(0.1))
 assert TableSpec.from_proto(spec.to_proto()) == spec
+
+with Client(sys.argv[1]) as client:
+    keys = np.random.default_rng(0).integers(0, 50, (20, 5))
+    table = client.create_table(TableSpec("newest", dim=8, optimizer=Adam(0.1)))
+    table.push(keys, np.ones((20, 5, 8), np.float32))
+    assert np.allclose(table.pull(keys), -0.1, rtol=1e-4)  # Adam's first step, whatever the gradient.
+    assert table.size() == len(np.unique(keys)) == sum(len(chunk.keys) for chunk in table.export(with_slots=True))
+    assert table.restrict(10).rows_after == 10
+    client.drop_table("newest")
 print(f"works with protobuf {google.protobuf.__version__}, grpcio {grpc.__version__}, numpy {np.__version__}")

@@ -33,8 +33,8 @@ def test_protobuf_code_needs_no_newer_runtime_than_tensorflow_allows():
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif("ROWBANK_TEST_NEWEST" not in os.environ, reason="set ROWBANK_TEST_NEWEST=1: it installs packages")
-def test_works_with_newest_protobuf_and_grpc(tmp_path):
-    """Messages and services of the checked-in code, in a fresh environment with the newest released packages."""
+def test_works_with_newest_protobuf_and_grpc(tmp_path, target):
+    """Generated code and client, in a fresh environment with the newest released packages, against our server."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     subprocess.run(
@@ -42,7 +42,7 @@ def test_works_with_newest_protobuf_and_grpc(tmp_path):
     )
     script = Path(__file__).with_name("newest.py")
     result = subprocess.run(
-        [python, "-W", "error", str(script)],
+        [python, "-W", "error", str(script), target],
         env={"PYTHONPATH": os.pathsep.join([str(SOURCE), str(ROOT / "client" / "src")])},
         capture_output=True,
         text=True,

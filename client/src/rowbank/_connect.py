@@ -9,7 +9,7 @@ from rowbank import __version__
 from rowbank._methods import GET_SERVER_INFO
 from rowbank._transport import Shard, Transport
 from rowbank.admin import ServerInfo, server_info
-from rowbank.errors import InvalidRequest, NotReady, ShardUnavailable, VersionMismatch, WrongShard
+from rowbank.errors import DeadlineExceeded, InvalidRequest, NotReady, ShardUnavailable, VersionMismatch, WrongShard
 from rowbank_protos.v1 import admin_pb2
 
 DEFAULT_TARGET = "127.0.0.1:7700"
@@ -38,7 +38,7 @@ def connect(targets: Sequence[str], *, timeout_s: float, wait: bool) -> tuple[li
         timeout_s: how long to wait for all servers to be there.
         wait: False: a server that is away now is an error at once.
     Raises:
-        ShardUnavailable, NotReady: a server is away or starting; the message names the targets.
+        ShardUnavailable, NotReady, DeadlineExceeded: a server is away, starting or mute; the message names the targets.
         WrongShard: the servers are not all the shards of one cluster.
         VersionMismatch: a server speaks another version.
     """
@@ -48,7 +48,7 @@ def connect(targets: Sequence[str], *, timeout_s: float, wait: bool) -> tuple[li
         messages = transport.each(GET_SERVER_INFO, admin_pb2.GetServerInfoRequest(), retry=wait)
         infos = [server_info(target, message) for target, message in zip(targets, messages, strict=True)]
         _check(infos)
-    except (ShardUnavailable, NotReady) as error:
+    except (DeadlineExceeded, NotReady, ShardUnavailable) as error:
         transport.close()
         raise type(error)(
             f"cannot connect to {', '.join(targets)}: {error.message}", metadata={**error.metadata}

@@ -74,8 +74,10 @@ def _pull_wave(
 ) -> None:
     requests = []
     for shard, pieces in wave:
-        tables = [rows_pb2.TableKeys(table=piece.table, keys=columns.pack_keys(piece.keys)) for piece in pieces]
-        requests.append((shard, rows_pb2.PullRequest(tables=tables, wire_dtype=wire_dtype)))
+        request = rows_pb2.PullRequest(wire_dtype=wire_dtype)
+        for piece in pieces:
+            request.tables.add(table=piece.table, keys=columns.pack_keys(piece.keys))
+        requests.append((shard, request))
     for (_, pieces), answer in zip(wave, calls.transport.run(_methods.PULL, requests), strict=True):
         for piece, rows in zip(pieces, answer.tables, strict=True):
             spec = pulled[piece.table].spec
@@ -129,7 +131,7 @@ def push(
     """See `Client.push`."""
     summed = [_sum(calls, spec_of(part.table), part, wire_dtype) for part in pushes]
     steps = {part.table: 0 for part in pushes}
-    per_shard: list[list[rows_pb2.TableGradients]] = [[] for _ in range(calls.layout.shard_count)]
+    per_shard = [rows_pb2.PushRequest(wire_dtype=wire_dtype) for _ in range(calls.layout.shard_count)]
     sizes: list[list[tuple[Piece, int]]] = [[] for _ in range(calls.layout.shard_count)]
     for part in summed:
         row_bytes = _KEY_BYTES + part.gradients.itemsize * part.spec.dim + (0 if part.counts is None else 4)
@@ -141,17 +143,15 @@ def push(
             if shard in pieces or counts_only:
                 piece = pieces.get(shard) or Piece(part.spec.name, part.keys[:0], slice(0, 0), False)
                 sizes[shard].append((piece, row_bytes))
-                per_shard[shard].append(_gradients(part, piece, overrides))
+                _add_gradients(per_shard[shard], part, piece, overrides)
     for pieces_and_bytes in sizes:
         if sum(1 for _ in _routing.requests(pieces_and_bytes, calls.limits)) > 1:
             keys = sum(len(piece.keys) for piece, _ in pieces_and_bytes)
             total = sum(len(piece.keys) * row_bytes for piece, row_bytes in pieces_and_bytes)
             raise _routing.too_large(f"push: {keys} distinct keys in {total} bytes", calls.limits)
-    requests = [
-        (shard, rows_pb2.PushRequest(tables=tables, wire_dtype=wire_dtype, request_id=calls.request_id(shard)))
-        for shard, tables in enumerate(per_shard)
-        if tables
-    ]
+    requests = [(shard, request) for shard, request in enumerate(per_shard) if request.tables]
+    for shard, request in requests:
+        request.request_id.CopyFrom(calls.request_id(shard))
     for (_, request), answer in zip(requests, calls.transport.run(_methods.PUSH, requests), strict=True):
         for table, step in zip(request.tables, answer.steps, strict=True):
             steps[table.table] = max(steps[table.table], step)
@@ -174,8 +174,9 @@ def _sum(calls: Calls, spec: TableSpec, part: Push, wire_dtype: common_pb2.DataT
     return _Summed(spec, batch.keys, columns.to_storage(sums, wire_dtype), _arrays.sum_counts(batch, counts))
 
 
-def _gradients(part: _Summed, piece: Piece, overrides: Overrides) -> rows_pb2.TableGradients:
-    return rows_pb2.TableGradients(
+def _add_gradients(request: rows_pb2.PushRequest, part: _Summed, piece: Piece, overrides: Overrides) -> None:
+    # Made in its place: a message that is put into another is copied, megabytes and all.
+    request.tables.add(
         table=piece.table,
         keys=columns.pack_keys(piece.keys),
         gradients=piece.of(part.gradients).tobytes(),

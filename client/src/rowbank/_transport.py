@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from rowbank._methods import A, Method, Q
-from rowbank.errors import ClientClosed, RequestError, ShardUnavailable, from_rpc_error
+from rowbank.errors import ClientClosed, RequestError, RowbankError, ShardUnavailable, from_rpc_error
 from rowbank_protos.v1 import common_pb2
 
 _MIB = 1 << 20
@@ -30,6 +30,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 
+_CLOSED = "the client is closed; make a new one"
 _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 2.0
 
@@ -130,9 +131,15 @@ class Transport:
         answers: dict[int, A] = {}
         pending = list(range(len(calls)))
         for attempt in itertools.count(1):
-            failures = self._attempt(method, calls, pending, answers, deadline)
+            try:
+                failures = self._attempt(method, calls, pending, answers, deadline)
+            except (ValueError, grpc.FutureCancelledError):  # What gRPC raises for a channel that was closed.
+                if self._closed.is_set():
+                    raise ClientClosed(_CLOSED) from None
+                raise
             if not failures:
                 return [answers[index] for index in range(len(calls))]
+            self._check_open()
             for error in failures.values():
                 if not (retry and error.retryable and error.code is grpc.StatusCode.UNAVAILABLE):
                     raise error
@@ -140,7 +147,7 @@ class Transport:
             if time.monotonic() + pause_s >= deadline:
                 raise _exhausted(next(iter(failures.values())), attempt, time.monotonic() - started)
             if self._closed.wait(pause_s):
-                raise ClientClosed("the client was closed while a call waited for its next attempt")
+                raise ClientClosed(_CLOSED)
             pending = list(failures)
         raise AssertionError("unreachable: the attempts above do not end by themselves")
 
@@ -151,7 +158,7 @@ class Transport:
         try:
             yield from call
         except grpc.RpcError as error:
-            raise from_rpc_error(error, target=self._where(shard)) from None
+            raise self._failure(error, shard) from None
         finally:
             call.cancel()
 
@@ -161,7 +168,7 @@ class Transport:
         try:
             return self.shards[shard].requests(method)(requests, timeout=timeout_s)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, target=self._where(shard)) from None
+            raise self._failure(error, shard) from None
 
     def _attempt(
         self,
@@ -194,13 +201,16 @@ class Transport:
                 raise
         return failures
 
+    def _failure(self, error: grpc.RpcError, shard: int) -> RowbankError:
+        return ClientClosed(_CLOSED) if self._closed.is_set() else from_rpc_error(error, target=self._where(shard))
+
     def _where(self, shard: int) -> str:
         target = self.shards[shard].target
         return f"shard {shard} at {target}" if self._numbered else target
 
     def _check_open(self) -> None:
         if self._closed.is_set():
-            raise ClientClosed("the client is closed; make a new one")
+            raise ClientClosed(_CLOSED)
 
 
 def _exhausted(last: RequestError, attempts: int, elapsed_s: float) -> RequestError:

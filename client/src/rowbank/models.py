@@ -92,13 +92,21 @@ class Models:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    def publish(self, manifest: ModelManifest, files: Mapping[str, bytes | Path], *, activate: bool = True) -> str:
+    def publish(
+        self,
+        manifest: ModelManifest,
+        files: Mapping[str, bytes | Path],
+        *,
+        activate: bool = True,
+        timeout_s: float = 300.0,
+    ) -> str:
         """Stores a model version with its files, whole or not at all.
 
         Args:
             manifest: its `files` are computed here, sizes and checksums included.
             files: name -> content, or the path to read it from; the names that the towers use.
             activate: whether to serve this version from now on.
+            timeout_s: deadline of the whole transfer. It is not retried.
         Returns:
             The version.
         Raises:
@@ -109,10 +117,8 @@ class Models:
                 raise InvalidModel(f"model {manifest.name!r}: expected a file {tower.file!r}, got {sorted(files)}")
         contents = {name: data if isinstance(data, bytes) else Path(data).read_bytes() for name, data in files.items()}
         message = manifest_to_proto(manifest, contents)
-        transport = self._calls.transport
-        answer = transport.upload(
-            _methods.PUBLISH_MODEL, 0, _parts(message, contents, activate), timeout_s=transport.timeout_s
-        )
+        parts = _parts(message, contents, activate)
+        answer = self._calls.transport.upload(_methods.PUBLISH_MODEL, 0, parts, timeout_s=timeout_s)
         return answer.version
 
     def list(self, name: str = "") -> list[ModelEntry]:
