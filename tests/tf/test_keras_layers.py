@@ -111,6 +111,16 @@ def test_one_pull_and_one_push_per_step_and_no_warning(target, table_name, caplo
     np.testing.assert_array_equal(layer.get_weights(), [0.0])
 
 
+def test_a_layer_may_connect_inside_fit(target, table_name):
+    """Nothing is built before the first step; `wire_dtype` asks for a client that is not open yet."""
+    layer = Embedding(spec(table_name), target=target, wire_dtype="bfloat16")
+    model = tf.keras.Sequential([layer, tf.keras.layers.GlobalAveragePooling1D(), tf.keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = data(every_id_in_every_batch=False)
+    model.fit(x, y, verbose=0)
+    assert layer.table.size() == VOCABULARY
+
+
 def test_frequency_counts_occurrences(target, table_name):
     layer = Embedding(spec(table_name), target=target)
     x, y = data(every_id_in_every_batch=False)

@@ -119,6 +119,7 @@ class Embedding(keras.layers.Layer):
             rows = self._opened().read_to_train(keys, tf.convert_to_tensor(self._anchor), wanted)
         return tf.cast(rows, self.compute_dtype)
 
+    @tf.autograph.experimental.do_not_convert  # The first use may be inside `fit`, which rewrites what it calls.
     def _opened(self) -> RowGateway:
         if self._gateway is None:
             client = shared_client(self._target, wire_dtype=self.wire_dtype)

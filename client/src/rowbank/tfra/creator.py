@@ -55,6 +55,7 @@ class TableCreator(de.KVCreator):
         """The client in use: the one given, or the one that all creators of this process share for the target."""
         return shared_client(self._target, timeout_s=self._timeout_s)
 
+    @tf.autograph.experimental.do_not_convert  # Slots are created inside `fit`, which rewrites what it calls.
     def create(
         self,
         key_dtype: Any = None,
