@@ -92,6 +92,7 @@ def test_unreachable_server_is_one_line_on_stderr():
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "127.0.0.1:9" in done.stderr
+    assert "`rowbank up` starts one" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

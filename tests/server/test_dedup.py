@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_every_mutation_over_the_wire_is_applied_once(wire, table_name):
     wire.create(table_name)
     table, keys, rows, client = table_name, i64(1), f32([[1, 1]]), table_name
     part = rows_pb2.TableGradients(table=table, keys=keys, gradients=rows)
-    requests = [
+    requests: list[tuple[Any, Any]] = [
         (wire.rows.Push, rows_pb2.PushRequest(tables=[part])),
         (wire.rows.Upsert, rows_pb2.UpsertRequest(table=table, keys=i64(2), values=rows)),
         (wire.rows.Accumulate, rows_pb2.AccumulateRequest(table=table, keys=keys, deltas=rows, exists=b"\1")),

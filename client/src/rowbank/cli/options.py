@@ -42,7 +42,12 @@ TableName = Annotated[str, typer.Argument(metavar="TABLE", help="Name of the tab
 
 
 def connect(target: str | None) -> Client:
-    """Returns a client of `target`, to be used in a `with` block."""
+    """Returns a client of `target`, to be used in a `with` block. A server that is not there is an error at once."""
     from rowbank import Client
+    from rowbank.errors import ShardUnavailable
 
-    return Client(target)
+    try:
+        return Client(target, wait_for_ready=False)
+    except ShardUnavailable as error:
+        hint = "is a parameter server running there? `rowbank up` starts one, --target says where it is"
+        raise ShardUnavailable(f"{error.message}; {hint}", metadata=error.metadata) from None
