@@ -67,6 +67,8 @@ void construct_optimizer(Optimizer* self, const std::string& kind, const nb::kwa
 NB_MODULE(_core, m) {
   using namespace rowbank;
   using namespace rowbank::python;
+  // Objects that Python still holds when it exits are not our leak, and the warning would go to users' terminals.
+  nb::set_leak_warnings(false);
   m.def("hash_keys", hash_keys, nb::arg("keys").noconvert());
   m.def("bucket_of", bucket_of, nb::arg("keys").noconvert(), nb::arg("bucket_count"));
   m.def("all_finite", all_finite, nb::arg("array").noconvert());

@@ -6,9 +6,9 @@
 namespace rowbank {
 namespace {
 
-constexpr std::uint64_t kSmallestRun = 2;   // Rows.
-constexpr std::uint64_t kGrowthShare = 8;   // A new run adds about an eighth.
-constexpr std::uint64_t kSparseFrom = 256;  // Smaller buckets are not worth compacting.
+constexpr std::uint64_t kSmallestRun = 2;  // Rows.
+constexpr std::uint64_t kGrowthShare = 8;  // A new run adds about an eighth.
+constexpr std::uint64_t kSparseFrom = 32;  // Smaller buckets are not worth compacting.
 constexpr std::size_t kDirtySlack = 1024;
 
 std::uint32_t floor_log2(std::uint64_t x) {

@@ -39,21 +39,23 @@ DirtyRows RowTable::take_dirty(std::uint32_t bucket_number, std::size_t max_rows
   const std::size_t row_bytes = packed_row_bytes();
   DirtyRows dirty;
   const UniqueLock lock(bucket.mutex());
-  const std::vector<std::int64_t> keys = bucket.take_dirty_keys(max_rows);
-  dirty.keys.reserve(keys.size());
-  dirty.packed.resize(keys.size() * row_bytes);
-  for (const std::int64_t key : keys) {
-    const RowRef ref = bucket.find(hash_key(key), key);
-    if (ref == kNoRow) {
-      dirty.removed_keys.push_back(key);
-      continue;
-    }
-    char* row = bucket.row(ref);
-    RowHeader& header = RowLayout::header(row);
-    if (header.dirty()) {
-      pack_row(layout_, row, dirty.packed.data() + dirty.keys.size() * row_bytes);
-      header.position_and_dirty &= ~RowHeader::kDirty;
-      dirty.keys.push_back(key);
+  while (bucket.dirty_keys() > 0 && dirty.keys.size() + dirty.removed_keys.size() < max_rows) {
+    const std::vector<std::int64_t> keys =
+        bucket.take_dirty_keys(max_rows - dirty.keys.size() - dirty.removed_keys.size());
+    dirty.packed.resize((dirty.keys.size() + keys.size()) * row_bytes);
+    for (const std::int64_t key : keys) {
+      const RowRef ref = bucket.find(hash_key(key), key);
+      if (ref == kNoRow) {
+        dirty.removed_keys.push_back(key);
+        continue;
+      }
+      char* row = bucket.row(ref);
+      RowHeader& header = RowLayout::header(row);
+      if (header.dirty()) {
+        pack_row(layout_, row, dirty.packed.data() + dirty.keys.size() * row_bytes);
+        header.position_and_dirty &= ~RowHeader::kDirty;
+        dirty.keys.push_back(key);
+      }
     }
   }
   dirty.packed.resize(dirty.keys.size() * row_bytes);

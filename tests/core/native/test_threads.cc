@@ -1,0 +1,150 @@
+// Everything at once, for the thread sanitizer, with arithmetic as the judge: gradients of -1 under SGD(1.0) and
+// initial values of zero make a row's every element the number of pushes it received.
+#include <atomic>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "row_table.h"
+
+namespace rowbank {
+namespace {
+
+constexpr std::size_t kDim = 8;
+constexpr int kKeys = 3000;
+
+RowTable counting_table(bool track_reads) {
+  TableOptions options;
+  options.name = "t";
+  options.dim = kDim;
+  options.bucket_count = 16;
+  options.track_reads = track_reads;
+  return RowTable(options, Initializer("zeros", 0, 0, 0), Optimizer("sgd", {{"learning_rate", 1.0}}));
+}
+
+void push_all(RowTable& table, std::uint64_t seed, int rounds) {
+  std::mt19937_64 random(seed);
+  const std::vector<float> gradients(64 * kDim, -1.0F);
+  std::vector<std::int64_t> keys(kKeys);
+  for (int key = 0; key < kKeys; ++key) keys[static_cast<std::size_t>(key)] = key;
+  for (int round = 0; round < rounds; ++round) {
+    std::shuffle(keys.begin(), keys.end(), random);
+    for (std::size_t at = 0; at + 60 <= keys.size(); at += 60) {
+      PushRequest request;
+      request.now = static_cast<std::uint32_t>(round);
+      table.push({keys.data() + at, 60}, {DType::kFloat32, gradients.data()}, nullptr, request);
+    }
+  }
+}
+
+// A row is whole when all its elements are equal.
+void check_whole(const float* row) {
+  for (std::size_t i = 1; i < kDim; ++i) CHECK_EQ(row[i], row[0]);
+}
+
+TEST(threads, no_push_is_lost_and_no_read_is_torn) {
+  RowTable table = counting_table(true);
+  std::atomic<bool> done{false};
+  std::vector<std::thread> readers;
+  for (int reader = 0; reader < 2; ++reader) {
+    readers.emplace_back([&, reader] {
+      std::mt19937_64 random(static_cast<std::uint64_t>(reader) + 50);
+      std::vector<std::int64_t> keys(128);
+      std::vector<float> out(128 * kDim);
+      std::vector<float> last(kKeys, 0.0F);
+      std::vector<std::uint8_t> status(128);
+      std::uint32_t now = 0;
+      while (!done) {
+        for (auto& key : keys) key = static_cast<std::int64_t>(random() % kKeys);
+        table.pull({keys.data(), 128}, {DType::kFloat32, out.data()}, status.data(), ++now);
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+          check_whole(out.data() + i * kDim);
+          float& seen = last[static_cast<std::size_t>(keys[i])];
+          CHECK(out[i * kDim] >= seen);  // A key's reads never go back in time.
+          seen = out[i * kDim];
+        }
+      }
+    });
+  }
+  std::thread flusher([&] {
+    while (!done) {
+      for (const std::uint32_t bucket : table.dirty_buckets()) {
+        const DirtyRows rows = table.take_dirty(bucket, 64);
+        CHECK_EQ(rows.packed.size(), rows.keys.size() * table.packed_row_bytes());
+      }
+      table.bytes();
+    }
+  });
+  std::thread exporter([&] {
+    while (!done) {
+      for (std::uint32_t bucket = 0; bucket < 16; ++bucket) {
+        const ExportedRows rows = table.export_bucket(bucket, true);
+        for (std::size_t i = 0; i < rows.keys.size(); ++i) check_whole(rows.values.data() + i * kDim);
+      }
+      table.top(10, Score::kFrequency, 5);
+    }
+  });
+  std::thread first([&] { push_all(table, 1, 10); });
+  std::thread second([&] { push_all(table, 2, 10); });
+  first.join();
+  second.join();
+  done = true;
+  for (auto& reader : readers) reader.join();
+  flusher.join();
+  exporter.join();
+  CHECK_EQ(table.size(), static_cast<std::uint64_t>(kKeys));
+  for (std::int64_t key = 0; key < kKeys; ++key) {
+    const auto row = table.describe(key);
+    CHECK_EQ(row->values[0], 20.0F);
+    CHECK_EQ(row->frequency, 20U);
+  }
+}
+
+TEST(threads, growth_eviction_removal_and_clear_at_once) {
+  RowTable table = counting_table(false);
+  std::atomic<bool> done{false};
+  std::vector<std::thread> workers;
+  for (std::uint64_t worker = 0; worker < 2; ++worker) {
+    workers.emplace_back([&, worker] {
+      std::mt19937_64 random(worker);
+      const std::vector<float> gradients(100 * kDim, -1.0F);
+      std::vector<std::int64_t> keys(100);
+      for (int round = 0; round < 300; ++round) {
+        for (auto& key : keys) key = static_cast<std::int64_t>(random() % 100000);
+        PushRequest request;
+        request.now = static_cast<std::uint32_t>(round);
+        table.push({keys.data(), 100}, {DType::kFloat32, gradients.data()}, nullptr, request);
+        if (round % 10 == 3) table.remove({keys.data(), 50});
+        if (round == 150 && worker == 0) table.clear();
+      }
+    });
+  }
+  std::thread restrictor([&] {
+    while (!done) {
+      RestrictRequest request;
+      request.num_reserved = 2000;
+      request.trigger = 4000;
+      request.score = Score::kLastUsed;
+      const RestrictReport report = table.restrict_rows(request);
+      CHECK(report.evicted <= report.rows_before);
+    }
+  });
+  for (auto& worker : workers) worker.join();
+  done = true;
+  restrictor.join();
+  std::uint64_t stored = 0;
+  for (std::uint32_t bucket = 0; bucket < 16; ++bucket) {
+    const ExportedRows rows = table.export_bucket(bucket, false);
+    stored += rows.keys.size();
+    for (std::size_t i = 0; i < rows.keys.size(); ++i) {
+      check_whole(rows.values.data() + i * kDim);
+      CHECK_EQ(static_cast<float>(rows.frequency[i]),
+               rows.values[i * kDim]);  // A row and its count come and go together.
+    }
+  }
+  CHECK_EQ(table.size(), stored);
+}
+
+}  // namespace
+}  // namespace rowbank

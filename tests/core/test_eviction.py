@@ -1,0 +1,106 @@
+"""restrict against a plain model: exactly the best rows stay, and the preview says so beforehand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.core import twins
+from tests.core.support import keys_of, make_table, push, stored_keys
+
+from rowbank_server._core import RowTable
+
+
+def order_of_eviction(table: RowTable, score: str) -> list[int]:
+    """Keys, worst first: score, then last_used, then larger hash first."""
+    entries = []
+    for bucket in range(table.bucket_count):
+        rows = table.export_bucket(bucket)
+        hashes = twins.hash_keys(rows.keys).tolist()
+        for key, frequency, used, hashed in zip(
+            rows.keys.tolist(), rows.frequency, rows.last_used, hashes, strict=True
+        ):
+            points = int(frequency) if score == "frequency" else int(used)
+            entries.append((points, int(used), -hashed, key))
+    return [entry[3] for entry in sorted(entries)]
+
+
+def skewed_table(seed: int) -> RowTable:
+    table = make_table(dim=1)
+    random = np.random.default_rng(seed)
+    for now in range(1, 60):
+        push(table, random.zipf(1.4, 200).astype(np.int64) % 2000 * 2**33, now=now // 7)
+    return table
+
+
+@pytest.mark.parametrize("score", ["frequency", "last_used"])
+@pytest.mark.parametrize("kept", [0, 1, 77, 500])
+def test_keeps_exactly_the_best(score, kept):
+    table = skewed_table(kept)
+    worst_first = order_of_eviction(table, score)
+    before = len(worst_first)
+    preview = table.preview_restrict(kept, kept, score=score, now=99, sample=10**6)
+    assert table.size() == before
+    report = table.restrict(kept, kept, score=score, now=99, sample=10**6)
+    assert stored_keys(table) == sorted(worst_first[before - kept :] if kept else [])
+    assert report.sample_keys.tolist() == worst_first[: before - kept]
+    assert preview.sample_keys.tolist() == report.sample_keys.tolist()
+    assert (report.rows_before, report.rows_after, report.evicted) == (before, kept, before - kept)
+    assert table.size() == kept
+    for name in ("rows_before", "rows_after", "evicted", "bytes", "score_cut"):
+        assert getattr(preview, name) == getattr(report, name)
+
+
+def test_acts_only_above_the_trigger():
+    table = make_table(dim=1)
+    push(table, np.arange(100, dtype=np.int64))
+    assert table.restrict(10, 100, score="frequency", now=1).evicted == 0
+    assert table.restrict(200, 50, score="frequency", now=1).evicted == 0
+    report = table.restrict(10, 99, score="frequency", now=1, sample=3)
+    assert report.evicted == 90
+    assert len(report.sample_keys) == 3
+    assert report.bytes == 90 * 32  # 24 bytes of metadata and key, 4 of values, rounded up to 8.
+
+
+def test_hot_rows_stay():
+    table = make_table(dim=1)
+    push(table, np.repeat(np.arange(10, dtype=np.int64), 5))
+    push(table, np.arange(100, 1000, dtype=np.int64), now=50)
+    assert table.restrict(10, 0, score="frequency", now=60).score_cut == 1.0
+    assert stored_keys(table) == list(range(10))
+
+
+def test_decayed_frequency_lets_yesterdays_favourite_go():
+    table = make_table(dim=1, half_life_s=10.0)
+    push(table, np.repeat(keys_of(1), 8), now=100)
+    push(table, np.repeat(keys_of(2), 3), now=130)
+    assert table.top(2, score="frequency", now=130)[0].tolist() == [2, 1]  # 8 halved three times is 1.
+    report = table.restrict(1, 1, score="frequency", now=130)
+    assert report.score_cut == 1.0
+    assert stored_keys(table) == [2]
+
+
+def test_evicted_rows_are_written_back_as_removals():
+    table = make_table(dim=1, bucket_count=1)
+    push(table, np.arange(20, dtype=np.int64))
+    table.take_dirty(0, 100)
+    report = table.restrict(5, 5, score="last_used", now=1, sample=100)
+    assert sorted(table.take_dirty(0, 100).removed_keys.tolist()) == sorted(report.sample_keys.tolist())
+
+
+def test_memory_returns_after_mass_eviction():
+    table = make_table(dim=64)
+    push(table, np.arange(50000, dtype=np.int64))
+    full = table.bytes()
+    table.restrict(1000, 1000, score="frequency", now=1)
+    assert table.bytes() < full / 10
+    assert full < 50000 * 64 * 4 * 1.35
+
+
+def test_top_is_the_reverse_order():
+    table = skewed_table(3)
+    for score in ("frequency", "last_used"):
+        keys, frequency, last_used = table.top(25, score=score, now=99)
+        assert keys.tolist() == order_of_eviction(table, score)[::-1][:25]
+        points = frequency if score == "frequency" else last_used
+        assert (np.diff(points.astype(np.int64)) <= 0).all()
+    assert len(table.top(10**6, score="frequency", now=1)[0]) == table.size()
