@@ -22,7 +22,7 @@ class Layout:
 
     @property
     def shards(self) -> str:
-        """Hash: how many shards last served this namespace."""
+        """Hash: the highest number of shards that ever served this namespace."""
         return f"{self.namespace}:shards"
 
     @property
@@ -31,7 +31,7 @@ class Layout:
         return f"{self.namespace}:evictions"
 
     def state(self, shard: int) -> str:
-        """Hash: a shard's epoch, flush counter and steps."""
+        """Hash: a shard's epoch, flush counter, number of shards and steps."""
         return f"{self.namespace}:{{s{shard}}}:state"
 
     def rows(self, table_id: int, bucket: int) -> str:

@@ -15,7 +15,7 @@ from rowbank_server.storage.connection import Redis, is_cluster, translated
 from rowbank_server.storage.layout import Layout
 
 _EPOCH, _FLUSH, _STEP_PREFIX = b"epoch", b"flush", "step:"
-_SHARD_COUNT = b"count"
+_SHARD_COUNT = b"shard_count"
 
 
 class Standing(enum.Enum):
@@ -53,19 +53,19 @@ class ShardState:
         """Takes over the shard: raises its epoch. Returns the stored steps: table id -> step.
 
         After the number of shards changed, no shard's own step is right for its new buckets, so each takes the
-        highest of all shards for a table.
+        highest that any shard had for a table.
         """
         with translated("shard state"):
-            stored_count = int(self._redis.hget(self._layout.shards, _SHARD_COUNT) or self._shard_count)
-            self._redis.hset(self._layout.shards, _SHARD_COUNT, self._shard_count)
             self._mark.epoch = int(self._redis.hincrby(self._key, _EPOCH, 1))
-            self._redis.hset(self._key, _FLUSH, 0)
             self._run_ids = self._read_run_ids()
-            shards = [self._shard] if stored_count == self._shard_count else range(stored_count)
+            highest = max(int(self._redis.hget(self._layout.shards, _SHARD_COUNT) or 0), self._shard_count)
+            self._redis.hset(self._layout.shards, _SHARD_COUNT, highest)
+            same_count = int(self._redis.hget(self._key, _SHARD_COUNT) or 0) == self._shard_count
             steps: dict[int, int] = {}
-            for shard in shards:
+            for shard in [self._shard] if same_count else range(highest):
                 for table_id, step in self._read_steps(shard).items():
                     steps[table_id] = max(steps.get(table_id, 0), step)
+            self._redis.hset(self._key, mapping={_SHARD_COUNT: self._shard_count, **self._fields(steps, flush=0)})
         return steps
 
     def standing(self) -> Standing:
@@ -84,16 +84,18 @@ class ShardState:
     def write(self, steps: Mapping[int, int]) -> None:
         """Ends a write-back: stores `steps` (table id -> step) and counts the flush."""
         flush = self._mark.flush + 1
-        fields: dict[bytes | str, int] = {_EPOCH: self._mark.epoch, _FLUSH: flush}
-        fields.update({f"{_STEP_PREFIX}{table_id}": step for table_id, step in steps.items()})
         with translated("shard state"):
-            self._redis.hset(self._key, mapping=fields)
+            self._redis.hset(self._key, mapping=self._fields(steps, flush=flush))
         self._mark.flush = flush
 
     def forget_table(self, table_id: int) -> None:
         """Deletes the step of a dropped table."""
         with translated("shard state"):
             self._redis.hdel(self._key, f"{_STEP_PREFIX}{table_id}")
+
+    def _fields(self, steps: Mapping[int, int], *, flush: int) -> dict[bytes, int]:
+        marks = {_EPOCH: self._mark.epoch, _FLUSH: flush}
+        return marks | {f"{_STEP_PREFIX}{table_id}".encode(): step for table_id, step in steps.items()}
 
     def _read_run_ids(self) -> str:
         if not is_cluster(self._redis):

@@ -1,0 +1,100 @@
+"""Two shards: each owns half of the buckets, and both know the same tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.processes import until
+from tests.server.support import i64, refused
+
+from rowbank.errors import TableNotFound, WrongShard
+from rowbank.hashing import shard_of
+from rowbank_protos.v1 import admin_pb2, rows_pb2, tables_pb2
+from rowbank_server.ps.table import Ownership
+
+KEYS = np.arange(1000)
+OWNERS = shard_of(KEYS, shard_count=2)
+
+
+@pytest.fixture
+def shards(start_ps, connect):
+    started = [start_ps("--shard", f"{shard}/2", wait=False) for shard in range(2)]
+    return [connect(server.wait_ready().target) for server in started]
+
+
+def own(shard: int) -> list[int]:
+    return KEYS[shard == OWNERS].tolist()
+
+
+@pytest.mark.parametrize("shard_count", [1, 2, 3, 7, 256])
+@pytest.mark.parametrize("bucket_count", [256, 300])
+def test_every_bucket_has_one_owner(shard_count, bucket_count):
+    owned = [bucket for shard in range(shard_count) for bucket in Ownership(shard, shard_count).buckets(bucket_count)]
+    assert owned == list(range(bucket_count))
+    for shard in range(shard_count):
+        for bucket in Ownership(shard, shard_count).buckets(bucket_count):
+            assert bucket * shard_count // bucket_count == shard
+
+
+def test_a_table_created_on_one_shard_is_there_on_all(shards):
+    first, second = shards
+    first.create("t")
+    second.push("t", own(1), np.ones((len(own(1)), 2)))
+    first.push("t", own(0), np.ones((len(own(0)), 2)))
+    assert first.size("t") + second.size("t") == 1000
+    names = [info.spec.name for info in second.tables.ListTables(tables_pb2.ListTablesRequest()).tables]
+    assert names == ["t"]
+
+
+def test_keys_of_another_shard_are_refused(shards):
+    first, second = shards
+    first.create("t")
+    with refused(WrongShard, f"key {own(1)[0]} belongs to shard 1/2", "this is shard 0/2"):
+        first.push("t", [own(0)[0], own(1)[0]], [[1, 1], [1, 1]])
+    with refused(WrongShard):
+        second.pull("t", own(0))
+    with refused(WrongShard):
+        first.rows.Import(iter([rows_pb2.ImportRequest(table="t", keys=i64(own(1)[0]), values=b"\0" * 8)]))
+    with refused(WrongShard):
+        first.admin.DescribeRow(admin_pb2.DescribeRowRequest(table="t", key=own(1)[0]))
+    assert first.size("t") == 0
+
+
+def test_a_drop_is_noticed_by_the_other_shard(shards):
+    first, second = shards
+    first.create("t")
+    second.push("t", own(1), np.ones((len(own(1)), 2)))
+    second.admin.Flush(admin_pb2.FlushRequest())
+    first.tables.DropTable(tables_pb2.DropTableRequest(name="t"))
+
+    def gone() -> bool:
+        return not second.tables.ListTables(tables_pb2.ListTablesRequest()).tables
+
+    until(gone, what="drop")
+    with refused(TableNotFound):
+        second.size("t")
+    first.create("t")
+    assert second.size("t") == 0
+
+
+def test_an_update_reaches_the_other_shard(shards):
+    first, second = shards
+    spec = first.create("t").spec
+    second.push("t", own(1)[:1], [[1, 1]])
+    spec.optimizer.sgd.learning_rate = 0.5
+    first.tables.UpdateTable(tables_pb2.UpdateTableRequest(spec=spec))
+    second.tables.ListTables(tables_pb2.ListTablesRequest())  # Reads the catalog.
+    second.push("t", own(1)[:1], [[1, 1]])
+    assert second.pull("t", own(1)[:1])[0].tolist() == [[-1.5, -1.5]]
+
+
+def test_rows_find_their_shard_when_the_number_of_shards_changes(start_ps, connect):
+    one = start_ps()
+    wire = connect(one.target)
+    wire.create("t")
+    wire.push("t", KEYS.tolist(), np.ones((1000, 2)), step=7)
+    assert one.terminate() == 0
+    first, second = (connect(start_ps("--shard", f"{shard}/2").target) for shard in range(2))
+    assert (first.size("t"), second.size("t")) == (len(own(0)), len(own(1)))
+    assert second.pull("t", own(1))[0].tolist() == [[-1, -1]] * len(own(1))
+    assert list(second.push("t", own(1)[:1], [[1, 1]]).steps) == [8]

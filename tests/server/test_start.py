@@ -1,0 +1,69 @@
+"""Starts that cannot work end with one clear line, and no trace."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from tests.processes import UpProcess
+
+
+def ended(server, status, *words):
+    assert server.wait(timeout_s=30) == status
+    (line,) = [line for line in server.log.splitlines() if "error:" in line]
+    assert "Traceback" not in server.log
+    missing = [word for word in words if word not in line]
+    assert not missing, f"{missing} not in {line!r}"
+
+
+def test_port_in_use(start_ps):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended(start_ps("--bind", f"127.0.0.1:{port}", wait=False), 1, f"port {port} is in use")
+
+
+def test_port_in_use_by_another_shard(start_ps):
+    first = start_ps()
+    ended(start_ps("--bind", first.target, wait=False), 1, "is in use")
+
+
+def test_redis_unreachable(start_ps, tmp_path):
+    ended(start_ps(wait=False, redis=f"unix://{tmp_path}/none.sock"), 1, "Redis failed", "none.sock")
+    ended(start_ps(wait=False, redis="redis://:secret@127.0.0.1:1/0"), 1, "redis://:***@127.0.0.1:1/0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--redis", "http://127.0.0.1"], ("redis URL", "redis+cluster", "http://127.0.0.1")),
+        (["--redis", ""], ("setting redis (ROWBANK_REDIS)",)),
+        (["--bind", "0.0.0.0:0"], ("bind 0.0.0.0:0", "--insecure")),
+        (["--metrics-bind", "0.0.0.0:0"], ("metrics_bind 0.0.0.0:0", "--insecure")),
+        (["--bind", "nowhere"], ("setting bind (ROWBANK_PS_BIND)", "HOST:PORT", "'nowhere'")),
+        (["--shard", "2/2"], ("setting shard", "I from 0 to N-1")),
+        (["--flush-interval-s", "0"], ("flush_interval_s", "greater than 0", "'0'")),
+        (["--worker-threads", "many"], ("worker_threads", "integer", "'many'")),
+    ],
+)
+def test_settings_that_cannot_be(start_ps, arguments, words):
+    ended(start_ps(*arguments, wait=False), 2, *words)
+
+
+def test_up_names_what_it_cannot_use(tmp_path):
+    (tmp_path / "file").write_text("")
+    for arguments, environment, words in (
+        (["--data-dir", str(tmp_path / "file")], {}, ("data directory", "file")),
+        (["--data-dir", str(tmp_path / "d")], {"ROWBANK_REDIS_SERVER": "/no/such"}, ("/no/such", "no such program")),
+        (["--redis", f"unix://{tmp_path}/none.sock"], {}, ("rowbank-ps ended with status 1",)),
+    ):
+        server = UpProcess(*arguments, log=tmp_path / "log", environment=environment)
+        try:
+            status = server.wait(timeout_s=30)
+        finally:
+            server.close()
+        lines = [line for line in server.log.splitlines() if "rowbank-up: error:" in line]
+        assert status == 1
+        assert all(word in lines[-1] for word in words)
+    assert "Traceback" not in server.log
