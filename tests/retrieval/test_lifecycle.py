@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,20 +30,34 @@ def world(namespace: str) -> World:
 
 
 @pytest.fixture
-def ps(start_ps: Callable[..., PsProcess]) -> PsProcess:
-    return start_ps()
+def address() -> str:
+    """Where the parameter server will listen: known before it runs, so that both servers can start at once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 @pytest.fixture
-def client(ps: PsProcess, world: World) -> Iterator[rowbank.Client]:
+def ps(start_ps: Callable[..., PsProcess], address: str) -> PsProcess:
+    return start_ps("--bind", address, wait=False)
+
+
+@pytest.fixture
+def api(ps: PsProcess, start_api: Callable[..., ApiProcess], namespace: str, address: str) -> ApiProcess:
+    """A service that refreshes ten times a second, with no model yet."""
+    api = start_api(address, namespace, "--index-refresh-s", "0.1")
+    ps.wait_ready()
+    return api
+
+
+@pytest.fixture
+def client(ps: PsProcess, api: ApiProcess) -> Iterator[rowbank.Client]:
     with rowbank.Client(ps.target) as client:
         yield client
 
 
 @pytest.fixture
-def http(ps: PsProcess, start_api: Callable[..., ApiProcess], namespace: str) -> Iterator[httpx.Client]:
-    """A service that refreshes ten times a second, with no model yet."""
-    api = start_api(ps.target, namespace, "--index-refresh-s", "0.1")
+def http(api: ApiProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=api.url, timeout=30) as http:
         yield http
     assert api.terminate() == 0, api.log
@@ -255,13 +270,10 @@ def test_a_dead_redis_degrades_answers(
         api.close()
 
 
-def test_sigterm_answers_what_is_in_flight(
-    ps: PsProcess, start_api: Callable[..., ApiProcess], namespace: str, client: rowbank.Client, world: World
-) -> None:
+def test_sigterm_answers_what_is_in_flight(api: ApiProcess, client: rowbank.Client, world: World) -> None:
     world.create_tables(client)
     world.write_features(client)
     world.publish(client, "v1")
-    api = start_api(ps.target, namespace)
     with httpx.Client(base_url=api.url, timeout=30) as http:
         serving(http, "v1")
     statuses: list[int] = []

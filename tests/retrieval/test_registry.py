@@ -78,7 +78,7 @@ def change_tower(world: World, side: str, **changes: Any) -> dict[str, Any]:
     return {side: replace(getattr(world.manifest("x"), side), **changes)}
 
 
-BAD = {
+BAD: dict[str, tuple[Any, dict[str, bytes | None], str]] = {
     "unknown table": (lambda w: change_input(w, "query", table="nope"), {}, "table 'nope' does not exist; create it"),
     "wrong dim": (lambda w: change_input(w, "query", dim=9), {}, f"has dim {DIM}, the manifest says 9"),
     "no such feature name": (

@@ -18,6 +18,7 @@ from rowbank_server.retrieval.inputs import RowReader
 _log = logging.getLogger("rowbank.api")
 
 _MAX_BACKOFF_S = 10.0
+_STOP_WAIT_S = 2.0
 # A rebuild that took t seconds is repeated no sooner than this many t later, so that it stays a small part of a core.
 _REST = 10.0
 
@@ -79,10 +80,10 @@ class Follower:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread; a build under way is finished first."""
+        """Ends the thread. A build under way is waited for a moment; it changes nothing outside this process."""
         self._stop.set()
         self._wake.set()
-        self._thread.join()
+        self._thread.join(_STOP_WAIT_S)
 
     def wake(self) -> None:
         """Looks at the registry now."""

@@ -32,7 +32,7 @@ from rowbank_server.storage.connection import Redis, connect, without_password
 
 _log = logging.getLogger("rowbank.api")
 
-_BUILD_TIMEOUT_S = 30.0  # Of one read of rows while an index is built; nobody waits for it.
+_BUILD_TIMEOUT_S = 5.0  # Of one read of rows while an index is built; nobody waits for it.
 _BREAKER_PAUSE_S = 1.0
 
 

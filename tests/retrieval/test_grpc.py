@@ -1,0 +1,80 @@
+"""The same questions over gRPC."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import grpc
+import httpx
+import pytest
+from tests.retrieval.support import ApiProcess, World, serving
+
+import rowbank
+from rowbank.errors import InvalidRequest, NotReady, from_rpc_error
+from rowbank_protos.v1 import retrieval_pb2 as pb
+from rowbank_protos.v1 import retrieval_pb2_grpc
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World("grpc")
+
+
+@pytest.fixture
+def stub(
+    start_api: Callable[..., ApiProcess], shared_ps: object, target: str, world: World
+) -> Iterator[retrieval_pb2_grpc.RetrievalServiceStub]:
+    with rowbank.Client(target) as client:
+        world.create_tables(client)
+        world.write_features(client)
+        world.publish(client, "v1", name="over_grpc")
+    api = start_api(target, "shared", "--grpc-bind", "127.0.0.1:0", "--model", "over_grpc")
+    with httpx.Client(base_url=api.url) as http:
+        serving(http, "v1")
+    port = re.search(r"gRPC at 127\.0\.0\.1:(\d+)", api.log)
+    assert port
+    with grpc.insecure_channel(f"127.0.0.1:{port[1]}") as channel:
+        yield retrieval_pb2_grpc.RetrievalServiceStub(channel)
+    assert api.terminate() == 0, api.log
+
+
+def test_answers_are_those_of_http(stub: retrieval_pb2_grpc.RetrievalServiceStub, world: World) -> None:
+    answer = stub.Recommend(pb.RecommendRequest(user_id=4, k=6, exclude_seen=True, exclude=[120]))
+    items, scores = world.expected(world.user_vector(4), 6, [*world.histories[4], 120])
+    assert [item.item_id for item in answer.items] == items
+    assert [item.score for item in answer.items] == pytest.approx(scores, rel=1e-5, abs=1e-5)
+    assert [item.rank for item in answer.items] == [1, 2, 3, 4, 5, 6]
+    assert answer.items[0].title == world.title(items[0])
+    assert (answer.source, answer.model_version, list(answer.degraded)) == ("personal", "v1", [])
+    assert len(stub.Recommend(pb.RecommendRequest(user_id=4)).items) == 10
+    session = stub.Recommend(pb.RecommendRequest(session=pb.SessionItems(item_ids=[107]), k=3))
+    assert [item.item_id for item in session.items] == world.expected(world.vectors([107])[0], 3)[0]
+    similar = stub.SimilarItems(pb.SimilarItemsRequest(item_ids=[107], k=3))
+    assert [item.item_id for item in similar.items] == world.expected(world.vectors([107])[0], 3, [107])[0]
+    unknown = stub.Recommend(pb.RecommendRequest(user_id=31337, k=2))
+    assert (unknown.source, list(unknown.degraded)) == ("popular", ["user:unknown"])
+    cut = stub.Recommend(pb.RecommendRequest(user_id=4, min_score=1e9))
+    assert len(cut.items) == 0
+    for request, text in (
+        (pb.RecommendRequest(), "give a user_id or a session"),
+        (pb.RecommendRequest(session=pb.SessionItems()), "give a user_id or a session"),
+        (pb.RecommendRequest(user_id=1, k=1001), "k must be 1 to 1000, got 1001"),
+    ):
+        with pytest.raises(grpc.RpcError) as failure:
+            stub.Recommend(request)
+        error = from_rpc_error(failure.value)
+        assert isinstance(error, InvalidRequest)
+        assert text in error.message
+    with pytest.raises(grpc.RpcError) as failure:
+        stub.SimilarItems(pb.SimilarItemsRequest(item_ids=[31337]))
+    assert "the catalogue has no item 31337" in from_rpc_error(failure.value).message
+
+
+def test_without_a_model_it_is_not_ready(start_api: Callable[..., ApiProcess], target: str, namespace: str) -> None:
+    api = start_api(target, namespace, "--grpc-bind", "127.0.0.1:0")
+    port = re.search(r"gRPC at 127\.0\.0\.1:(\d+)", api.log)
+    assert port
+    with grpc.insecure_channel(f"127.0.0.1:{port[1]}") as channel, pytest.raises(grpc.RpcError) as failure:
+        retrieval_pb2_grpc.RetrievalServiceStub(channel).Recommend(pb.RecommendRequest(user_id=1))
+    assert isinstance(from_rpc_error(failure.value), NotReady)
