@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from tests.client.specs import INITIALIZERS, OPTIMIZERS
 
 import rowbank
 from rowbank import SGD, Adagrad, Client, TableSpec, _methods, errors
@@ -48,6 +49,22 @@ def test_table_that_exists_is_refused_unless_equal(client, table_name):
         client.create_table(TableSpec(table_name, dim=4))
     with pytest.raises(errors.TableExists, match="dim"):
         client.create_table(TableSpec(table_name, dim=5), exist_ok=True)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.kind)
+def test_server_takes_every_optimizer_as_it_is(client, table_name, optimizer):
+    table = client.create_table(TableSpec(table_name, dim=2, optimizer=optimizer))
+    assert table.spec.optimizer == optimizer
+    assert table.push([1], [[1.0, -1.0]]) == 1
+    first = table.pull([1])
+    assert first[0, 0] < 0.0 < first[0, 1]
+
+
+@pytest.mark.parametrize("initializer", INITIALIZERS, ids=lambda initializer: initializer.kind)
+def test_server_takes_every_initializer_as_it_is(client, table_name, initializer):
+    table = client.create_table(TableSpec(table_name, dim=2, initializer=initializer))
+    assert table.spec.initializer == initializer
+    assert table.describe_row(5).values.tolist() == table.pull(5).tolist()
 
 
 def test_update_changes_the_learning_rate(client, table_name):

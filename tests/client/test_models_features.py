@@ -192,5 +192,10 @@ def test_unknown_views_and_types_are_refused(client, view):
         client.features.read("nowhere", [1])
     with pytest.raises(errors.InvalidFeature):
         client.features.read(view.name, [1], ["year"])
+    for entity in ("7", 2**63, True):
+        with pytest.raises(errors.InvalidFeature, match="entity: expected an int64, got"):
+            client.features.write(view.name, {entity: {"count": 1}})
+        with pytest.raises(errors.InvalidFeature, match="entity: expected an int64, got"):
+            client.features.read(view.name, [entity])
     with pytest.raises(errors.InvalidFeature, match="expected a type of int64, double"):
         FeatureField("x", "float128")

@@ -14,8 +14,8 @@ Array = npt.NDArray[Any]
 Keys = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# Keys with more repeats than this are summed in a second way; see `sum_repeats`.
-_FEW_REPEATS = 8
+# Keys that occur more often than this are summed in a second way; see `sum_repeats`.
+_FEW_REPEATS = 32
 
 
 def as_keys(keys: Any, *, limit: int) -> tuple[Keys, tuple[int, ...]]:
@@ -152,24 +152,25 @@ def distinct(keys: Keys) -> Distinct:
 def sum_repeats(batch: Distinct, rows: Floats) -> Floats:
     """[N, dim] per key of the batch -> [U, dim] sums per distinct key.
 
-    `np.add.reduceat` walks columns, so it costs about 30 times a copy of the rows. Most keys repeat a few times only:
-    those are summed occurrence by occurrence, each round over whole rows; the hot ones that are left take the slow
-    way. Rows of one key are added in the order given.
+    NumPy sums runs of rows with `np.add.reduceat`, which walks columns and costs about 30 times a copy of the rows.
+    Most keys repeat a few times only: those are summed occurrence by occurrence, each round over whole rows. A hot key,
+    such as padding, would need as many rounds as it has occurrences: it is summed by itself. Rows of one key are added
+    in the order given.
     """
     occurrences = batch.occurrences()
     if batch.order is None or batch.starts is None or occurrences is None:
         return rows
     sums = rows.take(batch.order[batch.starts], axis=0)
     hot = occurrences > _FEW_REPEATS
-    for nth in range(1, _FEW_REPEATS):
-        at = np.flatnonzero((occurrences > nth) & ~hot)
-        if len(at) == 0:
-            break
-        sums[at] += rows.take(batch.order[batch.starts[at] + nth], axis=0)
-    if hot.any():
-        run = np.repeat(hot, occurrences)
-        lengths = occurrences[hot]
-        sums[hot] = np.add.reduceat(rows.take(batch.order[run], axis=0), np.cumsum(lengths) - lengths, axis=0)
+    again = np.flatnonzero((occurrences > 1) & ~hot)
+    nth = 1
+    while len(again):
+        sums[again] += rows.take(batch.order[batch.starts[again] + nth], axis=0)
+        nth += 1
+        again = again[occurrences[again] > nth]
+    for place in np.flatnonzero(hot):
+        start = batch.starts[place]
+        sums[place] = rows.take(batch.order[start : start + occurrences[place]], axis=0).sum(axis=0)
     return sums
 
 

@@ -34,7 +34,7 @@ class Client:
     Args:
         targets: addresses of all shards, in any order: "127.0.0.1:7700", "a:7700,b:7700" or a list. None: the
             variable ROWBANK_TARGETS, else 127.0.0.1:7700.
-        timeout_s: deadline of every call, retries included.
+        timeout_s: deadline of every request, retries included; a call that is split into several has one for each.
         connect_timeout_s: how long to wait for the servers to be there.
         wait_for_ready: False: a server that is not there now is an error at once.
         wire_dtype: how pulled rows and pushed gradients travel: "float32", or "float16" or "bfloat16" for half the

@@ -146,7 +146,7 @@ class Features:
         """
         results: list[FeatureResult] = []
         asked = iter(entities)
-        while part := list(itertools.islice(asked, _ROWS_PER_REQUEST)):
+        while part := [_entity(entity) for entity in itertools.islice(asked, _ROWS_PER_REQUEST)]:
             request = features_pb2.ReadFeaturesRequest(view=view, entities=part, names=names)
             answer = self._calls.transport.one(_methods.READ_FEATURES, 0, request)
             results.extend(_result_from_proto(result) for result in answer.results)
@@ -209,7 +209,7 @@ def _wrong(field: FeatureField, value: Any) -> InvalidFeature:
 def _row_to_proto(
     view: str, fields: Mapping[str, FeatureField], entity: int, values: Mapping[str, Any]
 ) -> features_pb2.FeatureRow:
-    row = features_pb2.FeatureRow(entity=entity)
+    row = features_pb2.FeatureRow(entity=_entity(entity))
     for name, value in values.items():
         if name not in fields:
             raise InvalidFeature(
@@ -219,6 +219,12 @@ def _row_to_proto(
         if value is not None:
             row.values[name].CopyFrom(value_to_proto(fields[name], value))
     return row
+
+
+def _entity(entity: Any) -> int:
+    if isinstance(entity, bool) or not isinstance(entity, (int, np.integer)) or not -(2**63) <= entity < 2**63:
+        raise InvalidFeature(f"entity: expected an int64, got {entity!r}")
+    return int(entity)
 
 
 def _value_from_proto(message: features_pb2.FeatureValue) -> Any:

@@ -1,7 +1,8 @@
 """Optimizers that the server applies to pushed gradients, their state stored with each row.
 
 Formulas, epsilon placement and defaults are Keras's (tf_keras 2.16), in the sparse form: only pushed rows move, and
-bias correction uses the table's step. Each class checks itself and raises `InvalidSpec`; every number is a float32.
+bias correction uses the table's step. A learning rate of 0 freezes a table. Each class checks itself and raises
+`InvalidSpec`; every number is a float32.
 
 All take, by name, `clip_value` (each element of the summed gradient is clipped to [-clip_value, clip_value]; 0: not
 clipped) and `max_norm` (the summed gradient of a row is scaled down to this L2 norm; 0: not scaled).
@@ -17,12 +18,11 @@ from rowbank import _checks
 from rowbank.errors import InvalidSpec
 from rowbank_protos.v1 import tables_pb2
 
-_POSITIVE: dict[str, Any] = {"expected": "a number above 0", "above": 0.0}
 _NOT_NEGATIVE: dict[str, Any] = {"expected": "a number of at least 0", "low": 0.0}
 _FRACTION: dict[str, Any] = {"expected": "a number in [0, 1)", "low": 0.0, "below": 1.0}
 
 _RANGES: dict[str, dict[str, Any]] = {
-    "learning_rate": _POSITIVE,
+    "epsilon": {"expected": "a number above 0", "above": 0.0},
     "momentum": _FRACTION,
     "beta_1": _FRACTION,
     "beta_2": _FRACTION,
@@ -47,10 +47,6 @@ class Optimizer:
             else:
                 settled = _checks.float32(what, value, **_RANGES.get(field.name, _NOT_NEGATIVE))
             object.__setattr__(self, field.name, settled)
-        self._check()
-
-    def _check(self) -> None:
-        """What one field says about another."""
 
     def hyperparameters(self) -> dict[str, float]:
         """Every number by name, flags as 0.0 or 1.0."""
@@ -84,9 +80,6 @@ class Adagrad(Optimizer):
     initial_accumulator: float = 0.1
     epsilon: float = 1e-7
 
-    def _check(self) -> None:
-        _check_adagrad(self)
-
 
 @dataclass(frozen=True, slots=True)
 class RowwiseAdagrad(Optimizer):
@@ -96,9 +89,6 @@ class RowwiseAdagrad(Optimizer):
     learning_rate: float = 0.001
     initial_accumulator: float = 0.1
     epsilon: float = 1e-7
-
-    def _check(self) -> None:
-        _check_adagrad(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +101,6 @@ class Adam(Optimizer):
     beta_2: float = 0.999
     epsilon: float = 1e-7
     amsgrad: bool = False
-
-    def _check(self) -> None:
-        _check_epsilon(self, self.epsilon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +115,6 @@ class AdamW(Optimizer):
     amsgrad: bool = False
     weight_decay: float = 0.004
 
-    def _check(self) -> None:
-        _check_epsilon(self, self.epsilon)
-
 
 @dataclass(frozen=True, slots=True)
 class RMSprop(Optimizer):
@@ -142,9 +126,6 @@ class RMSprop(Optimizer):
     momentum: float = 0.0
     epsilon: float = 1e-7
     centered: bool = False
-
-    def _check(self) -> None:
-        _check_epsilon(self, self.epsilon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +144,6 @@ class FTRL(Optimizer):
 
 _CLASSES: tuple[type[Optimizer], ...] = (SGD, Momentum, Adagrad, RowwiseAdagrad, Adam, AdamW, RMSprop, FTRL)
 _BY_KIND: dict[str, type[Optimizer]] = {cls.kind: cls for cls in _CLASSES}
-
-
-def _check_adagrad(spec: Adagrad | RowwiseAdagrad) -> None:
-    if spec.initial_accumulator == 0.0 and spec.epsilon == 0.0:
-        name = type(spec).__name__
-        raise InvalidSpec(f"{name}: expected initial_accumulator or epsilon above 0 (else 0/0), got both 0")
-
-
-def _check_epsilon(spec: Optimizer, epsilon: float) -> None:
-    if epsilon <= 0.0:
-        raise InvalidSpec(f"{type(spec).__name__}.epsilon: expected a number above 0, got {epsilon}")
 
 
 def optimizer_to_proto(optimizer: Optimizer) -> tables_pb2.Optimizer:

@@ -27,7 +27,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExportChunk:
-    """Some rows of a table, as one shard stores them.
+    """Some rows of a table, as one shard stores them; read-only arrays.
 
     Attributes:
         keys: [N] int64.
