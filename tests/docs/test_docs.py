@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 import typer
@@ -13,6 +14,8 @@ import typer
 import rowbank.errors
 from rowbank.cli.app import app
 from rowbank_server import settings
+from rowbank_server.retrieval.app import endpoints
+from rowbank_server.retrieval.handlers import Handlers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -78,6 +81,12 @@ def test_setting_is_documented_with_its_variable(cls):
 @pytest.mark.parametrize("reason", sorted(set(reasons(rowbank.errors.RowbankError))))
 def test_error_reason_is_documented(reason):
     assert f"`{reason}`" in (DOCS / "protocol.md").read_text()
+
+
+def test_endpoints_are_documented():
+    """The handlers are only listed, never called."""
+    listed = {f"`{endpoint.method} {endpoint.path}`" for endpoint in endpoints(create_autospec(Handlers))}
+    assert not {line for line in listed if line not in (DOCS / "retrieval.md").read_text()}
 
 
 def test_metrics_are_documented():
