@@ -28,7 +28,7 @@ def children(pid: int) -> dict[str, int]:
 
 @pytest.fixture
 def start_up(tmp_path):
-    started = []
+    started: list[UpProcess] = []
 
     def start(*arguments: str) -> UpProcess:
         options = ["--data-dir", str(tmp_path / "data"), *arguments]
