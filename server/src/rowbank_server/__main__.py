@@ -17,6 +17,8 @@ from rowbank_server.settings import (
 )
 
 _ROLES: dict[str, type[CommonSettings]] = {"ps": PsSettings, "api": ApiSettings, "up": UpSettings}
+# What a user types: the command line of the client package executes this module.
+_COMMANDS = {"ps": "rowbank serve ps", "api": "rowbank serve api", "up": "rowbank up"}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -24,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     roles = parser.add_subparsers(dest="role", required=True, metavar="ps|api|up")
     for role, cls in _ROLES.items():
         summary = (cls.__doc__ or "").strip()
-        command = roles.add_parser(role, help=summary, description=summary)
+        command = roles.add_parser(role, prog=_COMMANDS[role], help=summary, description=summary)
         for name, field in cls.model_fields.items():
             option = f"--{name.replace('_', '-')}"
             text = f"{field.description} Default: {field.get_default()!s}".replace("%", "%%")
