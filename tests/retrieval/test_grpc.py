@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.retrieval.support import ApiProcess, World, serving
 
 import rowbank
@@ -35,6 +36,8 @@ def stub(
     port = re.search(r"gRPC at 127\.0\.0\.1:(\d+)", api.log)
     assert port
     with grpc.insecure_channel(f"127.0.0.1:{port[1]}") as channel:
+        check = health_pb2.HealthCheckRequest(service="rowbank.v1.RetrievalService")
+        assert health_pb2_grpc.HealthStub(channel).Check(check).status == health_pb2.HealthCheckResponse.SERVING
         yield retrieval_pb2_grpc.RetrievalServiceStub(channel)
     assert api.terminate() == 0, api.log
 

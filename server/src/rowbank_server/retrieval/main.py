@@ -14,8 +14,10 @@ from collections.abc import AsyncIterator, Iterator
 import grpc.aio
 import uvicorn
 import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
-from rowbank_protos.v1 import retrieval_pb2_grpc
+from rowbank_protos.v1 import retrieval_pb2, retrieval_pb2_grpc
 from rowbank_server import logs
 from rowbank_server.features import FeatureStore
 from rowbank_server.registry import ModelRegistry
@@ -120,6 +122,12 @@ async def _start_grpc(settings: ApiSettings, service: Service) -> grpc.aio.Serve
         return None
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(RetrievalServicer(service), server)
+    name = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"].full_name
+    checks = health.aio.HealthServicer()  # type: ignore[attr-defined]  # The stubs do not know it.
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    for served in ("", name):
+        await checks.set(served, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection([name, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     try:
         port = server.add_insecure_port(settings.grpc_bind)
     except RuntimeError as error:
