@@ -9,6 +9,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell \
   $(name) -c 'import sys; sys.version_info[:2] == (3, 11) and print("$(name)")' 2>/dev/null)))
 DATA ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := .venv/bin
 PACKAGES := protos client server trainer
@@ -25,7 +26,7 @@ ifneq ($(wildcard $(DATA)/u.data),)
 export ROWBANK_ML100K := $(abspath $(DATA))
 endif
 
-.PHONY: help install gen format check test demo up clean
+.PHONY: help install gen format check test demo up bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -75,6 +76,9 @@ demo: install ## train a two-tower model through a real server and ask it for re
 
 up: install ## run parameter server, Redis and retrieval service here until Ctrl-C
 	@$(BIN)/rowbank up --data-dir data
+
+bench: install ## measure every workload beside its reference (BENCH_ARGS="grpc_pull --rows 100000")
+	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean: ## remove .venv and everything built
 	@rm -rf .venv build dist server/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out
