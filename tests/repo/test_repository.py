@@ -18,7 +18,7 @@ SOURCES = [
     if path.suffix in {".py", ".cc", ".cpp", ".h", ".hpp"} and not path.stem.endswith(("_pb2", "_pb2_grpc"))
 ]
 PACKAGES = ["protos", "client", "server", "trainer"]
-MAX_LINES = 450
+MAX_LINES = 500
 
 # Indexes are a matter of the machine that installs, so no file of ours may name one. Split, so that this file does not.
 INDEX_HOSTS = ["pypi" + ".org", "python" + "hosted.org", "npm" + "js.org", "test." + "pypi"]
