@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import socket
 
+import grpc
 import pytest
+import redis
 from tests.processes import UpProcess
+from tests.server.support import refused
+
+from rowbank.errors import NotReady
 
 
 def ended(server, status, *words):
@@ -67,3 +72,25 @@ def test_up_names_what_it_cannot_use(tmp_path):
         assert status == 1
         assert all(word in lines[-1] for word in words)
     assert "Traceback" not in server.log
+
+
+def test_a_shard_that_loads_is_not_serving_yet(start_ps, connect, own_redis):
+    """Redis answers but holds back writes, so the start waits at the claim of the shard."""
+    with redis.Redis.from_url(own_redis.url) as client, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+        probe.close()
+        client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+        server = start_ps("--bind", address, "--redis-timeout-s", "60", redis=own_redis.url, wait=False)
+        wire = connect(address)
+        grpc.channel_ready_future(wire.channel).result(timeout=30)
+        assert not wire.serving()
+        assert not wire.serving("rowbank.v1.RowService")
+        with refused(NotReady, "loading"):
+            wire.size("t")
+        with refused(NotReady, "loading"):
+            wire.create("t")
+        client.execute_command("CLIENT", "UNPAUSE")
+        server.wait_ready()
+        assert wire.serving()
+        wire.create("t")

@@ -18,7 +18,7 @@ from types import FrameType
 from rowbank_server import logs
 from rowbank_server.children import spawn
 from rowbank_server.redis_supervisor import EmbeddedRedis
-from rowbank_server.settings import StartError, UpSettings, require_private
+from rowbank_server.settings import StartError, UpSettings, require_private, variable
 
 _log = logging.getLogger("rowbank.up")
 _WATCH_INTERVAL_S = 0.1
@@ -32,10 +32,10 @@ class StopAskedError(Exception):
 class Child:
     """One server process and its ready line."""
 
-    def __init__(self, role: str, arguments: list[str]) -> None:
+    def __init__(self, role: str, arguments: list[str], environment: dict[str, str]) -> None:
         self.role = role
         command = [sys.executable, "-m", "rowbank_server", role, *arguments]
-        self._process = spawn(command, death_signal=signal.SIGTERM, stdout=subprocess.PIPE)
+        self._process = spawn(command, death_signal=signal.SIGTERM, stdout=subprocess.PIPE, environment=environment)
 
     @property
     def pid(self) -> int:
@@ -87,6 +87,7 @@ class Up:
     def __init__(self, settings: UpSettings) -> None:
         self._settings = settings
         self._redis: EmbeddedRedis | None = None
+        self._environment: dict[str, str] = {}
         self._children: list[Child] = []
         self._redis_restarts: list[float] = []
 
@@ -98,8 +99,10 @@ class Up:
             self._redis = EmbeddedRedis(settings.data_dir, start_timeout_s=settings.start_timeout_s)
             self._redis.start()
             url = self._redis.url
+        # The URL may hold a password, and everybody on the machine can read a command line.
+        self._environment = {**os.environ, variable(UpSettings, "redis"): url}
         common = [
-            *("--redis", url, "--namespace", settings.namespace, "--redis-timeout-s", str(settings.redis_timeout_s)),
+            *("--namespace", settings.namespace, "--redis-timeout-s", str(settings.redis_timeout_s)),
             *("--log-level", settings.log_level, "--log-format", settings.log_format),
             *(["--insecure"] if settings.insecure else []),
         ]
@@ -132,7 +135,7 @@ class Up:
         return max((0 if status == 0 else 1 for status in statuses), default=0)
 
     def _start_child(self, role: str, arguments: list[str]) -> str:
-        child = Child(role, arguments)
+        child = Child(role, arguments, self._environment)
         self._children.append(child)
         return child.wait_ready(timeout_s=self._settings.start_timeout_s)
 

@@ -92,7 +92,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     def GetStats(  # noqa: N802
         self, request: admin_pb2.GetStatsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.GetStatsResponse:
-        tables = [self._shard.get(request.table)] if request.table else self._shard.current_tables()
+        tables = [self._shard.get(request.table)] if request.table else self._shard.tables()
         return admin_pb2.GetStatsResponse(
             tables=[table.stats() for table in tables],
             shard=self._identity.shard,

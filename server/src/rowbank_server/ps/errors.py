@@ -28,21 +28,29 @@ class ErrorInterceptor(_Interceptor):
 
     def __init__(self, metrics: RequestMetrics) -> None:
         self._metrics = metrics
+        self._wrapped: dict[str, Any] = {}
 
     def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        handler: Any = continuation(handler_call_details)
         method = str(handler_call_details.method)
+        wrapped: grpc.RpcMethodHandler[Any, Any] | None = self._wrapped.get(method)
+        if wrapped is not None:
+            return wrapped
+        handler = continuation(handler_call_details)
         if handler is None or not method.startswith("/rowbank."):
-            return handler  # type: ignore[no-any-return]
+            return handler
+        return self._wrapped.setdefault(method, self._wrap(handler, method))  # type: ignore[no-any-return]
+
+    def _wrap(self, handler: Any, method: str) -> Any:
+        """A handler is the same for every call of its method, so it is wrapped once."""
         if handler.response_streaming:
             kind = "stream_stream" if handler.request_streaming else "unary_stream"
-            return handler._replace(**{kind: self._streaming(getattr(handler, kind), method)})  # type: ignore[no-any-return]
+            return handler._replace(**{kind: self._streaming(getattr(handler, kind), method)})
         kind = "stream_unary" if handler.request_streaming else "unary_unary"
-        return handler._replace(**{kind: self._unary(getattr(handler, kind), method)})  # type: ignore[no-any-return]
+        return handler._replace(**{kind: self._unary(getattr(handler, kind), method)})
 
     def _unary(self, behavior: Callable[[Any, grpc.ServicerContext], Any], method: str) -> Callable[..., Any]:
         observe = self._metrics.observer(method)

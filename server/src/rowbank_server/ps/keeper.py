@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server.ps.shard import Shard
+from rowbank_server.ps.table import ShardTable
 from rowbank_server.ps.writeback import flush_table, rewrite_table
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.rows import RowStore
@@ -97,7 +98,7 @@ class Keeper:
             tables = self._shard.tables()
             written = sum(flush_table(table, self._store) for table in tables)
             if written:
-                self._state.write({table.entry.table_id: table.step for table in tables})
+                self._write_state(tables)
             return written
 
     def require_room(self) -> None:
@@ -118,10 +119,13 @@ class Keeper:
         self._shard.restore_catalog()
         tables = self._shard.tables()
         written = sum(rewrite_table(table, self._store) for table in tables)
-        self._state.write({table.entry.table_id: table.step for table in tables})
+        self._write_state(tables)
         self._rewrite_due = False
         _log.warning("wrote %d rows of %d tables again in %.2f s", written, len(tables), time.monotonic() - started)
         return written
+
+    def _write_state(self, tables: Iterable[ShardTable]) -> None:
+        self._state.write({table.entry.table_id: table.step for table in tables if not table.dropped})
 
     def _run(self) -> None:
         delay_s = self._flush_interval_s

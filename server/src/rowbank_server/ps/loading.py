@@ -19,18 +19,19 @@ def load_table(table: ShardTable, store: RowStore, executor: concurrent.futures.
     Raises:
         RedisUnavailable: Redis failed on the way; `table` holds some of the rows.
     """
-    futures = [executor.submit(_load_bucket, table, store, bucket) for bucket in table.buckets]
+    sizes = store.sizes(table.entry.table_id, table.buckets)
+    futures = [executor.submit(_load_bucket, table, store, bucket, rows) for bucket, rows in sizes.items()]
     corrupt = sum(future.result() for future in futures)
     if corrupt:
         table.count(corrupt=corrupt)
         _log.error("table %s: %d corrupt rows are in quarantine and are not served", table.name, corrupt)
 
 
-def _load_bucket(table: ShardTable, store: RowStore, bucket: int) -> int:
+def _load_bucket(table: ShardTable, store: RowStore, bucket: int, row_count: int) -> int:
     """Returns how many rows were corrupt."""
     bad: list[bytes] = []
     table_id = table.entry.table_id
-    for piece in store.read(table_id, bucket, row_bytes=table.rows.packed_row_bytes):
+    for piece in store.read(table_id, bucket, row_count=row_count, row_bytes=table.rows.packed_row_bytes):
         if len(piece.keys):
             bad += key_fields(table.rows.load_bucket(bucket, piece.keys, piece.packed).corrupt_keys)
         bad += piece.malformed

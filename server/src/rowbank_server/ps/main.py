@@ -36,6 +36,8 @@ from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import ShardState
 
 _log = logging.getLogger("rowbank.ps")
+# A request that wants the interpreter waits this long for a thread that packs rows for Redis; Python's own is 5 ms.
+_SWITCH_INTERVAL_S = 0.0005
 
 
 class ParameterServer:
@@ -84,6 +86,7 @@ class ParameterServer:
         address = self.server.start(self._settings.bind)
         if self._settings.metrics_bind:
             _serve_metrics(self._settings.metrics_bind, self.metrics)
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self.shard.load()
         self.keeper.start()
         self.server.set_serving()

@@ -242,6 +242,7 @@ class Shard:
             raise NotReady("this shard is loading its tables; try again in a moment")
 
     def _open(self, entry: CatalogEntry, *, step: int = 0) -> ShardTable:
+        """Loads what is stored of a table and takes it into service."""
         table = ShardTable(entry, self._ownership, step=step)
         load_table(table, self._store, self._loaders)
         self._tables[entry.name] = table

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rowbank_server.ps.table import ShardTable
-from rowbank_server.storage.rows import MAX_BYTES_PER_COMMAND, BucketChange, RowStore, rows_per_command
+from rowbank_server.storage.rows import MAX_BYTES_PER_ROUND_TRIP, BucketChange, RowStore, rows_per_command
 
 
 def flush_table(table: ShardTable, store: RowStore) -> int:
@@ -78,7 +78,7 @@ def _batches(changes: Iterator[BucketChange], *, row_bytes: int) -> Iterator[lis
     for change in changes:
         batch.append(change)
         size += len(change.keys) * row_bytes + len(change.removed) * 8
-        if size >= MAX_BYTES_PER_COMMAND:
+        if size >= MAX_BYTES_PER_ROUND_TRIP:
             yield batch
             batch, size = [], 0
     if batch:

@@ -15,8 +15,11 @@ import numpy.typing as npt
 from rowbank_server.storage.connection import Redis, translated
 from rowbank_server.storage.layout import Layout
 
-MAX_ROWS_PER_COMMAND = 4096
-MAX_BYTES_PER_COMMAND = 4 << 20
+# Packing a command holds the interpreter's lock, which requests wait for: so commands stay small enough to take
+# about a millisecond, and round trips carry several.
+MAX_ROWS_PER_COMMAND = 1024
+MAX_BYTES_PER_COMMAND = 1 << 20
+MAX_BYTES_PER_ROUND_TRIP = 4 << 20
 _SCAN_ABOVE_ROWS = 50_000  # A larger bucket is read in pieces, so that Redis is not held up and memory stays bounded.
 _SCAN_COUNT = 8192
 _KEY_BYTES = 8
@@ -96,11 +99,19 @@ class RowStore:
             else:
                 self._redis.unlink(rows)
 
-    def read(self, table_id: int, bucket: int, *, row_bytes: int) -> Iterator[StoredRows]:
-        """All rows of a bucket, in pieces. A row may come twice while others write."""
+    def sizes(self, table_id: int, buckets: Sequence[int]) -> dict[int, int]:
+        """How many rows each of `buckets` has; empty ones are left out."""
+        with translated("row load"):
+            pipeline = self._redis.pipeline(transaction=False)
+            for bucket in buckets:
+                pipeline.hlen(self._layout.rows(table_id, bucket))
+            return {bucket: rows for bucket, rows in zip(buckets, pipeline.execute(), strict=True) if rows}
+
+    def read(self, table_id: int, bucket: int, *, row_count: int, row_bytes: int) -> Iterator[StoredRows]:
+        """All rows of a bucket of about `row_count` rows, in pieces. A row may come twice while others write."""
         key = self._layout.rows(table_id, bucket)
         with translated("row load"):
-            if self._redis.hlen(key) <= _SCAN_ABOVE_ROWS:
+            if row_count <= _SCAN_ABOVE_ROWS:
                 yield _stored(self._redis.hgetall(key), row_bytes)
                 return
             cursor: int | None = None
