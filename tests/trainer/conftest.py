@@ -24,6 +24,6 @@ def small() -> Dataset:
 def quick() -> TwoTowerConfig:
     """Settings that learn `small` in a second or two."""
     return TwoTowerConfig(
-        epochs=6, batch_size=256, dim=16, vector_dim=16, hidden=(32,), learning_rate=0.01, row_dropout=0.1,
+        epochs=5, batch_size=256, dim=16, vector_dim=16, hidden=(32,), learning_rate=0.01, row_dropout=0.1,
         log_every=5, restrict_every=30,
     )  # fmt: skip

@@ -49,7 +49,7 @@ def test_popularity_is_the_count_in_training() -> None:
 
 def test_users_with_nothing_in_training_are_judged_too() -> None:
     accuracy = Evaluator(CATALOGUE, interactions((1, 10)), interactions((5, 30))).evaluate(
-        lambda users: np.float32([[0, 0, 1, 0]] * len(users)), cutoffs=(1,)
+        lambda users: np.array([[0, 0, 1, 0]] * len(users), np.float32), cutoffs=(1,)
     )
     assert accuracy.unseen == {1: 1.0}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rowbank_trainer.data import open_dataset, split, synthetic_dataset
+from rowbank_trainer.data import Interactions, open_dataset, split, synthetic_dataset
 from rowbank_trainer.data.download import Archive, fetch
 from rowbank_trainer.errors import DataError
 
@@ -110,7 +110,7 @@ def test_split_is_disjoint_complete_and_fixed_by_its_seed() -> None:
     assert len(parts.held_out) == len(interactions) // 5
     assert len(parts.train) + len(parts.held_out) == len(interactions)
 
-    def pairs(part: object) -> set[tuple[int, int]]:
+    def pairs(part: Interactions) -> set[tuple[int, int]]:
         return set(zip(part.user_ids.tolist(), part.item_ids.tolist(), strict=True))
 
     assert not pairs(parts.train) & pairs(parts.held_out)

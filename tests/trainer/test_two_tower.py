@@ -6,27 +6,39 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
 import rowbank
 from rowbank_trainer.data import Dataset
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.evaluation import Evaluator, vector_scorer
+from rowbank_trainer.progress import Progress
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.export import INPUT, OUTPUT
 from rowbank_trainer.two_tower.job import Job, run
 from rowbank_trainer.two_tower.problem import prepare
+from rowbank_trainer.two_tower.tables.opening import open_tables
+from rowbank_trainer.two_tower.training import train
 
+pytestmark = pytest.mark.timeout(600)  # Each job compiles a graph, which takes its time on a busy machine.
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def run_job(dataset: Dataset, config: TwoTowerConfig, out: Path, *variants: Variant, **options) -> tuple[dict, str]:
     """Runs a job; returns its metrics and what it printed."""
-    settings = {"restrict": False, "targets": None, "publish": False, "model_name": "two_tower", "arguments": {}}
+    settings: dict[str, Any] = {
+        "restrict": False,
+        "targets": None,
+        "publish": False,
+        "model_name": "two_tower",
+        "arguments": {},
+    }
     text = io.StringIO()
     run(Job(config, variants, out=out, **(settings | options)), dataset, Console(file=text, width=140))
     return json.loads((out / "metrics.json").read_text()), text.getvalue()
@@ -151,6 +163,23 @@ def test_published_model_ranks_as_the_trained_one(
 def vectors(path: Path, rows: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     return session.run([OUTPUT], {INPUT: np.ascontiguousarray(rows)})[0]
+
+
+def test_a_server_that_refuses_a_step_ends_training_with_its_words(
+    small: Dataset, quick: TwoTowerConfig, target: str
+) -> None:
+    problem = prepare(small, quick)
+    with rowbank.Client(target) as client:
+        for variant in (Variant.ROWBANK, Variant.ROWBANK_TFRA):
+            tables = open_tables(variant, problem, quick, client, model_name="refused", restrict=False)
+            tables.title_layer(tf.constant([[1]], tf.int64))  # The layer has opened its table.
+            client.drop_table(tables.table_names["title"])
+            with pytest.raises(
+                TrainerError, match=r"^training stopped: table 'refused\S*title\S*' does not exist"
+            ) as caught:
+                train("refused", problem, problem.evaluator(), tables, quick, Progress(Console(file=io.StringIO())),
+                      restrict=False)  # fmt: skip
+            assert "\n" not in str(caught.value)
 
 
 def test_unwritable_folder_is_refused_before_training(small: Dataset, quick: TwoTowerConfig, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from rowbank_trainer.progress import Progress
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.problem import Problem, prepare
 from rowbank_trainer.two_tower.publish import Published, publish, tower_files
-from rowbank_trainer.two_tower.report import print_summary, write_report
+from rowbank_trainer.two_tower.report import print_summary, write_metrics, write_plots
 from rowbank_trainer.two_tower.tables.opening import open_tables
 from rowbank_trainer.two_tower.training import Trained, train
 
@@ -69,14 +69,16 @@ def run(job: Job, dataset: Dataset, console: Console) -> None:
     with _client(job) as client:
         runs = _train_all(job, problem, evaluator, client, console)
         print_summary(console, problem, baseline, runs)
+        # Written before anything is published, so that a refusal does not cost the figures.
+        write_metrics(job.out, problem, job.config, job.arguments, baseline, runs, None)
+        write_plots(job.out, problem, baseline, runs)
         chosen = _choose(job, runs)
         for name, data in tower_files(chosen, job.config).items():
             (job.out / name).write_bytes(data)
-        published = None
         if job.publish and client is not None:
             published = publish(client, chosen, problem, job.config, model_name=job.model_name)
+            write_metrics(job.out, problem, job.config, job.arguments, baseline, runs, published)
             _say_published(console, published)
-        write_report(job.out, problem, job.config, job.arguments, baseline, runs, published)
     console.print(f"Report: {job.out}/metrics.json, accuracy.png, sizes.png", highlight=False)
 
 

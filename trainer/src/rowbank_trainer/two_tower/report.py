@@ -55,7 +55,7 @@ def _rates(accuracy: Accuracy) -> list[str]:
     return [f"{accuracy.unseen[k]:.4f}" for k in CUTOFFS] + [f"{accuracy.all_items[100]:.4f}"]
 
 
-def write_report(
+def write_metrics(
     folder: Path,
     problem: Problem,
     config: TwoTowerConfig,
@@ -64,7 +64,7 @@ def write_report(
     runs: Sequence[Trained],
     published: Published | None,
 ) -> None:
-    """Writes `metrics.json`, `accuracy.png` and `sizes.png`.
+    """Writes `metrics.json`. May be called again when more is known.
 
     Raises:
         TrainerError: the folder cannot be written.
@@ -88,10 +88,21 @@ def write_report(
     }
     try:
         (folder / "metrics.json").write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise TrainerError(f"{folder}: the report cannot be written: {error.strerror}") from None
+
+
+def write_plots(folder: Path, problem: Problem, baseline: Accuracy, runs: Sequence[Trained]) -> None:
+    """Writes `accuracy.png` and `sizes.png`.
+
+    Raises:
+        TrainerError: the folder cannot be written.
+    """
+    try:
         plot_accuracy(folder / "accuracy.png", runs, baseline, f"Two-tower on {problem.dataset_name}")
         plot_sizes(folder / "sizes.png", runs, problem.vocabulary, f"Table sizes on {problem.dataset_name}")
     except OSError as error:
-        raise TrainerError(f"{folder}: the report cannot be written: {error.strerror}") from None
+        raise TrainerError(f"{folder}: the plots cannot be written: {error.strerror}") from None
 
 
 def versions() -> dict[str, str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 
+from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.evaluation import Accuracy, Evaluator, vector_scorer
 from rowbank_trainer.progress import Progress
 from rowbank_trainer.two_tower.config import TwoTowerConfig
@@ -188,7 +193,11 @@ def train(
     *,
     restrict: bool,
 ) -> Trained:
-    """Fits a new model on `tables` for all of the config's epochs."""
+    """Fits a new model on `tables` for all of the config's epochs.
+
+    Raises:
+        TrainerError: the parameter server refused a step, or is gone.
+    """
     model = TwoTower(tables, config)
     model.compile(optimizer=tables.optimizer(config.learning_rate))
     batches = training_batches(problem, tables, config)
@@ -197,6 +206,19 @@ def train(
     with progress.run(label, epochs=config.epochs, steps=steps):
         epochs = EpochWatch(problem, evaluator, tables, watch.history, progress)
         started = time.perf_counter()
-        model.fit(batches, epochs=config.epochs, callbacks=[watch, epochs], verbose=0)
+        with _server_errors():
+            model.fit(batches, epochs=config.epochs, callbacks=[watch, epochs], verbose=0)
         train_s = time.perf_counter() - started - epochs.evaluation_s
     return Trained(label, restrict, model, tables, watch.history, train_s, steps * config.epochs)
+
+
+@contextlib.contextmanager
+def _server_errors() -> Iterator[None]:
+    """TensorFlow hides what the client raised in the text of its own error, below stack traces; this digs it out."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.findall(r"rowbank\.errors\.\w+: (.+)", error.message)
+        if not found:
+            raise
+        raise TrainerError(f"training stopped: {found[-1].strip()}") from None
