@@ -19,7 +19,7 @@ _numbers = itertools.count()
 class Sides:
     """Makes the same thing on both sides, under names that no other test uses."""
 
-    def __init__(self, target: str, prefix: str) -> None:
+    def __init__(self, target: str | list[str], prefix: str) -> None:
         self.cuckoo = de.CuckooHashTableCreator()
         self.rowbank = TableCreator(target, prefix=prefix)
 

@@ -8,6 +8,9 @@ import tensorflow as tf
 from tensorflow_recommenders_addons import dynamic_embedding as de
 from tests.tf.support import Sides, sorted_export
 
+from rowbank.errors import ShardUnavailable
+from rowbank.tfra import TableCreator
+
 OPTIMIZERS = {
     "adam": lambda: tf.keras.optimizers.Adam(0.05),
     "legacy-adam": lambda: tf.keras.optimizers.legacy.Adam(0.05),
@@ -100,3 +103,16 @@ def test_inference_neither_creates_nor_changes_rows(sides: Sides):
     before = sorted_export(layer.params)
     model.predict(np.arange(100, 130).reshape(10, 3), verbose=0)
     np.testing.assert_equal(sorted_export(layer.params), before)
+
+
+def test_a_server_that_goes_away_stops_the_training(start_ps, prefix):
+    """A read that fails is an error, never default rows."""
+    server = start_ps()
+    sides = Sides(server.target, prefix)
+    sides.rowbank = TableCreator(server.target, prefix=prefix, timeout_s=1.0)
+    model, layer, _ = trained(sides, "rowbank", lambda **kw: de.keras.layers.Embedding(4, **kw), OPTIMIZERS["adam"])
+    server.close()
+    with pytest.raises(ShardUnavailable):
+        layer.params.lookup(tf.constant([1], tf.int64))
+    with pytest.raises(tf.errors.UnknownError, match="ShardUnavailable"):
+        model.fit(np.zeros((16, 3), np.int64), np.zeros(16), verbose=0)

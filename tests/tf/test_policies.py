@@ -11,6 +11,7 @@ from tensorflow_recommenders_addons import dynamic_embedding as de
 from tests.tf.support import Sides, sorted_export
 
 import rowbank.tfra
+from rowbank.tfra import store
 
 POLICIES = {
     "tfra on cuckoo": ("cuckoo", de.FrequencyRestrictPolicy, de.TimestampRestrictPolicy),
@@ -136,3 +137,27 @@ def test_wrong_use_is_refused(sides: Sides):
         variable.restrict(1.5)
     with pytest.raises(ValueError, match="trigger should be non-negative, got -1"):
         variable.restrict(1, trigger=-1)
+
+
+def test_many_rows_go_in_rounds(sides: Sides, monkeypatch):
+    monkeypatch.setattr(store, "_ROUND_ROWS", 4)
+    variable = variable_with(sides, "rowbank", rowbank.tfra.FrequencyRestrictPolicy)
+    slots = train(sides, variable, [list(range(20)), [3, 5]])
+    variable.restrict(2)
+    for table in (variable, *slots):
+        np.testing.assert_array_equal(sorted_export(table)[0], [3, 5])
+
+
+def test_two_shards_keep_the_best(start_ps, redis_url, prefix):
+    """Counted and evicted on both shards of a cluster; slots follow."""
+    servers = [start_ps("--shard", f"{shard}/2", wait=False) for shard in range(2)]
+    targets = [server.wait_ready().target for server in servers]
+    sides = Sides(targets, prefix)
+    variable = variable_with(sides, "rowbank", rowbank.tfra.FrequencyRestrictPolicy)
+    slots = train(sides, variable, [list(range(200)), list(range(0, 200, 2))])
+    variable.restrict(100)
+    ids = sorted_export(variable)[0]
+    assert len(ids) == 100
+    assert np.mean(ids % 2 == 0) > 0.9, "each shard keeps its best; the shares follow the shards' sizes"
+    for slot in slots:
+        np.testing.assert_array_equal(sorted_export(slot)[0], ids)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.tf.support import Sides, answers, in_function, sorted_export
+from tests.tf.support import Sides, answers, as_numpy, in_function, sorted_export
+
+from rowbank.tfra import store
 
 K = tf.int64
 
@@ -287,3 +291,43 @@ def test_files_that_do_not_fit_are_refused(sides: Sides, tmp_path):
     with pytest.raises(tf.errors.InvalidArgumentError, match="24 bytes of keys and 20 of values"):
         tables[1].load_from_file_system(str(tmp_path), file_name="cut")
     assert int(tables[1].size()) == 0
+
+
+def test_more_rows_than_one_batch(sides: Sides, monkeypatch):
+    monkeypatch.setattr(store, "_BATCH_ROWS", 3)
+    tables = sides.tables(dim=2, default=[7.0, 8.0])
+    ids = tf.range(10, dtype=K)
+    for table in tables:
+        table.insert(ids, tf.reshape(tf.range(20.0), [10, 2]))
+        table.accum(ids, tf.ones([10, 2]), tf.ones([10], tf.bool))
+        table.remove(ids[::2])
+    np.testing.assert_equal(sorted_export(tables[1]), sorted_export(tables[0]))
+    cuckoo, rowbank = (as_numpy(table.lookup(ids, return_exists=True)) for table in tables)
+    np.testing.assert_equal(rowbank, cuckoo)
+
+
+def test_rows_that_are_not_finite_are_refused(sides: Sides, mode):
+    """TFRA stores them; here a step that went wrong leaves no trace."""
+    table = sides.tables(dim=2)[1]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or infinity in row 1"):
+        mode(lambda: table.insert(keys(1, 2), tf.constant([[1.0, 2.0], [np.nan, 1.0]])))
+    assert int(table.size()) == 0
+
+
+def test_threads_share_a_table(sides: Sides):
+    """Each thread works on keys of its own; every value is the number of its steps."""
+    table = sides.tables(dim=2)[1]
+
+    @tf.function
+    def step(ids):
+        table.insert(ids, table.lookup(ids) + 1.0)
+
+    def work(first: int) -> None:
+        for _ in range(20):
+            step(tf.range(first, first + 50, dtype=K))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(0, 200, 50)))
+    ids, values = sorted_export(table)
+    np.testing.assert_array_equal(ids, np.arange(200))
+    np.testing.assert_array_equal(values, np.full((200, 2), 20.0))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rowbank import Table
 
 _Array = npt.NDArray[Any]
-_BATCH_BYTES = 8 << 20  # Of one request's rows; restoring a checkpoint sends many.
+_BATCH_ROWS = 1 << 20  # Of one call to the client, which splits it further; restoring a checkpoint may bring more.
 _ROUND_ROWS = 500_000  # Evicted in one round of a restriction; their keys come back in the answer.
 
 
@@ -36,7 +36,6 @@ class RowStore:
         self._codec = codec
         self.value_dtype = np.dtype(value_dtype)
         self.key_dtype = np.dtype(key_dtype)
-        self._batch_rows = max(1, min(65536, _BATCH_BYTES // (4 * codec.row_width(dim))))
 
     @in_tensorflow_terms
     def lookup(self, keys: _Array, defaults: _Array) -> tuple[_Array, _Array]:
@@ -50,22 +49,17 @@ class RowStore:
         """
         flat = _flat(keys)
         fallback = self._defaults(defaults, flat.size)
-        values = np.empty((flat.size, self.dim), dtype=self.value_dtype)
-        exists = np.zeros(flat.size, dtype=np.bool_)
-        for part in self._batches(flat.size):
-            rows = self.table.lookup(flat[part])
-            exists[part] = rows.found
-            values[part] = self._codec.decode(np.asarray(rows.values), self.value_dtype)
-        missing = ~exists
-        if missing.any():
-            values[missing] = fallback[missing]
+        parts = [self._read(flat[part], fallback[part]) for part in _batches(flat.size)]
+        values, exists = (
+            parts[0] if len(parts) == 1 else (np.concatenate(column) for column in zip(*parts, strict=True))
+        )
         return values.reshape((*keys.shape, self.dim)), exists.reshape(keys.shape)
 
     @in_tensorflow_terms
     def insert(self, keys: _Array, values: _Array) -> None:
         """Overwrites rows; of repeated keys the last one stays. `values` is `keys.shape + [dim]`."""
         flat, rows = _flat(keys), self._rows(keys, values)
-        for part in self._batches(flat.size):
+        for part in _batches(flat.size):
             self.table.upsert(flat[part], self._codec.encode(rows[part]))
 
     @in_tensorflow_terms
@@ -83,21 +77,21 @@ class RowStore:
         seen = np.ascontiguousarray(exists, dtype=np.bool_).reshape(-1)
         if seen.size != flat.size:
             raise InvalidArgument(f"Expected shape {list(keys.shape)} for exists, got {list(exists.shape)}")
-        for part in self._batches(flat.size):
+        for part in _batches(flat.size):
             self.table.accumulate(flat[part], self._codec.encode(rows[part]), seen[part])
 
     @in_tensorflow_terms
     def remove(self, keys: _Array) -> None:
         """Deletes rows; missing keys are no error."""
         flat = _flat(keys)
-        for part in self._batches(flat.size):
+        for part in _batches(flat.size):
             self.table.remove(flat[part])
 
     @in_tensorflow_terms
     def touch(self, keys: _Array) -> None:
         """Counts one use of each stored row and renews its last use."""
         flat = _flat(keys)
-        for part in self._batches(flat.size):
+        for part in _batches(flat.size):
             self.table.touch(flat[part])
 
     @in_tensorflow_terms
@@ -157,6 +151,13 @@ class RowStore:
             last_used.append(chunk.last_used)
         return np.concatenate(keys), np.concatenate(frequency), np.concatenate(last_used)
 
+    def _read(self, keys: npt.NDArray[np.int64], fallback: _Array) -> tuple[_Array, _Array]:
+        rows = self.table.lookup(keys)
+        values = self._codec.decode(rows.values, self.value_dtype)
+        if not rows.found.all():
+            values = np.where(rows.found[:, None], values, fallback)
+        return values, rows.found
+
     def _rows(self, keys: _Array, values: _Array) -> _Array:
         expected = (*keys.shape, self.dim)
         if values.shape != expected:
@@ -174,9 +175,11 @@ class RowStore:
             f"Expected shape [{count}, {self.dim}], [{self.dim}] or [] for default values, got {list(defaults.shape)}"
         )
 
-    def _batches(self, count: int) -> Iterator[slice]:
-        for start in range(0, count, self._batch_rows):
-            yield slice(start, min(start + self._batch_rows, count))
+
+def _batches(count: int) -> Iterator[slice]:
+    """Slices that cover `count` rows; one empty slice for none."""
+    for start in range(0, max(count, 1), _BATCH_ROWS):
+        yield slice(start, min(start + _BATCH_ROWS, count))
 
 
 def _flat(keys: _Array) -> npt.NDArray[np.int64]:
