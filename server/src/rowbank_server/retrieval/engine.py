@@ -20,7 +20,7 @@ from rowbank_server.features import FeatureRead, FeatureStatus, FeatureStore
 from rowbank_server.features.values import FeatureType, check
 from rowbank_server.retrieval.generation import HISTORY, Generation
 from rowbank_server.retrieval.index import bitmap
-from rowbank_server.retrieval.inputs import RowReader, gather
+from rowbank_server.retrieval.inputs import RowReader, gather, usable
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.queries import Answer, Found, Query, Source
 
@@ -143,7 +143,7 @@ class Engine:
                 work.degraded.append("rows:unavailable")
             return
         vectors = model.query.run(rows)
-        known &= np.isfinite(vectors).all(axis=1)
+        known &= usable(vectors)
         for work, vector, is_known in zip(asked, vectors, known, strict=True):
             if is_known:
                 work.vector, work.source = vector, Source.PERSONAL

@@ -125,6 +125,7 @@ class Follower:
             self._rebuild(served.model)
         elif now >= self._retry_at:
             self._take_in(served)
+            self.problem = ""
 
     def _load(self, version: str) -> None:
         started = self._clock()

@@ -15,7 +15,7 @@ from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureStatus, FeatureStore
 from rowbank_server.registry.towers import TowerGraph
 from rowbank_server.retrieval.index import ExactIndex, Index, bitmap
-from rowbank_server.retrieval.inputs import RowReader, TowerInputs, gather, resolve
+from rowbank_server.retrieval.inputs import RowReader, TowerInputs, gather, resolve, usable
 
 TITLE = "title"
 HISTORY = "history"
@@ -150,7 +150,7 @@ def embed_items(model: Model, ids: npt.NDArray[np.int64], store: FeatureStore, r
         titles.extend(str(values.get(f"{model.manifest.item_view}:{TITLE}", "")) for values in features)
         inputs, known = gather(model.candidate_inputs, model.candidate_inputs.keys(features), rows)
         embedded = model.candidate.run(inputs)
-        sound = known & np.isfinite(embedded).all(axis=1)
+        sound = known & usable(embedded)
         vectors[start : start + len(batch)][sound] = embedded[sound]
         indexed[start : start + len(batch)] = sound
     return Catalogue(ids, tuple(titles), vectors, indexed)

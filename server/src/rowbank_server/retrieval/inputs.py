@@ -9,9 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.errors import InvalidFeature
+from rowbank.errors import DimMismatch, InvalidFeature
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureStore
+
+
+_LARGEST = 1e15
 
 
 class RowReader(Protocol):
@@ -99,15 +102,29 @@ def gather(
     Returns:
         Rows by input name, and [B] bool: True where any key that is not padding has a row. Each distinct key is read
         once.
+    Raises:
+        DimMismatch: a table was made anew with another dim.
+        RequestError: what the reader raises.
     """
     rows: dict[str, npt.NDArray[np.float32]] = {}
     known = np.zeros(len(keys[0]), dtype=np.bool_)
     for tower_input, wanted in zip(inputs.inputs, keys, strict=True):
         distinct, inverse = np.unique(wanted, return_inverse=True)
         values, found = reader.lookup(tower_input.table, distinct)
+        if values.shape[1] != tower_input.dim:
+            raise DimMismatch(
+                f"table {tower_input.table!r} has dim {values.shape[1]} now, the model was published for {tower_input.dim}; "
+                "publish a model for the present table"
+            )
         rows[tower_input.name] = values[inverse].reshape(*wanted.shape, tower_input.dim)
         hit = found[inverse].reshape(wanted.shape)
         if tower_input.length:
             hit = np.any(hit & (wanted != tower_input.pad_key), axis=1)
         known |= hit
     return rows, known
+
+
+def usable(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """[B] bool: True where a tower gave numbers that can be ranked: finite, and far from overflowing a dot product."""
+    ok: npt.NDArray[np.bool_] = (np.abs(vectors) <= _LARGEST).all(axis=1)  # False for NaN too.
+    return ok

@@ -1,0 +1,96 @@
+"""Micro-batching and the breaker, without a timer and without a sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from rowbank.errors import InternalError, InvalidRequest, NotReady, RequestError
+from rowbank_server.retrieval.batching import Batcher, Overloaded
+from rowbank_server.retrieval.queries import Answer, Query, Source
+from rowbank_server.retrieval.rows import Breaker
+
+
+class Gate:
+    """Answers batches one at a time, each only when it is let through."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.entered = threading.Semaphore(0)
+        self.leave = threading.Semaphore(0)
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer | RequestError]:
+        self.sizes.append(len(queries))
+        self.entered.release()
+        self.leave.acquire()
+        return [
+            InvalidRequest("k 13") if query.k == 13 else Answer([], Source.POPULAR, "v", str(query.k))
+            for query in queries
+        ]
+
+
+def test_what_queued_meanwhile_goes_next_up_to_the_limit() -> None:
+    async def run() -> None:
+        gate = Gate()
+        batcher = Batcher(gate.answer, max_batch=3, max_queue=5)
+        first = asyncio.create_task(batcher.ask(Query(k=1)))
+        await asyncio.to_thread(gate.entered.acquire)  # The first runs alone and at once.
+        waiting = [asyncio.create_task(batcher.ask(Query(k=k))) for k in (2, 13, 4, 5, 6)]
+        await asyncio.sleep(0)  # They queue.
+        with pytest.raises(Overloaded, match="5 queries wait already"):
+            await batcher.ask(Query(k=7))
+        waiting[3].cancel()  # A caller that went away is not answered, and not waited for.
+        gate.leave.release(3)
+        assert (await first).index_version == "1"
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [a.index_version for a in answers if isinstance(a, Answer)] == ["2", "4", "6"]
+        assert isinstance(answers[1], InvalidRequest)
+        assert isinstance(answers[3], asyncio.CancelledError)
+        assert gate.sizes == [1, 3, 1]
+        await batcher.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"), [(NotReady("no model"), NotReady), (KeyError("defect"), InternalError)]
+)
+def test_a_failed_batch_fails_each_query_and_not_the_next(raised: Exception, expected: type[Exception]) -> None:
+    failures = [raised]
+
+    def answer(queries: Sequence[Query]) -> list[Answer | RequestError]:
+        if failures:
+            raise failures.pop()
+        return [Answer([], Source.POPULAR, "v", "i") for _ in queries]
+
+    async def run() -> None:
+        batcher = Batcher(answer, max_batch=8, max_queue=8)
+        with pytest.raises(expected):
+            await batcher.ask(Query())
+        assert (await batcher.ask(Query())).index_version == "i"
+        await batcher.close()
+
+    asyncio.run(run())
+
+
+def test_a_breaker_lets_one_attempt_through_after_each_pause() -> None:
+    now = [0.0]
+    breaker = Breaker(1.0, clock=lambda: now[0])
+    assert breaker.admits()
+    breaker.report(ok=False)
+    now[0] = 0.9
+    assert not breaker.admits()
+    now[0] = 1.0
+    assert breaker.admits()
+    assert not breaker.admits()  # The others wait for the outcome of the one.
+    breaker.report(ok=False)
+    now[0] = 1.9
+    assert not breaker.admits()
+    now[0] = 2.0
+    assert breaker.admits()
+    breaker.report(ok=True)
+    assert breaker.admits()
+    assert breaker.admits()
