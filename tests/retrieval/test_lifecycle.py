@@ -244,6 +244,23 @@ def test_a_dead_parameter_server_degrades_answers(
     assert ready["status"] == "ready"
 
 
+def test_a_table_made_anew_with_another_dim_degrades_answers(
+    http: httpx.Client, client: rowbank.Client, world: World
+) -> None:
+    world.create_tables(client)
+    world.write_features(client)
+    world.publish(client, "v1")
+    serving(http, "v1")
+    assert post(http, "/v1/recommend", {"user_id": 3})["source"] == "personal"
+    for name in (world.user_table, world.token_table):
+        client.drop_table(name)
+        client.create_table(rowbank.TableSpec(name, dim=3, optimizer=rowbank.SGD(0.1)))
+    for _ in range(3):
+        answer = post(http, "/v1/recommend", {"user_id": 3, "k": 4})
+        assert (answer["source"], answer["degraded"]) == ("session", ["rows:unavailable"])
+    until(lambda: "has dim 3 now, the model was published for 8" in get(http, "/readyz")["problem"])
+
+
 def test_a_dead_redis_degrades_answers(
     own_redis: EmbeddedRedis, start_ps: Start, namespace: str, world: World, tmp_path: Any
 ) -> None:

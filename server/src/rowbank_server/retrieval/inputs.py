@@ -13,7 +13,6 @@ from rowbank.errors import DimMismatch, InvalidFeature
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureStore
 
-
 _LARGEST = 1e15
 
 
@@ -113,8 +112,8 @@ def gather(
         values, found = reader.lookup(tower_input.table, distinct)
         if values.shape[1] != tower_input.dim:
             raise DimMismatch(
-                f"table {tower_input.table!r} has dim {values.shape[1]} now, the model was published for {tower_input.dim}; "
-                "publish a model for the present table"
+                f"table {tower_input.table!r} has dim {values.shape[1]} now, the model was published for "
+                f"{tower_input.dim}; publish a model for the present table"
             )
         rows[tower_input.name] = values[inverse].reshape(*wanted.shape, tower_input.dim)
         hit = found[inverse].reshape(wanted.shape)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank import Client, Table
-from rowbank.errors import RequestError, ShardUnavailable
+from rowbank.errors import DimMismatch, RequestError, ShardUnavailable
+from rowbank_protos.columns import ColumnError
 
 
 class Breaker:
@@ -60,13 +61,15 @@ class ClientRows:
         """Values [N, dim] float32 and found [N] bool; rows of unseen keys are zero.
 
         Raises:
-            TableNotFound, ShardUnavailable, NotReady, DeadlineExceeded.
+            TableNotFound, ShardUnavailable, NotReady, DeadlineExceeded, DimMismatch.
         """
         try:
             rows = self._table(table).lookup(keys)
-        except RequestError:
-            self._tables.pop(table, None)  # It may have been dropped and made anew.
-            raise
+        except (RequestError, ColumnError) as error:
+            self._tables.pop(table, None)  # It may have been dropped and made anew, with another dim.
+            if isinstance(error, RequestError):
+                raise
+            raise DimMismatch(f"table {table!r} was made anew with another dim: {error}") from error
         return rows.values, rows.found
 
     def close(self) -> None:
