@@ -8,11 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import onnxruntime
 import pytest
 import tensorflow as tf
 from rich.console import Console
+from tests.processes import UpProcess, closing, until
 
 import rowbank
 from rowbank_trainer.data import Dataset
@@ -158,6 +160,33 @@ def test_published_model_ranks_as_the_trained_one(
     served = Evaluator(problem.catalogue, problem.train, problem.held_out).evaluate(scorer).as_json()
     reported = metrics["variants"][0]["accuracy"]
     assert served["unseen"]["top_50"] == pytest.approx(reported["unseen"]["top_50"], abs=0.005)
+
+
+def test_published_model_is_served_over_http(small: Dataset, quick: TwoTowerConfig, tmp_path: Path) -> None:
+    """What the retrieval service recommends is what the trained model ranks first among unseen items."""
+    config = dataclasses.replace(quick, epochs=1)
+    problem = prepare(small, config)
+    user = int(problem.user_keys[7])
+    server = UpProcess("--data-dir", str(tmp_path / "data"), log=tmp_path / "log")
+    with closing(server):
+        server.wait_ready()
+        run_job(small, config, tmp_path / "out", Variant.ROWBANK, targets=server.target, publish=True)
+        until(lambda: httpx.get(f"{server.http_url}/readyz").status_code == 200, what="the model is served")
+        body = {"user_id": user, "k": 10, "exclude_seen": True}
+        answer = httpx.post(f"{server.http_url}/v1/recommend", json=body).json()
+        with rowbank.Client(server.target) as client:
+            user_rows = client.table("two_tower.user").pull([user])
+            item_rows = client.table("two_tower.title").pull(problem.title_keys)
+    scores = (
+        vectors(tmp_path / "out" / "candidate.onnx", item_rows) @ vectors(tmp_path / "out" / "query.onnx", user_rows)[0]
+    )
+    scores[problem.catalogue.positions(problem.train.item_ids[problem.train.user_ids == user])] = -np.inf
+    best = np.argsort(-scores)[:10]
+    assert answer["source"] == "personal"
+    assert [item["id"] for item in answer["items"]] == problem.catalogue.item_ids[best].tolist()
+    assert [item["title"] for item in answer["items"]] == [problem.catalogue.titles[row] for row in best]
+    logits = scores[best] / config.temperature
+    np.testing.assert_allclose([item["score"] for item in answer["items"]], logits, rtol=1e-3)
 
 
 def vectors(path: Path, rows: np.ndarray) -> np.ndarray:
