@@ -233,9 +233,10 @@ def _answer(
     if hits is not None:
         positions, scores = hits
         taken = np.concatenate([excluded, positions])
-        for position, score in zip(positions.tolist(), (scores * scale).tolist(), strict=True):
+        found = zip(generation.ids[positions].tolist(), (scores * scale).tolist(), positions.tolist(), strict=True)
+        for item, score, position in found:
             if query.min_score is None or score >= query.min_score:
-                items.append(Found(int(generation.ids[position]), score, generation.titles[position]))
+                items.append(Found(item, score, generation.titles[position]))
     if len(items) < query.k and (hits is None or query.min_score is None):
         fill = _popular(generation, taken, query.k - len(items))
         if hits is not None and len(fill):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 DEFAULT_K = 10
 
@@ -39,8 +39,7 @@ class Query:
     min_score: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One item of an answer; `score` is None where the model did not score it (it filled the answer up)."""
 
     item_id: int
