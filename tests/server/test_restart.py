@@ -189,6 +189,28 @@ def wire_bucket(key):
     return int(bucket_of(np.array([key]))[0])
 
 
+def test_a_large_bucket_is_read_in_pieces(start_ps, connect):
+    """One bucket with more rows than are read in one command."""
+    server = start_ps("--bucket-count", "1")
+    wire = connect(server.target)
+    assert wire.create("t", 1).bucket_count == 1
+    keys = np.arange(60_000)
+    wire.push("t", keys.tolist(), keys.astype(np.float32))
+    assert server.terminate() == 0
+    again = connect(start_ps().target)
+    assert again.size("t") == 60_000
+    assert again.pull("t", keys.tolist(), dim=1)[0][:, 0].tolist() == (-keys).tolist()
+
+
+def test_a_catalog_that_cannot_be_read_is_named(start_ps, redis_url, namespace):
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(f"{namespace}:catalog", "t", '{"id": 1}')
+    server = start_ps(wait=False)
+    assert server.wait() == 1
+    assert "error: the catalog holds an entry that cannot be read" in server.log
+    assert "Traceback" not in server.log
+
+
 def test_a_second_signal_ends_the_process_at_once(start_ps, own_redis):
     """Redis stands still, so the drain cannot end by itself."""
     server = start_ps("--redis-timeout-s", "60", redis=own_redis.url)

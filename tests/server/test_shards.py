@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.processes import until
+from tests.processes import PsProcess, until
 from tests.server.support import i64, refused
 
 from rowbank.errors import TableNotFound, WrongShard
@@ -16,10 +16,21 @@ KEYS = np.arange(1000)
 OWNERS = shard_of(KEYS, shard_count=2)
 
 
+@pytest.fixture(scope="module")
+def targets(redis_url, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    options = ["--namespace", "shards", "--flush-interval-s", "0.05"]
+    started = [
+        PsProcess(*options, "--shard", f"{shard}/2", redis_url=redis_url, log=folder / str(shard)) for shard in range(2)
+    ]
+    yield [server.wait_ready().target for server in started]
+    for server in started:
+        server.close()
+
+
 @pytest.fixture
-def shards(start_ps, connect):
-    started = [start_ps("--shard", f"{shard}/2", wait=False) for shard in range(2)]
-    return [connect(server.wait_ready().target) for server in started]
+def shards(targets, connect):
+    return [connect(target) for target in targets]
 
 
 def own(shard: int) -> list[int]:
@@ -36,56 +47,57 @@ def test_every_bucket_has_one_owner(shard_count, bucket_count):
             assert bucket * shard_count // bucket_count == shard
 
 
-def test_a_table_created_on_one_shard_is_there_on_all(shards):
+def test_a_table_created_on_one_shard_is_there_on_all(shards, table_name):
     first, second = shards
-    first.create("t")
-    second.push("t", own(1), np.ones((len(own(1)), 2)))
-    first.push("t", own(0), np.ones((len(own(0)), 2)))
-    assert first.size("t") + second.size("t") == 1000
+    first.create(table_name)
+    second.push(table_name, own(1), np.ones((len(own(1)), 2)))
+    first.push(table_name, own(0), np.ones((len(own(0)), 2)))
+    assert first.size(table_name) + second.size(table_name) == 1000
     names = [info.spec.name for info in second.tables.ListTables(tables_pb2.ListTablesRequest()).tables]
-    assert names == ["t"]
+    assert table_name in names
 
 
-def test_keys_of_another_shard_are_refused(shards):
+def test_keys_of_another_shard_are_refused(shards, table_name):
     first, second = shards
-    first.create("t")
+    first.create(table_name)
     with refused(WrongShard, f"key {own(1)[0]} belongs to shard 1/2", "this is shard 0/2"):
-        first.push("t", [own(0)[0], own(1)[0]], [[1, 1], [1, 1]])
+        first.push(table_name, [own(0)[0], own(1)[0]], [[1, 1], [1, 1]])
     with refused(WrongShard):
-        second.pull("t", own(0))
+        second.pull(table_name, own(0))
     with refused(WrongShard):
-        first.rows.Import(iter([rows_pb2.ImportRequest(table="t", keys=i64(own(1)[0]), values=b"\0" * 8)]))
+        first.rows.Import(iter([rows_pb2.ImportRequest(table=table_name, keys=i64(own(1)[0]), values=b"\0" * 8)]))
     with refused(WrongShard):
-        first.admin.DescribeRow(admin_pb2.DescribeRowRequest(table="t", key=own(1)[0]))
-    assert first.size("t") == 0
+        first.admin.DescribeRow(admin_pb2.DescribeRowRequest(table=table_name, key=own(1)[0]))
+    assert first.size(table_name) == 0
 
 
-def test_a_drop_is_noticed_by_the_other_shard(shards):
+def test_a_drop_is_noticed_by_the_other_shard(shards, table_name):
     first, second = shards
-    first.create("t")
-    second.push("t", own(1), np.ones((len(own(1)), 2)))
+    first.create(table_name)
+    second.push(table_name, own(1), np.ones((len(own(1)), 2)))
     second.admin.Flush(admin_pb2.FlushRequest())
-    first.tables.DropTable(tables_pb2.DropTableRequest(name="t"))
+    first.tables.DropTable(tables_pb2.DropTableRequest(name=table_name))
 
     def gone() -> bool:
-        return not second.tables.ListTables(tables_pb2.ListTablesRequest()).tables
+        tables = second.tables.ListTables(tables_pb2.ListTablesRequest()).tables
+        return table_name not in [info.spec.name for info in tables]
 
     until(gone, what="drop")
     with refused(TableNotFound):
-        second.size("t")
-    first.create("t")
-    assert second.size("t") == 0
+        second.size(table_name)
+    first.create(table_name)
+    assert second.size(table_name) == 0
 
 
-def test_an_update_reaches_the_other_shard(shards):
+def test_an_update_reaches_the_other_shard(shards, table_name):
     first, second = shards
-    spec = first.create("t").spec
-    second.push("t", own(1)[:1], [[1, 1]])
+    spec = first.create(table_name).spec
+    second.push(table_name, own(1)[:1], [[1, 1]])
     spec.optimizer.sgd.learning_rate = 0.5
     first.tables.UpdateTable(tables_pb2.UpdateTableRequest(spec=spec))
     second.tables.ListTables(tables_pb2.ListTablesRequest())  # Reads the catalog.
-    second.push("t", own(1)[:1], [[1, 1]])
-    assert second.pull("t", own(1)[:1])[0].tolist() == [[-1.5, -1.5]]
+    second.push(table_name, own(1)[:1], [[1, 1]])
+    assert second.pull(table_name, own(1)[:1])[0].tolist() == [[-1.5, -1.5]]
 
 
 def test_rows_find_their_shard_when_the_number_of_shards_changes(start_ps, connect):

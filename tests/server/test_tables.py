@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.server.support import adam, refused, sgd, uniform
+from tests.server.support import adam, i64, refused, sgd, uniform
 
 from rowbank.errors import InvalidSpec, TableExists, TableNotFound
 from rowbank_protos.v1 import common_pb2, rows_pb2, tables_pb2
@@ -134,6 +134,15 @@ def test_every_optimizer_trains(wire, table_name, kind):
     wire.create(table_name, optimizer=optimizer)
     wire.push(table_name, [5], [[1, 1]])
     assert (wire.pull(table_name, [5])[0] < 0).all()
+
+
+def test_half_life_and_tracked_reads_are_accepted(wire, table_name):
+    spec = wire.create(table_name, frequency_half_life_s=3600.0, track_reads=True)
+    assert (spec.spec.frequency_half_life_s, spec.spec.track_reads) == (3600.0, True)
+    for _ in range(3):
+        wire.push(table_name, [1], [[1, 1]])
+    answer = wire.rows.Lookup(rows_pb2.LookupRequest(table=table_name, keys=i64(1), with_metadata=True))
+    assert int.from_bytes(answer.frequency, "little") == 3
 
 
 def test_requests_to_a_table_need_not_follow_its_creation(wire, table_name):

@@ -65,9 +65,12 @@ def _bucket_changes(table: ShardTable, bucket: int) -> Iterator[BucketChange]:
     limit = rows_per_command(table.rows.packed_row_bytes)
     while True:
         dirty = table.rows.take_dirty(bucket, limit)
-        if len(dirty.keys) or len(dirty.removed_keys):
-            yield BucketChange(bucket, dirty.keys, dirty.packed, dirty.removed_keys)
-        if len(dirty.keys) + len(dirty.removed_keys) < limit:
+        if not (len(dirty.keys) or len(dirty.removed_keys)):
+            return
+        yield BucketChange(bucket, dirty.keys, dirty.packed, dirty.removed_keys)
+        # A short answer says that the bucket was clean, unless repeats among the removed keys made it short. Asking
+        # until nothing comes would never end on a bucket whose one row is pushed all the time.
+        if not len(dirty.removed_keys) and len(dirty.keys) < limit:
             return
 
 

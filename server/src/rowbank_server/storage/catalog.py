@@ -14,6 +14,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from rowbank.errors import InternalError
 from rowbank_protos.v1 import tables_pb2
 from rowbank_server.storage.connection import Redis, translated
 from rowbank_server.storage.layout import Layout
@@ -90,10 +91,17 @@ class CatalogEntry:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> CatalogEntry:
-        """Reads what `to_json` wrote."""
-        entry = json.loads(text)
-        spec = json_format.ParseDict(entry["spec"], tables_pb2.TableSpec())
-        return cls(int(entry["id"]), int(entry["created_at_s"]), int(entry["bucket_count"]), spec)
+        """Reads what `to_json` wrote.
+
+        Raises:
+            InternalError: it is something else, such as the entry of a newer version.
+        """
+        try:
+            entry = json.loads(text)
+            spec = json_format.ParseDict(entry["spec"], tables_pb2.TableSpec())
+            return cls(int(entry["id"]), int(entry["created_at_s"]), int(entry["bucket_count"]), spec)
+        except (ValueError, KeyError, TypeError, json_format.ParseError) as error:
+            raise InternalError(f"the catalog holds an entry that cannot be read ({error!r}): {text!r}") from error
 
 
 @dataclass(frozen=True, slots=True)
