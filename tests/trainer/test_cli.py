@@ -6,8 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from rowbank_trainer.cli import app
 
 PROGRAM = (sys.executable, "-c", "from rowbank_trainer.cli import main; main()")
 
@@ -69,3 +73,10 @@ def test_absent_server_is_an_error_before_training(tmp_path: Path) -> None:
     assert "127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
     assert "epoch" not in done.stdout
+
+
+def test_every_option_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "two-tower.md").read_text()
+    program: Any = typer.main.get_command(app)
+    options = [name for parameter in program.commands["two-tower"].params for name in parameter.opts]
+    assert not [name for name in options if f"`{name}`" not in page and f"{name} " not in page]

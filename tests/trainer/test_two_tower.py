@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.console import Console
 from tests.processes import UpProcess, closing, until
 
 import rowbank
-from rowbank_trainer.data import Dataset
+from rowbank_trainer.data import Dataset, load_movielens
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.evaluation import Evaluator, vector_scorer
 from rowbank_trainer.progress import Progress
@@ -215,3 +216,14 @@ def test_unwritable_folder_is_refused_before_training(small: Dataset, quick: Two
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainerError, match="cannot be created"):
         run_job(small, quick, tmp_path / "file" / "out", Variant.STATIC)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("ROWBANK_ML100K" not in os.environ, reason="ROWBANK_ML100K names no MovieLens 100k folder")
+def test_real_interactions_are_learned(tmp_path: Path) -> None:
+    dataset = load_movielens(Path(os.environ["ROWBANK_ML100K"]))
+    assert (len(dataset.interactions), len(dataset.catalogue)) == (100_000, 1682)
+    metrics, _ = run_job(dataset, TwoTowerConfig(epochs=4), tmp_path, Variant.STATIC)
+    assert metrics["dataset"]["users"] == 943
+    learned = metrics["variants"][0]["accuracy"]["unseen"]["top_100"]
+    assert learned > 1.25 * metrics["baseline"]["unseen"]["top_100"]
