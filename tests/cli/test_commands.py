@@ -90,7 +90,7 @@ def test_table_is_created_described_listed_and_dropped(rowbank, answer):
 
 @pytest.mark.parametrize(
     "options",
-    [["--eviction", "lfu", "--max-rows", "9"], ["--ttl-s", "60"], ["--min-count", "2"], ["--durability", "synced"]],
+    [["--min-count", "256"], ["--durability", "journaled"], ["--durability", "synced"]],
 )
 def test_what_the_server_cannot_do_is_refused(rowbank, options):
     done = rowbank("table", "create", "refused", "--dim", "4", *options, code=1)

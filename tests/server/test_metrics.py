@@ -42,10 +42,11 @@ def test_tables_and_requests_are_counted(server, connect):
         ("rowbank_table_rows", "t"): 1,
         ("rowbank_table_dirty_rows", "t"): 0,
         ("rowbank_table_step", "t"): 1,
-        ("rowbank_pushed_rows_total", "t"): 4,
+        ("rowbank_pushed_rows_total", "t"): 3,  # Distinct keys.
         ("rowbank_inserted_rows_total", "t"): 3,
         ("rowbank_evicted_rows_total", "t"): 2,
         ("rowbank_removed_rows_total", "t"): 0,
+        ("rowbank_regretted_rows_total", "t"): 0,
         ("rowbank_corrupt_rows_total", "t"): 0,
         ("rowbank_pulled_rows_total", "found", "t"): 1,
         ("rowbank_pulled_rows_total", "initialized", "t"): 1,

@@ -23,6 +23,8 @@ def test_create_answers_the_spec_with_all_it_left_open(wire, table_name):
     assert spec.initializer.WhichOneof("kind") == "zeros"
     assert spec.optimizer.sgd.learning_rate == pytest.approx(0.01)
     assert spec.durability == common_pb2.DURABILITY_RELAXED
+    assert spec.admission.min_count == 1
+    assert spec.eviction == Eviction(policy=Eviction.POLICY_NONE, low_watermark=0.9)
     assert (answer.table.bucket_count, answer.table.rows, answer.table.step) == (256, 0, 0)
     assert wire.tables.GetTable(tables_pb2.GetTableRequest(name=table_name)).table == answer.table
 
@@ -106,10 +108,12 @@ def test_update_refuses_what_stored_rows_depend_on(wire, table_name, fields, fie
         ("t", {"optimizer": Optimizer(adam=Optimizer.Adam(beta_1=1.0))}, ("adam.beta_1", "in [0, 1)")),
         ("t", {"optimizer": Optimizer(adam=Optimizer.Adam(beta_1=0.9))}, ("adam.epsilon", "above 0")),
         ("t", {"optimizer": Optimizer(sgd=Optimizer.SGD(), clip_value=-1)}, ("optimizer.clip_value",)),
-        ("t", {"admission": tables_pb2.Admission(min_count=2)}, ("admission.min_count", "got 2")),
-        ("t", {"eviction": Eviction(policy=Eviction.POLICY_LFU, max_rows=9)}, ("eviction.policy", "POLICY_LFU")),
-        ("t", {"eviction": Eviction(max_rows=9)}, ("eviction.max_rows", "got 9")),
-        ("t", {"eviction": Eviction(ttl_s=9)}, ("eviction.ttl_s",)),
+        ("t", {"admission": tables_pb2.Admission(min_count=256)}, ("admission.min_count", "at most 255", "got 256")),
+        ("t", {"eviction": Eviction(policy=9)}, ("eviction.policy", "got 9")),
+        ("t", {"eviction": Eviction(max_rows=9)}, ("eviction.max_rows", "policy", "got 9")),
+        ("t", {"eviction": Eviction(policy=Eviction.POLICY_NONE, max_bytes=9)}, ("eviction.max_bytes", "got 9")),
+        ("t", {"eviction": Eviction(low_watermark=1.5)}, ("eviction.low_watermark", "got 1.5")),
+        ("t", {"eviction": Eviction(ttl_s=-1)}, ("eviction.ttl_s", "got -1")),
         ("t", {"frequency_half_life_s": -1}, ("frequency_half_life_s",)),
         ("t", {"durability": common_pb2.DURABILITY_JOURNALED}, ("durability", "DURABILITY_JOURNALED")),
         ("t", {"durability": common_pb2.DURABILITY_SYNCED}, ("durability", "DURABILITY_SYNCED")),

@@ -138,6 +138,12 @@ class PsSettings(_RedisSettings):
     dedup_clients: int = Field(
         1024, ge=1, description="Clients whose mutations are remembered; the least recent go first."
     )
+    eviction_interval_s: float = Field(
+        1.0, gt=0, le=3600, description="Time between looks at which tables are over their caps or have expired rows."
+    )
+    eviction_budget_ms: float = Field(
+        5.0, gt=0, le=1000, description="Longest that eviction works on a table before it lets requests go first."
+    )
     eviction_history: int = Field(10_000, ge=1, description="Eviction events kept in Redis, about.")
     drain_timeout_s: float = Field(
         20.0, gt=0, description="After SIGTERM: longest wait for requests in flight, and again for the last write-back."

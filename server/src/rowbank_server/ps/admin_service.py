@@ -68,7 +68,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         )
         duration_ms = (time.perf_counter() - started) * 1e3
         if report.evicted:
-            table.count(evicted=report.evicted)
             self._history.record(self._event(table, reason, report, duration_ms))
         return _response(report, duration_ms)
 

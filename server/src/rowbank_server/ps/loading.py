@@ -21,9 +21,9 @@ def load_table(table: ShardTable, store: RowStore, executor: concurrent.futures.
     """
     sizes = store.sizes(table.entry.table_id, table.buckets)
     futures = [executor.submit(_load_bucket, table, store, bucket, rows) for bucket, rows in sizes.items()]
-    corrupt = sum(future.result() for future in futures)
+    corrupt = sum(future.result() for future in futures) + _load_common_row(table, store)
     if corrupt:
-        table.count(corrupt=corrupt)
+        table.corrupt_rows = corrupt
         _log.error("table %s: %d corrupt rows are in quarantine and are not served", table.name, corrupt)
 
 
@@ -38,3 +38,16 @@ def _load_bucket(table: ShardTable, store: RowStore, bucket: int, row_count: int
     if bad:
         store.quarantine(table_id, bucket, bad)
     return len(bad)
+
+
+def _load_common_row(table: ShardTable, store: RowStore) -> int:
+    """Loads the row that keys without a row of their own share; returns 1 if it was corrupt."""
+    packed = store.read_common_row(table.entry.table_id)
+    if packed is None:
+        return 0
+    try:
+        table.rows.load_common_row(packed)
+    except ValueError:
+        store.quarantine_common_row(table.entry.table_id, packed)
+        return 1
+    return 0

@@ -17,6 +17,7 @@ from rowbank_server.features.service import FeatureServicer
 from rowbank_server.ps.admin_service import AdminServicer, ServerIdentity
 from rowbank_server.ps.dedup import DedupWindow
 from rowbank_server.ps.errors import ErrorInterceptor
+from rowbank_server.ps.evictor import Evictor
 from rowbank_server.ps.keeper import Keeper
 from rowbank_server.ps.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.row_service import RowServicer
@@ -47,15 +48,16 @@ class ParameterServer:
         self._settings = settings
         self._redis = redis
         layout = Layout(settings.namespace)
-        store = RowStore(redis, layout)
+        store = RowStore(redis, layout, shard=settings.shard_index)
         state = ShardState(redis, layout, shard=settings.shard_index, shard_count=settings.shard_count)
         history = EvictionHistory(redis, layout, max_events=settings.eviction_history)
+        ownership = Ownership(settings.shard_index, settings.shard_count)
         self.stop_request = StopRequest()
         self.shard = Shard(
             catalog=Catalog(redis, layout),
             store=store,
             state=state,
-            ownership=Ownership(settings.shard_index, settings.shard_count),
+            ownership=ownership,
             bucket_count=settings.bucket_count,
             load_threads=settings.load_threads,
         )
@@ -67,6 +69,13 @@ class ParameterServer:
             flush_interval_s=settings.flush_interval_s,
             max_dirty_rows=settings.max_dirty_rows,
             on_replaced=lambda: self.stop_request.ask("another process serves the shard"),
+        )
+        self.evictor = Evictor(
+            self.shard,
+            history,
+            ownership,
+            interval_s=settings.eviction_interval_s,
+            budget_ms=settings.eviction_budget_ms,
         )
         self.metrics = CollectorRegistry()
         self.server = PsServer(
@@ -89,6 +98,7 @@ class ParameterServer:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self.shard.load()
         self.keeper.start()
+        self.evictor.start()
         self.server.set_serving()
         _log.info("shard %s serves namespace %s", self._settings.shard, self._settings.namespace)
         sys.stdout.write(f"ready rowbank-ps {address}\n")
@@ -100,6 +110,7 @@ class ParameterServer:
     def _drain(self) -> int:
         """Ends what is in flight, then writes what is in RAM alone."""
         self.server.stop(grace_s=self._settings.drain_timeout_s)
+        self.evictor.stop()
         self.keeper.stop()
         if self.keeper.replaced:
             _log.error("another process serves shard %s now; stopped without writing", self._settings.shard)

@@ -27,7 +27,8 @@ _GAUGES = {
 _COUNTERS = {
     "pushed_rows": ("rowbank_pushed_rows", "Rows pushed."),
     "inserted_rows": ("rowbank_inserted_rows", "Rows that came to exist."),
-    "evicted_rows": ("rowbank_evicted_rows", "Rows that a policy or an operator evicted."),
+    "evicted_rows": ("rowbank_evicted_rows", "Rows that a policy, their age or an operator evicted."),
+    "regretted_rows": ("rowbank_regretted_rows", "Rows pushed again soon after they were evicted."),
     "removed_rows": ("rowbank_removed_rows", "Rows that callers removed."),
     "corrupt_rows": ("rowbank_corrupt_rows", "Rows that failed their checks when they were loaded."),
 }

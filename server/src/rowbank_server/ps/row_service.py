@@ -72,7 +72,6 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
             values = np.empty((len(table_keys), table.dim), dtype)
             status = np.empty(len(table_keys), np.uint8)
             table.rows.pull(table_keys, values, status, now=now)
-            table.count_pull(status)
             answers.append((table.name, values, status))
         return encode_pull(answers)
 
@@ -102,9 +101,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         values = self._rows(table, keys, request.values, request.wire_dtype, name="values")
 
         def apply() -> rows_pb2.UpsertResponse:
-            inserted = table.rows.upsert(keys, values, now=_now_s())
-            table.count(inserted=inserted)
-            return rows_pb2.UpsertResponse(inserted=inserted)
+            return rows_pb2.UpsertResponse(inserted=table.rows.upsert(keys, values, now=_now_s()))
 
         return self._once(request, apply)
 
@@ -124,9 +121,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         table, keys = self._table_keys(request)
 
         def apply() -> rows_pb2.RemoveResponse:
-            removed = table.rows.remove(keys)
-            table.count(removed=removed)
-            return rows_pb2.RemoveResponse(removed=removed)
+            return rows_pb2.RemoveResponse(removed=table.rows.remove(keys))
 
         return self._once(request, apply)
 
@@ -201,7 +196,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
                 )
             slots = np.frombuffer(request.slots, "<f4").reshape(len(keys), width)
             requests.require_finite(table, keys, slots, wire_dtype=0, name="slots")
-        inserted = table.rows.import_rows(
+        table.rows.import_rows(
             keys,
             values,
             requests.counts_of(table, request.frequency, row_count=len(keys), name="frequency"),
@@ -209,7 +204,6 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
             slots,
             now=_now_s(),
         )
-        table.count(inserted=inserted)
         return len(keys)
 
     def _table_keys(self, request: Any) -> tuple[ShardTable, Array]:
@@ -254,7 +248,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
 def _push(part: _CheckedPush, *, now: int) -> int:
     """Returns the step used."""
     step = part.table.next_step(part.step)
-    counts = part.table.rows.push(
+    part.table.rows.push(
         part.keys,
         part.gradients,
         part.counts,
@@ -264,5 +258,4 @@ def _push(part: _CheckedPush, *, now: int) -> int:
         clip_value=part.clip_value,
         max_norm=part.max_norm,
     )
-    part.table.count(pushed=len(part.keys), inserted=counts.inserted)
     return step

@@ -207,6 +207,7 @@ class Shard:
         with self._lock:
             for table_id, buckets in list(self._garbage.items()):
                 self._store.delete(table_id, buckets)
+                self._store.delete_common_row(table_id)
                 self._state.forget_table(table_id)
                 del self._garbage[table_id]
 

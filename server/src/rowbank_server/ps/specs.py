@@ -15,8 +15,10 @@ from rowbank_protos.v1 import common_pb2, tables_pb2
 from rowbank_server import _core
 
 MAX_DIM = 4096
+MAX_MIN_COUNT = 255
 _NAME = re.compile(r"[A-Za-z0-9_./:\-]{1,128}")
 _DEFAULT_LEARNING_RATE = 0.01
+_DEFAULT_LOW_WATERMARK = 0.9
 _Check = tuple[str, Callable[[float], bool]]
 
 _NOT_NEGATIVE: _Check = ("at least 0", lambda value: value >= 0)
@@ -67,9 +69,7 @@ def canonical(spec: tables_pb2.TableSpec) -> tables_pb2.TableSpec:
     result.value_dtype = spec.value_dtype or common_pb2.DATA_TYPE_FLOAT32
     _fill_initializer(result)
     _fill_optimizer(result)
-    _refuse_unsupported(result)
-    result.ClearField("admission")
-    result.ClearField("eviction")
+    _fill_policies(result)
     result.durability = common_pb2.DURABILITY_RELAXED
     return result
 
@@ -108,6 +108,7 @@ def build_table(spec: tables_pb2.TableSpec, *, bucket_count: int) -> _core.RowTa
             bucket_count=bucket_count,
             half_life_s=spec.frequency_half_life_s,
             track_reads=spec.track_reads,
+            min_count=spec.admission.min_count,
         )
     except (TypeError, ValueError) as error:
         raise InvalidSpec(f"table {spec.name!r}: {error}") from None
@@ -161,25 +162,27 @@ def _check_numbers(spec: tables_pb2.TableSpec, path: str, message: Message) -> N
             raise _invalid(spec, f"{path}.{name}", expected, value)
 
 
-def _refuse_unsupported(spec: tables_pb2.TableSpec) -> None:
-    """Policies that this server does not carry out are refused: to accept and ignore them would be a lie."""
-    if spec.admission.min_count > 1:
-        raise _invalid(
-            spec, "admission.min_count", "0 or 1: admission by count is not supported yet", spec.admission.min_count
-        )
+def _fill_policies(spec: tables_pb2.TableSpec) -> None:
+    if spec.admission.min_count > MAX_MIN_COUNT:
+        raise _invalid(spec, "admission.min_count", f"at most {MAX_MIN_COUNT}", spec.admission.min_count)
+    spec.admission.min_count = spec.admission.min_count or 1
     eviction = spec.eviction
-    if eviction.policy in (tables_pb2.Eviction.POLICY_LFU, tables_pb2.Eviction.POLICY_LRU):
-        policy = tables_pb2.Eviction.Policy.Name(eviction.policy)
-        raise _invalid(spec, "eviction.policy", "NONE: automatic eviction is not supported yet; use Restrict", policy)
-    for name in ("max_rows", "max_bytes", "ttl_s"):
-        value = getattr(eviction, name)
-        if value:
-            raise _invalid(spec, f"eviction.{name}", "0: automatic eviction is not supported yet; use Restrict", value)
-    if not (math.isfinite(spec.frequency_half_life_s) and spec.frequency_half_life_s >= 0):
-        raise _invalid(spec, "frequency_half_life_s", "at least 0", spec.frequency_half_life_s)
+    if eviction.policy not in tables_pb2.Eviction.Policy.values():
+        raise _invalid(spec, "eviction.policy", "NONE, LFU or LRU", eviction.policy)
+    eviction.policy = eviction.policy or tables_pb2.Eviction.POLICY_NONE
+    for name in ("max_rows", "max_bytes"):
+        if getattr(eviction, name) and eviction.policy == tables_pb2.Eviction.POLICY_NONE:
+            expected = "0, or a policy (LFU or LRU) that says which rows go"
+            raise _invalid(spec, f"eviction.{name}", expected, getattr(eviction, name))
+    eviction.low_watermark = eviction.low_watermark or _DEFAULT_LOW_WATERMARK
+    if not 0 < eviction.low_watermark <= 1:
+        raise _invalid(spec, "eviction.low_watermark", "in (0, 1], or 0 for 0.9", eviction.low_watermark)
+    for path, value in (("eviction.ttl_s", eviction.ttl_s), ("frequency_half_life_s", spec.frequency_half_life_s)):
+        if not (math.isfinite(value) and value >= 0):
+            raise _invalid(spec, path, "a finite number of at least 0", value)
     if spec.durability in (common_pb2.DURABILITY_JOURNALED, common_pb2.DURABILITY_SYNCED):
         durability = common_pb2.Durability.Name(spec.durability)
-        raise _invalid(spec, "durability", "RELAXED or unspecified: there is no journal yet", durability)
+        raise _invalid(spec, "durability", "RELAXED or unspecified: this server keeps no journal", durability)
 
 
 def _numbers(message: Message) -> dict[str, Any]:

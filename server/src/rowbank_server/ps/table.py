@@ -28,21 +28,6 @@ class Ownership:
         return range(first, end)
 
 
-@dataclass(slots=True)
-class Counters:
-    """What happened to a table since the process started, in rows."""
-
-    pulled: int = 0
-    pulled_found: int = 0
-    pulled_initialized: int = 0
-    pulled_not_admitted: int = 0
-    pushed: int = 0
-    inserted: int = 0
-    evicted: int = 0
-    removed: int = 0
-    corrupt: int = 0
-
-
 class ShardTable:
     """One table on one shard. Thread-safe.
 
@@ -52,6 +37,7 @@ class ShardTable:
         write_lock: held while rows are written to or deleted from Redis, so that a drop and a write-back take turns.
         dropped: nothing may be written any more; only read and set under `write_lock`.
         mirror_stale: the table was cleared, so all that Redis holds of it must be deleted first; as `dropped`.
+        corrupt_rows: stored rows that failed their checks when the table was loaded.
         last_write_back_s: Unix seconds of the last write-back that had something to write; 0: none yet.
     """
 
@@ -64,7 +50,7 @@ class ShardTable:
         self.last_write_back_s = 0.0
         self.buckets = ownership.buckets(entry.bucket_count)
         self._ownership = ownership
-        self._counters = Counters()
+        self.corrupt_rows = 0
         self._step = step
         self._lock = threading.Lock()
 
@@ -116,15 +102,15 @@ class ShardTable:
         """Takes over an updated spec."""
         if entry.spec.optimizer != self.entry.spec.optimizer:
             self.rows.set_hyperparameters(specs.build_optimizer(entry.spec))
+        if entry.spec.admission != self.entry.spec.admission:
+            self.rows.set_min_count(entry.spec.admission.min_count)
         self.entry = entry
 
     def clear(self) -> int:
         """Removes all rows; returns how many. Waits for a write-back that is under way."""
         with self.write_lock:
-            removed = self.rows.clear()
             self.mirror_stale = True
-        self.count(removed=removed)
-        return removed
+            return self.rows.clear()
 
     def describe_slots(self, slots: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         """Splits a row's [slot_width] slots by name; each is [dim], but one number per row in `accumulator_mean`."""
@@ -135,48 +121,27 @@ class ShardTable:
             start = end
         return parts
 
-    def count_pull(self, status: npt.NDArray[np.uint8]) -> None:
-        """Counts the rows of a pull by their status."""
-        found = int(np.count_nonzero(status == common_pb2.ROW_STATUS_FOUND))
-        initialized = int(np.count_nonzero(status == common_pb2.ROW_STATUS_INITIALIZED)) if found < len(status) else 0
-        with self._lock:
-            self._counters.pulled += len(status)
-            self._counters.pulled_found += found
-            self._counters.pulled_initialized += initialized
-            self._counters.pulled_not_admitted += len(status) - found - initialized
-
-    def count(
-        self, *, pushed: int = 0, inserted: int = 0, evicted: int = 0, removed: int = 0, corrupt: int = 0
-    ) -> None:
-        """Adds to the counters."""
-        with self._lock:
-            self._counters.pushed += pushed
-            self._counters.inserted += inserted
-            self._counters.evicted += evicted
-            self._counters.removed += removed
-            self._counters.corrupt += corrupt
-
     def stats(self) -> admin_pb2.TableStats:
         """Sizes now and counters since the start."""
-        rows = self.rows.size()
-        counters = self._counters
+        rows, counts = self.rows.size(), self.rows.stats()
         value_bytes = 4 if self.spec.value_dtype == common_pb2.DATA_TYPE_FLOAT32 else 2
         return admin_pb2.TableStats(
             table=self.name,
             rows=rows,
             bytes=self.rows.bytes(),
             dirty_rows=self.rows.dirty_rows(),
-            pulled_rows=counters.pulled,
-            pulled_found=counters.pulled_found,
-            pulled_initialized=counters.pulled_initialized,
-            pulled_not_admitted=counters.pulled_not_admitted,
-            pushed_rows=counters.pushed,
-            inserted_rows=counters.inserted,
-            evicted_rows=counters.evicted,
-            removed_rows=counters.removed,
+            pulled_rows=counts.pulled_found + counts.pulled_initialized + counts.pulled_not_admitted,
+            pulled_found=counts.pulled_found,
+            pulled_initialized=counts.pulled_initialized,
+            pulled_not_admitted=counts.pulled_not_admitted,
+            pushed_rows=counts.pushed,
+            inserted_rows=counts.inserted,
+            evicted_rows=counts.evicted + counts.expired,
+            removed_rows=counts.removed,
+            regretted_rows=counts.regretted,
             step=self._step,
             last_write_back_s=self.last_write_back_s,
-            corrupt_rows=counters.corrupt,
+            corrupt_rows=self.corrupt_rows,
             dim=self.dim,
             payload_bytes=rows * (self.dim * value_bytes + 4 * self.rows.slot_width),
         )

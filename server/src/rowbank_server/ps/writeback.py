@@ -23,9 +23,11 @@ def flush_table(table: ShardTable, store: RowStore) -> int:
             return 0
         if table.mirror_stale:
             store.delete(table.entry.table_id, table.buckets)
+            store.delete_common_row(table.entry.table_id)
             table.mirror_stale = False
         for batch in _batches(_changes(table), row_bytes=table.rows.packed_row_bytes):
             written += _write(table, store, batch)
+        written += _write_common_row(table, store)
     if written:
         table.last_write_back_s = time.time()
     return written
@@ -50,6 +52,8 @@ def rewrite_table(table: ShardTable, store: RowStore) -> int:
             for change in _bucket_changes(table, bucket):
                 written += _write(table, store, [change], rebuilt=True)
             store.finish_rebuild(table.entry.table_id, bucket)
+        table.rows.mark_common_row_dirty()
+        written += _write_common_row(table, store)
         table.mirror_stale = False
     table.last_write_back_s = time.time()
     return written
@@ -96,3 +100,15 @@ def _write(table: ShardTable, store: RowStore, batch: list[BucketChange], *, reb
             table.rows.mark_dirty(change.bucket, np.concatenate([change.keys, change.removed]))
         raise
     return sum(len(change.keys) + len(change.removed) for change in batch)
+
+
+def _write_common_row(table: ShardTable, store: RowStore) -> int:
+    packed = table.rows.take_common_row()
+    if packed is None:
+        return 0
+    try:
+        store.write_common_row(table.entry.table_id, packed)
+    except BaseException:
+        table.rows.mark_common_row_dirty()
+        raise
+    return 1

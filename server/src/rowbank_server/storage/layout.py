@@ -34,6 +34,10 @@ class Layout:
         """Hash: a shard's epoch, flush counter, number of shards and steps."""
         return f"{self.namespace}:{{s{shard}}}:state"
 
+    def common(self, shard: int) -> str:
+        """Hash: table id -> the packed row that a shard's keys without rows of their own share."""
+        return f"{self.namespace}:{{s{shard}}}:common"
+
     def rows(self, table_id: int, bucket: int) -> str:
         """Hash: 8-byte little-endian key -> packed row."""
         return f"{self.namespace}:{{t{table_id}.b{bucket}}}:rows"

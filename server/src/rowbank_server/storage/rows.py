@@ -66,11 +66,15 @@ def key_fields(keys: npt.NDArray[np.int64]) -> list[bytes]:
 
 
 class RowStore:
-    """Reads and writes row buckets. Every method raises RedisUnavailable when Redis cannot be used. Thread-safe."""
+    """Reads and writes rows: buckets, and beside them a table's common row on this shard. Thread-safe.
 
-    def __init__(self, redis: Redis, layout: Layout) -> None:
+    Every method raises RedisUnavailable when Redis cannot be used.
+    """
+
+    def __init__(self, redis: Redis, layout: Layout, *, shard: int) -> None:
         self._redis = redis
         self._layout = layout
+        self._common = layout.common(shard)
 
     def write(self, table_id: int, changes: Sequence[BucketChange], *, rebuilt: bool = False) -> None:
         """Writes `changes` in one round trip; `rebuilt` writes beside the bucket, see `finish_rebuild`."""
@@ -129,6 +133,28 @@ class RowStore:
             if found:
                 self._redis.hset(quarantine, mapping=found)
                 self._redis.hdel(rows, *found)
+
+    def read_common_row(self, table_id: int) -> bytes | None:
+        """The packed common row of a table on this shard, if one was stored."""
+        with translated("row load"):
+            packed: bytes | None = self._redis.hget(self._common, str(table_id))
+        return packed
+
+    def write_common_row(self, table_id: int, packed: bytes) -> None:
+        """Stores the common row of a table on this shard."""
+        with translated("row write-back"):
+            self._redis.hset(self._common, str(table_id), packed)
+
+    def delete_common_row(self, table_id: int) -> None:
+        """Deletes the common row of a table on this shard."""
+        with translated("row write-back"):
+            self._redis.hdel(self._common, str(table_id))
+
+    def quarantine_common_row(self, table_id: int, packed: bytes) -> None:
+        """Keeps a common row that failed its checks, so that somebody can look at it."""
+        with translated("row quarantine"):
+            self._redis.hset(self._common, f"{table_id}:quarantine", packed)
+            self._redis.hdel(self._common, str(table_id))
 
     def delete(self, table_id: int, buckets: Iterable[int]) -> None:
         """Deletes all that is stored of these buckets of a table."""
