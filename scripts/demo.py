@@ -56,8 +56,10 @@ def say(title: str) -> None:
 
 
 def command(name: str, *arguments: str) -> None:
-    """Runs a command of this environment to its end; its failure is ours."""
-    subprocess.run([str(Path(sys.executable).parent / name), *arguments], check=True)
+    """Runs a command of this environment to its end; where it fails, it has said why, and we end with its code."""
+    code = subprocess.run([str(Path(sys.executable).parent / name), *arguments], check=False).returncode
+    if code != 0:
+        raise SystemExit(code)
 
 
 @contextlib.contextmanager
@@ -117,7 +119,10 @@ def wait_until_ready(http: str) -> None:
 
 def print_recommendations(http: str, user: int) -> None:
     """Prints the titles recommended to `user`."""
-    answer = ask(f"{http}/v1/recommend", {"user_id": user, "k": ITEMS, "exclude_seen": True})
+    try:
+        answer = ask(f"{http}/v1/recommend", {"user_id": user, "k": ITEMS, "exclude_seen": True})
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"error: no recommendations for user {user}: {error.read().decode()}") from None
     print(f"user {user} (model {answer['model_version']}, from {answer['source']}):")
     for place, item in enumerate(answer["items"], start=1):
         score = "filled" if item["score"] is None else f"{item['score']:.3f}"
@@ -125,4 +130,7 @@ def print_recommendations(http: str, user: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
