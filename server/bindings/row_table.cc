@@ -2,40 +2,18 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cmath>
 #include <stdexcept>
 #include <string>
 
 #include "arrays.h"
 #include "bind.h"
+#include "reports.h"
 
 namespace rowbank::python {
 namespace {
 
 using Release = nb::gil_scoped_release;
-
-struct PyExportedRows {
-  nb::object keys, values, frequency, last_used, slots;
-};
-struct PyDirtyRows {
-  nb::object keys, removed_keys;
-  nb::bytes packed;
-};
-struct PyLoadedRows {
-  std::uint64_t loaded;
-  nb::object corrupt_keys;
-};
-struct PyRestrictReport {
-  std::uint64_t rows_before, rows_after, evicted, bytes;
-  double score_cut;
-  nb::object sample_keys;
-};
-struct PyRowDescription {
-  std::int64_t key;
-  std::uint32_t bucket, frequency, last_used;
-  std::uint64_t position;
-  bool dirty;
-  nb::object values, slots;
-};
 
 Score score_of(const std::string& score) {
   if (score == "frequency") return Score::kFrequency;
@@ -43,8 +21,23 @@ Score score_of(const std::string& score) {
   throw std::invalid_argument("score must be 'frequency' or 'last_used', got '" + score + "'");
 }
 
+std::uint32_t min_count_of(std::int64_t min_count) {
+  if (min_count < 0 || min_count > 0xFFFFFFFFLL) {
+    throw std::invalid_argument("min_count must be in 0..255, got " + std::to_string(min_count));
+  }
+  return static_cast<std::uint32_t>(min_count);
+}
+
+EvictionPolicy policy_of(const std::string& policy) {
+  if (policy == "lfu") return EvictionPolicy::kLfu;
+  if (policy == "lru") return EvictionPolicy::kLru;
+  if (policy == "none") return EvictionPolicy::kNone;
+  throw std::invalid_argument("policy must be 'lfu', 'lru' or 'none', got '" + policy + "'");
+}
+
 TableOptions options_of(std::string name, std::int64_t dim, const std::string& value_dtype, std::int64_t bucket_count,
-                        double half_life_s, bool track_reads) {
+                        double half_life_s, bool track_reads, std::int64_t min_count, std::int64_t admission_window,
+                        std::int64_t regret_window_s) {
   if (dim < 0) throw std::invalid_argument("dim must be in 1..4096, got " + std::to_string(dim));
   if (bucket_count < 0 || bucket_count > 0xFFFFFFFFLL) {
     throw std::invalid_argument("bucket_count must be in 1..65536, got " + std::to_string(bucket_count));
@@ -56,16 +49,24 @@ TableOptions options_of(std::string name, std::int64_t dim, const std::string& v
   options.bucket_count = static_cast<std::uint32_t>(bucket_count);
   options.half_life_s = half_life_s;
   options.track_reads = track_reads;
+  options.min_count = min_count_of(min_count);
+  if (admission_window < 1 || admission_window > (std::int64_t{1} << 32)) {
+    throw std::invalid_argument("admission_window must be in 1..2^32, got " + std::to_string(admission_window));
+  }
+  options.admission_window = static_cast<std::size_t>(admission_window);
+  if (regret_window_s < 0 || regret_window_s > 0xFFFFFFFFLL) {
+    throw std::invalid_argument("regret_window_s must be in 0..2^32 - 1, got " + std::to_string(regret_window_s));
+  }
+  options.regret_window_s = static_cast<std::uint32_t>(regret_window_s);
   return options;
 }
 
 void construct(RowTable* self, std::string name, std::int64_t dim, const std::string& value_dtype,
                const Initializer& initializer, const Optimizer& optimizer, std::int64_t bucket_count,
-               double half_life_s, bool track_reads, std::uint32_t min_count) {
-  if (min_count > 1) {
-    throw std::invalid_argument("min_count above 1 is not supported, got " + std::to_string(min_count));
-  }
-  new (self) RowTable(options_of(std::move(name), dim, value_dtype, bucket_count, half_life_s, track_reads),
+               double half_life_s, bool track_reads, std::int64_t min_count, std::int64_t admission_window,
+               std::int64_t regret_window_s) {
+  new (self) RowTable(options_of(std::move(name), dim, value_dtype, bucket_count, half_life_s, track_reads, min_count,
+                                 admission_window, regret_window_s),
                       initializer, optimizer);
 }
 
@@ -236,6 +237,27 @@ PyDirtyRows take_dirty(RowTable& table, std::uint32_t bucket, std::size_t max_ro
           nb::bytes(rows.packed.data(), rows.packed.size())};
 }
 
+CycleReport evict_cycle(RowTable& table, std::uint64_t max_rows, std::uint64_t max_bytes, double low_watermark,
+                        const std::string& policy, std::int64_t now, double budget_ms) {
+  const CycleRequest request{max_rows, max_bytes, low_watermark, policy_of(policy), seconds_of(now), budget_ms};
+  const Release nogil;
+  return table.evict_cycle(request);
+}
+
+CycleReport expire(RowTable& table, double ttl_s, std::int64_t now, double budget_ms) {
+  if (!(ttl_s > 0 && ttl_s <= 4294967295.0)) {
+    throw std::invalid_argument("ttl_s must be above 0 and below 2^32, got " + std::to_string(ttl_s));
+  }
+  const std::uint32_t now_s = seconds_of(now);
+  const Release nogil;
+  return table.expire(static_cast<std::uint32_t>(std::ceil(ttl_s)), now_s, budget_ms);
+}
+
+nb::object take_common_row(RowTable& table) {
+  const std::optional<std::vector<char>> packed = table.common_row().take_dirty();
+  return packed ? nb::object(nb::bytes(packed->data(), packed->size())) : nb::object(nb::none());
+}
+
 PyLoadedRows load_bucket(RowTable& table, std::uint32_t bucket, const InArray& keys, const nb::bytes& packed) {
   const KeySpan span = keys_of(keys);
   const std::size_t expected = span.size * table.packed_row_bytes();
@@ -254,41 +276,6 @@ PyLoadedRows load_bucket(RowTable& table, std::uint32_t bucket, const InArray& k
   return {rows.loaded, owned_array(std::move(rows.corrupt_keys), {corrupt})};
 }
 
-void bind_reports(nb::module_& m) {
-  nb::class_<PushCounts>(m, "PushCounts")
-      .def_ro("distinct", &PushCounts::distinct)
-      .def_ro("inserted", &PushCounts::inserted);
-  nb::class_<PyExportedRows>(m, "ExportedRows")
-      .def_ro("keys", &PyExportedRows::keys)
-      .def_ro("values", &PyExportedRows::values)
-      .def_ro("frequency", &PyExportedRows::frequency)
-      .def_ro("last_used", &PyExportedRows::last_used)
-      .def_ro("slots", &PyExportedRows::slots);
-  nb::class_<PyDirtyRows>(m, "DirtyRows")
-      .def_ro("keys", &PyDirtyRows::keys)
-      .def_ro("packed", &PyDirtyRows::packed)
-      .def_ro("removed_keys", &PyDirtyRows::removed_keys);
-  nb::class_<PyLoadedRows>(m, "LoadedRows")
-      .def_ro("loaded", &PyLoadedRows::loaded)
-      .def_ro("corrupt_keys", &PyLoadedRows::corrupt_keys);
-  nb::class_<PyRestrictReport>(m, "RestrictReport")
-      .def_ro("rows_before", &PyRestrictReport::rows_before)
-      .def_ro("rows_after", &PyRestrictReport::rows_after)
-      .def_ro("evicted", &PyRestrictReport::evicted)
-      .def_ro("bytes", &PyRestrictReport::bytes)
-      .def_ro("score_cut", &PyRestrictReport::score_cut)
-      .def_ro("sample_keys", &PyRestrictReport::sample_keys);
-  nb::class_<PyRowDescription>(m, "RowDescription")
-      .def_ro("key", &PyRowDescription::key)
-      .def_ro("bucket", &PyRowDescription::bucket)
-      .def_ro("frequency", &PyRowDescription::frequency)
-      .def_ro("last_used", &PyRowDescription::last_used)
-      .def_ro("position", &PyRowDescription::position)
-      .def_ro("dirty", &PyRowDescription::dirty)
-      .def_ro("values", &PyRowDescription::values)
-      .def_ro("slots", &PyRowDescription::slots);
-}
-
 }  // namespace
 
 void bind_row_table(nb::module_& m) {
@@ -299,7 +286,8 @@ void bind_row_table(nb::module_& m) {
   nb::class_<RowTable>(m, "RowTable")
       .def("__init__", construct, nb::kw_only(), nb::arg("name"), nb::arg("dim"), nb::arg("value_dtype"),
            nb::arg("initializer"), nb::arg("optimizer"), nb::arg("bucket_count") = 256, nb::arg("half_life_s") = 0.0,
-           nb::arg("track_reads") = false, nb::arg("min_count") = 0)
+           nb::arg("track_reads") = false, nb::arg("min_count") = 0, nb::arg("admission_window") = 1 << 20,
+           nb::arg("regret_window_s") = 3600)
       .def_prop_ro("name", [](const RowTable& t) { return t.options().name; })
       .def_prop_ro("dim", [](const RowTable& t) { return t.options().dim; })
       .def_prop_ro("value_dtype", [](const RowTable& t) { return std::string(dtype_name(t.options().value_dtype)); })
@@ -356,6 +344,21 @@ void bind_row_table(nb::module_& m) {
           },
           nb::arg("bucket"), keys)
       .def("load_bucket", load_bucket, nb::arg("bucket"), keys, nb::arg("packed"))
+      .def("evict_cycle", evict_cycle, nb::kw_only(), nb::arg("max_rows") = 0, nb::arg("max_bytes") = 0,
+           nb::arg("low_watermark") = 0.9, nb::arg("policy"), now, nb::arg("budget_ms"))
+      .def("expire", expire, nb::kw_only(), nb::arg("ttl_s"), now, nb::arg("budget_ms"))
+      .def_prop_ro("row_bytes", &RowTable::row_bytes)
+      .def("stats", &RowTable::stats)
+      .def(
+          "set_min_count",
+          [](RowTable& table, std::int64_t min_count) { table.set_min_count(min_count_of(min_count)); },
+          nb::arg("min_count"))
+      .def("take_common_row", take_common_row)
+      .def("mark_common_row_dirty", [](RowTable& table) { table.common_row().mark_dirty(); })
+      .def(
+          "load_common_row",
+          [](RowTable& table, const nb::bytes& packed) { table.common_row().load(packed.c_str(), packed.size()); },
+          nb::arg("packed"))
       .def("set_hyperparameters", &RowTable::set_hyperparameters, nb::arg("optimizer"));
 }
 

@@ -8,14 +8,34 @@ namespace {
 
 constexpr std::uint64_t kSmallestRun = 2;  // Rows.
 constexpr std::uint64_t kGrowthShare = 8;  // A new run adds about an eighth.
-constexpr std::uint64_t kSparseFrom = 32;  // Smaller buckets are not worth compacting.
+constexpr std::uint64_t kSparseFrom = 8;   // Smaller buckets are not worth compacting.
 constexpr std::size_t kDirtySlack = 1024;
+constexpr std::size_t kMaxEvictedPlaces = 4096;
 
 std::uint32_t floor_log2(std::uint64_t x) {
   return 63U - static_cast<std::uint32_t>(__builtin_clzll(x));
 }
 
 }  // namespace
+
+std::uint64_t Bucket::side_bytes() const {
+  return index_.bytes() + dirty_.capacity() * sizeof(std::int64_t) + (sketch_ != nullptr ? sketch_->bytes() : 0) +
+         (evicted_ != nullptr ? evicted_->bytes() : 0);
+}
+
+std::uint32_t Bucket::count_absent(std::uint64_t hash, std::uint32_t occurrences, std::size_t window) {
+  if (sketch_ == nullptr) {
+    sketch_ = std::make_unique<AdmissionSketch>(window);
+  }
+  return sketch_->add(hash, occurrences);
+}
+
+void Bucket::note_evicted(std::uint64_t hash, std::uint32_t now) {
+  if (evicted_ == nullptr) {
+    evicted_ = std::make_unique<RecentlyEvicted>(std::min<std::size_t>(capacity_, kMaxEvictedPlaces));
+  }
+  evicted_->note(hash, now);
+}
 
 RowRef Bucket::take_row() {
   if (free_ != kNoRow) {
@@ -87,6 +107,8 @@ void Bucket::clear() {
   release_runs();
   dirty_ = {};
   dirty_taken_ = 0;
+  sketch_.reset();
+  evicted_.reset();
 }
 
 // Rows are moved, not renamed in place: the new runs are taken first (so that failing to get memory changes nothing),

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <shared_mutex>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "hash.h"
 #include "key_index.h"
 #include "row.h"
+#include "sketch.h"
 
 namespace rowbank {
 
@@ -23,7 +25,8 @@ class alignas(64) Bucket {
   void attach(Arena* arena) { arena_ = arena; }
 
   std::size_t size() const { return index_.size(); }
-  std::uint64_t index_bytes() const { return index_.bytes() + dirty_.capacity() * sizeof(std::int64_t); }
+  // Bytes beside the rows: index, dirty keys, what is remembered of absent keys.
+  std::uint64_t side_bytes() const;
   const KeyIndex& index() const { return index_; }
 
   char* row(RowRef ref) const { return arena_->row(ref); }
@@ -60,6 +63,14 @@ class alignas(64) Bucket {
   // Also for keys without a row: they are reported as removed.
   void remember_dirty(std::int64_t key);
 
+  // Counts occurrences of a key without a row and returns the estimate of all of them; see AdmissionSketch.
+  std::uint32_t count_absent(std::uint64_t hash, std::uint32_t occurrences, std::size_t window);
+  // Remembers that eviction took the key, so that take_regret can tell when it is missed.
+  void note_evicted(std::uint64_t hash, std::uint32_t now);
+  bool take_regret(std::uint64_t hash, std::uint32_t now, std::uint32_t window_s) {
+    return evicted_ != nullptr && evicted_->take(hash, now, window_s);
+  }
+
   // Takes up to `limit` dirty keys, oldest first. A key can occur twice, also across calls; the row's own flag decides.
   std::vector<std::int64_t> take_dirty_keys(std::size_t limit);
   std::size_t dirty_keys() const { return dirty_.size() - dirty_taken_; }
@@ -78,7 +89,9 @@ class alignas(64) Bucket {
   std::uint32_t unused_count_ = 0;
   RowRef free_ = kNoRow;  // Rows that were used and removed, linked through their key fields.
   std::vector<std::int64_t> dirty_;
-  std::size_t dirty_taken_ = 0;  // Front part of dirty_ that was taken already.
+  std::size_t dirty_taken_ = 0;              // Front part of dirty_ that was taken already.
+  std::unique_ptr<AdmissionSketch> sketch_;  // Made when first needed, like evicted_.
+  std::unique_ptr<RecentlyEvicted> evicted_;
 };
 
 }  // namespace rowbank

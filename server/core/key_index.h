@@ -146,6 +146,20 @@ class KeyIndex {
     }
   }
 
+  // Like for_each, but only the groups from the one that holds the first-th entry, about `count` entries, going round.
+  template <typename Visit>
+  void for_some(std::size_t first, std::size_t count, Visit visit) const {
+    if (size_ == 0) {
+      return;
+    }
+    auto at = static_cast<std::uint32_t>((first % size_) * group_count_ / size_);
+    for (std::uint32_t groups = 0; groups < group_count_ && count > 0; ++groups, at = next(at)) {
+      for (std::uint32_t left = ~match(groups_[at], 0) & kAllSlots; left != 0 && count > 0; left &= left - 1, --count) {
+        visit(groups_[at].refs[__builtin_ctz(left)]);
+      }
+    }
+  }
+
  private:
   static constexpr std::uint32_t kAllSlots = (1U << kGroupSlots) - 1U;
 

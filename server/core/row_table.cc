@@ -29,6 +29,14 @@ TableOptions checked(TableOptions options) {
   return options;
 }
 
+std::uint32_t checked_min_count(std::uint32_t min_count) {
+  if (min_count > AdmissionSketch::kMaxCount) {
+    throw std::invalid_argument("min_count must be in 0.." + std::to_string(AdmissionSketch::kMaxCount) +
+                                " (0 and 1: every key is admitted), got " + std::to_string(min_count));
+  }
+  return min_count;
+}
+
 }  // namespace
 
 RowTable::RowTable(TableOptions options, Initializer initializer, Optimizer optimizer)
@@ -39,10 +47,23 @@ RowTable::RowTable(TableOptions options, Initializer initializer, Optimizer opti
       clock_(options_.half_life_s),
       optimizer_(std::make_shared<const Optimizer>(std::move(optimizer))),
       arena_(layout_.stride),
-      buckets_(std::make_unique<Bucket[]>(options_.bucket_count)) {
+      buckets_(std::make_unique<Bucket[]>(options_.bucket_count)),
+      min_count_(checked_min_count(options_.min_count)),
+      common_row_(initial_common_values(), *optimizer_) {
   for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {
     buckets_[bucket].attach(&arena_);
   }
+}
+
+void RowTable::set_min_count(std::uint32_t min_count) {
+  min_count_.store(checked_min_count(min_count), std::memory_order_relaxed);
+}
+
+// A draw of its own, from a name that no table can have.
+std::vector<float> RowTable::initial_common_values() const {
+  std::vector<float> values(layout_.dim);
+  initializer_.fill(initializer_.salt(options_.name + "\ncommon row"), 0, values.data(), layout_.dim);
+  return values;
 }
 
 std::shared_ptr<const Optimizer> RowTable::optimizer() const {
@@ -88,23 +109,37 @@ void RowTable::renew(RowHeader& header, std::uint32_t now) const {
 
 void RowTable::pull(KeySpan keys, ValuesOut out, std::uint8_t* status, std::uint32_t now) {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
-  float* scratch = thread_scratch(layout_.dim);
+  const bool admits_all = min_count_.load(std::memory_order_relaxed) <= 1;
+  float* scratch = thread_scratch(2 * layout_.dim);
+  float* common = scratch + layout_.dim;
   const std::size_t row_bytes = layout_.dim * dtype_bytes(out.type);
+  std::uint64_t found = 0;
+  if (!admits_all) {
+    common_row_.read(common);
+  }
   visit<SharedLock>(batch, sizeof(RowHeader) + layout_.value_bytes,
                     [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
                       if (ref != kNoRow) {
                         char* row = bucket.row(ref);
                         read_row(row, out, place, scratch);
                         status[place] = static_cast<std::uint8_t>(RowStatus::kFound);
+                        ++found;
                         if (options_.track_reads) {
                           renew(RowLayout::header(row), now);
                         }
                         return;
                       }
-                      initializer_.fill(salt_, hash, scratch, layout_.dim);
-                      from_float(out.type, scratch, static_cast<char*>(out.data) + place * row_bytes, layout_.dim);
-                      status[place] = static_cast<std::uint8_t>(RowStatus::kInitialized);
+                      if (admits_all) {
+                        initializer_.fill(salt_, hash, scratch, layout_.dim);
+                      }
+                      from_float(out.type, admits_all ? scratch : common,
+                                 static_cast<char*>(out.data) + place * row_bytes, layout_.dim);
+                      status[place] =
+                          static_cast<std::uint8_t>(admits_all ? RowStatus::kInitialized : RowStatus::kNotAdmitted);
                     });
+  counters_.pulled_found.fetch_add(found, std::memory_order_relaxed);
+  auto& absent = admits_all ? counters_.pulled_initialized : counters_.pulled_not_admitted;
+  absent.fetch_add(keys.size - found, std::memory_order_relaxed);
 }
 
 void RowTable::lookup(KeySpan keys, ValuesOut out, std::uint8_t* found, std::uint32_t* frequency,
@@ -191,9 +226,30 @@ std::uint64_t RowTable::bytes() const {
   std::uint64_t total = arena_.lent_bytes() + options_.bucket_count * sizeof(Bucket);
   for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {
     const SharedLock lock(buckets_[bucket].mutex());
-    total += buckets_[bucket].index_bytes();
+    total += buckets_[bucket].side_bytes();
   }
   return total;
+}
+
+// An index group of 64 bytes holds between half and all of kFillPerGroup entries, 7 on average.
+std::uint64_t RowTable::row_bytes() const {
+  return layout_.stride + 9;
+}
+
+TableStats RowTable::stats() const {
+  const auto read = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
+  TableStats stats;
+  stats.pulled_found = read(counters_.pulled_found);
+  stats.pulled_initialized = read(counters_.pulled_initialized);
+  stats.pulled_not_admitted = read(counters_.pulled_not_admitted);
+  stats.pushed = read(counters_.pushed);
+  stats.inserted = read(counters_.inserted);
+  stats.not_admitted = read(counters_.not_admitted);
+  stats.evicted = read(counters_.evicted);
+  stats.expired = read(counters_.expired);
+  stats.removed = read(counters_.removed);
+  stats.regretted = read(counters_.regretted);
+  return stats;
 }
 
 }  // namespace rowbank

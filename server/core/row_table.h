@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "arena.h"
 #include "batch.h"
 #include "bucket.h"
+#include "common_row.h"
 #include "dtype.h"
 #include "initializer.h"
 #include "optimizer.h"
@@ -27,8 +29,11 @@ struct TableOptions {
   std::size_t dim = 0;
   DType value_dtype = DType::kFloat32;
   std::uint32_t bucket_count = 256;
-  double half_life_s = 0;    // 0: frequencies never decay.
-  bool track_reads = false;  // A pull renews last_used.
+  double half_life_s = 0;       // 0: frequencies never decay.
+  bool track_reads = false;     // A pull renews last_used.
+  std::uint32_t min_count = 0;  // Above 1: a key gets its row at its n-th occurrence; see AdmissionSketch.
+  std::size_t admission_window = std::size_t{1} << 20;  // Occurrences of keys without rows until half is forgotten.
+  std::uint32_t regret_window_s = 3600;  // A push of a key that was evicted no longer ago than this is regretted.
 };
 
 struct KeySpan {
@@ -54,6 +59,7 @@ struct PushRequest {
 struct PushCounts {
   std::uint64_t distinct = 0;
   std::uint64_t inserted = 0;
+  std::uint64_t not_admitted = 0;  // Distinct keys whose gradients went to the common row.
 };
 struct ExportedRows {
   std::vector<std::int64_t> keys;
@@ -92,6 +98,36 @@ struct RestrictReport {
   double score_cut = 0;     // The highest score that was evicted; 0 when nothing was.
   std::vector<std::int64_t> sample_keys;
 };
+enum class CycleOutcome : std::uint8_t { kBelowWatermark, kOutOfTime, kNothingToEvict, kComplete };
+enum class EvictionPolicy : std::uint8_t { kNone, kLfu, kLru };
+struct CycleRequest {
+  std::uint64_t max_rows = 0;   // 0: no cap.
+  std::uint64_t max_bytes = 0;  // 0: no cap. Counted in row_bytes() a row.
+  double low_watermark = 0.9;   // Fraction of the cap that a cycle evicts down to.
+  EvictionPolicy policy = EvictionPolicy::kNone;
+  std::uint32_t now = 0;
+  double budget_ms = 0;
+};
+struct CycleReport {
+  CycleOutcome outcome = CycleOutcome::kBelowWatermark;
+  std::uint64_t evicted = 0;
+  std::uint64_t bytes = 0;  // row_bytes() a row.
+  double score_cut = 0;     // Rows that score less went first; 0 when nothing went.
+  double duration_ms = 0;
+};
+// Counts since the table was made.
+struct TableStats {
+  std::uint64_t pulled_found = 0;
+  std::uint64_t pulled_initialized = 0;
+  std::uint64_t pulled_not_admitted = 0;
+  std::uint64_t pushed = 0;  // Distinct keys a push.
+  std::uint64_t inserted = 0;
+  std::uint64_t not_admitted = 0;  // Of those pushed.
+  std::uint64_t evicted = 0;       // By restrict and by capacity.
+  std::uint64_t expired = 0;
+  std::uint64_t removed = 0;  // By callers, clear included.
+  std::uint64_t regretted = 0;
+};
 struct RowDescription {
   std::uint32_t bucket = 0;
   std::uint32_t frequency = 0;
@@ -105,6 +141,16 @@ struct TopRows {
   std::vector<std::int64_t> keys;
   std::vector<std::uint32_t> frequency;
   std::vector<std::uint32_t> last_used;
+};
+
+class Stopwatch {
+ public:
+  double elapsed_ms() const {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
 // All methods are thread-safe. Each key's operations are linearizable: a key lives in one bucket, a bucket is read
@@ -133,6 +179,9 @@ class RowTable {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(rows_.load(std::memory_order_relaxed), 0));
   }
   std::uint64_t bytes() const;
+  // What one row costs: its stride and its share of the index.
+  std::uint64_t row_bytes() const;
+  TableStats stats() const;
 
   // Writes. Gradients of a repeated key are summed in input order, then applied once; frequency grows by the key's
   // counts (1 each when `counts` is null). An absent key starts from its initial values and slots.
@@ -149,6 +198,11 @@ class RowTable {
   std::uint64_t clear();
   // The optimizer must be of the same kind and have the same slots.
   void set_hyperparameters(const Optimizer& optimizer);
+  // Throws std::invalid_argument above AdmissionSketch::kMaxCount.
+  void set_min_count(std::uint32_t min_count);
+
+  // The row of the keys that were not admitted, to be written back beside the buckets.
+  CommonRow& common_row() { return common_row_; }
 
   // Write-back. A row is dirty from its change until it is taken.
   std::vector<std::uint32_t> dirty_buckets() const;
@@ -163,11 +217,21 @@ class RowTable {
   RestrictReport restrict_rows(const RestrictRequest& request);
   // What restrict_rows would report now.
   RestrictReport preview_restrict(const RestrictRequest& request) const;
+  // When a cap is passed, evicts the worst rows down to the low watermark, for at most about budget_ms.
+  CycleReport evict_cycle(const CycleRequest& request);
+  // Removes rows that were last used more than ttl_s before now, for at most about budget_ms; the next call goes on
+  // where this one stopped.
+  CycleReport expire(std::uint32_t ttl_s, std::uint32_t now, double budget_ms);
 
  private:
   struct Ranked;
   struct Cut;
   struct RowWriter;
+  struct Counters {
+    std::atomic<std::uint64_t> pulled_found{0}, pulled_initialized{0}, pulled_not_admitted{0};
+    std::atomic<std::uint64_t> pushed{0}, inserted{0}, not_admitted{0};
+    std::atomic<std::uint64_t> evicted{0}, expired{0}, removed{0}, regretted{0};
+  };
 
   Bucket& bucket_of(std::uint64_t hash) const { return buckets_[bucket_of_hash(hash, options_.bucket_count)]; }
   void check_bucket(std::uint32_t bucket) const;
@@ -186,6 +250,14 @@ class RowTable {
   Ranked rank(const RowHeader& header, Score score, std::uint32_t now) const;
   std::vector<Ranked> rank_all(Score score, std::uint32_t now) const;
   Cut find_cut(const RestrictRequest& request) const;
+  std::vector<Ranked> sample_rows(Score score, std::uint32_t now, double share, std::size_t round) const;
+  std::uint64_t capacity_rows(const CycleRequest& request) const;
+  std::uint64_t evict_round(const CycleRequest& request, std::uint64_t goal, std::size_t round, const Stopwatch& watch,
+                            CycleReport& report);
+  // Evicts up to `limit` rows of the bucket for which doomed(header) holds; see table_evict.h.
+  template <typename Doomed>
+  std::uint64_t evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed);
+  std::vector<float> initial_common_values() const;
 
   const TableOptions options_;
   const Initializer initializer_;
@@ -196,6 +268,13 @@ class RowTable {
   std::shared_ptr<const Optimizer> optimizer_;
   Arena arena_;
   std::unique_ptr<Bucket[]> buckets_;
+  std::atomic<std::uint32_t> min_count_;
+  CommonRow common_row_;
+  Counters counters_;
+  std::mutex cycle_mutex_;  // One eviction or expiry at a time.
+  std::uint32_t evict_cursor_ = 0;
+  bool evict_unfinished_ = false;
+  std::uint32_t expire_cursor_ = 0;
   std::atomic<std::int64_t> rows_{0};
 };
 

@@ -3,26 +3,10 @@
 #include <limits>
 
 #include "row_table.h"
+#include "table_evict.h"
 #include "table_visit.h"
 
 namespace rowbank {
-
-// A row's place in the order of eviction. The hash of a key is unique, so the order is total: any cut through it keeps
-// an exact number of rows and every run makes the same choice.
-struct RowTable::Ranked {
-  double score = 0;
-  std::uint32_t last_used = 0;
-  std::uint32_t frequency = 0;
-  std::uint64_t hash = 0;
-  std::int64_t key = 0;
-
-  // True when this row goes before the other: lower score, then older use, then larger hash.
-  bool operator<(const Ranked& other) const {
-    if (score != other.score) return score < other.score;
-    if (last_used != other.last_used) return last_used < other.last_used;
-    return hash > other.hash;
-  }
-};
 
 // Everything that ranks below `first_kept` goes.
 struct RowTable::Cut {
@@ -67,7 +51,7 @@ RowTable::Cut RowTable::find_cut(const RestrictRequest& request) const {
   }
   report.evicted = all.size() - request.num_reserved;
   report.rows_after = request.num_reserved;
-  report.bytes = report.evicted * layout_.stride;
+  report.bytes = report.evicted * row_bytes();
   const auto first_kept = all.begin() + static_cast<std::ptrdiff_t>(report.evicted);
   if (first_kept != all.end()) {
     std::nth_element(all.begin(), first_kept, all.end());
@@ -94,32 +78,19 @@ RestrictReport RowTable::preview_restrict(const RestrictRequest& request) const 
 // used in between ranks above the cut and stays; a row that appears in between cannot take the place of a planned one,
 // because no more than the planned number go.
 RestrictReport RowTable::restrict_rows(const RestrictRequest& request) {
+  const std::lock_guard one_at_a_time(cycle_mutex_);
   Cut cut = find_cut(request);
   RestrictReport& report = cut.report;
   std::uint64_t evicted = 0;
-  std::vector<RowRef> doomed;
   for (std::uint32_t number = 0; number < options_.bucket_count && evicted < report.evicted; ++number) {
-    Bucket& bucket = buckets_[number];
-    const UniqueLock lock(bucket.mutex());
-    doomed.clear();
-    bucket.index().for_each([&](RowRef ref) {
-      if (rank(RowLayout::header(bucket.row(ref)), request.score, request.now) < cut.first_kept) {
-        doomed.push_back(ref);
-      }
+    evicted += evict_where(buckets_[number], report.evicted - evicted, request.now, [&](const RowHeader& header) {
+      return rank(header, request.score, request.now) < cut.first_kept;
     });
-    for (const RowRef ref : doomed) {
-      if (evicted == report.evicted) {
-        break;
-      }
-      bucket.erase(hash_key(RowLayout::header(bucket.row(ref)).key), ref);
-      ++evicted;
-    }
-    bucket.compact_if_sparse();
   }
-  rows_.fetch_sub(static_cast<std::int64_t>(evicted), std::memory_order_relaxed);
+  counters_.evicted.fetch_add(evicted, std::memory_order_relaxed);
   report.evicted = evicted;
   report.rows_after = report.rows_before - evicted;
-  report.bytes = evicted * layout_.stride;
+  report.bytes = evicted * row_bytes();
   return report;
 }
 

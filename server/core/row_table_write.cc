@@ -39,7 +39,10 @@ struct RowTable::RowWriter {
     bucket.mark_dirty(header);
   }
 
-  ~RowWriter() { table.rows_.fetch_add(static_cast<std::int64_t>(inserted), std::memory_order_relaxed); }
+  ~RowWriter() {
+    table.rows_.fetch_add(static_cast<std::int64_t>(inserted), std::memory_order_relaxed);
+    table.counters_.inserted.fetch_add(inserted, std::memory_order_relaxed);
+  }
 };
 
 namespace {
@@ -57,15 +60,22 @@ class GradientSum {
       return static_cast<const float*>(gradients_.data) + first * dim_;
     }
     load(first, sum_);
-    for (std::uint32_t at = distinct_.next(first); at != Distinct::kEnd; at = distinct_.next(at)) {
-      load(at, term_);
-      kernels().add(sum_, term_, dim_);
-    }
+    add_from(distinct_.next(first), sum_);
     clip_gradient(plan_, sum_, dim_);
     return sum_;
   }
 
+  // Adds the key's gradients to `total`, unclipped.
+  void add_to(std::uint32_t which, float* total) { add_from(distinct_.first(which), total); }
+
  private:
+  void add_from(std::uint32_t place, float* total) {
+    for (std::uint32_t at = place; at != Distinct::kEnd; at = distinct_.next(at)) {
+      load(at, term_);
+      kernels().add(total, term_, dim_);
+    }
+  }
+
   void load(std::uint32_t place, float* out) const {
     const char* source = static_cast<const char*>(gradients_.data) + place * dim_ * dtype_bytes(gradients_.type);
     to_float(gradients_.type, source, out, dim_);
@@ -89,22 +99,45 @@ std::uint32_t occurrences_of(const Distinct& distinct, std::uint32_t which, cons
 
 }  // namespace
 
+// An absent key is first counted. While it is not admitted, its gradients go to the common row: summed over all such
+// keys of the push and applied once, as if they were one key. On admission its frequency starts at the count.
 PushCounts RowTable::push(KeySpan keys, ValuesIn gradients, const std::uint32_t* counts, const PushRequest& request) {
   const std::shared_ptr<const Optimizer> optimizer = this->optimizer();
   const UpdatePlan plan = optimizer->plan(request.step, request.overrides);
   const Distinct distinct(keys.data, keys.size);
   const Batch batch(distinct.keys(), distinct.size(), options_.bucket_count);
-  float* scratch = thread_scratch(3 * layout_.dim);
+  const std::uint32_t min_count = min_count_.load(std::memory_order_relaxed);
+  float* scratch = thread_scratch(4 * layout_.dim);
   float* values = scratch + 2 * layout_.dim;
+  float* common = scratch + 3 * layout_.dim;
+  std::fill_n(common, layout_.dim, 0.0F);
   GradientSum gradient(distinct, gradients, plan, layout_.dim, scratch);
   RowWriter writer{*this, *optimizer, request.now, request.position};
+  PushCounts result{distinct.size(), 0, 0};
+  std::uint64_t regretted = 0;
+  const auto admit = [&](Bucket& bucket, std::uint32_t which, std::uint64_t hash, std::uint32_t occurrences) -> char* {
+    regretted += bucket.take_regret(hash, request.now, options_.regret_window_s) ? 1 : 0;
+    std::uint32_t seen_before = 0;
+    if (min_count > 1) {
+      const std::uint32_t seen =
+          bucket.count_absent(hash, occurrences, options_.admission_window / options_.bucket_count);
+      if (seen < min_count) {
+        gradient.add_to(which, common);
+        ++result.not_admitted;
+        return nullptr;
+      }
+      seen_before = seen > occurrences ? seen - occurrences : 0;
+    }
+    char* row = writer.add(bucket, hash, distinct.keys()[which]);
+    RowLayout::header(row).set_usage({clock_.from_count(seen_before), request.now});
+    fill_initial(row, hash, values);
+    return row;
+  };
   visit<UniqueLock>(batch, layout_.stride, [&](Bucket& bucket, std::uint32_t which, std::uint64_t hash, RowRef ref) {
-    char* row;
-    if (ref != kNoRow) {
-      row = bucket.row(ref);
-    } else {
-      row = writer.add(bucket, hash, distinct.keys()[which]);
-      fill_initial(row, hash, values);
+    const std::uint32_t occurrences = occurrences_of(distinct, which, counts);
+    char* row = ref != kNoRow ? bucket.row(ref) : admit(bucket, which, hash, occurrences);
+    if (row == nullptr) {
+      return;
     }
     if (layout_.type == DType::kFloat32) {
       auto* stored = reinterpret_cast<float*>(RowLayout::values(row));
@@ -114,9 +147,16 @@ PushCounts RowTable::push(KeySpan keys, ValuesIn gradients, const std::uint32_t*
       plan.update(plan.params, values, layout_.slots(row), gradient.of(which), layout_.dim);
       from_float(layout_.type, values, RowLayout::values(row), layout_.dim);
     }
-    writer.changed(bucket, row, occurrences_of(distinct, which, counts));
+    writer.changed(bucket, row, occurrences);
   });
-  return {distinct.size(), writer.inserted};
+  if (result.not_admitted > 0) {
+    common_row_.apply(plan, common);
+  }
+  result.inserted = writer.inserted;
+  counters_.pushed.fetch_add(result.distinct, std::memory_order_relaxed);
+  counters_.not_admitted.fetch_add(result.not_admitted, std::memory_order_relaxed);
+  counters_.regretted.fetch_add(regretted, std::memory_order_relaxed);
+  return result;
 }
 
 std::uint64_t RowTable::upsert(KeySpan keys, ValuesIn values, std::uint32_t now, std::uint64_t position) {
@@ -188,6 +228,7 @@ std::uint64_t RowTable::remove(KeySpan keys) {
     }
   });
   rows_.fetch_sub(static_cast<std::int64_t>(removed), std::memory_order_relaxed);
+  counters_.removed.fetch_add(removed, std::memory_order_relaxed);
   for (std::uint32_t bucket = 0; bucket < options_.bucket_count && removed > 0; ++bucket) {
     const UniqueLock lock(buckets_[bucket].mutex());
     buckets_[bucket].compact_if_sparse();
@@ -222,7 +263,9 @@ std::uint64_t RowTable::clear() {
     removed += buckets_[bucket].size();
     buckets_[bucket].clear();
   }
+  common_row_.reset(initial_common_values(), *optimizer());
   rows_.fetch_sub(static_cast<std::int64_t>(removed), std::memory_order_relaxed);
+  counters_.removed.fetch_add(removed, std::memory_order_relaxed);
   return removed;
 }
 

@@ -69,6 +69,9 @@ class PushCounts:
     @property
     def inserted(self) -> int:
         """Rows that were created."""
+    @property
+    def not_admitted(self) -> int:
+        """Distinct keys that have no row yet and trained the common row."""
 
 class ExportedRows:
     @property
@@ -119,6 +122,51 @@ class RestrictReport:
     def sample_keys(self) -> I64:
         """The first keys to go, at most `sample`, worst first."""
 
+class CycleReport:
+    @property
+    def outcome(self) -> Literal["below_watermark", "out_of_time", "nothing_to_evict", "complete"]:
+        """evict_cycle: below_watermark (goal reached, or no cap was passed), out_of_time (run again soon),
+        nothing_to_evict (the goal cannot be reached: policy none). expire: complete or out_of_time."""
+    @property
+    def evicted(self) -> int: ...
+    @property
+    def bytes(self) -> int:
+        """row_bytes for each evicted row."""
+    @property
+    def score_cut(self) -> float:
+        """Rows that score less went first (expire: rows last used before this time); 0.0 when nothing went."""
+    @property
+    def duration_ms(self) -> float: ...
+
+class TableStats:
+    """Counts since the table was made."""
+
+    @property
+    def pulled_found(self) -> int: ...
+    @property
+    def pulled_initialized(self) -> int: ...
+    @property
+    def pulled_not_admitted(self) -> int: ...
+    @property
+    def pushed(self) -> int:
+        """Distinct keys, push by push."""
+    @property
+    def inserted(self) -> int: ...
+    @property
+    def not_admitted(self) -> int:
+        """Of those pushed: keys that trained the common row."""
+    @property
+    def evicted(self) -> int:
+        """By restrict and by evict_cycle."""
+    @property
+    def expired(self) -> int: ...
+    @property
+    def removed(self) -> int:
+        """By callers, clear included."""
+    @property
+    def regretted(self) -> int:
+        """Pushes of keys that had been evicted or had expired less than regret_window_s before."""
+
 class RowDescription:
     @property
     def key(self) -> int: ...
@@ -152,6 +200,8 @@ class RowTable:
         half_life_s: float = 0.0,
         track_reads: bool = False,
         min_count: int = 0,
+        admission_window: int = 1048576,
+        regret_window_s: int = 3600,
     ) -> None:
         """An empty table.
 
@@ -159,6 +209,11 @@ class RowTable:
             value_dtype: float32, float16, bfloat16.
             half_life_s: 0: frequencies never decay.
             track_reads: pulls renew `last_used` (in RAM; it is written back with the row's next change).
+            min_count: 0 to 255. Above 1 a key gets its own row at its n-th pushed occurrence; until then pulls answer
+                NOT_ADMITTED with the common row, and pushes train that. Counted in a sketch of 16 bytes per occurrence
+                of the window, allocated bucket by bucket when first needed and lost on a restart.
+            admission_window: pushed occurrences of keys without rows after which all counts are halved.
+            regret_window_s: a push of a key that was evicted no longer ago than this counts as regretted.
 
         Raises:
             ValueError: a number out of range or an unknown type.
@@ -234,7 +289,7 @@ class RowTable:
         """Returns how many rows were removed."""
 
     def clear(self) -> int:
-        """Removes all rows and forgets what was dirty, so a mirror of the table must be deleted whole.
+        """Removes all rows, starts the common row anew and forgets what was dirty: a mirror must be deleted whole.
 
         Returns rows removed.
         """
@@ -273,6 +328,51 @@ class RowTable:
         self, num_reserved: int, trigger: int, *, score: Score, now: int, sample: int = 0
     ) -> RestrictReport:
         """What restrict would report now; changes nothing."""
+
+    def evict_cycle(
+        self,
+        *,
+        max_rows: int = 0,
+        max_bytes: int = 0,
+        low_watermark: float = 0.9,
+        policy: Literal["lfu", "lru", "none"],
+        now: int,
+        budget_ms: float,
+    ) -> CycleReport:
+        """When there are more rows than a cap allows, evicts the worst down to low_watermark of the cap.
+
+        Takes about budget_ms at most and goes on next time where it stopped. Tables of up to 65536 rows are ranked
+        exactly; in larger ones the cut is estimated from a sample of that size.
+
+        Args:
+            max_rows, max_bytes: 0: no cap. Bytes are counted in row_bytes a row.
+            policy: lfu: lowest frequency goes first; lru: longest unused.
+        Raises:
+            ValueError: low_watermark outside (0, 1], budget_ms not above 0, unknown policy.
+        """
+
+    def expire(self, *, ttl_s: float, now: int, budget_ms: float) -> CycleReport:
+        """Removes rows that were last used more than ttl_s before now; goes on next time where the budget ended it."""
+
+    @property
+    def row_bytes(self) -> int:
+        """RAM of one row: metadata, key, values, state and its share of the index."""
+    def stats(self) -> TableStats: ...
+    def set_min_count(self, min_count: int) -> None:
+        """Changes admission for keys to come; rows that exist stay."""
+
+    def take_common_row(self) -> builtins.bytes | None:
+        """The packed common row if it changed since it was last taken, to be stored beside the buckets."""
+
+    def mark_common_row_dirty(self) -> None:
+        """Gives the common row back to take_common_row after a failed write."""
+
+    def load_common_row(self, packed: builtins.bytes) -> None:
+        """Puts back what take_common_row gave.
+
+        Raises:
+            ValueError: wrong length, or the checksum does not match.
+        """
 
     def describe(self, key: int) -> RowDescription | None: ...
     def initial_value(self, key: int) -> F32:

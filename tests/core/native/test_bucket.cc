@@ -28,7 +28,7 @@ TEST(bucket, small_bucket_stays_small) {
   Fixture f;
   f.add(1);
   CHECK_EQ(f.arena.lent_bytes(), 2U * 64U);
-  CHECK(f.bucket.index_bytes() <= 128);
+  CHECK(f.bucket.side_bytes() <= 128);
 }
 
 TEST(bucket, memory_returns_after_mass_erase) {

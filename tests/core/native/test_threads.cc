@@ -101,8 +101,31 @@ TEST(threads, no_push_is_lost_and_no_read_is_torn) {
   }
 }
 
+// Gradients of -1 reach either a key's own row or the common row: together they count every occurrence.
+TEST(threads, admission_loses_no_gradient) {
+  TableOptions options;
+  options.name = "t";
+  options.dim = kDim;
+  options.bucket_count = 16;
+  options.min_count = 3;
+  RowTable table(options, Initializer("zeros", 0, 0, 0), Optimizer("sgd", {{"learning_rate", 1.0}}));
+  std::thread first([&] { push_all(table, 3, 5); });
+  std::thread second([&] { push_all(table, 4, 5); });
+  first.join();
+  second.join();
+  std::vector<float> common(kDim);
+  table.common_row().read(common.data());
+  double total = common[0];
+  for (std::uint32_t bucket = 0; bucket < 16; ++bucket) {
+    for (const float x : table.export_bucket(bucket, false).values) total += x / kDim;
+  }
+  CHECK_EQ(total, 10.0 * kKeys);
+  CHECK_EQ(table.stats().pushed, 10U * kKeys);
+}
+
 TEST(threads, growth_eviction_removal_and_clear_at_once) {
   RowTable table = counting_table(false);
+  std::atomic<std::uint32_t> clock{0};
   std::atomic<bool> done{false};
   std::vector<std::thread> workers;
   for (std::uint64_t worker = 0; worker < 2; ++worker) {
@@ -115,6 +138,7 @@ TEST(threads, growth_eviction_removal_and_clear_at_once) {
         PushRequest request;
         request.now = static_cast<std::uint32_t>(round);
         table.push({keys.data(), 100}, {DType::kFloat32, gradients.data()}, nullptr, request);
+        clock = static_cast<std::uint32_t>(round);
         if (round % 10 == 3) table.remove({keys.data(), 50});
         if (round == 150 && worker == 0) table.clear();
       }
@@ -130,9 +154,17 @@ TEST(threads, growth_eviction_removal_and_clear_at_once) {
       CHECK(report.evicted <= report.rows_before);
     }
   });
+  std::thread cycles([&] {
+    while (!done) {
+      table.evict_cycle({3000, 0, 0.9, EvictionPolicy::kLfu, clock, 1.0});
+      table.expire(100, clock, 1.0);
+      table.stats();
+    }
+  });
   for (auto& worker : workers) worker.join();
   done = true;
   restrictor.join();
+  cycles.join();
   std::uint64_t stored = 0;
   for (std::uint32_t bucket = 0; bucket < 16; ++bucket) {
     const ExportedRows rows = table.export_bucket(bucket, false);

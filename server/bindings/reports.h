@@ -1,0 +1,40 @@
+// Python's views of what RowTable returns: columns become arrays that own their memory.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <cstdint>
+
+#include "row_table.h"
+
+namespace rowbank::python {
+
+namespace nb = nanobind;
+
+struct PyExportedRows {
+  nb::object keys, values, frequency, last_used, slots;
+};
+struct PyDirtyRows {
+  nb::object keys, removed_keys;
+  nb::bytes packed;
+};
+struct PyLoadedRows {
+  std::uint64_t loaded;
+  nb::object corrupt_keys;
+};
+struct PyRestrictReport {
+  std::uint64_t rows_before, rows_after, evicted, bytes;
+  double score_cut;
+  nb::object sample_keys;
+};
+struct PyRowDescription {
+  std::int64_t key;
+  std::uint32_t bucket, frequency, last_used;
+  std::uint64_t position;
+  bool dirty;
+  nb::object values, slots;
+};
+
+void bind_reports(nb::module_& m);
+
+}  // namespace rowbank::python
