@@ -52,7 +52,8 @@ def rewrite_table(table: ShardTable, store: RowStore) -> int:
             for change in _bucket_changes(table, bucket):
                 written += _write(table, store, [change], rebuilt=True)
             store.finish_rebuild(table.entry.table_id, bucket)
-        table.rows.mark_common_row_dirty()
+        if table.spec.admission.min_count > 1:
+            table.rows.mark_common_row_dirty()
         written += _write_common_row(table, store)
         table.mirror_stale = False
     table.last_write_back_s = time.time()
