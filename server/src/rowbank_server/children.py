@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -10,9 +9,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-_PR_SET_PDEATHSIG = 1
-# Looked up before any fork: between fork and exec a process may not load libraries.
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+# Asks the kernel (PR_SET_PDEATHSIG, 1) and becomes the command. It is a program and not a function between fork and
+# exec, because the parent may have threads, whose locks such a function could find taken for ever.
+_LAUNCHER = """
+import ctypes, os, sys
+death_signal, parent = int(sys.argv[1]), int(sys.argv[2])
+ctypes.CDLL(None).prctl(1, death_signal)
+if os.getppid() != parent:
+    sys.exit("the parent ended first")
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def spawn(
@@ -24,26 +30,21 @@ def spawn(
     keep_open: Sequence[int] = (),
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts `command` in a session of its own; on Linux the kernel sends it `death_signal` when this thread ends.
+    """Starts `command`, an absolute path and its arguments, in a session of its own.
 
-    Call it from a thread that lives as long as the process, such as the main one. A session of its own keeps a
-    terminal's Ctrl-C from the child, whose end is ordered by its parent.
+    On Linux the kernel sends it `death_signal` when the calling thread ends, so call this from a thread that lives as
+    long as the process, such as the main one. A session of its own keeps a terminal's Ctrl-C from the child, whose end
+    is ordered by its parent.
     """
-    parent = os.getpid()
-
-    def die_with_parent() -> None:
-        if _libc is not None:
-            _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
-            if os.getppid() != parent:  # It died before the call above.
-                os._exit(1)
-
+    if sys.platform == "linux":
+        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(int(death_signal)), str(os.getpid())]
+        command = [*launcher, *command]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
         pass_fds=keep_open,
-        env=dict(environment) if environment is not None else None,
+        env=None if environment is None else dict(environment),
         start_new_session=True,
-        preexec_fn=die_with_parent,
     )
