@@ -88,6 +88,15 @@ def test_table_is_created_described_listed_and_dropped(rowbank, answer):
     assert rowbank("table", "drop", name, "--yes", "--missing-ok").stdout == f"there was no table {name}\n"
 
 
+def test_policies_are_described_as_given(rowbank, answer, table_name):
+    policies = {"--eviction": "lru", "--max-rows": "1000", "--ttl-s": "60.0", "--min-count": "3"}
+    arguments = [part for option in policies.items() for part in option]
+    created = answer("table", "create", table_name, "--dim", "4", *arguments)
+    got = [str(created[field]) for field in ("eviction", "max_rows", "ttl_s", "min_count")]
+    assert got == list(policies.values())
+    rowbank("table", "drop", table_name, "--yes")
+
+
 @pytest.mark.parametrize(
     "options",
     [["--min-count", "256"], ["--durability", "journaled"], ["--durability", "synced"]],
