@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import core_workloads, grpc_workloads, machine
+from . import core_workloads, grpc_workloads, machine, step_workloads
 from .report import Figure, Settings, as_json, as_table
 
 WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
@@ -16,6 +16,7 @@ WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "restrict": core_workloads.restrict,
     "memory_per_row": core_workloads.memory_per_row,
     "grpc_pull": grpc_workloads.grpc_pull,
+    "train_step": step_workloads.train_step,
 }
 
 
