@@ -11,7 +11,7 @@ import pytest
 
 from rowbank import FTRL, Adagrad, Adam, Constant, Momentum, Uniform, Zeros
 from rowbank.cli.options import OutputFormat
-from rowbank.cli.output import emit_record, emit_rows, shown
+from rowbank.cli.output import emit_record, emit_rows, rows_table, shown
 from rowbank.cli.spec_text import parse_initializer, parse_optimizer, text_of
 from rowbank.errors import InvalidSpec
 
@@ -166,6 +166,21 @@ def test_outputs_agree(capsys):
     emit_rows(records, columns, OutputFormat.TABLE, empty="none")
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines == ["TABLE  ROWS", "a         2", "b        10"]
+
+
+def test_narrow_table_leaves_out_its_last_columns():
+    record = {"name": "users", "rows": 1234567, "step": 3}
+    headings = {"name": "TABLE", "rows": "ROWS", "step": "STEP"}
+    shown_at = {
+        width: [c.header for c in rows_table([record], headings, width).columns] for width in (3, 15, 16, 20, 22)
+    }
+    assert shown_at == {
+        3: ["TABLE"],
+        15: ["TABLE"],
+        16: ["TABLE", "ROWS"],  # 5 + 2 + 9
+        20: ["TABLE", "ROWS"],
+        22: ["TABLE", "ROWS", "STEP"],  # 16 + 2 + 4
+    }
 
 
 def test_nothing_is_said_for_people_and_empty_for_programs(capsys):

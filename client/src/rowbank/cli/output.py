@@ -32,7 +32,8 @@ def emit_rows(records: Sequence[Record], columns: Mapping[str, str], output: Out
     elif not records:
         sys.stdout.write(f"{empty}\n")
     else:
-        console().print(rows_table(records, columns))
+        screen = console()
+        screen.print(rows_table(records, columns, screen.width))
 
 
 def emit_record(record: Record, output: OutputFormat) -> None:
@@ -66,16 +67,26 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
 
 
-def rows_table(records: Sequence[Record], columns: Mapping[str, str]) -> Table:
-    """Returns a table with numbers to the right and text to the left."""
+def rows_table(records: Sequence[Record], columns: Mapping[str, str], width: int) -> Table:
+    """Returns a table with numbers to the right and text to the left.
+
+    Args:
+        width: of the terminal; the last columns are left out where all would not fit, but never the first.
+    """
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    texts = {field: [shown(field, record[field]) for record in records] for field in columns}
+    left = width
     for field, heading in columns.items():
+        left -= max(map(len, [heading, *texts[field]]))
+        if left < 0 and grid.columns:
+            break
+        left -= 2
         number = isinstance(records[0][field], int | float) and not isinstance(records[0][field], bool)
         grid.add_column(heading, justify="right" if number else "left", no_wrap=True)
-    for record in records:
-        grid.add_row(*(shown(field, record[field]) for field in columns))
+    for line in zip(*list(texts.values())[: len(grid.columns)], strict=True):
+        grid.add_row(*line)
     return grid
 
 

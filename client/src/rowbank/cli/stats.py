@@ -22,14 +22,15 @@ _COLUMNS = {
     "table": "TABLE",
     "rows": "ROWS",
     "bytes": "SIZE",
-    "dirty_rows": "DIRTY",
     "pulled_rows": "PULLED",
-    "pulled_found": "FOUND",
     "pushed_rows": "PUSHED",
     "inserted_rows": "INSERTED",
     "evicted_rows": "EVICTED",
-    "removed_rows": "REMOVED",
+    "regretted_rows": "REGRETTED",
+    "dirty_rows": "DIRTY",
     "step": "STEP",
+    "pulled_found": "FOUND",
+    "removed_rows": "REMOVED",
     "last_write_back_s": "WRITTEN BACK",
 }
 _EMPTY = "no tables"
@@ -66,7 +67,11 @@ def _screen(output: OutputFormat, watch: bool) -> Iterator[Callable[[Records], N
     from rich.live import Live
 
     with Live(console=console(), auto_refresh=False) as live:
-        yield lambda records: live.update(rows_table(records, _COLUMNS) if records else _EMPTY, refresh=True)
+
+        def show(records: Records) -> None:
+            live.update(rows_table(records, _COLUMNS, live.console.width) if records else _EMPTY, refresh=True)
+
+        yield show
 
 
 def _read(client: Client, name: str | None) -> tuple[Records, list[str]]:
