@@ -1,5 +1,7 @@
 #include "reports.h"
 
+#include "arrays.h"
+
 namespace rowbank::python {
 namespace {
 
@@ -29,7 +31,12 @@ void bind_reports(nb::module_& m) {
       .def_ro("evicted", &CycleReport::evicted)
       .def_ro("bytes", &CycleReport::bytes)
       .def_ro("score_cut", &CycleReport::score_cut)
-      .def_ro("duration_ms", &CycleReport::duration_ms);
+      .def_ro("duration_ms", &CycleReport::duration_ms)
+      .def_prop_ro("evicted_keys", [](const CycleReport& report) {
+        std::vector<std::int64_t> keys = report.evicted_keys;
+        const std::size_t count = keys.size();
+        return owned_array(std::move(keys), {count});
+      });
   nb::class_<TableStats>(m, "TableStats")
       .def_ro("pulled_found", &TableStats::pulled_found)
       .def_ro("pulled_initialized", &TableStats::pulled_initialized)
@@ -60,7 +67,8 @@ void bind_reports(nb::module_& m) {
       .def_ro("evicted", &PyRestrictReport::evicted)
       .def_ro("bytes", &PyRestrictReport::bytes)
       .def_ro("score_cut", &PyRestrictReport::score_cut)
-      .def_ro("sample_keys", &PyRestrictReport::sample_keys);
+      .def_ro("sample_keys", &PyRestrictReport::sample_keys)
+      .def_ro("evicted_keys", &PyRestrictReport::evicted_keys);
   nb::class_<PyRowDescription>(m, "RowDescription")
       .def_ro("key", &PyRowDescription::key)
       .def_ro("bucket", &PyRowDescription::bucket)

@@ -25,7 +25,7 @@ struct PyLoadedRows {
 struct PyRestrictReport {
   std::uint64_t rows_before, rows_after, evicted, bytes;
   double score_cut;
-  nb::object sample_keys;
+  nb::object sample_keys, evicted_keys;
 };
 struct PyRowDescription {
   std::int64_t key;

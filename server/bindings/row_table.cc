@@ -21,6 +21,13 @@ Score score_of(const std::string& score) {
   throw std::invalid_argument("score must be 'frequency' or 'last_used', got '" + score + "'");
 }
 
+Admission admission_of(const std::string& admission) {
+  if (admission == "by_count") return Admission::kByCount;
+  if (admission == "own") return Admission::kOwn;
+  if (admission == "common") return Admission::kCommon;
+  throw std::invalid_argument("admission must be 'by_count', 'own' or 'common', got '" + admission + "'");
+}
+
 std::uint32_t min_count_of(std::int64_t min_count) {
   if (min_count < 0 || min_count > 0xFFFFFFFFLL) {
     throw std::invalid_argument("min_count must be in 0..255, got " + std::to_string(min_count));
@@ -92,7 +99,7 @@ void lookup(const RowTable& table, const InArray& keys, const OutArray& out, con
 
 PushCounts push(RowTable& table, const InArray& keys, const InArray& gradients, const std::optional<InArray>& counts,
                 std::uint64_t step, std::int64_t now, std::uint64_t position, std::optional<float> learning_rate,
-                std::optional<float> clip_value, std::optional<float> max_norm) {
+                std::optional<float> clip_value, std::optional<float> max_norm, const std::string& admission) {
   const KeySpan span = keys_of(keys);
   const ValuesIn values = values_of(gradients, "gradients", span.size, table.layout().dim);
   const std::uint32_t* occurrences = counts_of(counts, "counts", span.size);
@@ -101,6 +108,7 @@ PushCounts push(RowTable& table, const InArray& keys, const InArray& gradients, 
   request.now = seconds_of(now);
   request.position = position_of(position);
   request.overrides = {learning_rate, clip_value, max_norm};
+  request.admission = admission_of(admission);
   const Release nogil;
   return table.push(span, values, occurrences, request);
 }
@@ -126,17 +134,19 @@ std::uint64_t accumulate(RowTable& table, const InArray& keys, const InArray& de
   return table.accumulate(span, rows, flags, now_s, position);
 }
 
-std::uint64_t touch(RowTable& table, const InArray& keys, const std::optional<InArray>& counts, std::int64_t now) {
+std::uint64_t touch(RowTable& table, const InArray& keys, const std::optional<InArray>& counts, std::int64_t now,
+                    std::uint64_t position) {
   const KeySpan span = keys_of(keys);
   const std::uint32_t* occurrences = counts_of(counts, "counts", span.size);
   const std::uint32_t now_s = seconds_of(now);
+  position_of(position);
   const Release nogil;
-  return table.touch(span, occurrences, now_s);
+  return table.touch(span, occurrences, now_s, position);
 }
 
 std::uint64_t import_rows(RowTable& table, const InArray& keys, const InArray& values,
                           const std::optional<InArray>& frequency, const std::optional<InArray>& last_used,
-                          const std::optional<InArray>& slots, std::int64_t now) {
+                          const std::optional<InArray>& slots, std::int64_t now, std::uint64_t position) {
   const KeySpan span = keys_of(keys);
   ImportColumns columns;
   columns.values = floats_of(values, "values", span.size, table.layout().dim);
@@ -146,8 +156,19 @@ std::uint64_t import_rows(RowTable& table, const InArray& keys, const InArray& v
     columns.slots = floats_of(*slots, "slots", span.size, table.layout().slot_width);
   }
   const std::uint32_t now_s = seconds_of(now);
+  position_of(position);
   const Release nogil;
-  return table.import_rows(span, columns, now_s);
+  return table.import_rows(span, columns, now_s, position);
+}
+
+nb::object positions(const RowTable& table, const InArray& keys) {
+  const KeySpan span = keys_of(keys);
+  std::vector<std::uint64_t> out(span.size);
+  {
+    const Release nogil;
+    table.positions(span, out.data());
+  }
+  return owned_array(std::move(out), {span.size});
 }
 
 PyExportedRows export_bucket(const RowTable& table, std::uint32_t bucket, bool with_slots) {
@@ -173,9 +194,15 @@ RestrictRequest restrict_request(std::uint64_t num_reserved, std::uint64_t trigg
 }
 
 PyRestrictReport python_report(RestrictReport&& report) {
-  const std::size_t count = report.sample_keys.size();
-  return {report.rows_before, report.rows_after, report.evicted,
-          report.bytes,       report.score_cut,  owned_array(std::move(report.sample_keys), {count})};
+  const std::size_t sampled = report.sample_keys.size();
+  const std::size_t evicted = report.evicted_keys.size();
+  return {report.rows_before,
+          report.rows_after,
+          report.evicted,
+          report.bytes,
+          report.score_cut,
+          owned_array(std::move(report.sample_keys), {sampled}),
+          owned_array(std::move(report.evicted_keys), {evicted})};
 }
 
 PyRestrictReport restrict_rows(RowTable& table, std::uint64_t num_reserved, std::uint64_t trigger,
@@ -300,11 +327,12 @@ void bind_row_table(nb::module_& m) {
            nb::arg("frequency").noconvert() = nb::none(), nb::arg("last_used").noconvert() = nb::none())
       .def("push", push, keys, nb::arg("gradients").noconvert(), nb::arg("counts").noconvert() = nb::none(),
            nb::kw_only(), nb::arg("step"), now, position, nb::arg("learning_rate") = nb::none(),
-           nb::arg("clip_value") = nb::none(), nb::arg("max_norm") = nb::none())
+           nb::arg("clip_value") = nb::none(), nb::arg("max_norm") = nb::none(), nb::arg("admission") = "by_count")
       .def("upsert", upsert, keys, nb::arg("values").noconvert(), nb::kw_only(), now, position)
       .def("accumulate", accumulate, keys, nb::arg("deltas").noconvert(), nb::arg("exists").noconvert(), nb::kw_only(),
            now, position)
-      .def("touch", touch, keys, nb::arg("counts").noconvert() = nb::none(), nb::kw_only(), now)
+      .def("touch", touch, keys, nb::arg("counts").noconvert() = nb::none(), nb::kw_only(), now, position)
+      .def("positions", positions, keys)
       .def(
           "remove",
           [](RowTable& table, const InArray& array) {
@@ -320,7 +348,7 @@ void bind_row_table(nb::module_& m) {
       .def("dirty_buckets", &RowTable::dirty_buckets, nb::call_guard<Release>())
       .def("import_rows", import_rows, keys, nb::arg("values").noconvert(),
            nb::arg("frequency").noconvert() = nb::none(), nb::arg("last_used").noconvert() = nb::none(),
-           nb::arg("slots").noconvert() = nb::none(), nb::kw_only(), now)
+           nb::arg("slots").noconvert() = nb::none(), nb::kw_only(), now, position)
       .def("export_bucket", export_bucket, nb::arg("bucket"), nb::kw_only(), nb::arg("with_slots") = false)
       .def("restrict", restrict_rows, nb::arg("num_reserved"), nb::arg("trigger"), nb::kw_only(), nb::arg("score"), now,
            nb::arg("sample") = 0)

@@ -50,11 +50,15 @@ struct ValuesOut {
   void* data;
 };
 
+// What becomes of absent keys in a push: by their counts, as always; all get rows; or all keys train the common row.
+// The latter two repeat a push whose outcome is known.
+enum class Admission : std::uint8_t { kByCount, kOwn, kCommon };
 struct PushRequest {
   std::uint64_t step = 1;
   std::uint32_t now = 0;
   std::uint64_t position = 0;
   PushOverrides overrides;
+  Admission admission = Admission::kByCount;
 };
 struct PushCounts {
   std::uint64_t distinct = 0;
@@ -97,6 +101,7 @@ struct RestrictReport {
   std::uint64_t bytes = 0;  // Of the evicted rows.
   double score_cut = 0;     // The highest score that was evicted; 0 when nothing was.
   std::vector<std::int64_t> sample_keys;
+  std::vector<std::int64_t> evicted_keys;  // All of them.
 };
 enum class CycleOutcome : std::uint8_t { kBelowWatermark, kOutOfTime, kNothingToEvict, kComplete };
 enum class EvictionPolicy : std::uint8_t { kNone, kLfu, kLru };
@@ -114,6 +119,7 @@ struct CycleReport {
   std::uint64_t bytes = 0;  // row_bytes() a row.
   double score_cut = 0;     // Rows that score less went first; 0 when nothing went.
   double duration_ms = 0;
+  std::vector<std::int64_t> evicted_keys;
 };
 // Counts since the table was made.
 struct TableStats {
@@ -170,6 +176,8 @@ class RowTable {
   // Absent keys read zeros. `frequency` and `last_used` may be null.
   void lookup(KeySpan keys, ValuesOut out, std::uint8_t* found, std::uint32_t* frequency,
               std::uint32_t* last_used) const;
+  // The position last applied to each row; 0 where absent.
+  void positions(KeySpan keys, std::uint64_t* out) const;
   std::optional<RowDescription> describe(std::int64_t key) const;
   std::vector<float> initial_value(std::int64_t key) const;
   ExportedRows export_bucket(std::uint32_t bucket, bool with_slots) const;
@@ -191,9 +199,9 @@ class RowTable {
   // Per key: present and exists adds; absent and not exists inserts the delta as the values; otherwise nothing happens.
   std::uint64_t accumulate(KeySpan keys, ValuesIn deltas, const std::uint8_t* exists, std::uint32_t now,
                            std::uint64_t position);
-  std::uint64_t touch(KeySpan keys, const std::uint32_t* counts, std::uint32_t now);
+  std::uint64_t touch(KeySpan keys, const std::uint32_t* counts, std::uint32_t now, std::uint64_t position = 0);
   std::uint64_t remove(KeySpan keys);
-  std::uint64_t import_rows(KeySpan keys, const ImportColumns& columns, std::uint32_t now);
+  std::uint64_t import_rows(KeySpan keys, const ImportColumns& columns, std::uint32_t now, std::uint64_t position = 0);
   // Removes all rows and forgets what was dirty: whoever mirrors the rows elsewhere must delete the mirror whole.
   std::uint64_t clear();
   // The optimizer must be of the same kind and have the same slots.
@@ -254,9 +262,11 @@ class RowTable {
   std::uint64_t capacity_rows(const CycleRequest& request) const;
   std::uint64_t evict_round(const CycleRequest& request, std::uint64_t goal, std::size_t round, const Stopwatch& watch,
                             CycleReport& report);
-  // Evicts up to `limit` rows of the bucket for which doomed(header) holds; see table_evict.h.
+  // Evicts up to `limit` rows of the bucket for which doomed(header) holds and adds their keys to `gone`; see
+  // table_evict.h.
   template <typename Doomed>
-  std::uint64_t evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed);
+  std::uint64_t evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed,
+                            std::vector<std::int64_t>& gone);
   std::vector<float> initial_common_values() const;
 
   const TableOptions options_;

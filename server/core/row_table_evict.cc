@@ -122,8 +122,9 @@ std::uint64_t RowTable::evict_round(const CycleRequest& request, std::uint64_t g
   }
   std::uint64_t evicted = 0;
   for (std::uint32_t i = 0; i < options_.bucket_count && evicted < surplus; ++i) {
-    evicted += evict_where(buckets_[evict_cursor_], surplus - evicted, request.now,
-                           [&](const RowHeader& header) { return rank(header, score, request.now) < cut; });
+    evicted += evict_where(
+        buckets_[evict_cursor_], surplus - evicted, request.now,
+        [&](const RowHeader& header) { return rank(header, score, request.now) < cut; }, report.evicted_keys);
     evict_cursor_ = (evict_cursor_ + 1) % options_.bucket_count;
     if (watch.elapsed_ms() >= request.budget_ms) {
       break;
@@ -140,9 +141,9 @@ CycleReport RowTable::expire(std::uint32_t ttl_s, std::uint32_t now, double budg
   report.outcome = CycleOutcome::kComplete;
   const std::uint32_t oldest_kept = now > ttl_s ? now - ttl_s : 0;
   for (std::uint32_t i = 0; i < options_.bucket_count; ++i) {
-    report.evicted += evict_where(buckets_[expire_cursor_], kNoCap, now, [oldest_kept](const RowHeader& header) {
-      return header.usage().last_used < oldest_kept;
-    });
+    report.evicted += evict_where(
+        buckets_[expire_cursor_], kNoCap, now,
+        [oldest_kept](const RowHeader& header) { return header.usage().last_used < oldest_kept; }, report.evicted_keys);
     expire_cursor_ = (expire_cursor_ + 1) % options_.bucket_count;
     if (i + 1 < options_.bucket_count && watch.elapsed_ms() >= budget_ms) {
       report.outcome = CycleOutcome::kOutOfTime;

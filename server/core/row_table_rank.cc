@@ -83,9 +83,10 @@ RestrictReport RowTable::restrict_rows(const RestrictRequest& request) {
   RestrictReport& report = cut.report;
   std::uint64_t evicted = 0;
   for (std::uint32_t number = 0; number < options_.bucket_count && evicted < report.evicted; ++number) {
-    evicted += evict_where(buckets_[number], report.evicted - evicted, request.now, [&](const RowHeader& header) {
-      return rank(header, request.score, request.now) < cut.first_kept;
-    });
+    evicted += evict_where(
+        buckets_[number], report.evicted - evicted, request.now,
+        [&](const RowHeader& header) { return rank(header, request.score, request.now) < cut.first_kept; },
+        report.evicted_keys);
   }
   counters_.evicted.fetch_add(evicted, std::memory_order_relaxed);
   report.evicted = evicted;

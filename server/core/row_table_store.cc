@@ -11,6 +11,13 @@ std::size_t RowTable::packed_row_bytes() const {
   return rowbank::packed_row_bytes(layout_);
 }
 
+void RowTable::positions(KeySpan keys, std::uint64_t* out) const {
+  const Batch batch(keys.data, keys.size, options_.bucket_count);
+  visit<SharedLock>(batch, sizeof(RowHeader), [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
+    out[place] = ref == kNoRow ? 0 : RowLayout::header(bucket.row(ref)).position();
+  });
+}
+
 std::vector<std::uint32_t> RowTable::dirty_buckets() const {
   std::vector<std::uint32_t> dirty;
   for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {

@@ -106,7 +106,8 @@ PushCounts RowTable::push(KeySpan keys, ValuesIn gradients, const std::uint32_t*
   const UpdatePlan plan = optimizer->plan(request.step, request.overrides);
   const Distinct distinct(keys.data, keys.size);
   const Batch batch(distinct.keys(), distinct.size(), options_.bucket_count);
-  const std::uint32_t min_count = min_count_.load(std::memory_order_relaxed);
+  const std::uint32_t min_count =
+      request.admission == Admission::kByCount ? min_count_.load(std::memory_order_relaxed) : 1;
   float* scratch = thread_scratch(4 * layout_.dim);
   float* values = scratch + 2 * layout_.dim;
   float* common = scratch + 3 * layout_.dim;
@@ -134,6 +135,11 @@ PushCounts RowTable::push(KeySpan keys, ValuesIn gradients, const std::uint32_t*
     return row;
   };
   visit<UniqueLock>(batch, layout_.stride, [&](Bucket& bucket, std::uint32_t which, std::uint64_t hash, RowRef ref) {
+    if (request.admission == Admission::kCommon) {
+      gradient.add_to(which, common);
+      ++result.not_admitted;
+      return;
+    }
     const std::uint32_t occurrences = occurrences_of(distinct, which, counts);
     char* row = ref != kNoRow ? bucket.row(ref) : admit(bucket, which, hash, occurrences);
     if (row == nullptr) {
@@ -204,13 +210,14 @@ std::uint64_t RowTable::accumulate(KeySpan keys, ValuesIn deltas, const std::uin
   return applied;
 }
 
-std::uint64_t RowTable::touch(KeySpan keys, const std::uint32_t* counts, std::uint32_t now) {
+std::uint64_t RowTable::touch(KeySpan keys, const std::uint32_t* counts, std::uint32_t now, std::uint64_t position) {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   std::uint64_t touched = 0;
   visit<UniqueLock>(batch, sizeof(RowHeader), [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
     if (ref != kNoRow) {
       RowHeader& header = RowLayout::header(bucket.row(ref));
       header.set_usage(clock_.used(header.usage(), counts == nullptr ? 1 : counts[place], now));
+      header.advance_position(position);
       bucket.mark_dirty(header);
       ++touched;
     }
@@ -236,10 +243,11 @@ std::uint64_t RowTable::remove(KeySpan keys) {
   return removed;
 }
 
-std::uint64_t RowTable::import_rows(KeySpan keys, const ImportColumns& columns, std::uint32_t now) {
+std::uint64_t RowTable::import_rows(KeySpan keys, const ImportColumns& columns, std::uint32_t now,
+                                    std::uint64_t position) {
   const std::shared_ptr<const Optimizer> optimizer = this->optimizer();
   const Batch batch(keys.data, keys.size, options_.bucket_count);
-  RowWriter writer{*this, *optimizer, now, 0};
+  RowWriter writer{*this, *optimizer, now, position};
   visit<UniqueLock>(batch, layout_.stride, [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
     char* row = ref != kNoRow ? bucket.row(ref) : writer.add(bucket, hash, keys.data[place]);
     RowHeader& header = RowLayout::header(row);
@@ -251,6 +259,7 @@ std::uint64_t RowTable::import_rows(KeySpan keys, const ImportColumns& columns, 
     usage.frequency = columns.frequency != nullptr ? clock_.from_count(columns.frequency[place]) : usage.frequency;
     usage.last_used = columns.last_used != nullptr ? columns.last_used[place] : now;
     header.set_usage(usage);
+    header.advance_position(position);
     bucket.mark_dirty(header);
   });
   return writer.inserted;

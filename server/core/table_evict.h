@@ -29,7 +29,8 @@ struct RowTable::Ranked {
 // lock, then take the exclusive lock only to erase, looking every chosen key up again: one that was used in between, or
 // is gone, no longer satisfies `doomed` and stays.
 template <typename Doomed>
-std::uint64_t RowTable::evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed) {
+std::uint64_t RowTable::evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed,
+                                    std::vector<std::int64_t>& gone) {
   constexpr std::size_t kAhead = 16;
   std::vector<std::int64_t> chosen;
   {
@@ -59,6 +60,7 @@ std::uint64_t RowTable::evict_where(Bucket& bucket, std::uint64_t limit, std::ui
       if (ref != kNoRow && doomed(RowLayout::header(bucket.row(ref)))) {
         bucket.erase(hash, ref);
         bucket.note_evicted(hash, now);
+        gone.push_back(key);
         ++evicted;
       }
     }

@@ -121,6 +121,9 @@ class RestrictReport:
     @property
     def sample_keys(self) -> I64:
         """The first keys to go, at most `sample`, worst first."""
+    @property
+    def evicted_keys(self) -> I64:
+        """All keys that went; empty in a preview."""
 
 class CycleReport:
     @property
@@ -137,6 +140,8 @@ class CycleReport:
         """Rows that score less went first (expire: rows last used before this time); 0.0 when nothing went."""
     @property
     def duration_ms(self) -> float: ...
+    @property
+    def evicted_keys(self) -> I64: ...
 
 class TableStats:
     """Counts since the table was made."""
@@ -254,6 +259,7 @@ class RowTable:
         learning_rate: float | None = None,
         clip_value: float | None = None,
         max_norm: float | None = None,
+        admission: Literal["by_count", "own", "common"] = "by_count",
     ) -> PushCounts:
         """Sums the gradients [N, dim] of repeated keys in input order, clips them and updates each row once. An absent
         key starts from its initial values and slots. Frequencies grow by `counts` (None: 1 each).
@@ -262,6 +268,8 @@ class RowTable:
             step: at least 1; drives Adam's bias correction.
             position: journal position of this mutation, below 2^63; a row keeps the highest it has seen.
             learning_rate, clip_value, max_norm: for this push only; None: the table's.
+            admission: to repeat a push whose outcome is known: own gives every key a row of its own, common trains
+                the common row with all of them.
         Raises:
             ValueError: shapes, types, step 0, overrides out of range; nothing is changed. Gradients are not
                 searched for NaN here: see all_finite.
@@ -279,11 +287,14 @@ class RowTable:
         Repeats apply one after the other. Returns how many applied.
         """
 
-    def touch(self, keys: I64, counts: U32 | None = None, *, now: int) -> int:
+    def touch(self, keys: I64, counts: U32 | None = None, *, now: int, position: int = 0) -> int:
         """Adds counts (None: 1 each) to the frequency and renews last_used of stored rows.
 
         Returns how many of the keys were stored.
         """
+
+    def positions(self, keys: I64) -> U64:
+        """The journal position [N] that each row has seen last; 0 where the row is absent."""
 
     def remove(self, keys: I64) -> int:
         """Returns how many rows were removed."""
@@ -311,6 +322,7 @@ class RowTable:
         slots: F32 | None = None,
         *,
         now: int,
+        position: int = 0,
     ) -> int:
         """Sets whole rows. None: frequency and slots stay as they are (0 and initial for new rows), last_used is now.
         Returns rows added."""
