@@ -75,7 +75,7 @@ def redis_variable(name: str, *, dim: int, creator: Any, **options: object) -> A
     )
 
 
-def fill(variable: Any, keys: np.ndarray, values: np.ndarray) -> None:
+def fill(variable: Any, keys: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> None:
     """Upserts `values` [N, dim] under `keys` [N], in chunks."""
     tf, _ = load()
     for start in range(0, len(keys), _FILL_ROWS):

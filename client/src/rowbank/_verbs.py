@@ -259,6 +259,13 @@ def import_rows(calls: Calls, spec: TableSpec, chunk: ExportChunk, *, timeout_s:
     return imported
 
 
+def raise_step(calls: Calls, table: str, step: int) -> None:
+    """Lets every shard's step of a table be at least `step`."""
+    for shard in range(calls.layout.shard_count):
+        request = rows_pb2.ImportRequest(table=table, step=step)
+        calls.transport.upload(_methods.IMPORT, shard, iter([request]), timeout_s=calls.transport.timeout_s)
+
+
 def restrict(
     calls: Calls,
     table: str,

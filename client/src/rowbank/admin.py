@@ -30,6 +30,7 @@ class TableInfo:
         created_at_s: Unix seconds.
         bytes: RAM held for rows and index.
         step: the highest step pushed.
+        slots: name and width of each part of a row's optimizer state, in the order of exported slots.
     """
 
     spec: TableSpec
@@ -39,6 +40,7 @@ class TableInfo:
     rows: int
     bytes: int
     step: int
+    slots: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ def merge_table_infos(messages: Sequence[tables_pb2.TableInfo]) -> TableInfo:
         rows=sum(message.rows for message in messages),
         bytes=sum(message.bytes for message in messages),
         step=max(message.step for message in messages),
+        slots=tuple((slot.name, slot.width) for slot in first.slots),
     )
 
 

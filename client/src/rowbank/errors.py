@@ -41,6 +41,14 @@ class ClientClosed(RowbankError):
     """The client was used after `close`."""
 
 
+class MissingPackage(RowbankError, ImportError):
+    """A package that this needs is not installed; the message names the extra that brings it."""
+
+
+class InvalidFile(RowbankError, ValueError):
+    """A file is missing, damaged, changed or not what it should be; the message names it."""
+
+
 class RequestError(RowbankError):
     """One request failed and changed nothing, except where a subclass says that this is not known.
 

@@ -166,16 +166,21 @@ class Table:
             self._client.calls, self.spec, with_slots=with_slots, chunk_rows=chunk_rows, timeout_s=timeout_s
         )
 
-    def import_rows(self, chunks: Iterable[ExportChunk], *, timeout_s: float | None = None) -> int:
+    def import_rows(self, chunks: Iterable[ExportChunk], *, step: int = 0, timeout_s: float | None = None) -> int:
         """Stores exported rows with their frequency, last_used and optimizer state; importing twice changes nothing.
 
         Args:
             chunks: as `export` gives them; without slots, rows get fresh optimizer state.
+            step: of the table that the rows are from, so that steps which the server counts go on from there.
             timeout_s: deadline per request; None: none.
         Returns:
             How many rows were stored.
         """
-        return sum(_verbs.import_rows(self._client.calls, self.spec, chunk, timeout_s=timeout_s) for chunk in chunks)
+        calls = self._client.calls
+        imported = sum(_verbs.import_rows(calls, self.spec, chunk, timeout_s=timeout_s) for chunk in chunks)
+        if step:
+            _verbs.raise_step(calls, self.name, step)
+        return imported
 
     def restrict(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rowbank.cli import evictions, processes, rows, stats, tables
+from rowbank.cli import evictions, files, processes, rows, stats, tables
 
 app = typer.Typer(
     help="Runs, watches and steers Rowbank. Commands that ask a server take --target or ROWBANK_TARGETS.",
@@ -30,6 +30,8 @@ app.command("evictions")(evictions.list_evictions)
 app.command("evict")(evictions.evict)
 app.command("row", context_settings={"ignore_unknown_options": True})(rows.row)  # Keys may be negative.
 app.command("top")(rows.top)
+app.command("export")(files.export)
+app.command("import")(files.import_)
 
 
 @app.callback(invoke_without_command=True)

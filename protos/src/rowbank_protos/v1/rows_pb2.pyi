@@ -239,7 +239,7 @@ class ExportResponse(_message.Message):
     def __init__(self, keys: _Optional[bytes] = ..., values: _Optional[bytes] = ..., frequency: _Optional[bytes] = ..., last_used: _Optional[bytes] = ..., slots: _Optional[bytes] = ..., slot_width: _Optional[int] = ...) -> None: ...
 
 class ImportRequest(_message.Message):
-    __slots__ = ("table", "keys", "values", "frequency", "last_used", "slots", "slot_width")
+    __slots__ = ("table", "keys", "values", "frequency", "last_used", "slots", "slot_width", "step")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
@@ -247,6 +247,7 @@ class ImportRequest(_message.Message):
     LAST_USED_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     SLOT_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
     table: str
     keys: bytes
     values: bytes
@@ -254,7 +255,8 @@ class ImportRequest(_message.Message):
     last_used: bytes
     slots: bytes
     slot_width: int
-    def __init__(self, table: _Optional[str] = ..., keys: _Optional[bytes] = ..., values: _Optional[bytes] = ..., frequency: _Optional[bytes] = ..., last_used: _Optional[bytes] = ..., slots: _Optional[bytes] = ..., slot_width: _Optional[int] = ...) -> None: ...
+    step: int
+    def __init__(self, table: _Optional[str] = ..., keys: _Optional[bytes] = ..., values: _Optional[bytes] = ..., frequency: _Optional[bytes] = ..., last_used: _Optional[bytes] = ..., slots: _Optional[bytes] = ..., slot_width: _Optional[int] = ..., step: _Optional[int] = ...) -> None: ...
 
 class ImportResponse(_message.Message):
     __slots__ = ("imported",)

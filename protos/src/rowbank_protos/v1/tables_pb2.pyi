@@ -225,7 +225,7 @@ class Eviction(_message.Message):
     def __init__(self, policy: _Optional[_Union[Eviction.Policy, str]] = ..., max_rows: _Optional[int] = ..., max_bytes: _Optional[int] = ..., low_watermark: _Optional[float] = ..., ttl_s: _Optional[float] = ...) -> None: ...
 
 class TableInfo(_message.Message):
-    __slots__ = ("spec", "table_id", "created_at_s", "rows", "bytes", "step", "bucket_count")
+    __slots__ = ("spec", "table_id", "created_at_s", "rows", "bytes", "step", "bucket_count", "slots")
     SPEC_FIELD_NUMBER: _ClassVar[int]
     TABLE_ID_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_S_FIELD_NUMBER: _ClassVar[int]
@@ -233,6 +233,7 @@ class TableInfo(_message.Message):
     BYTES_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     BUCKET_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     spec: TableSpec
     table_id: int
     created_at_s: int
@@ -240,7 +241,16 @@ class TableInfo(_message.Message):
     bytes: int
     step: int
     bucket_count: int
-    def __init__(self, spec: _Optional[_Union[TableSpec, _Mapping]] = ..., table_id: _Optional[int] = ..., created_at_s: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., step: _Optional[int] = ..., bucket_count: _Optional[int] = ...) -> None: ...
+    slots: _containers.RepeatedCompositeFieldContainer[Slot]
+    def __init__(self, spec: _Optional[_Union[TableSpec, _Mapping]] = ..., table_id: _Optional[int] = ..., created_at_s: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., step: _Optional[int] = ..., bucket_count: _Optional[int] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ...) -> None: ...
+
+class Slot(_message.Message):
+    __slots__ = ("name", "width")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    width: int
+    def __init__(self, name: _Optional[str] = ..., width: _Optional[int] = ...) -> None: ...
 
 class CreateTableRequest(_message.Message):
     __slots__ = ("spec", "exist_ok")

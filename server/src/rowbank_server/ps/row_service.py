@@ -204,6 +204,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
             slots,
             now=_now_s(),
         )
+        table.raise_step(request.step)
         return len(keys)
 
     def _table_keys(self, request: Any) -> tuple[ShardTable, Array]:

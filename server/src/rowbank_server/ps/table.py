@@ -81,6 +81,11 @@ class ShardTable:
             self._step = max(self._step, step)
             return step
 
+    def raise_step(self, step: int) -> None:
+        """Lets the next push be a later one than `step`; never sets the step back."""
+        with self._lock:
+            self._step = max(self._step, step)
+
     def require_owned(self, keys: npt.NDArray[np.int64]) -> None:
         """Raises WrongShard if another shard owns one of `keys`."""
         if self._ownership.shard_count == 1 or not len(keys):
@@ -112,13 +117,17 @@ class ShardTable:
             self.mirror_stale = True
             return self.rows.clear()
 
+    @property
+    def slots(self) -> list[tuple[str, int]]:
+        """Name and width of each slot: [dim] float32, but one number per row in `accumulator_mean`."""
+        return [(name, 1 if name == "accumulator_mean" else self.dim) for name in self.rows.slot_names]
+
     def describe_slots(self, slots: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        """Splits a row's [slot_width] slots by name; each is [dim], but one number per row in `accumulator_mean`."""
+        """Splits a row's [slot_width] slots by name."""
         parts, start = {}, 0
-        for name in self.rows.slot_names:
-            end = start + (1 if name == "accumulator_mean" else self.dim)
-            parts[name] = slots[start:end]
-            start = end
+        for name, width in self.slots:
+            parts[name] = slots[start : start + width]
+            start += width
         return parts
 
     def stats(self) -> admin_pb2.TableStats:
@@ -156,4 +165,5 @@ class ShardTable:
             bytes=self.rows.bytes(),
             step=self._step,
             bucket_count=self.entry.bucket_count,
+            slots=[tables_pb2.Slot(name=name, width=width) for name, width in self.slots],
         )
