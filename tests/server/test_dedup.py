@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from tests.server.support import f32, i64, refused
 
 from rowbank.errors import InvalidRequest
 from rowbank_protos.v1 import common_pb2, rows_pb2
+from rowbank_server.journal.records import Kind
 from rowbank_server.ps.dedup import DedupWindow
 
 
@@ -23,79 +23,97 @@ def window():
     return DedupWindow(window=3, max_clients=2)
 
 
-def test_a_repeat_gets_the_first_outcome(window):
-    outcomes = iter("ab")
-    assert window.apply_once(request_id(1), lambda: next(outcomes)) == ("a", False)
-    assert window.apply_once(request_id(1), lambda: next(outcomes)) == ("a", True)
-    assert window.apply_once(request_id(1, "other"), lambda: next(outcomes)) == ("b", False)
+def apply(window, sequence, client="c", answer=b"done", kind=Kind.PUSH):
+    """What the window answers; a new request is applied and gets `answer`."""
+    entered = window.enter(request_id(sequence, client), kind)
+    if entered.mine:
+        entered.in_flight.complete(answer)
+        return answer
+    return b"again: " + entered.answer
 
 
-def test_without_a_client_id_everything_is_applied(window):
-    outcomes = iter("ab")
-    for expected in "ab":
-        assert window.apply_once(common_pb2.RequestId(), lambda: next(outcomes)) == (expected, False)
+def test_a_repeat_gets_the_first_answer(window):
+    assert apply(window, 1, answer=b"a") == b"a"
+    assert apply(window, 1, answer=b"b") == b"again: a"
+    assert apply(window, 1, "other", answer=b"b") == b"b"
 
 
 def test_a_failed_mutation_may_be_tried_again(window):
-    with pytest.raises(ZeroDivisionError):
-        window.apply_once(request_id(1), lambda: 1 // 0)
-    assert window.apply_once(request_id(1), lambda: "done") == ("done", False)
+    window.enter(request_id(1), Kind.PUSH).in_flight.fail()
+    assert apply(window, 1) == b"done"
 
 
 def test_what_fell_out_of_the_window_is_refused(window):
     for sequence in (1, 2, 4, 3, 5):
-        window.apply_once(request_id(sequence), lambda: "done")
-    assert window.apply_once(request_id(3), lambda: "again") == ("done", True)
+        apply(window, sequence)
+    assert apply(window, 3) == b"again: done"
     for sequence in (0, 1, 2):
         with pytest.raises(InvalidRequest, match="dedup_window"):
-            window.apply_once(request_id(sequence), lambda: "again")
+            apply(window, sequence)
+
+
+def test_a_sequence_belongs_to_one_kind_of_mutation(window):
+    apply(window, 1)
+    window.enter(request_id(2), Kind.PUSH)
+    for sequence in (1, 2):
+        with pytest.raises(InvalidRequest, match="another kind"):
+            window.enter(request_id(sequence), Kind.REMOVE)
+    with pytest.raises(InvalidRequest, match="256"):
+        apply(window, 1, "c" * 257)
 
 
 def test_the_clients_heard_last_are_remembered(window):
     for client in ("a", "b", "a", "c"):
-        window.apply_once(request_id(1, client), lambda: "done")
-    assert window.apply_once(request_id(1, "a"), lambda: "again") == ("done", True)
-    assert window.apply_once(request_id(1, "b"), lambda: "again") == ("again", False)
+        apply(window, 1, client)
+    assert apply(window, 1, "a") == b"again: done"
+    assert apply(window, 1, "b") == b"done"
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_repeat_waits_for_the_one_in_flight(window, fails):
-    """It gets the outcome of the first, or its own if the first failed; never do both run at once."""
-    entered, leave = threading.Event(), threading.Event()
-    applied = []
+    first = window.enter(request_id(1), Kind.PUSH)
+    second = window.enter(request_id(1), Kind.PUSH)
+    assert first.mine
+    assert not second.mine
+    assert not second.in_flight.done.is_set()
+    if fails:
+        first.in_flight.fail()
+        assert second.in_flight.done.is_set()
+        assert window.enter(request_id(1), Kind.PUSH).mine
+    else:
+        first.in_flight.complete(b"done")
+        assert second.in_flight.done.is_set()
+        assert apply(window, 1) == b"again: done"
 
-    def first():
-        applied.append("first")
-        entered.set()
-        assert leave.wait(10)
-        if fails:
-            raise ZeroDivisionError
-        return "first"
 
-    def second():
-        assert leave.is_set()
-        applied.append("second")
-        return "second"
+def test_stored_windows_answer_as_before(window):
+    for sequence in (1, 2, 4, 3, 5):
+        apply(window, sequence, answer=b"answer %d" % sequence)
+    changes = window.take_changes()
+    assert (list(changes.windows), changes.gone) == (["c"], [])
+    assert not window.take_changes().windows
+    window.give_back(changes)
+    assert window.take_changes() == changes
+    again = DedupWindow(window=3, max_clients=2)
+    assert again.restore(changes.windows) == []
+    assert apply(again, 5) == b"again: answer 5"
+    with pytest.raises(InvalidRequest, match="dedup_window"):
+        apply(again, 2)
 
-    def run_first():
-        try:
-            window.apply_once(request_id(1), first)
-        except ZeroDivisionError:
-            applied.append("failed")
 
-    results = []
-    threads = [
-        threading.Thread(target=run_first),
-        threading.Thread(target=lambda: results.append(window.apply_once(request_id(1), second))),
-    ]
-    threads[0].start()
-    assert entered.wait(10)
-    threads[1].start()
-    leave.set()
-    for thread in threads:
-        thread.join(10)
-    assert results == ([("second", False)] if fails else [("first", True)])
-    assert applied == (["first", "failed", "second"] if fails else ["first"])
+def test_forgotten_clients_are_named(window):
+    for client in "abc":
+        apply(window, 1, client)
+    changes = window.take_changes()
+    assert (sorted(changes.windows), changes.gone) == (["b", "c"], ["a"])
+
+
+def test_a_corrupt_window_is_reported(window):
+    apply(window, 1)
+    data = bytearray(window.take_changes().windows["c"])
+    data[-1] ^= 1
+    again = DedupWindow(window=3, max_clients=2)
+    assert again.restore({"c": bytes(data), "d": b"short"}) == ["c", "d"]
 
 
 def test_every_mutation_over_the_wire_is_applied_once(wire, table_name):

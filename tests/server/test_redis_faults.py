@@ -14,7 +14,7 @@ from tests.server.support import i64, refused
 from tests.server.test_restart import exported
 
 from rowbank.errors import RedisUnavailable
-from rowbank_protos.v1 import admin_pb2, rows_pb2, tables_pb2
+from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2, tables_pb2
 from rowbank_server.redis_supervisor import EmbeddedRedis
 
 
@@ -66,7 +66,11 @@ def assert_all_is_there(wire) -> None:
 
 
 def test_reads_and_pushes_go_on_while_redis_is_away(wire, own_redis, server, start_ps, connect):
+    """Of a relaxed table; a journaled one refuses pushes meanwhile, see tests/journal."""
     finish(wire)
+    spec = wire.tables.GetTable(tables_pb2.GetTableRequest(name="t")).table.spec
+    spec.durability = common_pb2.DURABILITY_RELAXED
+    wire.tables.UpdateTable(tables_pb2.UpdateTableRequest(spec=spec))
     kill(own_redis)
     assert_all_is_there(wire)
     wire.push("t", [0], [[5, 5]])
@@ -92,7 +96,7 @@ def test_reads_and_pushes_go_on_while_redis_is_away(wire, own_redis, server, sta
 
 def test_dirty_rows_are_bounded_while_redis_is_away(start_ps, own_redis, connect):
     wire = connect(start_ps("--max-dirty-rows", "10", redis=own_redis.url).target)
-    wire.create("t")
+    wire.create("t", durability=common_pb2.DURABILITY_RELAXED)
     kill(own_redis)
     wire.push("t", list(range(10)), np.ones((10, 2)))
     until(lambda: not wire.admin.GetStats(admin_pb2.GetStatsRequest()).redis_connected, what="notice")

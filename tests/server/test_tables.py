@@ -22,7 +22,7 @@ def test_create_answers_the_spec_with_all_it_left_open(wire, table_name):
     assert spec.value_dtype == common_pb2.DATA_TYPE_FLOAT32
     assert spec.initializer.WhichOneof("kind") == "zeros"
     assert spec.optimizer.sgd.learning_rate == pytest.approx(0.01)
-    assert spec.durability == common_pb2.DURABILITY_RELAXED
+    assert spec.durability == common_pb2.DURABILITY_JOURNALED
     assert spec.admission.min_count == 1
     assert spec.eviction == Eviction(policy=Eviction.POLICY_NONE, low_watermark=0.9)
     assert (answer.table.bucket_count, answer.table.rows, answer.table.step) == (256, 0, 0)
@@ -115,8 +115,7 @@ def test_update_refuses_what_stored_rows_depend_on(wire, table_name, fields, fie
         ("t", {"eviction": Eviction(low_watermark=1.5)}, ("eviction.low_watermark", "got 1.5")),
         ("t", {"eviction": Eviction(ttl_s=-1)}, ("eviction.ttl_s", "got -1")),
         ("t", {"frequency_half_life_s": -1}, ("frequency_half_life_s",)),
-        ("t", {"durability": common_pb2.DURABILITY_JOURNALED}, ("durability", "DURABILITY_JOURNALED")),
-        ("t", {"durability": common_pb2.DURABILITY_SYNCED}, ("durability", "DURABILITY_SYNCED")),
+        ("t", {"durability": 9}, ("durability", "RELAXED, JOURNALED or SYNCED", "got 9")),
     ],
 )
 def test_bad_specs_are_refused_and_create_nothing(wire, name, fields, words):

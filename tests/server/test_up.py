@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.processes import UpProcess, until
 from tests.server.support import adam, uniform
+from tests.server.test_redis_faults import flushed
 from tests.server.test_redis_supervisor import alive
 from tests.server.test_restart import exported, train
 
@@ -65,7 +66,7 @@ def test_a_crash_of_redis_is_mended_and_one_of_a_server_ends_all(start_up, conne
     pids = children(server.pid)
     os.kill(pids["redis"], signal.SIGKILL)
     until(lambda: children(server.pid).get("redis", pids["redis"]) != pids["redis"], what="restart of Redis")
-    until(lambda: wire.admin.GetStats(admin_pb2.GetStatsRequest()).redis_connected, what="reconnect")
+    until(lambda: flushed(wire), what="reconnect")
     wire.push("t", [1], [[1, 1]])
     assert wire.pull("t", [1, 2])[0].tolist() == [[-2, -2], [-1, -1]]
     os.kill(pids["ps"], signal.SIGKILL)

@@ -138,6 +138,15 @@ class PsSettings(_RedisSettings):
     dedup_clients: int = Field(
         1024, ge=1, description="Clients whose mutations are remembered; the least recent go first."
     )
+    journal_wait_s: float = Field(
+        2.0, gt=0, description="Longest wait for a mutation's journal append before its caller is told to try again."
+    )
+    journal_max_bytes: int = Field(
+        1 << 30, ge=1 << 20, description="Journal kept in Redis until it is written back; beyond it, mutations wait."
+    )
+    journal_max_pending_bytes: int = Field(
+        256 << 20, ge=1 << 20, description="Journal kept in RAM until Redis takes it; beyond it, mutations are refused."
+    )
     eviction_interval_s: float = Field(
         1.0, gt=0, le=3600, description="Time between looks at which tables are over their caps or have expired rows."
     )

@@ -12,7 +12,9 @@ from rowbank.errors import InvalidRequest
 from rowbank_protos.columns import pack_counts, pack_keys, pack_values
 from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
 from rowbank_server import _core
+from rowbank_server.ps.committer import Committer
 from rowbank_server.ps.keeper import Keeper
+from rowbank_server.ps.mutations import Evict
 from rowbank_server.ps.shard import Shard
 from rowbank_server.ps.table import ShardTable
 from rowbank_server.storage.evictions import EvictionHistory
@@ -48,9 +50,17 @@ class ServerIdentity:
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     """Serves one shard's numbers and the eviction history of all."""
 
-    def __init__(self, shard: Shard, keeper: Keeper, history: EvictionHistory, identity: ServerIdentity) -> None:
+    def __init__(
+        self,
+        shard: Shard,
+        keeper: Keeper,
+        committer: Committer,
+        history: EvictionHistory,
+        identity: ServerIdentity,
+    ) -> None:
         self._shard = shard
         self._keeper = keeper
+        self._committer = committer
         self._history = history
         self._identity = identity
         self._started_s = time.monotonic()
@@ -63,9 +73,11 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         if reason is None:
             raise InvalidRequest(f"reason: expected RESTRICT or MANUAL, got {request.reason}")
         started = time.perf_counter()
-        report = table.rows.restrict(
-            *_limits(request), score=_score(request.score), now=_now_s(), sample=request.sample_keys
-        )
+        limits, score, sample = _limits(request), _score(request.score), request.sample_keys
+        mutation = Evict(table, lambda now: table.rows.restrict(*limits, score=score, now=now, sample=sample))
+        self._committer.commit(mutation, b"", timeout_s=context.time_remaining())
+        report = mutation.report
+        assert report is not None
         duration_ms = (time.perf_counter() - started) * 1e3
         if report.evicted:
             self._history.record(self._event(table, reason, report, duration_ms))

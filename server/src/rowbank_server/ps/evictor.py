@@ -11,8 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from rowbank.errors import RequestError
 from rowbank_protos.v1 import admin_pb2, tables_pb2
 from rowbank_server import _core
+from rowbank_server.ps.committer import Committer
+from rowbank_server.ps.mutations import Evict
 from rowbank_server.ps.shard import Shard
 from rowbank_server.ps.table import Ownership, ShardTable
 from rowbank_server.storage.evictions import EvictionHistory
@@ -29,9 +32,17 @@ class Evictor:
     """
 
     def __init__(
-        self, shard: Shard, history: EvictionHistory, ownership: Ownership, *, interval_s: float, budget_ms: float
+        self,
+        shard: Shard,
+        committer: Committer,
+        history: EvictionHistory,
+        ownership: Ownership,
+        *,
+        interval_s: float,
+        budget_ms: float,
     ) -> None:
         self._shard = shard
+        self._committer = committer
         self._history = history
         self._ownership = ownership
         self._interval_s = interval_s
@@ -70,23 +81,34 @@ class Evictor:
     def _tend_or_log(self, table: ShardTable) -> None:
         try:
             self.tend(table)
+        except RequestError as error:
+            _log.warning("table %s: eviction pauses: %s", table.name, error)
         except Exception:
             _log.exception("table %s: eviction failed for a reason that is a defect", table.name)
 
     def _expire(self, table: ShardTable, ttl_s: float) -> _core.CycleReport:
-        return table.rows.expire(ttl_s=ttl_s, now=int(time.time()), budget_ms=self._budget_ms)
+        return self._commit(table, lambda now: table.rows.expire(ttl_s=ttl_s, now=now, budget_ms=self._budget_ms))
 
     def _evict(
         self, table: ShardTable, eviction: tables_pb2.Eviction, max_rows: int, max_bytes: int
     ) -> _core.CycleReport:
-        return table.rows.evict_cycle(
-            max_rows=max_rows,
-            max_bytes=max_bytes,
-            low_watermark=eviction.low_watermark,
-            policy="lfu" if eviction.policy == tables_pb2.Eviction.POLICY_LFU else "lru",
-            now=int(time.time()),
-            budget_ms=self._budget_ms,
+        return self._commit(
+            table,
+            lambda now: table.rows.evict_cycle(
+                max_rows=max_rows,
+                max_bytes=max_bytes,
+                low_watermark=eviction.low_watermark,
+                policy="lfu" if eviction.policy == tables_pb2.Eviction.POLICY_LFU else "lru",
+                now=now,
+                budget_ms=self._budget_ms,
+            ),
         )
+
+    def _commit(self, table: ShardTable, run: Callable[[int], _core.CycleReport]) -> _core.CycleReport:
+        mutation = Evict(table, run)
+        self._committer.commit(mutation, b"")
+        assert mutation.report is not None
+        return mutation.report
 
     def _finish(
         self, table: ShardTable, reason: admin_pb2.EvictionReason, run_slice: Callable[[], _core.CycleReport]

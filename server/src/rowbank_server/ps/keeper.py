@@ -10,14 +10,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from rowbank.errors import NotReady, RedisUnavailable
+from rowbank_server.journal.journal import Journal
+from rowbank_server.ps.dedup import DedupWindow
+from rowbank_server.ps.recovery import Recovery
 from rowbank_server.ps.shard import Shard
 from rowbank_server.ps.table import ShardTable
 from rowbank_server.ps.writeback import flush_table, rewrite_table
 from rowbank_server.storage.evictions import EvictionHistory
-from rowbank_server.storage.rows import RowStore
+from rowbank_server.storage.rows import FenceLostError, RowStore
 from rowbank_server.storage.state import ShardState, Standing
 
 _log = logging.getLogger("rowbank.ps")
@@ -37,6 +40,9 @@ class Keeper:
         shard: Shard,
         store: RowStore,
         state: ShardState,
+        journal: Journal,
+        dedup: DedupWindow,
+        recovery: Recovery,
         history: EvictionHistory,
         flush_interval_s: float,
         max_dirty_rows: int,
@@ -45,12 +51,16 @@ class Keeper:
         self._shard = shard
         self._store = store
         self._state = state
+        self._journal = journal
+        self._dedup = dedup
+        self._recovery = recovery
         self._history = history
         self._flush_interval_s = flush_interval_s
         self._max_dirty_rows = max_dirty_rows
         self._on_replaced = on_replaced
         self._cycle_lock = threading.Lock()
-        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._failures = 0
         self._replaced = False
@@ -59,7 +69,7 @@ class Keeper:
     @property
     def redis_connected(self) -> bool:
         """Whether the last cycle reached Redis."""
-        return self._failures == 0
+        return self._failures == 0 and not self._journal.failure
 
     @property
     def replaced(self) -> bool:
@@ -72,9 +82,14 @@ class Keeper:
 
     def stop(self) -> None:
         """Ends the cycles; one that is under way ends first."""
-        self._stop.set()
+        self._stopping.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def wake(self) -> None:
+        """Asks for a cycle soon. From any thread."""
+        self._wake.set()
 
     def flush(self) -> int:
         """Runs one cycle now: how many rows were written or deleted in Redis.
@@ -84,22 +99,46 @@ class Keeper:
             NotReady: another process serves the shard now.
         """
         with self._cycle_lock:
-            standing = Standing.REPLACED if self._replaced else self._state.standing()
-            if standing is Standing.REPLACED:
+            try:
+                return self._flush()
+            except NotReady:
                 self._replaced = True
-                raise NotReady("another process has taken over this shard; nothing is written any more")
-            if standing is Standing.LOST:
+                self._journal.fence()
+                raise
+            except FenceLostError:
                 self._rewrite_due = True
-            if self._rewrite_due:
-                return self._rewrite()
-            self._shard.refresh()
-            self._shard.delete_garbage()
-            self._history.append_waiting()
+                raise
+
+    def _flush(self) -> int:
+        standing = Standing.REPLACED if self._replaced else self._state.standing()
+        if standing is Standing.REPLACED:
+            raise NotReady("another process has taken over this shard; nothing is written any more")
+        if standing is Standing.LOST or self._journal.missing:
+            self._rewrite_due = True
+        if self._rewrite_due:
+            return self._rewrite()
+        self._shard.refresh()
+        self._shard.delete_garbage()
+        self._history.append_waiting()
+        return self._write_back(flush_table)
+
+    def _write_back(self, write_table: Callable[[ShardTable, RowStore, Journal], int]) -> int:
+        """Writes tables, then what refers to them, then trims the journal of what is written: a crash in between
+        leaves at worst records that replay recognises as applied."""
+        through = self._journal.done_through()  # First: what is done by now shows in windows and tables taken later.
+        changes = self._dedup.take_changes()
+        try:
             tables = self._shard.tables()
-            written = sum(flush_table(table, self._store) for table in tables)
-            if written:
-                self._write_state(tables)
-            return written
+            written = sum(write_table(table, self._store, self._journal) for table in tables)
+            if written or changes.windows or changes.gone or self._recovery.pending:
+                steps = {table.entry.table_id: table.step for table in tables}
+                self._state.write(steps, changes.windows, changes.gone)
+        except BaseException:
+            self._dedup.give_back(changes)
+            raise
+        self._journal.trim(through)
+        self._recovery.written_back()
+        return written
 
     def require_room(self) -> None:
         """Raises RedisUnavailable if Redis is away and as many rows as may be wait to be written."""
@@ -116,20 +155,28 @@ class Keeper:
     def _rewrite(self) -> int:
         _log.warning("Redis has lost writes of this shard; everything in RAM is written again")
         started = time.monotonic()
+        epoch = self._state.reclaim()
+        self._store.use_epoch(epoch)
+        # An older copy of Redis may hold journals whose every record is in RAM, with what came after them.
+        self._recovery.seal(epoch)
+        self._journal.reopen(epoch)
         self._shard.restore_catalog()
-        tables = self._shard.tables()
-        written = sum(rewrite_table(table, self._store) for table in tables)
-        self._write_state(tables)
+        for table in self._shard.tables():
+            self._store.claim(table.entry.table_id, table.buckets)
+        self._dedup.mark_all_changed()
+        written = self._write_back(rewrite_table)
         self._rewrite_due = False
-        _log.warning("wrote %d rows of %d tables again in %.2f s", written, len(tables), time.monotonic() - started)
+        tables = len(self._shard.tables())
+        _log.warning("wrote %d rows of %d tables again in %.2f s", written, tables, time.monotonic() - started)
         return written
-
-    def _write_state(self, tables: Iterable[ShardTable]) -> None:
-        self._state.write({table.entry.table_id: table.step for table in tables if not table.dropped})
 
     def _run(self) -> None:
         delay_s = self._flush_interval_s
-        while not self._stop.wait(delay_s):
+        while not self._stopping.is_set():
+            self._wake.wait(delay_s)
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
             delay_s = self._cycle()
             if self._replaced:
                 self._on_replaced()

@@ -42,11 +42,12 @@ def _load_bucket(table: ShardTable, store: RowStore, bucket: int, row_count: int
 
 def _load_common_row(table: ShardTable, store: RowStore) -> int:
     """Loads the row that keys without a row of their own share; returns 1 if it was corrupt."""
-    packed = store.read_common_row(table.entry.table_id)
+    packed, position = store.read_common_row(table.entry.table_id)
     if packed is None:
         return 0
     try:
         table.rows.load_common_row(packed)
+        table.common_position = position
     except ValueError:
         store.quarantine_common_row(table.entry.table_id, packed)
         return 1

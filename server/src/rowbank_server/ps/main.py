@@ -6,7 +6,6 @@ import logging
 import sys
 import uuid
 
-from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry, start_http_server
 
 import rowbank_server
@@ -14,12 +13,16 @@ from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server import logs
 from rowbank_server.features import FeatureStore
 from rowbank_server.features.service import FeatureServicer
+from rowbank_server.journal.journal import Journal
+from rowbank_server.journal.streams import JournalStreams
 from rowbank_server.ps.admin_service import AdminServicer, ServerIdentity
+from rowbank_server.ps.committer import Committer
 from rowbank_server.ps.dedup import DedupWindow
 from rowbank_server.ps.errors import ErrorInterceptor
 from rowbank_server.ps.evictor import Evictor
 from rowbank_server.ps.keeper import Keeper
 from rowbank_server.ps.metrics import RequestMetrics, TableCollector
+from rowbank_server.ps.recovery import Recovery
 from rowbank_server.ps.row_service import RowServicer
 from rowbank_server.ps.server import PsServer, Servicers
 from rowbank_server.ps.shard import Shard
@@ -34,7 +37,7 @@ from rowbank_server.storage.connection import Redis, connect, without_password
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.rows import RowStore
-from rowbank_server.storage.state import ShardState
+from rowbank_server.storage.state import ShardState, UnfinishedJournalError
 
 _log = logging.getLogger("rowbank.ps")
 # A request that wants the interpreter waits this long for a thread that packs rows for Redis; Python's own is 5 ms.
@@ -51,12 +54,24 @@ class ParameterServer:
         store = RowStore(redis, layout, shard=settings.shard_index)
         state = ShardState(redis, layout, shard=settings.shard_index, shard_count=settings.shard_count)
         history = EvictionHistory(redis, layout, max_events=settings.eviction_history)
+        streams = JournalStreams(redis, layout, shard=settings.shard_index)
+        dedup = DedupWindow(window=settings.dedup_window, max_clients=settings.dedup_clients)
+        self.journal = Journal(
+            streams,
+            wait_s=settings.journal_wait_s,
+            max_pending_bytes=settings.journal_max_pending_bytes,
+            max_bytes=settings.journal_max_bytes,
+            on_trouble=lambda: self.keeper.wake(),
+        )
+        self.recovery = Recovery(streams, dedup, open_journal=self.journal.open)
         ownership = Ownership(settings.shard_index, settings.shard_count)
         self.stop_request = StopRequest()
         self.shard = Shard(
             catalog=Catalog(redis, layout),
             store=store,
             state=state,
+            recovery=self.recovery,
+            synced_supported=streams.barrier().supported,
             ownership=ownership,
             bucket_count=settings.bucket_count,
             load_threads=settings.load_threads,
@@ -65,13 +80,20 @@ class ParameterServer:
             shard=self.shard,
             store=store,
             state=state,
+            journal=self.journal,
+            dedup=dedup,
+            recovery=self.recovery,
             history=history,
             flush_interval_s=settings.flush_interval_s,
             max_dirty_rows=settings.max_dirty_rows,
-            on_replaced=lambda: self.stop_request.ask("another process serves the shard"),
+            on_replaced=self._replaced,
+        )
+        self.committer = Committer(
+            self.journal, dedup, require_room=self.keeper.require_room, wait_s=settings.journal_wait_s
         )
         self.evictor = Evictor(
             self.shard,
+            self.committer,
             history,
             ownership,
             interval_s=settings.eviction_interval_s,
@@ -86,7 +108,10 @@ class ParameterServer:
         )
         self.metrics.register(
             TableCollector(
-                lambda: [table.stats() for table in self.shard.tables()], lambda: self.keeper.redis_connected
+                lambda: [table.stats() for table in self.shard.tables()],
+                lambda: self.keeper.redis_connected,
+                self.journal,
+                lambda: self.recovery.corrupt_records,
             )
         )
 
@@ -96,7 +121,10 @@ class ParameterServer:
         if self._settings.metrics_bind:
             _serve_metrics(self._settings.metrics_bind, self.metrics)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        self.shard.load()
+        try:
+            self.shard.load()
+        except UnfinishedJournalError as error:
+            raise StartError(str(error)) from None
         self.keeper.start()
         self.evictor.start()
         self.server.set_serving()
@@ -107,16 +135,23 @@ class ParameterServer:
         _log.info("stopping (%s): requests in flight end, then changed rows are written", reason)
         return self._drain()
 
+    def _replaced(self) -> None:
+        self.server.set_not_serving()
+        self.stop_request.ask("another process serves the shard")
+
     def _drain(self) -> int:
         """Ends what is in flight, then writes what is in RAM alone."""
         self.server.stop(grace_s=self._settings.drain_timeout_s)
         self.evictor.stop()
+        appended = self.journal.stop()
         self.keeper.stop()
         if self.keeper.replaced:
             _log.error("another process serves shard %s now; stopped without writing", self._settings.shard)
             return 1
         try:
             written = self.keeper.flush()
+            if appended:
+                self.journal.delete_stream()
         except (RedisUnavailable, NotReady) as error:
             dirty = sum(table.rows.dirty_rows() for table in self.shard.tables())
             _log.error("stopped with %d changed rows that could not be written: %s", dirty, error)
@@ -126,7 +161,6 @@ class ParameterServer:
 
     def _servicers(self, history: EvictionHistory) -> Servicers:
         settings = self._settings
-        dedup: DedupWindow[Message] = DedupWindow(window=settings.dedup_window, max_clients=settings.dedup_clients)
         identity = ServerIdentity(
             version=rowbank_server.__version__,
             namespace=settings.namespace,
@@ -139,8 +173,8 @@ class ParameterServer:
         )
         return Servicers(
             tables=TableServicer(self.shard),
-            rows=RowServicer(self.shard, self.keeper, dedup, max_keys=settings.max_keys_per_request),
-            admin=AdminServicer(self.shard, self.keeper, history, identity),
+            rows=RowServicer(self.shard, self.committer, max_keys=settings.max_keys_per_request),
+            admin=AdminServicer(self.shard, self.keeper, self.committer, history, identity),
             models=ModelServicer(ModelRegistry(self._redis, settings.namespace), self.shard.table_dim),
             features=FeatureServicer(FeatureStore(self._redis, settings.namespace)),
         )

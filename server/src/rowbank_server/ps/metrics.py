@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from rowbank_protos.v1 import admin_pb2
+from rowbank_server.journal.journal import Journal
 
 _LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
@@ -67,14 +68,22 @@ class TableCollector(Collector):
 
     Args:
         stats: answers the tables of this shard.
-        redis_connected: answers whether the last write-back reached Redis.
+        redis_connected: answers whether the last write-back and the last append reached Redis.
+        journal: the shard's journal.
+        corrupt_records: answers how many journal records could not be replayed at start.
     """
 
     def __init__(
-        self, stats: Callable[[], Iterable[admin_pb2.TableStats]], redis_connected: Callable[[], bool]
+        self,
+        stats: Callable[[], Iterable[admin_pb2.TableStats]],
+        redis_connected: Callable[[], bool],
+        journal: Journal,
+        corrupt_records: Callable[[], int],
     ) -> None:
         self._stats = stats
         self._redis_connected = redis_connected
+        self._journal = journal
+        self._corrupt_records = corrupt_records
 
     def collect(self) -> Iterable[Metric]:
         tables = list(self._stats())
@@ -96,5 +105,22 @@ class TableCollector(Collector):
                 pulled.add_metric([table.table, status], getattr(table, field))
         yield pulled
         yield GaugeMetricFamily(
-            "rowbank_redis_connected", "1 if the last write-back reached Redis.", value=float(self._redis_connected())
+            "rowbank_redis_connected",
+            "1 if the last write-back and the last journal append reached Redis.",
+            value=float(self._redis_connected()),
         )
+        yield from self._journal_metrics()
+
+    def _journal_metrics(self) -> Iterable[Metric]:
+        journal = self._journal
+        for name, text, value in (
+            ("rowbank_journal_bytes", "Journal in Redis that is not written back yet.", journal.stored_bytes),
+            ("rowbank_journal_pending_bytes", "Journal in RAM that Redis has not taken yet.", journal.pending_bytes),
+        ):
+            yield GaugeMetricFamily(name, text, value=float(value))
+        for name, text, value in (
+            ("rowbank_journal_records", "Mutations appended to the journal.", journal.appended_records),
+            ("rowbank_journal_groups", "Appends that carried them.", journal.appended_groups),
+            ("rowbank_journal_corrupt_records", "Records that could not be replayed.", self._corrupt_records()),
+        ):
+            yield CounterMetricFamily(name, text, value=float(value))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -67,7 +68,7 @@ class PsServer:
         executor = concurrent.futures.ThreadPoolExecutor(worker_threads, thread_name_prefix="grpc")
         self._server = grpc.server(executor, interceptors=list(interceptors), options=options)
         # The first handler that knows a method wins, so these come before the generated ones.
-        self._server.add_generic_rpc_handlers((_row_answers_as_bytes(servicers.rows),))
+        self._server.add_generic_rpc_handlers((_raw_row_handlers(servicers.rows),))
         tables_pb2_grpc.add_TableServiceServicer_to_server(servicers.tables, self._server)
         rows_pb2_grpc.add_RowServiceServicer_to_server(servicers.rows, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(servicers.admin, self._server)
@@ -109,6 +110,10 @@ class PsServer:
         """Tells health checks that requests are welcome."""
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
+    def set_not_serving(self) -> None:
+        """Tells health checks to go elsewhere."""
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+
     def stop(self, *, grace_s: float) -> None:
         """Turns health off, refuses what is new, and waits up to `grace_s` for what is in flight."""
         self._health.enter_graceful_shutdown()
@@ -119,14 +124,21 @@ class PsServer:
             self._health.set(name, status)
 
 
-def _row_answers_as_bytes(rows: rows_pb2_grpc.RowServiceServicer) -> grpc.GenericRpcHandler[Any, Any]:
-    """Handlers of the methods whose answers the servicer serializes itself."""
+def _raw_row_handlers(rows: rows_pb2_grpc.RowServiceServicer) -> grpc.GenericRpcHandler[Any, Any]:
+    """Handlers of the methods whose answers the servicer serializes itself, and of those that take bytes."""
     parsers = {"Pull": rows_pb2.PullRequest.FromString, "Lookup": rows_pb2.LookupRequest.FromString}
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(getattr(rows, name), request_deserializer=parse)
         for name, parse in parsers.items()
     }
+    for name in ("Push", "Upsert", "Accumulate", "Remove", "Clear", "Touch"):
+        handlers[name] = grpc.unary_unary_rpc_method_handler(getattr(rows, name), response_serializer=_serialized)
+    handlers["Import"] = grpc.stream_unary_rpc_method_handler(rows.Import, response_serializer=_serialized)
     return grpc.method_handlers_generic_handler(_ROW_SERVICE, handlers)
+
+
+def _serialized(message: Message) -> bytes:
+    return message.SerializeToString()
 
 
 def _why_not(host: str, port: int) -> str:

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rowbank.errors import InvalidSpec, NotReady, RedisUnavailable, TableExists, TableNotFound
-from rowbank_protos.v1 import tables_pb2
+from rowbank_protos.v1 import common_pb2, tables_pb2
 from rowbank_server.ps import specs
 from rowbank_server.ps.loading import load_table
+from rowbank_server.ps.recovery import Recovery
 from rowbank_server.ps.table import Ownership, ShardTable
-from rowbank_server.storage.catalog import Catalog, CatalogBehindError, CatalogEntry
+from rowbank_server.storage.catalog import Catalog, CatalogBehindError, CatalogEntry, CatalogView
 from rowbank_server.storage.rows import RowStore
-from rowbank_server.storage.state import ShardState
+from rowbank_server.storage.state import Claim, ShardState
 
 _log = logging.getLogger("rowbank.ps")
 _Result = TypeVar("_Result")
@@ -33,6 +34,8 @@ class Shard:
         catalog: Catalog,
         store: RowStore,
         state: ShardState,
+        recovery: Recovery,
+        synced_supported: Callable[[], bool],
         ownership: Ownership,
         bucket_count: int,
         load_threads: int,
@@ -40,6 +43,8 @@ class Shard:
         self._catalog = catalog
         self._store = store
         self._state = state
+        self._recovery = recovery
+        self._synced_supported = synced_supported
         self._ownership = ownership
         self._bucket_count = bucket_count
         self._loaders = concurrent.futures.ThreadPoolExecutor(load_threads, thread_name_prefix="load")
@@ -51,14 +56,27 @@ class Shard:
         self._lock = threading.RLock()
 
     def load(self) -> None:
-        """Claims the shard and loads every table of the catalog; afterwards it serves. Raises RedisUnavailable."""
+        """Claims the shard, loads every table of the catalog and replays the journal; afterwards it serves.
+
+        The order is what makes it safe: once buckets and journal are fenced, no predecessor can write or acknowledge
+        anything that is not loaded or replayed here.
+
+        Raises:
+            RedisUnavailable: Redis failed.
+            NotReady: another process took over the shard meanwhile.
+            UnfinishedJournalError: see `ShardState.claim`.
+        """
         started = time.monotonic()
-        steps = self._state.claim()
         view = self._catalog.read()
+        claim = self._claim(view)
+        self._recovery.seal(claim.epoch)
         with self._lock:
             for entry in view.entries.values():
-                self._open(entry, step=steps.get(entry.table_id, 0))
+                self._open(entry, step=claim.steps.get(entry.table_id, 0))
+                _log.info("loaded table %s: %d rows", entry.name, self._tables[entry.name].rows.size())
             self._applied_generation = view.generation
+            self._recovery.replay(claim.windows, self._tables.values())
+            self._recovery.start_journal(claim.epoch)
             self._ready = True
         rows = sum(table.rows.size() for table in self._tables.values())
         _log.info("loaded %d rows of %d tables in %.2f s", rows, len(self._tables), time.monotonic() - started)
@@ -115,6 +133,7 @@ class Shard:
         self._require_ready()
         spec = specs.canonical(asked)
         specs.build_table(spec, bucket_count=1)  # The core has the last word, before anybody can see the table.
+        self._require_durable(spec)
         with self._lock:
             entry, created = self._find_or_create(spec)
             table = self._tables.get(spec.name)
@@ -144,6 +163,7 @@ class Shard:
         table = self.get(asked.name)
         spec = specs.canonical(asked)
         specs.require_updatable(table.spec, spec)
+        self._require_durable(spec)
         with self._lock:
             old = table.entry
             entry = CatalogEntry(old.table_id, old.created_at_s, old.bucket_count, spec)
@@ -218,6 +238,22 @@ class Shard:
             self._catalog.restore(entries, self._dropped - self._tables.keys())
         _log.warning("Redis had lost the catalog or a part of it; %d tables were written again", len(entries))
 
+    def _claim(self, view: CatalogView) -> Claim:
+        """Claims shard and buckets, above any epoch that a bucket has: Redis may have lost the shard's own."""
+        claim = self._state.claim()
+        while True:
+            self._store.use_epoch(claim.epoch)
+            highest = max(
+                (
+                    self._store.claim(entry.table_id, self._ownership.buckets(entry.bucket_count))
+                    for entry in view.entries.values()
+                ),
+                default=0,
+            )
+            if highest <= claim.epoch:
+                return claim
+            claim = self._state.claim(highest + 1)
+
     def _find_or_create(self, spec: tables_pb2.TableSpec) -> tuple[CatalogEntry, bool]:
         existing = self._catalog.get(spec.name)
         if existing is not None:
@@ -238,6 +274,15 @@ class Shard:
             self.restore_catalog()
             return access()
 
+    def _require_durable(self, spec: tables_pb2.TableSpec) -> None:
+        if spec.durability == common_pb2.DURABILITY_SYNCED and not self._synced_supported():
+            raise InvalidSpec(
+                f"table {spec.name!r}: durability: SYNCED needs a Redis that can confirm what is on disk: WAITAOF "
+                "(Redis 7.2, Valkey 7.2 or newer, with appendonly yes), or at least one replica for WAIT; "
+                "this one has neither",
+                metadata={"table": spec.name, "field": "durability"},
+            )
+
     def _require_ready(self) -> None:
         if not self._ready:
             raise NotReady("this shard is loading its tables; try again in a moment")
@@ -245,6 +290,8 @@ class Shard:
     def _open(self, entry: CatalogEntry, *, step: int = 0) -> ShardTable:
         """Loads what is stored of a table and takes it into service."""
         table = ShardTable(entry, self._ownership, step=step)
+        if self._store.claim(entry.table_id, table.buckets) > self._state.epoch:
+            raise NotReady("another process has taken over this shard")
         load_table(table, self._store, self._loaders)
         self._tables[entry.name] = table
         return table

@@ -70,7 +70,9 @@ def canonical(spec: tables_pb2.TableSpec) -> tables_pb2.TableSpec:
     _fill_initializer(result)
     _fill_optimizer(result)
     _fill_policies(result)
-    result.durability = common_pb2.DURABILITY_RELAXED
+    if spec.durability not in common_pb2.Durability.values():
+        raise _invalid(spec, "durability", "RELAXED, JOURNALED or SYNCED", spec.durability)
+    result.durability = spec.durability or common_pb2.DURABILITY_JOURNALED
     return result
 
 
@@ -180,9 +182,6 @@ def _fill_policies(spec: tables_pb2.TableSpec) -> None:
     for path, value in (("eviction.ttl_s", eviction.ttl_s), ("frequency_half_life_s", spec.frequency_half_life_s)):
         if not (math.isfinite(value) and value >= 0):
             raise _invalid(spec, path, "a finite number of at least 0", value)
-    if spec.durability in (common_pb2.DURABILITY_JOURNALED, common_pb2.DURABILITY_SYNCED):
-        durability = common_pb2.Durability.Name(spec.durability)
-        raise _invalid(spec, "durability", "RELAXED or unspecified: this server keeps no journal", durability)
 
 
 def _numbers(message: Message) -> dict[str, Any]:

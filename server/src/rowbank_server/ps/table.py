@@ -34,23 +34,29 @@ class ShardTable:
     Attributes:
         entry: what the catalog says; replaced as a whole when the spec is updated.
         rows: the native table.
+        mutation_lock: held while a journaled mutation takes its position and is applied; taken before `write_lock`, and
+            of several tables in the order of their ids.
         write_lock: held while rows are written to or deleted from Redis, so that a drop and a write-back take turns.
         dropped: nothing may be written any more; only read and set under `write_lock`.
         mirror_stale: the table was cleared, so all that Redis holds of it must be deleted first; as `dropped`.
         corrupt_rows: stored rows that failed their checks when the table was loaded.
+        common_position: the position that the common row had seen when it was loaded, or replayed to.
         last_write_back_s: Unix seconds of the last write-back that had something to write; 0: none yet.
     """
 
     def __init__(self, entry: CatalogEntry, ownership: Ownership, *, step: int = 0) -> None:
         self.entry = entry
         self.rows = specs.build_table(entry.spec, bucket_count=entry.bucket_count)
+        self.mutation_lock = threading.Lock()
         self.write_lock = threading.Lock()
         self.dropped = False
         self.mirror_stale = False
         self.last_write_back_s = 0.0
         self.buckets = ownership.buckets(entry.bucket_count)
         self._ownership = ownership
+        self._optimizer_bytes = entry.spec.optimizer.SerializeToString(deterministic=True)
         self.corrupt_rows = 0
+        self.common_position = 0
         self._step = step
         self._lock = threading.Lock()
 
@@ -68,6 +74,21 @@ class ShardTable:
     def dim(self) -> int:
         """Values per row."""
         return self.entry.spec.dim
+
+    @property
+    def durability(self) -> int:
+        """When a mutation is acknowledged: a `Durability`."""
+        return self.entry.spec.durability
+
+    @property
+    def admits_by_count(self) -> bool:
+        """Whether a key gets its row only after some occurrences."""
+        return self.entry.spec.admission.min_count > 1
+
+    @property
+    def optimizer_bytes(self) -> bytes:
+        """The optimizer that the rows are updated with, serialized; changes under `mutation_lock` alone."""
+        return self._optimizer_bytes
 
     @property
     def step(self) -> int:
@@ -104,18 +125,28 @@ class ShardTable:
         )
 
     def update(self, entry: CatalogEntry) -> None:
-        """Takes over an updated spec."""
-        if entry.spec.optimizer != self.entry.spec.optimizer:
-            self.rows.set_hyperparameters(specs.build_optimizer(entry.spec))
-        if entry.spec.admission != self.entry.spec.admission:
-            self.rows.set_min_count(entry.spec.admission.min_count)
-        self.entry = entry
+        """Takes over an updated spec; no mutation sees half of it."""
+        with self.mutation_lock:
+            if entry.spec.optimizer != self.entry.spec.optimizer:
+                self.rows.set_hyperparameters(specs.build_optimizer(entry.spec))
+                self._optimizer_bytes = entry.spec.optimizer.SerializeToString(deterministic=True)
+            if entry.spec.admission != self.entry.spec.admission:
+                self.rows.set_min_count(entry.spec.admission.min_count)
+            self.entry = entry
 
     def clear(self) -> int:
-        """Removes all rows; returns how many. Waits for a write-back that is under way."""
-        with self.write_lock:
-            self.mirror_stale = True
-            return self.rows.clear()
+        """Removes all rows; returns how many. REQUIRES: the caller holds `write_lock`."""
+        self.mirror_stale = True
+        return self.rows.clear()
+
+    def reset_common_row(self) -> None:
+        """Makes the common row what it is in a new table."""
+        fresh = specs.build_table(self.entry.spec, bucket_count=1)
+        fresh.mark_common_row_dirty()
+        packed = fresh.take_common_row()
+        assert packed is not None
+        self.rows.load_common_row(packed)
+        self.rows.mark_common_row_dirty()
 
     @property
     def slots(self) -> list[tuple[str, int]]:

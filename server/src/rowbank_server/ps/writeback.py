@@ -7,33 +7,36 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rowbank_server.journal.journal import Journal
 from rowbank_server.ps.table import ShardTable
 from rowbank_server.storage.rows import MAX_BYTES_PER_ROUND_TRIP, BucketChange, RowStore, rows_per_command
 
 
-def flush_table(table: ShardTable, store: RowStore) -> int:
+def flush_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
     """Writes what changed since the last time; returns how many rows were written or deleted.
 
     Raises:
         RedisUnavailable: what was not written keeps its dirty mark.
+        NotReady: another process has taken over the shard.
     """
     written = 0
     with table.write_lock:
         if table.dropped:
             return 0
         if table.mirror_stale:
-            store.delete(table.entry.table_id, table.buckets)
+            journal.wait_appended(journal.last_position())
+            store.clear(table.entry.table_id, table.buckets)
             store.delete_common_row(table.entry.table_id)
             table.mirror_stale = False
         for batch in _batches(_changes(table), row_bytes=table.rows.packed_row_bytes):
-            written += _write(table, store, batch)
-        written += _write_common_row(table, store)
+            written += _write(table, store, journal, batch)
+        written += _write_common_row(table, store, journal)
     if written:
         table.last_write_back_s = time.time()
     return written
 
 
-def rewrite_table(table: ShardTable, store: RowStore) -> int:
+def rewrite_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
     """Replaces all that Redis has of the table by what is in RAM; returns the rows written.
 
     Each bucket is written beside the stored one and then put in its place in one step: a crash on the way leaves every
@@ -41,6 +44,7 @@ def rewrite_table(table: ShardTable, store: RowStore) -> int:
 
     Raises:
         RedisUnavailable: what was not written keeps its dirty mark.
+        NotReady: another process has taken over the shard.
     """
     written = 0
     with table.write_lock:
@@ -50,11 +54,11 @@ def rewrite_table(table: ShardTable, store: RowStore) -> int:
             store.start_rebuild(table.entry.table_id, bucket)
             table.rows.mark_dirty(bucket, table.rows.export_bucket(bucket).keys)
             for change in _bucket_changes(table, bucket):
-                written += _write(table, store, [change], rebuilt=True)
+                written += _write(table, store, journal, [change], rebuilt=True)
             store.finish_rebuild(table.entry.table_id, bucket)
         if table.spec.admission.min_count > 1:
             table.rows.mark_common_row_dirty()
-        written += _write_common_row(table, store)
+        written += _write_common_row(table, store, journal)
         table.mirror_stale = False
     table.last_write_back_s = time.time()
     return written
@@ -93,8 +97,12 @@ def _batches(changes: Iterator[BucketChange], *, row_bytes: int) -> Iterator[lis
         yield batch
 
 
-def _write(table: ShardTable, store: RowStore, batch: list[BucketChange], *, rebuilt: bool = False) -> int:
+def _write(
+    table: ShardTable, store: RowStore, journal: Journal, batch: list[BucketChange], *, rebuilt: bool = False
+) -> int:
+    """Writes a batch, but not before the journal has every mutation that shows in it."""
     try:
+        journal.wait_appended(journal.last_position())
         store.write(table.entry.table_id, batch, rebuilt=rebuilt)
     except BaseException:
         for change in batch:
@@ -103,12 +111,15 @@ def _write(table: ShardTable, store: RowStore, batch: list[BucketChange], *, reb
     return sum(len(change.keys) + len(change.removed) for change in batch)
 
 
-def _write_common_row(table: ShardTable, store: RowStore) -> int:
-    packed = table.rows.take_common_row()
+def _write_common_row(table: ShardTable, store: RowStore, journal: Journal) -> int:
+    with table.mutation_lock:  # So that the row shows this table's mutations up to that position, and no later one.
+        position = journal.last_position()
+        packed = table.rows.take_common_row()
     if packed is None:
         return 0
     try:
-        store.write_common_row(table.entry.table_id, packed)
+        journal.wait_appended(position)
+        store.write_common_row(table.entry.table_id, packed, position)
     except BaseException:
         table.rows.mark_common_row_dirty()
         raise

@@ -1,7 +1,7 @@
 """Names of the keys in Redis; docs/redis-layout.md says what each holds.
 
 What changes together shares a hash tag, the part in braces, so that it sits on one node of a Cluster: a table's bucket
-with its quarantine, a shard's state with what will be fenced by it.
+with its epoch and its quarantine, a shard's state with its journal.
 """
 
 from __future__ import annotations
@@ -31,12 +31,32 @@ class Layout:
         return f"{self.namespace}:evictions"
 
     def state(self, shard: int) -> str:
-        """Hash: a shard's epoch, flush counter, number of shards and steps."""
+        """Hash: a shard's epoch, flush counter, number of shards, steps and journals."""
         return f"{self.namespace}:{{s{shard}}}:state"
 
     def common(self, shard: int) -> str:
         """Hash: table id -> the packed row that a shard's keys without rows of their own share."""
         return f"{self.namespace}:{{s{shard}}}:common"
+
+    def dedup(self, shard: int) -> str:
+        """Hash: client id -> the outcomes of its latest mutations."""
+        return f"{self.namespace}:{{s{shard}}}:dedup"
+
+    def journal(self, shard: int, epoch: int) -> str:
+        """Stream: the mutations that the process of that epoch acknowledged."""
+        return f"{self.namespace}:{{s{shard}}}:journal:{epoch}"
+
+    def sealed_journal(self, shard: int, epoch: int) -> str:
+        """The same stream after a successor took it from its writer."""
+        return f"{self.namespace}:{{s{shard}}}:journal:{epoch}:sealed"
+
+    def journal_quarantine(self, shard: int) -> str:
+        """Hash: journal records that failed their checks, as they were found."""
+        return f"{self.namespace}:{{s{shard}}}:journal:quarantine"
+
+    def epoch(self, table_id: int, bucket: int) -> str:
+        """String: the epoch of the process that may write the bucket."""
+        return f"{self.namespace}:{{t{table_id}.b{bucket}}}:epoch"
 
     def rows(self, table_id: int, bucket: int) -> str:
         """Hash: 8-byte little-endian key -> packed row."""

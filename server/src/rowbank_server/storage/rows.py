@@ -6,13 +6,16 @@ written and read a bucket at a time, and only the number of bytes per round trip
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from rowbank_server.storage.connection import Redis, translated
+from rowbank.errors import NotReady, RedisUnavailable
+from rowbank_server.storage.connection import Redis, is_cluster, translated
 from rowbank_server.storage.layout import Layout
 
 # Packing a command holds the interpreter's lock, which requests wait for: so commands stay small enough to take
@@ -23,6 +26,31 @@ MAX_BYTES_PER_ROUND_TRIP = 4 << 20
 _SCAN_ABOVE_ROWS = 50_000  # A larger bucket is read in pieces, so that Redis is not held up and memory stays bounded.
 _SCAN_COUNT = 8192
 _KEY_BYTES = 8
+_Item = TypeVar("_Item")
+
+# KEYS: state, common rows. ARGV: our epoch, fields and values; an empty value deletes.
+_WRITE_COMMON = """
+if tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') > tonumber(ARGV[1]) then return 0 end
+for i = 2, #ARGV, 2 do
+  if ARGV[i + 1] == '' then
+    redis.call('HDEL', KEYS[2], ARGV[i])
+  else
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+  end
+end
+return 1
+"""
+
+# KEYS: epochs of buckets. ARGV: ours. Answers the highest that is there afterwards.
+_CLAIM = """
+local highest = tonumber(ARGV[1])
+for _, key in ipairs(KEYS) do
+  local epoch = tonumber(redis.call('GET', key) or '0')
+  if epoch < tonumber(ARGV[1]) then redis.call('SET', key, ARGV[1]) end
+  highest = math.max(highest, epoch)
+end
+return highest
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +93,17 @@ def key_fields(keys: npt.NDArray[np.int64]) -> list[bytes]:
     return [data[at : at + _KEY_BYTES] for at in range(0, len(data), _KEY_BYTES)]
 
 
+class FenceLostError(RedisUnavailable):
+    """A bucket's epoch is gone: Redis lost writes, so the shard must write everything again."""
+
+
 class RowStore:
     """Reads and writes rows: buckets, and beside them a table's common row on this shard. Thread-safe.
+
+    Each bucket has an epoch beside its rows, on the same node. Whatever writes or deletes rows watches it and acts in
+    one transaction, so a process whose shard was taken over cannot overwrite a row of its successor, however late its
+    write arrives: such a write raises NotReady.
+
 
     Every method raises RedisUnavailable when Redis cannot be used.
     """
@@ -75,33 +112,61 @@ class RowStore:
         self._redis = redis
         self._layout = layout
         self._common = layout.common(shard)
+        self._state = layout.state(shard)
+        self._write_common = redis.register_script(_WRITE_COMMON)
+        self._claim = redis.register_script(_CLAIM)
+        self._epoch = 0
+
+    def use_epoch(self, epoch: int) -> None:
+        """Writes in the name of `epoch` from now on."""
+        self._epoch = epoch
+
+    def claim(self, table_id: int, buckets: Iterable[int]) -> int:
+        """Takes these buckets from their former owner; returns the highest epoch that is there now.
+
+        A bucket whose epoch is higher than ours is left alone.
+        """
+        keys = [self._layout.epoch(table_id, bucket) for bucket in buckets]
+        with translated("bucket claim"):
+            if is_cluster(self._redis):
+                return max((int(self._claim(keys=[key], args=[self._epoch])) for key in keys), default=0)
+            return int(self._claim(keys=keys, args=[self._epoch])) if keys else 0
 
     def write(self, table_id: int, changes: Sequence[BucketChange], *, rebuilt: bool = False) -> None:
-        """Writes `changes` in one round trip; `rebuilt` writes beside the bucket, see `finish_rebuild`."""
+        """Writes `changes` in one transaction per node; `rebuilt` writes beside the bucket, see `finish_rebuild`."""
         name = self._layout.rows_rebuilt if rebuilt else self._layout.rows
-        with translated("row write-back"):
-            pipeline = self._redis.pipeline(transaction=False)
-            for change in changes:
-                key = name(table_id, change.bucket)
-                if len(change.removed):
-                    pipeline.execute_command("HDEL", key, *key_fields(change.removed))
-                if len(change.keys):
-                    pipeline.execute_command("HSET", key, *_interleaved(change))
-            pipeline.execute()
+        for part in self._transactions(changes):
+            with translated("row write-back"), self._fenced(table_id, [change.bucket for change in part]) as pipeline:
+                for change in part:
+                    key = name(table_id, change.bucket)
+                    if len(change.removed):
+                        pipeline.execute_command("HDEL", key, *key_fields(change.removed))
+                    if len(change.keys):
+                        pipeline.execute_command("HSET", key, *_interleaved(change))
 
     def start_rebuild(self, table_id: int, bucket: int) -> None:
         """Makes room for writing a bucket anew, beside what is stored."""
-        with translated("row write-back"):
-            self._redis.unlink(self._layout.rows_rebuilt(table_id, bucket))
+        with translated("row write-back"), self._fenced(table_id, [bucket]) as pipeline:
+            pipeline.execute_command("UNLINK", self._layout.rows_rebuilt(table_id, bucket))
 
     def finish_rebuild(self, table_id: int, bucket: int) -> None:
         """Puts the bucket that was written anew in the place of the stored one, in one step."""
         rebuilt, rows = self._layout.rows_rebuilt(table_id, bucket), self._layout.rows(table_id, bucket)
         with translated("row write-back"):
-            if self._redis.exists(rebuilt):
-                self._redis.rename(rebuilt, rows)
-            else:
-                self._redis.unlink(rows)
+            exists = self._redis.exists(rebuilt)
+            with self._fenced(table_id, [bucket]) as pipeline:
+                if exists:
+                    pipeline.execute_command("RENAME", rebuilt, rows)
+                else:
+                    pipeline.execute_command("UNLINK", rows)
+
+    def clear(self, table_id: int, buckets: Iterable[int]) -> None:
+        """Deletes the rows of these buckets of a table."""
+        for part in self._transactions(list(buckets)):
+            with translated("row write-back"), self._fenced(table_id, part) as pipeline:
+                for bucket in part:
+                    pipeline.execute_command("UNLINK", self._layout.rows(table_id, bucket))
+                    pipeline.execute_command("UNLINK", self._layout.rows_rebuilt(table_id, bucket))
 
     def sizes(self, table_id: int, buckets: Sequence[int]) -> dict[int, int]:
         """How many rows each of `buckets` has; empty ones are left out."""
@@ -134,21 +199,24 @@ class RowStore:
                 self._redis.hset(quarantine, mapping=found)
                 self._redis.hdel(rows, *found)
 
-    def read_common_row(self, table_id: int) -> bytes | None:
-        """The packed common row of a table on this shard, if one was stored."""
+    def read_common_row(self, table_id: int) -> tuple[bytes | None, int]:
+        """The packed common row of a table on this shard, if one was stored, and the position it has seen."""
         with translated("row load"):
-            packed: bytes | None = self._redis.hget(self._common, str(table_id))
-        return packed
+            packed, position = self._redis.hmget(self._common, str(table_id), f"{table_id}:position")
+        return packed, int(position or 0)
 
-    def write_common_row(self, table_id: int, packed: bytes) -> None:
-        """Stores the common row of a table on this shard."""
-        with translated("row write-back"):
-            self._redis.hset(self._common, str(table_id), packed)
+    def write_common_row(self, table_id: int, packed: bytes, position: int) -> None:
+        """Stores the common row of a table on this shard, and the position it has seen. Raises NotReady as `write`."""
+        self._change_common(str(table_id), packed, f"{table_id}:position", position)
 
     def delete_common_row(self, table_id: int) -> None:
-        """Deletes the common row of a table on this shard."""
+        """Deletes the common row of a table on this shard. Raises NotReady as `write`."""
+        self._change_common(str(table_id), b"", f"{table_id}:position", b"")
+
+    def _change_common(self, *fields: str | bytes | int) -> None:
         with translated("row write-back"):
-            self._redis.hdel(self._common, str(table_id))
+            if not self._write_common(keys=[self._state, self._common], args=[self._epoch, *fields]):
+                raise _replaced()
 
     def quarantine_common_row(self, table_id: int, packed: bytes) -> None:
         """Keeps a common row that failed its checks, so that somebody can look at it."""
@@ -157,13 +225,52 @@ class RowStore:
             self._redis.hdel(self._common, str(table_id))
 
     def delete(self, table_id: int, buckets: Iterable[int]) -> None:
-        """Deletes all that is stored of these buckets of a table."""
+        """Deletes all that is stored of these buckets of a table that was dropped."""
         with translated("table drop"):
             pipeline = self._redis.pipeline(transaction=False)
             for bucket in buckets:
-                for name in (self._layout.rows, self._layout.rows_rebuilt, self._layout.quarantine):
+                for name in (
+                    self._layout.rows,
+                    self._layout.rows_rebuilt,
+                    self._layout.quarantine,
+                    self._layout.epoch,
+                ):
                     pipeline.unlink(name(table_id, bucket))
             pipeline.execute()
+
+    def _transactions(self, items: Sequence[_Item]) -> list[Sequence[_Item]]:
+        """What may go into one transaction: everything, or in a Cluster one bucket at a time."""
+        return [[item] for item in items] if is_cluster(self._redis) else [items]
+
+    @contextlib.contextmanager
+    def _fenced(self, table_id: int, buckets: Sequence[int]) -> Iterator[Any]:
+        """A transaction that does nothing unless the buckets are ours when it is carried out.
+
+        Raises:
+            NotReady: another process has them.
+            FenceLostError: nobody has them.
+        """
+        fences = [self._layout.epoch(table_id, bucket) for bucket in buckets]
+        with self._redis.pipeline(transaction=True) as pipeline:
+            if fences:
+                pipeline.watch(*fences)
+                highest, lowest = _extremes(pipeline.execute_command("MGET", *fences))
+                if highest > self._epoch:
+                    raise _replaced()
+                if lowest < self._epoch:
+                    raise FenceLostError("Redis lost who owns a bucket; everything is written again")
+                pipeline.multi()
+            yield pipeline
+            pipeline.execute()
+
+
+def _replaced() -> NotReady:
+    return NotReady("another process has taken over this shard; nothing is written any more")
+
+
+def _extremes(epochs: Iterable[bytes | None]) -> tuple[int, int]:
+    numbers = [int(epoch or 0) for epoch in epochs]
+    return max(numbers), min(numbers)
 
 
 def _interleaved(change: BucketChange) -> list[bytes]:

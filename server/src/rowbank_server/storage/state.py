@@ -1,21 +1,55 @@
-"""What a shard keeps about itself in Redis: its epoch, a flush counter, the optimizer steps of its tables.
+"""What a shard keeps about itself in Redis: epoch, flush counter, optimizer steps, outcomes of its clients' mutations.
 
 The epoch rises by one whenever a process starts to serve the shard, so a process that finds a higher one than its own
-knows that it was replaced. The flush counter is written last in every write-back; a lower or missing one says that
-Redis lost writes (it came back empty, or from an old copy) and that what is in RAM must be written again.
+knows that it was replaced; everything it writes here is refused from then on, in the same script that would write it.
+The flush counter is written last in every write-back; a lower or missing one says that Redis lost writes (it came back
+empty, or from an old copy) and that what is in RAM must be written again.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rowbank.errors import NotReady
 from rowbank_server.storage.connection import Redis, is_cluster, translated
 from rowbank_server.storage.layout import Layout
 
 _EPOCH, _FLUSH, _STEP_PREFIX = b"epoch", b"flush", "step:"
 _SHARD_COUNT = b"shard_count"
+_JOURNAL_PREFIX = b"journal:"
+
+# KEYS: state, dedup. ARGV: our epoch, number of fields for the state, fields and values; the same for dedup, where an
+# empty value deletes. Answers 0 if another process has a higher epoch.
+_WRITE = """
+if tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') > tonumber(ARGV[1]) then return 0 end
+local at = 2
+for key = 1, 2 do
+  local last = at + 2 * tonumber(ARGV[at])
+  for i = at + 1, last, 2 do
+    if ARGV[i + 1] == '' then
+      redis.call('HDEL', KEYS[key], ARGV[i])
+    else
+      redis.call('HSET', KEYS[key], ARGV[i], ARGV[i + 1])
+    end
+  end
+  at = last + 1
+end
+return 1
+"""
+# ARGV: the epoch that we have; it rises by one, unless somebody else has a higher one (then 0).
+_RECLAIM = """
+if tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1] + 1)
+return ARGV[1] + 1
+"""
+# ARGV: the least epoch to take.
+_CLAIM = """
+local epoch = math.max(tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') + 1, tonumber(ARGV[1]))
+redis.call('HSET', KEYS[1], 'epoch', epoch)
+return epoch
+"""
 
 
 class Standing(enum.Enum):
@@ -26,10 +60,28 @@ class Standing(enum.Enum):
     REPLACED = "replaced"  # Another process serves this shard now.
 
 
+class UnfinishedJournalError(Exception):
+    """Shards of another number left journals behind that only they can replay."""
+
+
 @dataclass(slots=True)
 class _Mark:
     epoch: int
     flush: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a shard's predecessor left.
+
+    Attributes:
+        steps: table id -> highest step pushed.
+        windows: client id -> packed outcomes of its latest mutations.
+    """
+
+    epoch: int
+    steps: dict[int, int]
+    windows: dict[str, bytes]
 
 
 class ShardState:
@@ -41,32 +93,54 @@ class ShardState:
         self._shard = shard
         self._shard_count = shard_count
         self._key = layout.state(shard)
+        self._write = redis.register_script(_WRITE)
+        self._reclaim = redis.register_script(_RECLAIM)
+        self._claim = redis.register_script(_CLAIM)
         self._mark = _Mark(0, 0)
         self._run_ids = ""
 
     @property
     def epoch(self) -> int:
-        """The epoch that `claim` got."""
+        """The epoch that `claim` or `reclaim` got."""
         return self._mark.epoch
 
-    def claim(self) -> dict[int, int]:
-        """Takes over the shard: raises its epoch. Returns the stored steps: table id -> step.
+    def claim(self, least_epoch: int = 0) -> Claim:
+        """Takes over the shard: raises its epoch, and reads what the predecessor stored.
 
         After the number of shards changed, no shard's own step is right for its new buckets, so each takes the
-        highest that any shard had for a table.
+        highest that any shard had for a table, and an epoch above all of theirs, because rows keep the positions
+        that their former owners gave them.
+
+        Args:
+            least_epoch: the least epoch to take.
+        Raises:
+            UnfinishedJournalError: the number changed while shards had journals that were not written back.
         """
         with translated("shard state"):
-            self._mark.epoch = int(self._redis.hincrby(self._key, _EPOCH, 1))
-            self._run_ids = self._read_run_ids()
             highest = max(int(self._redis.hget(self._layout.shards, _SHARD_COUNT) or 0), self._shard_count)
-            self._redis.hset(self._layout.shards, _SHARD_COUNT, highest)
             same_count = int(self._redis.hget(self._key, _SHARD_COUNT) or 0) == self._shard_count
+            if not same_count:
+                least_epoch = max(least_epoch, self._least_epoch(highest))
+            self._mark.epoch = int(self._claim(keys=[self._key], args=[least_epoch]))
+            self._run_ids = self._read_run_ids()
+            self._redis.hset(self._layout.shards, _SHARD_COUNT, highest)
             steps: dict[int, int] = {}
             for shard in [self._shard] if same_count else range(highest):
                 for table_id, step in self._read_steps(shard).items():
                     steps[table_id] = max(steps.get(table_id, 0), step)
-            self._redis.hset(self._key, mapping={_SHARD_COUNT: self._shard_count, **self._fields(steps, flush=0)})
-        return steps
+            self._store({_SHARD_COUNT: self._shard_count, _FLUSH: 0, **_step_fields(steps)}, {})
+            windows: dict[bytes, bytes] = self._redis.hgetall(self._layout.dedup(self._shard))
+        return Claim(self._mark.epoch, steps, {name.decode(): data for name, data in windows.items()})
+
+    def reclaim(self) -> int:
+        """Takes a new epoch after Redis lost the old one. Raises NotReady if another process has a higher one."""
+        with translated("shard state"):
+            epoch = int(self._reclaim(keys=[self._key], args=[self._mark.epoch]))
+            if not epoch:
+                raise _replaced()
+            self._mark = _Mark(epoch, 0)
+            self._store({_SHARD_COUNT: self._shard_count, _FLUSH: 0}, {})
+        return epoch
 
     def standing(self) -> Standing:
         """Compares what this process wrote last with what Redis has."""
@@ -81,11 +155,21 @@ class ShardState:
             return Standing.LOST
         return Standing.CURRENT
 
-    def write(self, steps: Mapping[int, int]) -> None:
-        """Ends a write-back: stores `steps` (table id -> step) and counts the flush."""
+    def write(
+        self, steps: Mapping[int, int], windows: Mapping[str, bytes] | None = None, gone: Iterable[str] = ()
+    ) -> None:
+        """Ends a write-back: stores `steps` (table id -> step) and changed windows, and counts the flush.
+
+        Args:
+            windows: client id -> packed outcomes.
+            gone: clients that are not remembered any more.
+        Raises:
+            NotReady: another process serves the shard; nothing was written.
+        """
         flush = self._mark.flush + 1
         with translated("shard state"):
-            self._redis.hset(self._key, mapping=self._fields(steps, flush=flush))
+            changes = {**dict.fromkeys(gone, b""), **(windows or {})}
+            self._store({_FLUSH: flush, **_step_fields(steps)}, changes)
         self._mark.flush = flush
 
     def forget_table(self, table_id: int) -> None:
@@ -93,9 +177,29 @@ class ShardState:
         with translated("shard state"):
             self._redis.hdel(self._key, f"{_STEP_PREFIX}{table_id}")
 
-    def _fields(self, steps: Mapping[int, int], *, flush: int) -> dict[bytes, int]:
-        marks = {_EPOCH: self._mark.epoch, _FLUSH: flush}
-        return marks | {f"{_STEP_PREFIX}{table_id}".encode(): step for table_id, step in steps.items()}
+    def _store(self, fields: Mapping[bytes, int], windows: Mapping[str, bytes]) -> None:
+        arguments: list[bytes | str | int] = [self._mark.epoch, len(fields)]
+        for name, number in fields.items():
+            arguments += [name, number]
+        arguments.append(len(windows))
+        for client, data in windows.items():
+            arguments += [client, data]
+        if not self._write(keys=[self._key, self._layout.dedup(self._shard)], args=arguments):
+            raise _replaced()
+
+    def _least_epoch(self, shard_count: int) -> int:
+        """Above the epochs of all shards. Raises UnfinishedJournalError."""
+        least = 1
+        for shard in range(shard_count):
+            fields: dict[bytes, bytes] = self._redis.hgetall(self._layout.state(shard))
+            least = max(least, int(fields.get(_EPOCH, 0)) + 1)
+            former = int(fields.get(_SHARD_COUNT, 0))
+            if former not in (0, self._shard_count) and any(name.startswith(_JOURNAL_PREFIX) for name in fields):
+                raise UnfinishedJournalError(
+                    f"shard {shard}/{former} was not stopped cleanly: its journal holds mutations that only it can "
+                    f"replay; start all {former} shards, stop them with SIGTERM, then change their number"
+                )
+        return least
 
     def _read_run_ids(self) -> str:
         if not is_cluster(self._redis):
@@ -108,3 +212,11 @@ class ShardState:
         fields: dict[bytes, bytes] = self._redis.hgetall(self._layout.state(shard))
         prefix = _STEP_PREFIX.encode()
         return {int(name[len(prefix) :]): int(step) for name, step in fields.items() if name.startswith(prefix)}
+
+
+def _step_fields(steps: Mapping[int, int]) -> dict[bytes, int]:
+    return {f"{_STEP_PREFIX}{table_id}".encode(): step for table_id, step in steps.items()}
+
+
+def _replaced() -> NotReady:
+    return NotReady("another process has taken over this shard; nothing is written any more")

@@ -1,0 +1,1 @@
+"""The journal: every mutation of a shard in a Redis stream, before it is acknowledged."""

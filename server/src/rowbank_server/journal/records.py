@@ -1,0 +1,144 @@
+"""The bytes of one journal record, format 1; docs/journal.md has the grammar.
+
+A record is a head and a body. The body is the request as it came on the wire, so nothing is encoded twice; the head
+says what replay could not know otherwise: the position, the time, the tables' ids, the steps used, the optimizers'
+numbers at that moment, and the answer for a client that asks again.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+
+from rowbank_server import _core
+
+FORMAT = 1
+_HEAD = struct.Struct("<IBBHIIIIQQHH")
+_TABLE = struct.Struct("<IIIQ")
+_CRC_BYTES = 4
+
+
+class Kind(enum.IntEnum):
+    """What a record's body is."""
+
+    PUSH = 1
+    UPSERT = 2
+    ACCUMULATE = 3
+    REMOVE = 4
+    CLEAR = 5
+    TOUCH = 6
+    IMPORT = 7
+
+
+class CorruptRecordError(Exception):
+    """A record that cannot be read; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TablePart:
+    """What a record says of one of its tables, in the order of the request.
+
+    Attributes:
+        optimizer: the table's optimizer then, serialized.
+        step: the step that a push used; 0 for other kinds.
+        outcome: of a push to a table with admission, one bit per key, most significant first: whether it had a row of
+            its own. Empty: all did.
+    """
+
+    table_id: int
+    optimizer: bytes
+    step: int = 0
+    outcome: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One mutation.
+
+    Attributes:
+        now_s: Unix seconds that the mutation was applied at.
+        client_id: empty if the request had none.
+        answer: the serialized answer, for a repeat of the request.
+        body: the serialized request.
+        body_crc: CRC-32C of the body.
+    """
+
+    kind: Kind
+    position: int
+    now_s: int
+    tables: tuple[TablePart, ...]
+    body: bytes
+    body_crc: int
+    client_id: str = ""
+    sequence: int = 0
+    answer: bytes = b""
+
+    def pieces(self) -> tuple[bytes, bytes]:
+        """Head and body; together they are the record."""
+        client = self.client_id.encode()
+        parts = [client, self.answer]
+        for table in self.tables:
+            lengths = len(table.optimizer), len(table.outcome)
+            parts += [_TABLE.pack(table.table_id, *lengths, table.step), table.optimizer, table.outcome]
+        variable = b"".join(parts)
+        fixed = _HEAD.pack(
+            0,
+            FORMAT,
+            self.kind,
+            len(self.tables),
+            _HEAD.size + len(variable),
+            self.body_crc,
+            len(self.body),
+            self.now_s,
+            self.position,
+            self.sequence,
+            len(client),
+            len(self.answer),
+        )
+        rest = fixed[_CRC_BYTES:] + variable
+        return _core.crc32c(rest).to_bytes(_CRC_BYTES, "little") + rest, self.body
+
+
+def parse(data: bytes) -> Record:
+    """Reads what `Record.pieces` wrote.
+
+    Raises:
+        CorruptRecordError: it is not whole, was changed, or has another format.
+    """
+    if len(data) < _HEAD.size:
+        raise CorruptRecordError(f"{len(data)} bytes are less than a head's {_HEAD.size}")
+    crc, format_, kind, table_count, head_bytes, body_crc, body_bytes, now_s, position, sequence, clients, answers = (
+        _HEAD.unpack_from(data)
+    )
+    if head_bytes < _HEAD.size or head_bytes + body_bytes != len(data):
+        raise CorruptRecordError(f"head and body should have {head_bytes} + {body_bytes} bytes, got {len(data)}")
+    if _core.crc32c(data[_CRC_BYTES:head_bytes]) != crc:
+        raise CorruptRecordError("the head's checksum is wrong")
+    if format_ != FORMAT:
+        raise CorruptRecordError(f"format {format_} is not known, only {FORMAT}")
+    body = data[head_bytes:]
+    if _core.crc32c(body) != body_crc:
+        raise CorruptRecordError("the body's checksum is wrong")
+    try:
+        at = _HEAD.size
+        client_id = data[at : at + clients].decode()
+        at += clients
+        answer = data[at : at + answers]
+        tables = _parse_tables(data[at + answers : head_bytes], table_count)
+        return Record(Kind(kind), position, now_s, tables, body, body_crc, client_id, sequence, answer)
+    except (ValueError, struct.error) as error:
+        raise CorruptRecordError(f"the head contradicts itself: {error}") from None
+
+
+def _parse_tables(data: bytes, count: int) -> tuple[TablePart, ...]:
+    tables, at = [], 0
+    for _ in range(count):
+        table_id, optimizer_bytes, outcome_bytes, step = _TABLE.unpack_from(data, at)
+        at += _TABLE.size
+        end = at + optimizer_bytes
+        tables.append(TablePart(table_id, data[at:end], step, data[end : end + outcome_bytes]))
+        at = end + outcome_bytes
+    if at != len(data):
+        raise ValueError(f"{count} tables take {at} bytes of {len(data)}")
+    return tuple(tables)

@@ -1,0 +1,106 @@
+"""What the journal's tests share: trained rows as bytes, and a proxy that cuts connections."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+import numpy as np
+from tests.processes import until
+from tests.server.support import f32, i64
+
+from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2, tables_pb2
+
+
+def request_id(sequence, client="c"):
+    return common_pb2.RequestId(client_id=client, sequence=sequence)
+
+
+def push_request(table, keys, gradients, *, sequence=0, client="c", **fields):
+    part = rows_pb2.TableGradients(table=table, keys=i64(*keys), gradients=f32(gradients), **fields)
+    request = rows_pb2.PushRequest(tables=[part])
+    if sequence:
+        request.request_id.CopyFrom(request_id(sequence, client))
+    return request
+
+
+def exported(wire, table):
+    """All rows of a table by key: values, frequency, last use and optimizer slots, as bytes."""
+    rows = {}
+    for chunk in wire.rows.Export(rows_pb2.ExportRequest(table=table, with_slots=True)):
+        keys = np.frombuffer(chunk.keys, "<i8")
+        columns = [
+            np.frombuffer(column, "u1").reshape(len(keys), -1)
+            for column in (chunk.values, chunk.frequency, chunk.last_used, chunk.slots)
+        ]
+        for place, key in enumerate(keys.tolist()):
+            rows[key] = b"".join(column[place].tobytes() for column in columns)
+    return rows
+
+
+def flush(wire):
+    return wire.admin.Flush(admin_pb2.FlushRequest()).rows
+
+
+def step_of(wire, table):
+    return wire.tables.GetTable(tables_pb2.GetTableRequest(name=table)).table.step
+
+
+class CuttingProxy:
+    """Forwards TCP connections to `target`; `cut` ends all that are open, in the middle of whatever they carry."""
+
+    def __init__(self, target: str) -> None:
+        host, port = target.rsplit(":", 1)
+        self.backend = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.target = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> int:
+        """Returns how many connections were cut."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+        return len(pairs)
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(self.backend, 2)
+            except OSError:
+                client.close()
+                continue
+            with self._lock:
+                self._pairs.append((client, server))
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def redis_is_away(wire):
+    until(lambda: not wire.admin.GetStats(admin_pb2.GetStatsRequest()).redis_connected, what="notice")
+
+
+def redis_is_back(wire):
+    until(lambda: wire.admin.GetStats(admin_pb2.GetStatsRequest()).redis_connected, what="reconnect")
