@@ -171,12 +171,7 @@ nb::object positions(const RowTable& table, const InArray& keys) {
   return owned_array(std::move(out), {span.size});
 }
 
-PyExportedRows export_bucket(const RowTable& table, std::uint32_t bucket, bool with_slots) {
-  ExportedRows rows;
-  {
-    const Release nogil;
-    rows = table.export_bucket(bucket, with_slots);
-  }
+PyExportedRows exported(const RowTable& table, ExportedRows rows, bool with_slots) {
   const std::size_t count = rows.keys.size();
   PyExportedRows result;
   result.keys = owned_array(std::move(rows.keys), {count});
@@ -186,6 +181,24 @@ PyExportedRows export_bucket(const RowTable& table, std::uint32_t bucket, bool w
   result.slots =
       with_slots ? owned_array(std::move(rows.slots), {count, table.layout().slot_width}) : nb::object(nb::none());
   return result;
+}
+
+PyExportedRows export_bucket(const RowTable& table, std::uint32_t bucket, bool with_slots) {
+  ExportedRows rows;
+  {
+    const Release nogil;
+    rows = table.export_bucket(bucket, with_slots);
+  }
+  return exported(table, std::move(rows), with_slots);
+}
+
+PyExportedRows export_frozen(RowTable& table, std::uint32_t bucket, bool with_slots) {
+  ExportedRows rows;
+  {
+    const Release nogil;
+    rows = table.export_frozen(bucket, with_slots);
+  }
+  return exported(table, std::move(rows), with_slots);
 }
 
 RestrictRequest restrict_request(std::uint64_t num_reserved, std::uint64_t trigger, const std::string& score,
@@ -350,6 +363,9 @@ void bind_row_table(nb::module_& m) {
            nb::arg("frequency").noconvert() = nb::none(), nb::arg("last_used").noconvert() = nb::none(),
            nb::arg("slots").noconvert() = nb::none(), nb::kw_only(), now, position)
       .def("export_bucket", export_bucket, nb::arg("bucket"), nb::kw_only(), nb::arg("with_slots") = false)
+      .def("freeze", &RowTable::freeze, nb::call_guard<Release>())
+      .def("export_frozen", export_frozen, nb::arg("bucket"), nb::kw_only(), nb::arg("with_slots") = false)
+      .def("thaw", &RowTable::thaw, nb::call_guard<Release>())
       .def("restrict", restrict_rows, nb::arg("num_reserved"), nb::arg("trigger"), nb::kw_only(), nb::arg("score"), now,
            nb::arg("sample") = 0)
       .def("preview_restrict", preview_restrict, nb::arg("num_reserved"), nb::arg("trigger"), nb::kw_only(),

@@ -102,7 +102,18 @@ void Bucket::release_runs() {
   free_ = kNoRow;
 }
 
+void Bucket::copy_frozen(std::int64_t key, RowRef ref) {
+  const auto [place, first] = frozen_->try_emplace(key);
+  if (first && ref != kNoRow) {
+    place->second = std::make_unique<char[]>(arena_->stride());
+    std::memcpy(place->second.get(), row(ref), arena_->stride());
+  }
+}
+
 void Bucket::clear() {
+  if (frozen()) {
+    index_.for_each([this](RowRef ref) { copy_frozen(RowLayout::header(row(ref)).key, ref); });
+  }
   index_ = KeyIndex();
   release_runs();
   dirty_ = {};

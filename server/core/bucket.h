@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <shared_mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "arena.h"
@@ -71,11 +72,40 @@ class alignas(64) Bucket {
     return evicted_ != nullptr && evicted_->take(hash, now, window_s);
   }
 
+  // Between freeze and thaw every row is kept as it was at freeze. Whoever changes, adds or removes a row calls
+  // `preserve` first; only the first call for a key copies.
+  void freeze() { frozen_ = std::make_unique<FrozenRows>(); }
+  void thaw() { frozen_.reset(); }
+  bool frozen() const { return frozen_ != nullptr; }
+  void preserve(std::int64_t key, RowRef ref) {
+    if (frozen_ != nullptr) {
+      copy_frozen(key, ref);
+    }
+  }
+  // Calls visit(row) for every row that there was at freeze. REQUIRES: frozen().
+  template <typename Visit>
+  void for_each_frozen(Visit visit) const {
+    index_.for_each([&](RowRef ref) {
+      if (frozen_->find(RowLayout::header(row(ref)).key) == frozen_->end()) {
+        visit(row(ref));
+      }
+    });
+    for (const auto& [key, copy] : *frozen_) {
+      if (copy != nullptr) {
+        visit(copy.get());
+      }
+    }
+  }
+
   // Takes up to `limit` dirty keys, oldest first. A key can occur twice, also across calls; the row's own flag decides.
   std::vector<std::int64_t> take_dirty_keys(std::size_t limit);
   std::size_t dirty_keys() const { return dirty_.size() - dirty_taken_; }
 
  private:
+  // Key -> the row at freeze, for rows that changed since; null: there was none.
+  using FrozenRows = std::unordered_map<std::int64_t, std::unique_ptr<char[]>>;
+
+  void copy_frozen(std::int64_t key, RowRef ref);
   RowRef take_row();
   void grow_index(std::size_t entries);
   void release_runs();
@@ -92,6 +122,7 @@ class alignas(64) Bucket {
   std::size_t dirty_taken_ = 0;              // Front part of dirty_ that was taken already.
   std::unique_ptr<AdmissionSketch> sketch_;  // Made when first needed, like evicted_.
   std::unique_ptr<RecentlyEvicted> evicted_;
+  std::unique_ptr<FrozenRows> frozen_;
 };
 
 }  // namespace rowbank

@@ -202,24 +202,57 @@ ExportedRows RowTable::export_bucket(std::uint32_t bucket_number, bool with_slot
   const Bucket& bucket = buckets_[bucket_number];
   const SharedLock lock(bucket.mutex());
   ExportedRows rows;
-  rows.keys.reserve(bucket.size());
-  rows.frequency.reserve(bucket.size());
-  rows.last_used.reserve(bucket.size());
-  rows.values.resize(bucket.size() * layout_.dim);
-  rows.slots.resize(with_slots ? bucket.size() * layout_.slot_width : 0);
-  bucket.index().for_each([&](RowRef ref) {
-    const char* row = bucket.row(ref);
-    const RowHeader& header = RowLayout::header(row);
-    const std::size_t place = rows.keys.size();
-    rows.keys.push_back(header.key);
-    rows.frequency.push_back(clock_.to_count(header.usage().frequency));
-    rows.last_used.push_back(header.usage().last_used);
-    to_float(layout_.type, RowLayout::values(row), rows.values.data() + place * layout_.dim, layout_.dim);
-    if (with_slots) {
-      std::copy_n(layout_.slots(row), layout_.slot_width, rows.slots.data() + place * layout_.slot_width);
-    }
-  });
+  rows.reserve(bucket.size(), layout_, with_slots);
+  bucket.index().for_each([&](RowRef ref) { append_row(bucket.row(ref), with_slots, rows); });
   return rows;
+}
+
+ExportedRows RowTable::export_frozen(std::uint32_t bucket_number, bool with_slots) {
+  check_bucket(bucket_number);
+  Bucket& bucket = buckets_[bucket_number];
+  const UniqueLock lock(bucket.mutex());
+  if (!bucket.frozen()) {
+    throw std::logic_error("bucket " + std::to_string(bucket_number) + " is in no picture, or was exported already");
+  }
+  ExportedRows rows;
+  rows.reserve(bucket.size(), layout_, with_slots);
+  bucket.for_each_frozen([&](const char* row) { append_row(row, with_slots, rows); });
+  bucket.thaw();
+  return rows;
+}
+
+void RowTable::freeze() {
+  for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {
+    const UniqueLock lock(buckets_[bucket].mutex());
+    buckets_[bucket].freeze();
+  }
+}
+
+void RowTable::thaw() {
+  for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {
+    const UniqueLock lock(buckets_[bucket].mutex());
+    buckets_[bucket].thaw();
+  }
+}
+
+void ExportedRows::reserve(std::size_t rows, const RowLayout& layout, bool with_slots) {
+  keys.reserve(rows);
+  frequency.reserve(rows);
+  last_used.reserve(rows);
+  values.reserve(rows * layout.dim);
+  slots.reserve(with_slots ? rows * layout.slot_width : 0);
+}
+
+void RowTable::append_row(const char* row, bool with_slots, ExportedRows& rows) const {
+  const RowHeader& header = RowLayout::header(row);
+  rows.keys.push_back(header.key);
+  rows.frequency.push_back(clock_.to_count(header.usage().frequency));
+  rows.last_used.push_back(header.usage().last_used);
+  rows.values.resize(rows.values.size() + layout_.dim);
+  to_float(layout_.type, RowLayout::values(row), rows.values.data() + rows.values.size() - layout_.dim, layout_.dim);
+  if (with_slots) {
+    rows.slots.insert(rows.slots.end(), layout_.slots(row), layout_.slots(row) + layout_.slot_width);
+  }
 }
 
 std::uint64_t RowTable::bytes() const {

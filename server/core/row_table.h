@@ -71,6 +71,8 @@ struct ExportedRows {
   std::vector<std::uint32_t> frequency;
   std::vector<std::uint32_t> last_used;
   std::vector<float> slots;  // [keys, slot_width], empty unless asked for.
+
+  void reserve(std::size_t rows, const RowLayout& layout, bool with_slots);
 };
 struct ImportColumns {
   const float* values = nullptr;             // [keys, dim]
@@ -181,6 +183,14 @@ class RowTable {
   std::optional<RowDescription> describe(std::int64_t key) const;
   std::vector<float> initial_value(std::int64_t key) const;
   ExportedRows export_bucket(std::uint32_t bucket, bool with_slots) const;
+
+  // A picture of the whole table at one moment, while it goes on changing. REQUIRES: no write is under way in freeze,
+  // else a batch may be in the picture in part. Rows are copied when they are first changed after it, so the picture
+  // costs memory only for those, and until their bucket is exported: each bucket can be exported once. Reads that renew
+  // last_used show in it. Throws std::logic_error if the bucket is not in a picture.
+  void freeze();
+  ExportedRows export_frozen(std::uint32_t bucket, bool with_slots);
+  void thaw();
   TopRows top(std::size_t limit, Score score, std::uint32_t now) const;
   // Counted after each batch, so it can lag behind batches that are under way.
   std::uint64_t size() const {
@@ -249,6 +259,7 @@ class RowTable {
   template <typename Lock, typename Act>
   void visit(const Batch& batch, std::size_t prefetch_bytes, Act act) const;
 
+  void append_row(const char* row, bool with_slots, ExportedRows& rows) const;
   void read_row(const char* row, ValuesOut out, std::size_t place, float* scratch) const;
   void write_values(char* row, ValuesIn in, std::size_t place, float* scratch);
   void fill_initial(char* row, std::uint64_t hash, float* scratch);

@@ -58,6 +58,7 @@ std::uint64_t RowTable::evict_where(Bucket& bucket, std::uint64_t limit, std::ui
       const std::uint64_t hash = hash_key(key);
       const RowRef ref = bucket.find(hash, key);
       if (ref != kNoRow && doomed(RowLayout::header(bucket.row(ref)))) {
+        bucket.preserve(key, ref);
         bucket.erase(hash, ref);
         bucket.note_evicted(hash, now);
         gone.push_back(key);

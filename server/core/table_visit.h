@@ -4,6 +4,7 @@
 #include <array>
 #include <mutex>
 #include <shared_mutex>
+#include <type_traits>
 
 #include "row_table.h"
 
@@ -54,7 +55,11 @@ void RowTable::visit(const Batch& batch, std::size_t prefetch_bytes, Act act) co
       const std::uint32_t place = batch.at(begin + i);
       const std::uint64_t hash = batch.hash(place);
       Bucket& bucket = *bucket_of_key[i];
-      act(bucket, place, hash, bucket.find(hash, batch.keys()[place]));
+      const RowRef ref = bucket.find(hash, batch.keys()[place]);
+      if constexpr (std::is_same_v<Lock, std::unique_lock<std::shared_mutex>>) {
+        bucket.preserve(batch.keys()[place], ref);
+      }
+      act(bucket, place, hash, ref);
     }
   }
 }

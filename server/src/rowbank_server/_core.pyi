@@ -330,6 +330,24 @@ class RowTable:
     def export_bucket(self, bucket: int, *, with_slots: bool = False) -> ExportedRows:
         """A consistent copy of one bucket."""
 
+    def freeze(self) -> None:
+        """Takes a picture of the whole table that export_frozen reads while the table goes on changing.
+
+        No write may be under way, else a batch may be in the picture in part. From here until its bucket is exported,
+        or until thaw, a row is copied when it is first changed. Pulls that renew last_used show in the picture. A
+        second freeze replaces the first.
+        """
+
+    def export_frozen(self, bucket: int, *, with_slots: bool = False) -> ExportedRows:
+        """The bucket's rows as they were at freeze; each bucket can be exported once.
+
+        Raises:
+            RuntimeError: there was no freeze, or the bucket was exported since.
+        """
+
+    def thaw(self) -> None:
+        """Forgets the picture and the copies."""
+
     def restrict(self, num_reserved: int, trigger: int, *, score: Score, now: int, sample: int = 0) -> RestrictReport:
         """Keeps exactly the num_reserved best rows when there are more than `trigger`.
 
