@@ -15,7 +15,8 @@ BIN := .venv/bin
 PACKAGES := protos client server trainer
 UV := VIRTUAL_ENV=$(CURDIR)/.venv UV_NO_PROGRESS=1 $(BIN)/uv
 MANIFESTS := constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
-NATIVE := server/CMakeLists.txt $(shell find server/core server/bindings -type f 2>/dev/null)
+NATIVE := server/CMakeLists.txt client/CMakeLists.txt \
+  $(shell find server/core server/bindings client/native -type f 2>/dev/null)
 PROTOS := $(wildcard protos/src/rowbank_protos/v1/*.proto)
 CXX_SOURCES := $(filter %.cc %.cpp %.h %.hpp,$(NATIVE))
 
@@ -51,8 +52,9 @@ install: .venv/.native ## create .venv with all packages, build the native core
 	@touch $@
 
 .venv/.native: .venv/.packages $(NATIVE)
-	@echo "== building the native core"
-	@$(UV) pip install -q --no-deps --no-build-isolation --reinstall-package rowbank-server -e server
+	@echo "== building the native core and the client's native part"
+	@$(UV) pip install -q --no-deps --no-build-isolation --reinstall-package rowbank-server --reinstall-package rowbank \
+	  -e server -e client
 	@touch $@
 
 gen: install ## regenerate the protobuf code from the .proto files
@@ -81,5 +83,5 @@ bench: install ## measure every workload beside its reference (BENCH_ARGS="grpc_
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 clean: ## remove .venv and everything built
-	@rm -rf .venv build dist server/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out
+	@rm -rf .venv build dist server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,9 @@
 # Training jobs, with TensorFlow and its recommenders add-ons. Build from the repository root:
 #   docker build -f docker/trainer.Dockerfile -t rowbank-trainer:0.1.0 .
 FROM python:3.11-slim-bookworm AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends g++ \
+ && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY constraints.txt ./
 ENV PIP_CONSTRAINT=/source/constraints.txt

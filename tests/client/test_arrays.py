@@ -106,18 +106,19 @@ def test_counts_are_positive_uint32(given):
 def test_distinct_keys_keep_their_order():
     batch = _arrays.distinct(np.array([5, -1, 3]))
     assert batch.keys.tolist() == [5, -1, 3]
-    assert batch.occurrences() is None
+    assert batch.occurrences is None
     assert _arrays.sum_counts(batch, None) is None
 
 
 def test_repeats_are_summed_counted_and_spread_back():
     batch = _arrays.distinct(np.array([7, 2, 7, 7, 2]))
     rows = np.array([[1], [10], [2], [4], [20]], np.float32)
-    assert batch.keys.tolist() == [2, 7]
-    assert _arrays.sum_repeats(batch, rows).tolist() == [[30.0], [7.0]]
-    assert _arrays.sum_counts(batch, None).tolist() == [2, 3]
-    assert _arrays.sum_counts(batch, np.array([1, 2, 3, 4, 5], np.uint32)).tolist() == [7, 8]
-    assert batch.spread(np.array([[2.0], [7.0]])).ravel().tolist() == [7.0, 2.0, 7.0, 7.0, 2.0]
+    assert batch.keys.tolist() == [7, 2]
+    assert _arrays.sum_repeats(batch, rows).tolist() == [[7.0], [30.0]]
+    assert _arrays.sum_counts(batch, None).tolist() == [3, 2]
+    assert _arrays.sum_counts(batch, np.array([1, 2, 3, 4, 5], np.uint32)).tolist() == [8, 7]
+    assert batch.spread(np.array([[7.0], [2.0]], np.float32)).ravel().tolist() == [7.0, 2.0, 7.0, 7.0, 2.0]
+    assert batch.spread(np.array([1, 0], np.uint8)).tolist() == [1, 0, 1, 1, 0]
 
 
 def test_counts_that_overflow_are_refused():

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rowbank import _native
 from rowbank.errors import DimMismatch, InvalidRequest, NonFiniteGradient, RequestTooLarge
+from rowbank_protos import columns
 
 Array = npt.NDArray[Any]
 Keys = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# Keys that occur more often than this are summed in a second way; see `sum_repeats`.
-_FEW_REPEATS = 32
+# NumPy converts float16 one by one; the CPU does eight at a time, if it has the instructions.
+_CONVERTS_HALF = _native.converts_half()
 
 
 def as_keys(keys: Any, *, limit: int) -> tuple[Keys, tuple[int, ...]]:
@@ -106,81 +108,69 @@ class Distinct:
     """The distinct keys of a batch, and the way back.
 
     Attributes:
-        keys: [U] int64: in the order given if none repeats, else ascending.
-        order: [N] positions of the batch sorted by key, repeats in the order given; None if none repeats.
-        starts: [U] where each distinct key's run starts in `order`; None if none repeats.
-        size: N.
+        keys: [U] int64, in the order of their first occurrence.
+        inverse: [N] uint32, the place in `keys` of each key of the batch; None if none repeats.
+        occurrences: [U] uint32, how often each key was given; None if none repeats.
     """
 
     keys: Keys
-    order: npt.NDArray[np.intp] | None
-    starts: npt.NDArray[np.intp] | None
-    size: int
-
-    def occurrences(self) -> npt.NDArray[np.intp] | None:
-        """[U] how often each key was given; None if none repeats."""
-        if self.starts is None:
-            return None
-        return np.diff(self.starts, append=self.size)
+    inverse: npt.NDArray[np.uint32] | None
+    occurrences: npt.NDArray[np.uint32] | None
 
     def spread(self, rows: Array) -> Array:
-        """[U, ...] per distinct key -> [N, ...] per key of the batch."""
-        if self.order is None or self.starts is None:
+        """[U, ...] per distinct key -> [N, ...] per key of the batch; `rows` itself if none repeats."""
+        if self.inverse is None:
             return rows
-        inverse = np.empty(self.size, dtype=np.intp)
-        inverse[self.order] = np.repeat(np.arange(len(self.keys)), np.diff(self.starts, append=self.size))
-        return rows.take(inverse, axis=0)
+        if rows.ndim != 2 or rows.dtype != np.float32:
+            return rows.take(self.inverse, axis=0)
+        out = np.empty((len(self.inverse), rows.shape[1]), np.float32)
+        _native.expand(np.ascontiguousarray(rows), self.inverse, out)
+        return out
 
 
 def distinct(keys: Keys) -> Distinct:
-    """Finds the distinct keys of a batch.
-
-    A plain sort answers whether anything repeats, at a third of the price of an argsort; the batches that layers send
-    are often distinct already, and then their order is kept and nothing else is computed.
-    """
-    ascending = np.sort(keys)
-    if not (ascending[1:] == ascending[:-1]).any():
-        return Distinct(keys, None, None, len(keys))
-    order = np.argsort(keys, kind="stable")
-    first = np.empty(len(keys), dtype=np.bool_)
-    first[0] = True
-    np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
-    starts = np.flatnonzero(first)
-    return Distinct(ascending[starts], order, starts, len(keys))
+    """Finds the distinct keys of a contiguous batch; one without repeats is returned as it is."""
+    found = np.empty_like(keys)
+    inverse, occurrences = np.empty(len(keys), np.uint32), np.empty(len(keys), np.uint32)
+    count = _native.distinct(keys, found, inverse, occurrences)
+    if count == len(keys):
+        return Distinct(keys, None, None)
+    return Distinct(found[:count], inverse, occurrences[:count])
 
 
 def sum_repeats(batch: Distinct, rows: Floats) -> Floats:
-    """[N, dim] per key of the batch -> [U, dim] sums per distinct key.
-
-    NumPy sums runs of rows with `np.add.reduceat`, which walks columns and costs about 30 times a copy of the rows.
-    Most keys repeat a few times only: those are summed occurrence by occurrence, each round over whole rows. A hot key,
-    such as padding, would need as many rounds as it has occurrences: it is summed by itself. Rows of one key are added
-    in the order given.
-    """
-    occurrences = batch.occurrences()
-    if batch.order is None or batch.starts is None or occurrences is None:
+    """[N, dim] per key of the batch -> [U, dim] sums per distinct key, each added in the order given."""
+    if batch.inverse is None:
         return rows
-    sums = rows.take(batch.order[batch.starts], axis=0)
-    hot = occurrences > _FEW_REPEATS
-    again = np.flatnonzero((occurrences > 1) & ~hot)
-    nth = 1
-    while len(again):
-        sums[again] += rows.take(batch.order[batch.starts[again] + nth], axis=0)
-        nth += 1
-        again = again[occurrences[again] > nth]
-    for place in np.flatnonzero(hot):
-        start = batch.starts[place]
-        sums[place] = rows.take(batch.order[start : start + occurrences[place]], axis=0).sum(axis=0)
+    sums = np.empty((len(batch.keys), rows.shape[1]), np.float32)
+    _native.sum_per_key(rows, batch.inverse, sums)
     return sums
 
 
 def sum_counts(batch: Distinct, counts: npt.NDArray[np.uint32] | None) -> npt.NDArray[np.uint32] | None:
     """Occurrences per distinct key; None where every one is 1."""
-    if batch.order is None or batch.starts is None:
-        return counts
-    if counts is None:
-        return np.diff(batch.starts, append=batch.size).astype(np.uint32)
-    sums = np.add.reduceat(counts[batch.order].astype(np.uint64), batch.starts)
+    if batch.inverse is None or counts is None:
+        return counts if batch.inverse is None else batch.occurrences
+    sums = np.zeros(len(batch.keys), np.uint64)
+    np.add.at(sums, batch.inverse, counts.astype(np.uint64))
     if int(sums.max()) > np.iinfo(np.uint32).max:
         raise InvalidRequest(f"counts: expected a sum per key of at most 2**32 - 1, got {int(sums.max())}")
     return sums.astype(np.uint32)
+
+
+def widen(stored: Array, wire_dtype: int) -> Floats:
+    """A column of rows as they came, as aligned float32; not copied if it is that already."""
+    if stored.dtype == np.float16 and _CONVERTS_HALF:
+        out = np.empty(stored.shape, np.float32)
+        _native.widen_half(np.require(stored, requirements="A"), out)
+        return out
+    return np.require(columns.to_float32(stored, wire_dtype), requirements="A")
+
+
+def narrow(values: Floats, wire_dtype: int) -> Array:
+    """Contiguous float32 values of any shape, rounded to the storage dtype of the wire; float32 is not copied."""
+    if wire_dtype == columns.FLOAT16 and _CONVERTS_HALF:
+        out = np.empty(values.shape, np.float16)
+        _native.round_to_half(values, out)
+        return out
+    return columns.to_storage(values, wire_dtype)

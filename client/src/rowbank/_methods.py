@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from google.protobuf.message import Message
+from rowbank import _wire
+from rowbank_protos.v1 import admin_pb2, features_pb2, models_pb2, rows_pb2, snapshots_pb2, tables_pb2
 
-from rowbank_protos.v1 import admin_pb2, features_pb2, models_pb2, rows_pb2, tables_pb2
-
-Q = TypeVar("Q", bound=Message)
-A = TypeVar("A", bound=Message)
+# Messages: protobuf's, or those of `_wire`, which have the same methods.
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class Method(Generic[Q, A]):
         return f"/rowbank.v1.{self.service}/{self.name}"
 
 
-PULL = Method("RowService", "Pull", rows_pb2.PullRequest, rows_pb2.PullResponse)
-PUSH = Method("RowService", "Push", rows_pb2.PushRequest, rows_pb2.PushResponse)
-LOOKUP = Method("RowService", "Lookup", rows_pb2.LookupRequest, rows_pb2.LookupResponse)
-UPSERT = Method("RowService", "Upsert", rows_pb2.UpsertRequest, rows_pb2.UpsertResponse)
+PULL = Method("RowService", "Pull", rows_pb2.PullRequest, _wire.PullAnswer)
+PUSH = Method("RowService", "Push", _wire.PushMessage, rows_pb2.PushResponse)
+LOOKUP = Method("RowService", "Lookup", rows_pb2.LookupRequest, _wire.LookupAnswer)
+UPSERT = Method("RowService", "Upsert", _wire.UpsertMessage, rows_pb2.UpsertResponse)
 ACCUMULATE = Method("RowService", "Accumulate", rows_pb2.AccumulateRequest, rows_pb2.AccumulateResponse)
 REMOVE = Method("RowService", "Remove", rows_pb2.RemoveRequest, rows_pb2.RemoveResponse)
 CLEAR = Method("RowService", "Clear", rows_pb2.ClearRequest, rows_pb2.ClearResponse)
@@ -61,6 +61,17 @@ GET_SERVER_INFO = Method(
     "AdminService", "GetServerInfo", admin_pb2.GetServerInfoRequest, admin_pb2.GetServerInfoResponse
 )
 FLUSH = Method("AdminService", "Flush", admin_pb2.FlushRequest, admin_pb2.FlushResponse)
+
+BEGIN_SNAPSHOT = Method(
+    "SnapshotService", "BeginSnapshot", snapshots_pb2.BeginSnapshotRequest, snapshots_pb2.BeginSnapshotResponse
+)
+RESUME_MUTATIONS = Method(
+    "SnapshotService", "ResumeMutations", snapshots_pb2.ResumeMutationsRequest, snapshots_pb2.ResumeMutationsResponse
+)
+READ_SNAPSHOT = Method("SnapshotService", "ReadSnapshot", snapshots_pb2.ReadSnapshotRequest, rows_pb2.ExportResponse)
+END_SNAPSHOT = Method(
+    "SnapshotService", "EndSnapshot", snapshots_pb2.EndSnapshotRequest, snapshots_pb2.EndSnapshotResponse
+)
 
 PUBLISH_MODEL = Method("ModelService", "PublishModel", models_pb2.PublishModelRequest, models_pb2.PublishModelResponse)
 LIST_MODELS = Method("ModelService", "ListModels", models_pb2.ListModelsRequest, models_pb2.ListModelsResponse)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rowbank import _arrays, _methods, _routing
+from rowbank import _arrays, _methods, _routing, _wire
 from rowbank._routing import Piece
 from rowbank._verbs import Calls, Push
 from rowbank.errors import DimMismatch, InvalidRequest, NonFiniteGradient
@@ -91,7 +91,7 @@ def _pull_wave(
                     f"it was made anew since: {error}",
                     metadata={"table": piece.table},
                 ) from None
-            pulled[piece.table].parts.append((piece, columns.to_float32(stored, wire_dtype)))
+            pulled[piece.table].parts.append((piece, _arrays.widen(stored, wire_dtype)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def push(
     """See `Client.push`."""
     summed = [_sum(calls, spec_of(part.table), part, wire_dtype) for part in pushes]
     steps = {part.table: 0 for part in pushes}
-    per_shard = [rows_pb2.PushRequest(wire_dtype=wire_dtype) for _ in range(calls.layout.shard_count)]
+    per_shard = [_wire.PushMessage(wire_dtype) for _ in range(calls.layout.shard_count)]
     sizes: list[list[tuple[Piece, int]]] = [[] for _ in range(calls.layout.shard_count)]
     for part in summed:
         row_bytes = _KEY_BYTES + part.gradients.itemsize * part.spec.dim + (0 if part.counts is None else 4)
@@ -151,7 +151,7 @@ def push(
             raise _routing.too_large(f"push: {keys} distinct keys in {total} bytes", calls.limits)
     requests = [(shard, request) for shard, request in enumerate(per_shard) if request.tables]
     for shard, request in requests:
-        request.request_id.CopyFrom(calls.request_id(shard))
+        request.request_id = calls.request_id(shard)
     for (_, request), answer in zip(requests, calls.transport.run(_methods.PUSH, requests), strict=True):
         for table, step in zip(request.tables, answer.steps, strict=True):
             steps[table.table] = max(steps[table.table], step)
@@ -171,18 +171,19 @@ def _sum(calls: Calls, spec: TableSpec, part: Push, wire_dtype: common_pb2.DataT
             f"got {float(np.abs(sums).max())}; use 'bfloat16' or 'float32'",
             metadata={"table": spec.name},
         )
-    return _Summed(spec, batch.keys, columns.to_storage(sums, wire_dtype), _arrays.sum_counts(batch, counts))
+    return _Summed(spec, batch.keys, _arrays.narrow(sums, wire_dtype), _arrays.sum_counts(batch, counts))
 
 
-def _add_gradients(request: rows_pb2.PushRequest, part: _Summed, piece: Piece, overrides: Overrides) -> None:
-    # Made in its place: a message that is put into another is copied, megabytes and all.
-    request.tables.add(
-        table=piece.table,
-        keys=columns.pack_keys(piece.keys),
-        gradients=piece.of(part.gradients).tobytes(),
-        counts=b"" if part.counts is None else columns.pack_counts(piece.of(part.counts)),
-        step=overrides.step or 0,
-        learning_rate=overrides.learning_rate,
-        clip_value=overrides.clip_value,
-        max_norm=overrides.max_norm,
+def _add_gradients(request: _wire.PushMessage, part: _Summed, piece: Piece, overrides: Overrides) -> None:
+    request.tables.append(
+        _wire.TableGradients(
+            table=piece.table,
+            keys=piece.keys,
+            gradients=piece.of(part.gradients),
+            counts=None if part.counts is None else piece.of(part.counts),
+            step=int(overrides.step or 0),
+            learning_rate=overrides.learning_rate,
+            clip_value=overrides.clip_value,
+            max_norm=overrides.max_norm,
+        )
     )

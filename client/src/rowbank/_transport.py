@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import random
 import threading
 import time
@@ -29,6 +30,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+
+_serialize = operator.methodcaller("SerializeToString")
 
 _CLOSED = "the client is closed; make a new one"
 _FIRST_BACKOFF_S = 0.05
@@ -67,12 +70,12 @@ class Shard:
         """Ends the connection; calls under way are cancelled."""
         self._channel.close()
 
-    def _callable(self, method: Method[Q, A], build: Callable[..., Any]) -> Any:
+    def _callable(self, method: Method[Any, Any], build: Callable[..., Any]) -> Any:
         found = self._callables.get(method.path)
         if found is None:
             found = self._callables[method.path] = build(
                 method.path,
-                request_serializer=method.request.SerializeToString,
+                request_serializer=_serialize,
                 response_deserializer=method.answer.FromString,
             )
         return found

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from google.protobuf.message import Message
 
-from rowbank import _arrays, _methods, _routing, admin
+from rowbank import _arrays, _methods, _routing, _wire, admin
 from rowbank._routing import Piece
 from rowbank._transport import Transport
 from rowbank.errors import InvalidRequest
@@ -110,10 +110,10 @@ def upsert(calls: Calls, spec: TableSpec, keys: Any, values: Any) -> int:
         requests = [
             (
                 shard,
-                rows_pb2.UpsertRequest(
+                _wire.UpsertMessage(
                     table=spec.name,
-                    keys=columns.pack_keys(piece.keys),
-                    values=columns.pack_values(piece.of(rows)),
+                    keys=piece.keys,
+                    values=piece.of(rows),
                     wire_dtype=columns.FLOAT32,
                     request_id=calls.request_id(shard),
                 ),
@@ -213,17 +213,23 @@ def export(
     request = rows_pb2.ExportRequest(table=spec.name, with_slots=with_slots, chunk_rows=rows)
     for shard in range(calls.layout.shard_count):
         for answer in calls.transport.stream(_methods.EXPORT, shard, request, timeout_s=timeout_s):
-            keys = columns.unpack_keys(answer.keys)
-            count = len(keys)
-            yield ExportChunk(
-                keys=keys,
-                values=columns.unpack_values(answer.values, row_count=count, dim=spec.dim),
-                frequency=columns.unpack_counts(answer.frequency, row_count=count, name="frequency"),
-                last_used=columns.unpack_counts(answer.last_used, row_count=count, name="last_used"),
-                slots=columns.unpack_values(answer.slots, row_count=count, dim=answer.slot_width, name="slots")
-                if with_slots
-                else None,
-            )
+            yield exported_chunk(answer, spec, with_slots=with_slots)
+
+
+def exported_chunk(answer: rows_pb2.ExportResponse, spec: TableSpec, *, with_slots: bool) -> ExportChunk:
+    """The rows in one message of an export."""
+    keys = columns.unpack_keys(answer.keys)
+    count = len(keys)
+    slots = None
+    if with_slots:
+        slots = columns.unpack_values(answer.slots, row_count=count, dim=answer.slot_width, name="slots")
+    return ExportChunk(
+        keys=keys,
+        values=columns.unpack_values(answer.values, row_count=count, dim=spec.dim),
+        frequency=columns.unpack_counts(answer.frequency, row_count=count, name="frequency"),
+        last_used=columns.unpack_counts(answer.last_used, row_count=count, name="last_used"),
+        slots=slots,
+    )
 
 
 def import_rows(calls: Calls, spec: TableSpec, chunk: ExportChunk, *, timeout_s: float | None) -> int:

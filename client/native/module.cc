@@ -1,0 +1,93 @@
+// The extension module rowbank._native. Signatures and contracts are documented in _native.pyi.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "batch.h"
+
+namespace nb = nanobind;
+
+namespace rowbank::client {
+namespace {
+
+template <typename T, std::size_t kDims>
+using In = nb::ndarray<const T, nb::ndim<kDims>, nb::c_contig, nb::device::cpu>;
+template <typename T, std::size_t kDims>
+using Out = nb::ndarray<T, nb::ndim<kDims>, nb::c_contig, nb::device::cpu>;
+
+// NumPy's float16, or uint16 that holds its bits.
+using Halves = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+using HalvesOut = nb::ndarray<nb::c_contig, nb::device::cpu>;
+
+void require(bool holds, const char* what) {
+  if (!holds) {
+    throw std::invalid_argument(what);
+  }
+}
+
+std::size_t distinct(const In<std::int64_t, 1>& keys, const Out<std::int64_t, 1>& found,
+                     const Out<std::uint32_t, 1>& inverse, const Out<std::uint32_t, 1>& occurrences) {
+  const std::size_t count = keys.shape(0);
+  require(count < (std::size_t{1} << 31), "keys: expected fewer than 2^31");
+  require(found.shape(0) == count && inverse.shape(0) == count && occurrences.shape(0) == count,
+          "distinct, inverse, occurrences: expected as many entries as keys");
+  const nb::gil_scoped_release nogil;
+  return find_distinct(keys.data(), count, found.data(), inverse.data(), occurrences.data());
+}
+
+void sum_per_key(const In<float, 2>& rows, const In<std::uint32_t, 1>& inverse, const Out<float, 2>& out) {
+  const std::size_t count = rows.shape(0);
+  const std::size_t dim = rows.shape(1);
+  require(inverse.shape(0) == count && out.shape(1) == dim, "rows, inverse, out: shapes do not belong together");
+  const nb::gil_scoped_release nogil;
+  require(is_inverse(inverse.data(), count, out.shape(0)), "inverse: expected what distinct() wrote");
+  sum_rows(rows.data(), inverse.data(), count, dim, out.data());
+}
+
+void expand(const In<float, 2>& rows, const In<std::uint32_t, 1>& inverse, const Out<float, 2>& out) {
+  const std::size_t count = out.shape(0);
+  const std::size_t dim = out.shape(1);
+  require(inverse.shape(0) == count && rows.shape(1) == dim, "rows, inverse, out: shapes do not belong together");
+  const nb::gil_scoped_release nogil;
+  require(is_inverse(inverse.data(), count, rows.shape(0)), "inverse: expected what distinct() wrote");
+  expand_rows(rows.data(), inverse.data(), count, dim, out.data());
+}
+
+template <typename Array>
+void require_halves(const Array& array, std::size_t count) {
+  const nb::dlpack::dtype half{static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
+  require(array.dtype() == half, "expected float16");
+  require(array.size() == count, "expected arrays of one size");
+  require(converts_half(), "this CPU has no instructions for float16; see converts_half()");
+}
+
+void widen_half(const Halves& in, const nb::ndarray<float, nb::c_contig, nb::device::cpu>& out) {
+  require_halves(in, out.size());
+  const nb::gil_scoped_release nogil;
+  half_to_float(static_cast<const std::uint16_t*>(in.data()), out.data(), out.size());
+}
+
+void round_to_half(const nb::ndarray<const float, nb::c_contig, nb::device::cpu>& in, const HalvesOut& out) {
+  require_halves(out, in.size());
+  const nb::gil_scoped_release nogil;
+  float_to_half(in.data(), static_cast<std::uint16_t*>(out.data()), in.size());
+}
+
+}  // namespace
+}  // namespace rowbank::client
+
+NB_MODULE(_native, m) {
+  using namespace rowbank::client;
+  nb::set_leak_warnings(false);
+  const auto inverse = nb::arg("inverse").noconvert();
+  const auto out = nb::arg("out").noconvert();
+  m.def("distinct", distinct, nb::arg("keys").noconvert(), nb::arg("distinct").noconvert(), inverse,
+        nb::arg("occurrences").noconvert());
+  m.def("sum_per_key", sum_per_key, nb::arg("rows").noconvert(), inverse, out);
+  m.def("expand", expand, nb::arg("rows").noconvert(), inverse, out);
+  m.def("converts_half", converts_half);
+  m.def("widen_half", widen_half, nb::arg("halves").noconvert(), out);
+  m.def("round_to_half", round_to_half, nb::arg("values").noconvert(), out);
+}

@@ -1,0 +1,36 @@
+"""The client's native part: batches of keys and rows. Arrays are C-contiguous and never converted; the GIL is released.
+
+Every function raises ValueError for shapes that do not belong together, and TypeError for another dtype.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+def distinct(
+    keys: npt.NDArray[np.int64],
+    distinct: npt.NDArray[np.int64],
+    inverse: npt.NDArray[np.uint32],
+    occurrences: npt.NDArray[np.uint32],
+) -> int:
+    """Finds the distinct ones of `keys` [N], in the order of their first occurrence; returns their number U.
+
+    Args:
+        distinct: written, [N]; the first U are the distinct keys.
+        inverse: written, [N]; the place of each key in `distinct`.
+        occurrences: written, [N]; the first U say how often each distinct key occurs.
+    """
+
+def sum_per_key(rows: npt.NDArray[np.float32], inverse: npt.NDArray[np.uint32], out: npt.NDArray[np.float32]) -> None:
+    """rows [N, dim] -> out [U, dim], the sum per distinct key, added in the order given."""
+
+def expand(rows: npt.NDArray[np.float32], inverse: npt.NDArray[np.uint32], out: npt.NDArray[np.float32]) -> None:
+    """rows [U, dim] -> out [N, dim], the row of each key."""
+
+def converts_half() -> bool:
+    """Whether this CPU has instructions for float16; without them the two below raise ValueError."""
+
+def widen_half(halves: npt.NDArray[np.float16], out: npt.NDArray[np.float32]) -> None:
+    """Any shape, exact."""
+
+def round_to_half(values: npt.NDArray[np.float32], out: npt.NDArray[np.float16]) -> None:
+    """Any shape, to nearest and ties to even."""
