@@ -9,6 +9,7 @@ import numpy as np
 from rowbank_server import _core
 
 from . import tfra_tables
+from .arrays import Array
 from .keys import BATCHES, query_batches, random_rows, table_keys
 from .report import Figure, Settings, speedup
 from .timing import take_turns, time_once
@@ -19,7 +20,7 @@ _EPSILON = 1e-7
 _NOW = 1_700_000_000
 
 
-def native_table(settings: Settings, keys: np.ndarray, *, kind: str = "adagrad", bucket_count: int = 256) -> Any:
+def native_table(settings: Settings, keys: Array, *, kind: str = "adagrad", bucket_count: int = 256) -> Any:
     """A filled RowTable."""
     optimizer = _core.Optimizer(kind, learning_rate=_LEARNING_RATE)
     table = _core.RowTable(
@@ -63,7 +64,7 @@ def core_pull(settings: Settings) -> list[Figure]:
     ]
 
 
-def fill_cuckoo(variable: Any, settings: Settings, keys: np.ndarray) -> None:
+def fill_cuckoo(variable: Any, settings: Settings, keys: Array) -> None:
     """Fills a TFRA table with as many rows as ours."""
     rows = random_rows(settings, 65_536)
     for start in range(0, len(keys), len(rows)):

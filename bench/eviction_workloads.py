@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import time
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 
@@ -14,6 +15,7 @@ import rowbank
 from rowbank_server import _core
 
 from . import services
+from .arrays import Array
 from .grpc_workloads import fill_rowbank
 from .keys import BATCHES, query_batches, random_rows, table_keys
 from .report import Figure, Settings
@@ -46,7 +48,7 @@ class _Oracle:
         self.counts: Counter[int] = Counter()
         self.stored: set[int] = set()
 
-    def push(self, keys: np.ndarray) -> None:
+    def push(self, keys: Array) -> None:
         self.counts.update(keys.tolist())
         self.stored |= set(keys.tolist())
         if len(self.stored) > _CAP:
@@ -56,7 +58,9 @@ class _Oracle:
 def _hit_rates(settings: Settings, swaps: int) -> dict[str, float]:
     """Share of accesses that find their row on a Zipf(1.2) trace, by way to evict."""
     random = np.random.default_rng(settings.seed)
-    tables = {f"lfu, half-life {half_life:g} s": (_table(half_life), "lfu") for half_life in _HALF_LIVES_S}
+    tables: dict[str, tuple[_core.RowTable, Literal["lfu", "lru"]]] = {
+        f"lfu, half-life {half_life:g} s": (_table(half_life), "lfu") for half_life in _HALF_LIVES_S
+    }
     tables["lfu"] = (_table(0.0), "lfu")
     tables["lru"] = (_table(0.0), "lru")
     oracle = _Oracle()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 
 import grpc
-import numpy as np
 
 import rowbank
 
 from . import services, tfra_tables
+from .arrays import Array
 from .core_workloads import fill_cuckoo
 from .keys import BATCHES, query_batches, random_rows, table_keys
 from .report import Figure, Settings, speedup
@@ -18,7 +18,7 @@ from .timing import take_turns
 _FILL_ROWS = 65_536
 
 
-def fill_rowbank(table: rowbank.Table, settings: Settings, keys: np.ndarray) -> None:
+def fill_rowbank(table: rowbank.Table, settings: Settings, keys: Array) -> None:
     """Upserts as many rows as the references hold."""
     rows = random_rows(settings, _FILL_ROWS)
     for start in range(0, len(keys), _FILL_ROWS):
@@ -52,7 +52,7 @@ def grpc_pull(settings: Settings) -> list[Figure]:
                 stack.enter_context(services.running_echo(answer_bytes)), options=services.CHANNEL_OPTIONS
             )
         )
-        echo = echo_channel.unary_unary("/bench.Echo/Answer")
+        echo = echo_channel.unary_unary("/bench.Echo/Answer", None, None)
         payloads = [batch.tobytes() for batch in batches]
         timings = take_turns(
             {

@@ -6,6 +6,7 @@ import numpy as np
 
 from rowbank_server import _core
 
+from .arrays import Array
 from .report import Figure, Settings, speedup
 from .timing import take_turns
 
@@ -21,10 +22,10 @@ def exact_top_k(settings: Settings) -> list[Figure]:
     queries = random.standard_normal((64, settings.dim), dtype=np.float32)
     index = _core.FlatIndex(vectors)
 
-    def search_numpy(number: int) -> np.ndarray:
+    def search_numpy(number: int) -> Array:
         scores = vectors @ queries[number % 64]
         best = np.argpartition(scores, -_TOP)[-_TOP:]
-        ordered: np.ndarray = best[np.argsort(-scores[best])]
+        ordered: Array = best[np.argsort(-scores[best])]
         return ordered
 
     for number in range(64):

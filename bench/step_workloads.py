@@ -68,7 +68,6 @@ def _tfra_step(
     optimizer = de.DynamicEmbeddingOptimizer(tf.keras.optimizers.legacy.Adam(1e-3))
     target = tf.constant(gradients)
 
-    @tf.function
     def step(ids: Any) -> None:
         with tf.GradientTape() as tape:
             rows = [
@@ -78,5 +77,6 @@ def _tfra_step(
             loss = tf.add_n([tf.reduce_sum(part * target) for part in rows])
         optimizer.apply_gradients(zip(tape.gradient(loss, shadows), shadows, strict=True))
 
+    compiled = tf.function(step)
     tensors = [tf.constant(batch) for batch in query_batches(settings, keys)]
-    return lambda number: step(tensors[number % BATCHES])
+    return lambda number: compiled(tensors[number % BATCHES])
