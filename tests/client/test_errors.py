@@ -94,6 +94,7 @@ def test_reasons_and_codes_are_those_agreed():
         "DEADLINE_EXCEEDED": ("DEADLINE_EXCEEDED", True),
         "WRONG_SHARD": ("FAILED_PRECONDITION", False),
         "VERSION_MISMATCH": ("FAILED_PRECONDITION", False),
+        "SNAPSHOT_NOT_FOUND": ("NOT_FOUND", False),
         "MODEL_NOT_FOUND": ("NOT_FOUND", False),
         "INVALID_MODEL": ("INVALID_ARGUMENT", False),
         "VIEW_NOT_FOUND": ("NOT_FOUND", False),

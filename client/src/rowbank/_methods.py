@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from rowbank import _wire
-from rowbank_protos.v1 import admin_pb2, features_pb2, models_pb2, rows_pb2, tables_pb2
+from rowbank_protos.v1 import admin_pb2, features_pb2, models_pb2, rows_pb2, snapshots_pb2, tables_pb2
 
 # Messages: protobuf's, or those of `_wire`, which have the same methods.
 Q = TypeVar("Q")
@@ -61,6 +61,17 @@ GET_SERVER_INFO = Method(
     "AdminService", "GetServerInfo", admin_pb2.GetServerInfoRequest, admin_pb2.GetServerInfoResponse
 )
 FLUSH = Method("AdminService", "Flush", admin_pb2.FlushRequest, admin_pb2.FlushResponse)
+
+BEGIN_SNAPSHOT = Method(
+    "SnapshotService", "BeginSnapshot", snapshots_pb2.BeginSnapshotRequest, snapshots_pb2.BeginSnapshotResponse
+)
+RESUME_MUTATIONS = Method(
+    "SnapshotService", "ResumeMutations", snapshots_pb2.ResumeMutationsRequest, snapshots_pb2.ResumeMutationsResponse
+)
+READ_SNAPSHOT = Method("SnapshotService", "ReadSnapshot", snapshots_pb2.ReadSnapshotRequest, rows_pb2.ExportResponse)
+END_SNAPSHOT = Method(
+    "SnapshotService", "EndSnapshot", snapshots_pb2.EndSnapshotRequest, snapshots_pb2.EndSnapshotResponse
+)
 
 PUBLISH_MODEL = Method("ModelService", "PublishModel", models_pb2.PublishModelRequest, models_pb2.PublishModelResponse)
 LIST_MODELS = Method("ModelService", "ListModels", models_pb2.ListModelsRequest, models_pb2.ListModelsResponse)

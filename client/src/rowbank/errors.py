@@ -141,6 +141,12 @@ class VersionMismatch(RequestError):
     reason, code = "VERSION_MISMATCH", grpc.StatusCode.FAILED_PRECONDITION
 
 
+class SnapshotNotFound(RequestError):
+    """A snapshot that is being saved was given up, because it was not read for a while or the shard was restarted."""
+
+    reason, code = "SNAPSHOT_NOT_FOUND", grpc.StatusCode.NOT_FOUND
+
+
 class ModelNotFound(RequestError):
     """The registry has no such model or version."""
 

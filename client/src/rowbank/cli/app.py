@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rowbank.cli import evictions, files, processes, rows, stats, tables
+from rowbank.cli import evictions, files, processes, rows, snapshots, stats, tables
 
 app = typer.Typer(
     help="Runs, watches and steers Rowbank. Commands that ask a server take --target or ROWBANK_TARGETS.",
@@ -16,10 +16,16 @@ app = typer.Typer(
 )
 serve = typer.Typer(help="Runs one process in the foreground.", no_args_is_help=True, rich_markup_mode=None)
 table = typer.Typer(help="Creates, describes and drops a table.", no_args_is_help=True, rich_markup_mode=None)
+snapshot = typer.Typer(help="Saves and restores all tables.", no_args_is_help=True, rich_markup_mode=None)
 
 for group, name, handler in ((app, "up", processes.up), (serve, "ps", processes.ps), (serve, "api", processes.api)):
     group.command(name, context_settings=processes.PASS_THROUGH, add_help_option=False)(handler)
 app.add_typer(serve, name="serve")
+app.add_typer(snapshot, name="snapshot")
+snapshot.command("save")(snapshots.save)
+snapshot.command("list")(snapshots.list_snapshots)
+snapshot.command("verify")(snapshots.verify)
+snapshot.command("restore")(snapshots.restore)
 app.command("tables")(tables.list_tables)
 app.add_typer(table, name="table")
 table.command("create")(tables.create)

@@ -21,6 +21,7 @@ from rowbank_server.journal.entry import Entry
 from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.records import Kind, Record, TablePart
 from rowbank_server.ps.dedup import DedupWindow, InFlight
+from rowbank_server.ps.gate import MutationGate
 from rowbank_server.ps.mutations import Mutation
 
 _NO_REQUEST_ID = common_pb2.RequestId()
@@ -39,14 +40,22 @@ class Committer:
 
     Args:
         require_room: raises if no mutation may be taken in now.
+        gate: closed for the moment in which a snapshot is taken.
         wait_s: how long a repeat waits for the first try of its request.
     """
 
     def __init__(
-        self, journal: Journal, dedup: DedupWindow, *, require_room: Callable[[], None], wait_s: float
+        self,
+        journal: Journal,
+        dedup: DedupWindow,
+        *,
+        gate: MutationGate,
+        require_room: Callable[[], None],
+        wait_s: float,
     ) -> None:
         self._journal = journal
         self._dedup = dedup
+        self._gate = gate
         self._require_room = require_room
         self._wait_s = wait_s
 
@@ -90,7 +99,7 @@ class Committer:
             self._require_room()
             durability = max((table.durability for table in mutation.tables), default=common_pb2.DURABILITY_RELAXED)
             if durability == common_pb2.DURABILITY_RELAXED:
-                with contextlib.ExitStack() as held:
+                with self._gate.passing(), contextlib.ExitStack() as held:
                     mutation.prepare(held)
                     answer = mutation.apply(now=int(time.time()), position=0)
                 if in_flight is not None:
@@ -102,7 +111,8 @@ class Committer:
                 in_flight.fail()
             raise
         synced = durability == common_pb2.DURABILITY_SYNCED
-        entry, answer = _Journaled(self._journal, mutation, request, in_flight).run(synced=synced)
+        with self._gate.passing():
+            entry, answer = _Journaled(self._journal, mutation, request, in_flight).run(synced=synced)
         if entry is not None:
             self._journal.wait(entry, timeout_s)
         return answer

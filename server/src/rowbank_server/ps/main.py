@@ -20,12 +20,14 @@ from rowbank_server.ps.committer import Committer
 from rowbank_server.ps.dedup import DedupWindow
 from rowbank_server.ps.errors import ErrorInterceptor
 from rowbank_server.ps.evictor import Evictor
+from rowbank_server.ps.gate import MutationGate
 from rowbank_server.ps.keeper import Keeper
 from rowbank_server.ps.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.recovery import Recovery
 from rowbank_server.ps.row_service import RowServicer
 from rowbank_server.ps.server import PsServer, Servicers
 from rowbank_server.ps.shard import Shard
+from rowbank_server.ps.snapshots import SnapshotServicer
 from rowbank_server.ps.table import Ownership
 from rowbank_server.ps.table_service import TableServicer
 from rowbank_server.registry import ModelRegistry
@@ -88,8 +90,13 @@ class ParameterServer:
             max_dirty_rows=settings.max_dirty_rows,
             on_replaced=self._replaced,
         )
+        self.gate = MutationGate()
         self.committer = Committer(
-            self.journal, dedup, require_room=self.keeper.require_room, wait_s=settings.journal_wait_s
+            self.journal,
+            dedup,
+            gate=self.gate,
+            require_room=self.keeper.require_room,
+            wait_s=settings.journal_wait_s,
         )
         self.evictor = Evictor(
             self.shard,
@@ -175,6 +182,7 @@ class ParameterServer:
             tables=TableServicer(self.shard),
             rows=RowServicer(self.shard, self.committer, max_keys=settings.max_keys_per_request),
             admin=AdminServicer(self.shard, self.keeper, self.committer, history, identity),
+            snapshots=SnapshotServicer(self.shard, self.journal, self.gate),
             models=ModelServicer(ModelRegistry(self._redis, settings.namespace), self.shard.table_dim),
             features=FeatureServicer(FeatureStore(self._redis, settings.namespace)),
         )

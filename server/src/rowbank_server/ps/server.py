@@ -23,6 +23,8 @@ from rowbank_protos.v1 import (
     models_pb2_grpc,
     rows_pb2,
     rows_pb2_grpc,
+    snapshots_pb2,
+    snapshots_pb2_grpc,
     tables_pb2,
     tables_pb2_grpc,
 )
@@ -44,6 +46,7 @@ class Servicers:
     tables: tables_pb2_grpc.TableServiceServicer
     rows: rows_pb2_grpc.RowServiceServicer
     admin: admin_pb2_grpc.AdminServiceServicer
+    snapshots: snapshots_pb2_grpc.SnapshotServiceServicer
     models: models_pb2_grpc.ModelServiceServicer
     features: features_pb2_grpc.FeatureServiceServicer
 
@@ -72,6 +75,7 @@ class PsServer:
         tables_pb2_grpc.add_TableServiceServicer_to_server(servicers.tables, self._server)
         rows_pb2_grpc.add_RowServiceServicer_to_server(servicers.rows, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(servicers.admin, self._server)
+        snapshots_pb2_grpc.add_SnapshotServiceServicer_to_server(servicers.snapshots, self._server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(servicers.models, self._server)
         features_pb2_grpc.add_FeatureServiceServicer_to_server(servicers.features, self._server)
         self._health = health.HealthServicer()
@@ -82,6 +86,7 @@ class PsServer:
                 (tables_pb2, "TableService"),
                 (rows_pb2, "RowService"),
                 (admin_pb2, "AdminService"),
+                (snapshots_pb2, "SnapshotService"),
                 (models_pb2, "ModelService"),
                 (features_pb2, "FeatureService"),
             )

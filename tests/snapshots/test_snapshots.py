@@ -1,0 +1,268 @@
+"""Snapshots of real shards: whole, at one moment, and back onto any number of shards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.snapshots.conftest import content, train
+
+from rowbank import SGD, Adam, Client, Constant, TableSpec, Uniform, snapshots
+from rowbank.errors import InvalidFile, InvalidRequest, NotReady, SnapshotNotFound, TableExists
+
+DIM = 4
+
+
+@pytest.fixture
+def start(start_ps, redis_server, tmp_path):
+    """start(shard_count): a client of a new cluster with a namespace of its own."""
+    with contextlib.ExitStack() as opened:
+        numbers = iter(range(100))
+
+        def start(shard_count):
+            namespace = f"{tmp_path.name}-{next(numbers)}"
+            shards = [
+                start_ps("--shard", f"{shard}/{shard_count}", "--namespace", namespace) for shard in range(shard_count)
+            ]
+            return opened.enter_context(Client([shard.target for shard in shards], timeout_s=10))
+
+        yield start
+
+
+def fill(client):
+    """Two trained tables, one of which is empty again, and a third without state."""
+    adam = client.create_table(
+        TableSpec("adam/users", dim=DIM, initializer=Uniform(-1, 1, seed=2), optimizer=Adam(0.01, amsgrad=True))
+    )
+    plain = client.create_table(TableSpec("plain", dim=7, value_dtype="float16", durability="relaxed"))
+    client.create_table(TableSpec("empty", dim=2))
+    train(adam, seed=1)
+    train(plain, seed=2)
+
+
+def contents(client):
+    return {info.spec.name: (info.step, content(client.table(info.spec.name))) for info in client.list_tables()}
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3)])
+def test_restored_onto_another_number_of_shards_bit_for_bit(start, tmp_path, before, after):
+    first = start(before)
+    fill(first)
+    saved = snapshots.save(first, str(tmp_path / "all"))
+    assert [point.shard for point in saved.shards] == list(range(before))
+    assert all(point.position > 0 for point in saved.shards)
+    second = start(after)
+    snapshots.restore(second, saved.location)
+    assert contents(second) == contents(first)
+    assert [table.spec for table in saved.tables] == [info.spec for info in second.list_tables()]
+
+
+def test_changes_after_the_moment_are_not_in_it_and_those_before_are(start, tmp_path):
+    client = start(1)
+    fill(client)
+    before = contents(client)
+    saved = snapshots.save(client, str(tmp_path), name="first")
+    client.table("adam/users").clear()
+    client.drop_table("plain")
+    train(client.create_table(TableSpec("later", dim=3)), seed=5)
+    snapshots.restore(client, saved.location, replace=True)
+    later = client.table_info("later")
+    assert later.rows > 0  # Tables that the snapshot does not have stay.
+    client.drop_table("later")
+    assert contents(client) == before
+
+
+def test_pushes_go_on_and_a_push_to_two_tables_is_in_wholly_or_not_at_all(start, tmp_path):
+    """Each writer pushes -1 to the same keys of two tables at once, so both must have moved by the same number."""
+    client = start(1)
+    keys = np.arange(2000)
+    for name in ("left", "right"):
+        client.create_table(TableSpec(name, dim=DIM, initializer=Constant(0.0), optimizer=SGD(1.0)))
+    gradients = -np.ones((len(keys), DIM), np.float32)
+    client.push({"left": (keys, gradients), "right": (keys, gradients)})
+    acknowledged = [1]
+    stop, running = threading.Event(), threading.Event()
+
+    def write():
+        while not stop.is_set():
+            client.push({"left": (keys, gradients), "right": (keys, gradients)})
+            acknowledged[0] += 1
+            running.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    saves = []
+    try:
+        assert running.wait(20)
+        for number in range(5):
+            least = acknowledged[0]
+            saved = snapshots.save(client, str(tmp_path), name=str(number))
+            saves.append((least, saved, acknowledged[0] + 1))
+    finally:
+        stop.set()
+        writer.join()
+    for least, saved, most in saves:
+        snapshots.restore(client, saved.location, replace=True)
+        left, right = (client.table(name).lookup(keys).values for name in ("left", "right"))
+        count = left[0, 0]
+        assert least <= count <= most
+        np.testing.assert_array_equal(left, np.full_like(left, count))
+        np.testing.assert_array_equal(right, left)
+    assert saves[-1][2] > saves[0][0] + 1  # Pushes did go on.
+
+
+def test_what_follows_from_something_is_not_in_without_it(start, tmp_path):
+    """Keys of the second shard are pushed only after the first acknowledged; the snapshot may never show more there."""
+    client = start(2)
+    table = client.create_table(TableSpec("chain", dim=1, initializer=Constant(0.0), optimizer=SGD(1.0)))
+    shards = [client.table("chain").describe_row(key).shard for key in range(64)]
+    first, second = shards.index(0), shards.index(1)
+    stop, running = threading.Event(), threading.Event()
+
+    def write():
+        while not stop.is_set():
+            table.push([first], [[-1.0]])
+            table.push([second], [[-1.0]])
+            running.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert running.wait(20)
+        saved = [snapshots.save(client, str(tmp_path), name=str(number)) for number in range(5)]
+    finally:
+        stop.set()
+        writer.join()
+    for snapshot in saved:
+        snapshots.restore(client, snapshot.location, replace=True)
+        ahead, behind = client.table("chain").lookup([first, second]).values[:, 0]
+        assert behind <= ahead <= behind + 1
+
+
+@pytest.mark.parametrize("damage", ["torn", "changed", "missing", "manifest"])
+def test_damage_is_found_by_verify_and_refused_by_restore(start, tmp_path, damage):
+    client = start(2)
+    fill(client)
+    saved = snapshots.save(client, str(tmp_path), name="saved")
+    assert snapshots.verify(saved.location) == saved
+    path = Path(saved.location) / saved.tables[0].files[1].path
+    if damage == "manifest":
+        path = Path(saved.location) / "manifest.json"
+        path.write_text(path.read_text().replace('"step": 3', '"step": 4'))
+    elif damage == "torn":
+        path.write_bytes(path.read_bytes()[:-10])
+    elif damage == "changed":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    else:
+        path.unlink()
+    before = contents(client)
+    for refuse in (lambda: snapshots.verify(saved.location), lambda: snapshots.restore(client, saved.location)):
+        with pytest.raises(InvalidFile, match=path.name):
+            refuse()
+    with pytest.raises(InvalidFile, match=path.name):
+        snapshots.restore(client, saved.location, replace=True)
+    assert contents(client) == before
+
+
+def test_without_a_manifest_there_is_no_snapshot(start, tmp_path):
+    client = start(1)
+    fill(client)
+    saved = snapshots.save(client, str(tmp_path), name="whole")
+    snapshots.save(client, str(tmp_path), name="torn")
+    (tmp_path / "torn" / "manifest.json").unlink()
+    assert snapshots.find(str(tmp_path)) == [saved]
+    with pytest.raises(InvalidFile, match=r"torn: no snapshot there"):
+        snapshots.verify(str(tmp_path / "torn"))
+    with pytest.raises(InvalidFile, match=r"whole: exists"):
+        snapshots.save(client, str(tmp_path), name="whole")
+
+
+def test_failed_save_leaves_nothing_and_the_shard_free(start, tmp_path):
+    client = start(1)
+    fill(client)
+
+    def fail(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        snapshots.save(client, str(tmp_path), name="broken", progress=fail)
+    assert not (tmp_path / "broken").exists()
+    saved = snapshots.save(client, str(tmp_path), name="next")
+    assert saved.rows == sum(info.rows for info in client.list_tables())
+
+
+def test_existing_rows_are_not_touched_unless_asked(start, tmp_path):
+    client = start(1)
+    fill(client)
+    saved = snapshots.save(client, str(tmp_path))
+    train(client.table("plain"), seed=9)
+    before = contents(client)
+    with pytest.raises(TableExists, match="'adam/users' exists and has"):
+        snapshots.restore(client, saved.location)
+    assert contents(client) == before
+    with pytest.raises(InvalidRequest, match="no table 'nobody'; it has: adam/users, empty, plain"):
+        snapshots.restore(client, saved.location, tables=["nobody"])
+    client.table("adam/users").clear()
+    restored = snapshots.restore(client, saved.location, tables=["adam/users"])
+    assert [table.name for table in restored.tables] == ["adam/users"]
+    assert client.table("adam/users").size() == restored.rows
+
+
+def test_mutations_go_on_by_themselves_when_the_caller_is_gone(start):
+    from rowbank import _methods
+    from rowbank_protos.v1 import snapshots_pb2
+
+    client = start(1)
+    fill(client)
+    transport = client.calls.transport
+    begin = snapshots_pb2.BeginSnapshotRequest(snapshot_id="lost", hold_ms=300)
+    transport.one(_methods.BEGIN_SNAPSHOT, 0, begin)
+    train(client.table("plain"), seed=3, pushes=1)  # Waits for the 300 ms to pass.
+    resume = snapshots_pb2.ResumeMutationsRequest(snapshot_id="lost")
+    assert not transport.one(_methods.RESUME_MUTATIONS, 0, resume).held
+    other = snapshots_pb2.BeginSnapshotRequest(snapshot_id="other", hold_ms=300)
+    with pytest.raises(NotReady, match="another snapshot"):
+        transport.one(_methods.BEGIN_SNAPSHOT, 0, other, retry=False)
+    transport.one(_methods.END_SNAPSHOT, 0, snapshots_pb2.EndSnapshotRequest(snapshot_id="lost"))
+    with pytest.raises(SnapshotNotFound):
+        transport.one(_methods.RESUME_MUTATIONS, 0, resume)
+    for wrong in (
+        snapshots_pb2.BeginSnapshotRequest(hold_ms=300),
+        snapshots_pb2.BeginSnapshotRequest(snapshot_id="x"),
+        snapshots_pb2.BeginSnapshotRequest(snapshot_id="x", hold_ms=10_001),
+    ):
+        with pytest.raises(InvalidRequest):
+            transport.one(_methods.BEGIN_SNAPSHOT, 0, wrong)
+
+
+def test_commands(rowbank, start_ps, tmp_path):
+    target = start_ps().target
+    with Client(target) as client:
+        fill(client)
+        before = contents(client)
+    folder = str(tmp_path / "kept")
+
+    def answer(*arguments):
+        return json.loads(rowbank("snapshot", *arguments, "-o", "json", at=target).stdout)
+
+    saved = answer("save", folder, "--name", "monday")
+    rows = sum(len(rows) for _, rows in before.values())
+    assert (saved["name"], saved["location"], saved["rows"], saved["tables"]) == ("monday", f"{folder}/monday", rows, 3)
+    assert answer("list", folder) == [saved]
+    assert answer("verify", f"{folder}/monday") == saved
+    assert "monday" in rowbank("snapshot", "list", folder, at=target).stdout
+    refused = rowbank("snapshot", "restore", f"{folder}/monday", at=target, code=1)
+    assert "nothing was restored" in refused.stderr
+    assert answer("restore", f"{folder}/monday", "--replace") == saved
+    assert answer("restore", f"{folder}/monday", "--replace", "--table", "plain")["tables"] == 1
+    with Client(target) as client:
+        assert contents(client) == before
+    (tmp_path / "kept" / "monday" / "table-0" / "shard-0.parquet").write_bytes(b"PAR1")
+    broken = rowbank("snapshot", "verify", f"{folder}/monday", code=1)
+    assert "table-0/shard-0.parquet: expected" in broken.stderr
