@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <new>
 
+#include "pages.h"
+
 namespace rowbank {
 namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kRegionBytes = std::size_t{8} << 20;
 constexpr std::uint32_t kMinRegionOrder = 10;
@@ -35,20 +36,6 @@ char* reserve(std::size_t bytes) {
   return static_cast<char*>(memory);
 }
 
-// Reserves a little more than asked and unmaps both ends, so that what stays is aligned.
-char* reserve_aligned(std::size_t bytes, std::size_t alignment) {
-  char* memory = reserve(bytes + alignment);
-  const auto address = reinterpret_cast<std::uintptr_t>(memory);
-  const std::size_t before = round_up(address, alignment) - address;
-  if (before > 0) {
-    ::munmap(memory, before);
-  }
-  if (alignment > before) {
-    ::munmap(memory + before + bytes, alignment - before);
-  }
-  return memory + before;
-}
-
 }  // namespace
 
 Arena::Arena(std::size_t stride)
@@ -60,14 +47,14 @@ Arena::Arena(std::size_t stride)
 Arena::~Arena() {
   for (std::uint32_t region = 0; region < next_region_; ++region) {
     if (regions_[region] != nullptr) {
-      ::munmap(regions_[region], region_bytes());
+      unmap_pages(regions_[region], region_bytes());
     }
   }
   ::munmap(regions_, directory_bytes_);
 }
 
 std::size_t Arena::region_bytes() const {
-  return round_up(stride_ << region_order_, kHugePage);
+  return round_up_to_huge_pages(stride_ << region_order_);
 }
 
 void Arena::add_region() {
@@ -84,22 +71,20 @@ void Arena::add_region() {
   }
   char* memory = nullptr;
   try {
-    memory = reserve_aligned(region_bytes(), kHugePage);
+    memory = map_pages(region_bytes());
   } catch (...) {
     unused_regions_.push_back(region);
     throw;
   }
-#ifdef MADV_HUGEPAGE
   if (region > 0) {
-    ::madvise(memory, region_bytes(), MADV_HUGEPAGE);
+    advise_huge_pages(memory, region_bytes());
   }
-#endif
   regions_[region] = memory;
   free_[region_order_].insert(region << region_order_);
 }
 
 void Arena::drop_region(std::uint32_t region) {
-  ::munmap(regions_[region], region_bytes());
+  unmap_pages(regions_[region], region_bytes());
   regions_[region] = nullptr;
   unused_regions_.push_back(region);
 }

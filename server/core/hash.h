@@ -17,10 +17,21 @@ inline std::uint64_t mix64(std::uint64_t z) {
   return z ^ (z >> 31);
 }
 
+// The other way: both multipliers are replaced by their inverses modulo 2^64, and a shift of b bits is undone by
+// shifts of b, 2b ... bits.
+inline std::uint64_t unmix64(std::uint64_t z) {
+  z = (z ^ (z >> 31) ^ (z >> 62)) * 0x319642B2D24D8EC3ULL;
+  z = (z ^ (z >> 27) ^ (z >> 54)) * 0x96DE1B173F119089ULL;
+  return z ^ (z >> 30) ^ (z >> 60);
+}
+
 // Keys are never used raw: ids that end alike (multiples of 2^n) must spread over buckets, tags and index positions. It
-// is a bijection, so two keys never share a hash, and the hash can serve as the last tie-break of an ordering.
+// is a bijection: two keys never share a hash, and key_of_hash gives the key back.
 inline std::uint64_t hash_key(std::int64_t key) {
   return mix64(static_cast<std::uint64_t>(key) + kGolden);
+}
+inline std::int64_t key_of_hash(std::uint64_t hash) {
+  return static_cast<std::int64_t>(unmix64(hash) - kGolden);
 }
 
 // The bucket takes the high half of the hash; tags and index positions inside a bucket take the low half.

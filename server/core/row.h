@@ -104,6 +104,12 @@ class FrequencyClock {
     return static_cast<double>(float_of(usage.frequency)) * std::exp2(-idle_s / half_life_s_);
   }
 
+  // What `aged` says, as 32 bits in the same order: a count, or the bits of a float, which is never negative.
+  std::uint32_t aged_bits(Usage usage, std::uint32_t now) const {
+    return decays() ? bits_of(static_cast<float>(aged(usage, now))) : usage.frequency;
+  }
+  double number_of(std::uint32_t bits) const { return decays() ? float_of(bits) : bits; }
+
   std::uint32_t from_count(std::uint32_t count) const { return decays() ? bits_of(static_cast<float>(count)) : count; }
   // The stored frequency as a whole number, as of its `last_used`.
   std::uint32_t to_count(std::uint32_t frequency) const {

@@ -242,7 +242,8 @@ class RowTable {
   CycleReport expire(std::uint32_t ttl_s, std::uint32_t now, double budget_ms);
 
  private:
-  struct Ranked;
+  struct Rank;
+  struct Standings;
   struct Cut;
   struct RowWriter;
   struct Counters {
@@ -266,15 +267,21 @@ class RowTable {
   void renew(RowHeader& header, std::uint32_t now) const;
   std::shared_ptr<const Optimizer> optimizer() const;
 
-  Ranked rank(const RowHeader& header, Score score, std::uint32_t now) const;
-  std::vector<Ranked> rank_all(Score score, std::uint32_t now) const;
+  Rank rank(const RowHeader& header, Score score, std::uint32_t now) const;
+  // Appends the standings and hashes of those rows.
+  void read_standings(const Bucket& bucket, const std::vector<RowRef>& refs, Score score, std::uint32_t now,
+                      Standings& rows) const;
   Cut find_cut(const RestrictRequest& request) const;
-  std::vector<Ranked> sample_rows(Score score, std::uint32_t now, double share, std::size_t round) const;
+  Standings sample_rows(Score score, std::uint32_t now, double share, std::size_t round) const;
   std::uint64_t capacity_rows(const CycleRequest& request) const;
   std::uint64_t evict_round(const CycleRequest& request, std::uint64_t goal, std::size_t round, const Stopwatch& watch,
                             CycleReport& report);
-  // Evicts up to `limit` rows of the bucket for which doomed(header) holds and adds their keys to `gone`; see
+  // Evicts those of the bucket's keys with these hashes for which doomed(header) holds and adds them to `gone`; see
   // table_evict.h.
+  template <typename Doomed>
+  std::uint64_t evict_hashes(Bucket& bucket, const std::vector<std::uint64_t>& hashes, std::uint32_t now, Doomed doomed,
+                             std::vector<std::int64_t>& gone);
+  // Evicts up to `limit` rows of the bucket for which doomed(header) holds and adds their keys to `gone`.
   template <typename Doomed>
   std::uint64_t evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed,
                             std::vector<std::int64_t>& gone);

@@ -24,9 +24,8 @@ void check_budget(double budget_ms) {
 // Rows of every bucket in proportion to its size, so that the sample looks like the table also when a cycle that ran
 // out of time has been through some buckets and not through others. Index order is hash order: any stretch of it is a
 // random choice. `round` moves the stretch.
-std::vector<RowTable::Ranked> RowTable::sample_rows(Score score, std::uint32_t now, double share,
-                                                    std::size_t round) const {
-  std::vector<Ranked> sample;
+RowTable::Standings RowTable::sample_rows(Score score, std::uint32_t now, double share, std::size_t round) const {
+  Standings sample;
   std::vector<RowRef> refs;
   double owed = 0;  // Fractions of a row are carried over to the next bucket.
   for (std::uint32_t number = 0; number < options_.bucket_count; ++number) {
@@ -37,12 +36,7 @@ std::vector<RowTable::Ranked> RowTable::sample_rows(Score score, std::uint32_t n
     owed -= static_cast<double>(wanted);
     refs.clear();
     bucket.index().for_some(round * wanted, wanted, [&refs](RowRef ref) { refs.push_back(ref); });
-    for (const RowRef ref : refs) {
-      __builtin_prefetch(bucket.row(ref));
-    }
-    for (const RowRef ref : refs) {
-      sample.push_back(rank(RowLayout::header(bucket.row(ref)), score, now));
-    }
+    read_standings(bucket, refs, score, now, sample);
   }
   return sample;
 }
@@ -105,26 +99,19 @@ std::uint64_t RowTable::evict_round(const CycleRequest& request, std::uint64_t g
   }
   const std::uint64_t surplus = rows - goal;
   const double share = std::min(1.0, kSampledRows / static_cast<double>(rows));
-  std::vector<Ranked> sample = sample_rows(score, request.now, share, round);
-  if (sample.empty()) {
+  const Standings sample = sample_rows(score, request.now, share, round);
+  if (sample.size() == 0) {
     return 0;
   }
   const auto below = static_cast<std::size_t>(
       std::ceil(static_cast<double>(sample.size()) * static_cast<double>(surplus) / static_cast<double>(rows)));
-  Ranked cut;
-  if (below < sample.size()) {
-    std::nth_element(sample.begin(), sample.begin() + static_cast<std::ptrdiff_t>(below), sample.end());
-    cut = sample[below];
-    report.score_cut = cut.score;
-  } else {  // All must go.
-    cut.score = std::numeric_limits<double>::infinity();
-    report.score_cut = std::max_element(sample.begin(), sample.end())->score;
-  }
+  const bool all = below >= sample.size();
+  const Rank cut = sample.nth(all ? sample.size() - 1 : below);
+  report.score_cut = Rank::score_of(cut.standing, score, clock_);
+  const auto doomed = [&](const RowHeader& header) { return all || rank(header, score, request.now) < cut; };
   std::uint64_t evicted = 0;
   for (std::uint32_t i = 0; i < options_.bucket_count && evicted < surplus; ++i) {
-    evicted += evict_where(
-        buckets_[evict_cursor_], surplus - evicted, request.now,
-        [&](const RowHeader& header) { return rank(header, score, request.now) < cut; }, report.evicted_keys);
+    evicted += evict_where(buckets_[evict_cursor_], surplus - evicted, request.now, doomed, report.evicted_keys);
     evict_cursor_ = (evict_cursor_ + 1) % options_.bucket_count;
     if (watch.elapsed_ms() >= request.budget_ms) {
       break;

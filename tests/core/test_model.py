@@ -119,7 +119,7 @@ class TableAgainstModel(RuleBasedStateMachine):
         def rank(key: int) -> tuple[int, int, int]:
             row = self.model[key]
             points = row.frequency if score == "frequency" else row.last_used
-            return points, row.last_used, -int(twins.hash_keys(np.array([key], np.int64))[0])
+            return points, row.last_used, int(twins.lots(np.array([key], np.int64))[0])
 
         worst_first = sorted(self.model, key=rank)
         doomed = worst_first[: max(len(worst_first) - kept, 0)]

@@ -27,6 +27,12 @@ def bucket_of(keys: np.ndarray, bucket_count: int) -> np.ndarray:
     return ((high * np.uint64(bucket_count)) >> np.uint64(32)).astype(np.uint32)
 
 
+def lots(keys: np.ndarray) -> np.ndarray:
+    """What decides between rows of equal score and age: the lower lot is evicted first. uint64, no two alike."""
+    with np.errstate(over="ignore"):
+        return hash_keys(keys) * GOLDEN
+
+
 def fnv1a64(text: str) -> int:
     value = 0xCBF29CE484222325
     for byte in text.encode():

@@ -351,7 +351,8 @@ class RowTable:
     def restrict(self, num_reserved: int, trigger: int, *, score: Score, now: int, sample: int = 0) -> RestrictReport:
         """Keeps exactly the num_reserved best rows when there are more than `trigger`.
 
-        Lowest score goes first, then the longest unused, then the larger hash. Rows used while it runs stay.
+        Lowest score goes first, then the longest unused, then as a hash of the key decides. Rows used while it runs
+        stay.
         """
 
     def preview_restrict(
