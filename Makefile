@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell \
   $(name) -c 'import sys; sys.version_info[:2] == (3, 11) and print("$(name)")' 2>/dev/null)))
 DATA ?=
+MINUTES ?= 30
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -27,7 +28,7 @@ ifneq ($(wildcard $(DATA)/u.data),)
 export ROWBANK_ML100K := $(abspath $(DATA))
 endif
 
-.PHONY: help install gen format check test demo up bench clean
+.PHONY: help install gen format check test demo up bench soak clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -81,6 +82,9 @@ up: install ## run parameter server, Redis and retrieval service here until Ctrl
 
 bench: install ## measure every workload beside its reference (BENCH_ARGS="grpc_pull --rows 100000")
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+soak: install ## kill servers for MINUTES=30 while workers push, and check that nothing is lost or doubled
+	@PYTHONPATH=. $(BIN)/python -m tests.journal.soak --minutes $(MINUTES)
 
 clean: ## remove .venv and everything built
 	@rm -rf .venv build dist server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out

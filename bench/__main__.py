@@ -7,7 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import core_workloads, eviction_workloads, grpc_workloads, machine, retrieval_workloads, step_workloads
+from . import (
+    core_workloads,
+    eviction_workloads,
+    grpc_workloads,
+    journal_workloads,
+    machine,
+    retrieval_workloads,
+    step_workloads,
+)
 from .report import Figure, Settings, as_json, as_table
 
 WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
@@ -16,6 +24,7 @@ WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "restrict": core_workloads.restrict,
     "memory_per_row": core_workloads.memory_per_row,
     "grpc_pull": grpc_workloads.grpc_pull,
+    "journaled_push": journal_workloads.journaled_push,
     "train_step": step_workloads.train_step,
     "eviction_quality": eviction_workloads.eviction_quality,
     "pull_under_eviction": eviction_workloads.pull_under_eviction,

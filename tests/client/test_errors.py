@@ -57,6 +57,7 @@ def test_error_arrives_as_the_class_it_was(target, cls):
     ("code", "cls"),
     [
         (grpc.StatusCode.UNAVAILABLE, errors.ShardUnavailable),
+        (grpc.StatusCode.CANCELLED, errors.ShardUnavailable),
         (grpc.StatusCode.DEADLINE_EXCEEDED, errors.DeadlineExceeded),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.RequestTooLarge),
         (grpc.StatusCode.INVALID_ARGUMENT, errors.InvalidRequest),

@@ -189,6 +189,7 @@ BY_REASON: dict[str, type[RequestError]] = {cls.reason: cls for cls in _subclass
 # What a status means when no details came with it: gRPC itself made it, not one of our servers.
 _BARE = {
     grpc.StatusCode.UNAVAILABLE: ShardUnavailable,
+    grpc.StatusCode.CANCELLED: ShardUnavailable,  # A server that ends cancels what it has not begun.
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.RESOURCE_EXHAUSTED: RequestTooLarge,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,

@@ -104,6 +104,7 @@ class Keeper:
             except NotReady:
                 self._replaced = True
                 self._journal.fence()
+                self._wake.set()  # The keeper's thread says it to whom it concerns, whoever found out.
                 raise
             except FenceLostError:
                 self._rewrite_due = True

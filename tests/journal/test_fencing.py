@@ -1,0 +1,188 @@
+"""Two processes that both believe they own a shard: the elder can neither acknowledge nor overwrite."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import redis
+from tests.journal.support import exported, flush, push_request
+from tests.server.support import i64, refused
+
+from rowbank.errors import NotReady, RedisUnavailable
+from rowbank_protos.v1 import rows_pb2
+from rowbank_server.journal.streams import JournalStreams
+from rowbank_server.storage.layout import Layout
+from rowbank_server.storage.rows import BucketChange, FenceLostError, RowStore
+from rowbank_server.storage.state import ShardState, UnfinishedJournalError
+
+
+@pytest.fixture
+def client(redis_url):
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+def test_a_zombie_neither_acknowledges_nor_overwrites(never_writes_back, connect):
+    """It is stopped while its successor starts, and wakes up with changed rows and a client that goes on."""
+    elder = never_writes_back()
+    old = connect(elder.target)
+    old.create("t", 1)
+    keys = list(range(50))
+    old.push("t", keys, -np.ones((50, 1)))
+    os.kill(elder.pid, signal.SIGSTOP)
+    successor = never_writes_back()
+    new = connect(successor.target)
+    new.push("t", keys, -np.ones((50, 1)))
+    flush(new)
+    os.kill(elder.pid, signal.SIGCONT)
+    with pytest.raises(Exception, match=r"another process|not confirmed"):
+        old.rows.Push(push_request("t", keys, -np.ones((50, 1)), sequence=1))
+    assert elder.wait() == 1
+    assert "another process" in elder.log
+    before = exported(new, "t")
+    assert new.pull("t", keys, dim=1)[0].tolist() == [[2]] * 50
+    successor.kill()
+    again = connect(never_writes_back().target)
+    assert exported(again, "t") == before
+    answer = again.rows.Push(push_request("t", keys, -np.ones((50, 1)), sequence=1))
+    assert not answer.repeated_request
+    assert again.pull("t", keys, dim=1)[0].tolist() == [[3]] * 50
+
+
+def test_write_back_of_a_zombie_is_refused(never_writes_back, connect):
+    elder = never_writes_back()
+    old = connect(elder.target)
+    old.create("t", 1)
+    old.push("t", [1], [[-1]])
+    new = connect(never_writes_back().target)
+    new.push("t", [1], [[-1]])
+    flush(new)
+    with refused(NotReady, "another process"):
+        flush(old)
+    assert elder.wait() == 1
+    assert new.pull("t", [1], dim=1)[0].tolist() == [[2]]
+
+
+def change(bucket, key, packed=b"row"):
+    return BucketChange(bucket, np.array([key], np.int64), packed, np.array([], np.int64))
+
+
+def test_redis_itself_refuses_rows_of_an_older_epoch(client, namespace):
+    layout = Layout(namespace)
+    elder, successor = (RowStore(client, layout, shard=0) for _ in range(2))
+    elder.use_epoch(4)
+    with pytest.raises(FenceLostError):  # Nobody has the bucket.
+        elder.write(3, [change(0, 1)])
+    assert elder.claim(3, range(2)) == 4
+    elder.write(3, [change(0, 1), change(1, 2)])
+    successor.use_epoch(5)
+    assert successor.claim(3, range(1)) == 5
+    for write in (
+        lambda: elder.write(3, [change(0, 1, b"old")]),
+        lambda: elder.write(3, [change(1, 2, b"new"), change(0, 1, b"old")]),
+        lambda: elder.write(3, [change(0, 1, b"old")], rebuilt=True),
+        lambda: elder.start_rebuild(3, 0),
+        lambda: elder.finish_rebuild(3, 0),
+        lambda: elder.clear(3, range(2)),
+    ):
+        with pytest.raises(NotReady, match="another process"):
+            write()
+    assert client.hgetall(layout.rows(3, 0)) == {i64(1): b"row"}
+    assert client.hgetall(layout.rows(3, 1)) == {i64(2): b"row"}
+    elder.write(3, [change(1, 2, b"new")])  # This bucket is still its own.
+    assert elder.claim(3, range(2)) == 5
+    with pytest.raises(NotReady):
+        elder.write(3, [change(0, 1, b"old")])
+
+
+def test_a_write_that_a_successor_overtakes_does_nothing(client, namespace, monkeypatch):
+    """The epoch rises between the check and the write: the transaction fails."""
+    layout = Layout(namespace)
+    store = RowStore(client, layout, shard=0)
+    store.use_epoch(1)
+    store.claim(3, range(1))
+    pipeline = client.pipeline(transaction=True)
+    take_over = pipeline.multi
+
+    def multi():
+        client.set(layout.epoch(3, 0), 2)
+        take_over()
+
+    monkeypatch.setattr(pipeline, "multi", multi)
+    monkeypatch.setattr(client, "pipeline", lambda transaction: pipeline)
+    with pytest.raises(RedisUnavailable):
+        store.write(3, [change(0, 1)])
+    assert not client.exists(layout.rows(3, 0))
+
+
+def test_sealed_streams_take_no_more(client, namespace):
+    layout = Layout(namespace)
+    state = ShardState(client, layout, shard=0, shard_count=1)
+    streams = JournalStreams(client, layout, shard=0)
+    first = state.claim().epoch
+    assert streams.open(first)
+    writer = streams.writer(first)
+    assert writer.append(1, [(b"one",), (b"t", b"wo")])
+    assert writer.append(1, [(b"one",), (b"t", b"wo")])  # The same try again: taken once.
+    second = ShardState(client, layout, shard=0, shard_count=1).claim().epoch
+    assert second == first + 1
+    assert streams.seal_older(second) == [first]
+    assert not writer.append(2, [(b"late",)])
+    assert not streams.open(first)  # Nor can it begin anew.
+    assert [record.data for record in streams.read_sealed(first)] == [b"one", b"two"]
+    with pytest.raises(NotReady):
+        state.write({3: 7})
+    assert not client.hexists(layout.state(0), "step:3")
+    streams.delete_sealed([first])
+    assert streams.seal_older(second) == []
+
+
+def test_the_number_of_shards_may_not_change_over_an_unfinished_journal(client, namespace, start_ps, connect):
+    server = start_ps("--shard", "0/1", "--flush-interval-s", "3600")
+    wire = connect(server.target)
+    wire.create("t")
+    wire.push("t", [1], [[1, 1]])
+    server.kill()
+    with pytest.raises(UnfinishedJournalError, match="start all 1 shards"):
+        ShardState(client, Layout(namespace), shard=1, shard_count=2).claim()
+    refused_start = start_ps("--shard", "0/2", wait=False)
+    assert refused_start.wait() != 0
+    assert "shard 0/1 was not stopped cleanly" in refused_start.log
+    assert start_ps("--shard", "0/1").terminate() == 0
+    shards = [connect(start_ps("--shard", f"{index}/2").target) for index in range(2)]
+    found = [wire.rows.Lookup(rows_pb2.LookupRequest(table="t", keys=i64(1))) for wire in shards if wire.size("t")]
+    assert [list(answer.found) for answer in found] == [[1]]
+
+
+def test_rows_keep_counting_after_they_moved_to_another_shard(start_ps, connect):
+    """Rows carry positions of their former owner, whose epoch may have been far above the new one's."""
+    for _ in range(3):
+        assert start_ps("--shard", "0/1").terminate() == 0
+    server = start_ps("--shard", "0/1")
+    wire = connect(server.target)
+    wire.create("t", 1)
+    keys = list(range(64))
+    wire.push("t", keys, -np.ones((64, 1)))
+    assert server.terminate() == 0
+    servers = [start_ps("--shard", f"{index}/2", "--flush-interval-s", "3600") for index in range(2)]
+    mine = []
+    for server in servers:
+        wire = connect(server.target)
+        mine.append([key for key in keys if owns(wire, key)])
+        wire.push("t", mine[-1], -np.ones((len(mine[-1]), 1)))
+        server.kill()
+    assert sorted(mine[0] + mine[1]) == keys
+    for index in range(2):
+        wire = connect(start_ps("--shard", f"{index}/2").target)
+        assert wire.pull("t", mine[index], dim=1)[0].tolist() == [[2]] * len(mine[index])
+
+
+def owns(wire, key):
+    try:
+        wire.pull("t", [key], dim=1)
+    except Exception:
+        return False
+    return True
