@@ -83,4 +83,5 @@ NB_MODULE(_core, m) {
       .def_prop_ro("numbers", &Optimizer::numbers);
   bind_row_table(m);
   bind_flat_index(m);
+  bind_message(m);
 }

@@ -27,6 +27,12 @@ def hash_keys(keys: I64) -> U64:
 def bucket_of(keys: I64, bucket_count: int) -> U32:
     """The bucket of each key [N]."""
 
+def new_message(size: int) -> tuple[bytes, npt.NDArray[np.uint8]]:
+    """A new `bytes` object of `size` unset bytes, and a writable array over them.
+
+    To be filled before the object is passed on: nobody may see `bytes` change.
+    """
+
 def all_finite(array: Values) -> bool:
     """False when any element is NaN or infinite."""
 

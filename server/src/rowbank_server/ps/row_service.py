@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import grpc
-import numpy as np
 
 from rowbank.errors import InvalidRequest
 from rowbank_protos.columns import Array, pack_counts, pack_keys, pack_values
@@ -19,7 +18,7 @@ from rowbank_protos.v1 import rows_pb2, rows_pb2_grpc
 from rowbank_server.journal.records import Kind
 from rowbank_server.ps import decode, requests
 from rowbank_server.ps.committer import Committer
-from rowbank_server.ps.encoding import encode_lookup, encode_pull
+from rowbank_server.ps.encoding import allocate_lookup, allocate_pull
 from rowbank_server.ps.shard import Shard
 from rowbank_server.ps.table import ShardTable
 
@@ -49,27 +48,22 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         tables = [self._shard.get(name) for name, _ in columns]
         keys = [requests.keys_of(table, column) for table, (_, column) in zip(tables, columns, strict=True)]
         now = _now_s()
-        answers = []
-        for table, table_keys in zip(tables, keys, strict=True):
-            values = np.empty((len(table_keys), table.dim), dtype)
-            status = np.empty(len(table_keys), np.uint8)
-            table.rows.pull(table_keys, values, status, now=now)
-            answers.append((table.name, values, status))
-        return encode_pull(answers)
+        shapes = [(table.name, len(part), table.dim) for table, part in zip(tables, keys, strict=True)]
+        answer, room = allocate_pull(shapes, dtype)
+        for at, (table, table_keys) in enumerate(zip(tables, keys, strict=True)):
+            table.rows.pull(table_keys, room[2 * at], room[2 * at + 1], now=now)
+        return answer
 
     def Push(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.PushResponse:  # noqa: N802
         return self._commit(Kind.PUSH, request, context)  # type: ignore[no-any-return]
 
     def Lookup(self, request: rows_pb2.LookupRequest, context: grpc.ServicerContext) -> bytes:  # noqa: N802
         table, keys = self._table_keys(request)
-        values = np.empty((len(keys), table.dim), requests.wire_dtype_of(request.wire_dtype))
-        found = np.empty(len(keys), np.uint8)
-        if not request.with_metadata:
-            table.rows.lookup(keys, values, found)
-            return encode_lookup(values, found, None, None)
-        frequency, last_used = np.empty(len(keys), np.uint32), np.empty(len(keys), np.uint32)
+        answer, values, found, frequency, last_used = allocate_lookup(
+            len(keys), table.dim, requests.wire_dtype_of(request.wire_dtype), with_metadata=request.with_metadata
+        )
         table.rows.lookup(keys, values, found, frequency=frequency, last_used=last_used)
-        return encode_lookup(values, found, frequency, last_used)
+        return answer
 
     def Upsert(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.UpsertResponse:  # noqa: N802
         return self._commit(Kind.UPSERT, request, context)  # type: ignore[no-any-return]
