@@ -170,6 +170,63 @@ def test_damage_is_found_by_verify_and_refused_by_restore(start, tmp_path, damag
     assert contents(client) == before
 
 
+@pytest.mark.parametrize("shards", [1, 2])
+def test_what_changed_since_another_is_enough(start, tmp_path, shards):
+    """Rows pushed, added, removed and evicted; a table that is new, one that was made anew, one that is gone."""
+    client = start(shards)
+    fill(client)
+    users, plain = client.table("adam/users"), client.table("plain")
+    whole = snapshots.save(client, str(tmp_path), name="whole")
+    keys = np.concatenate([chunk.keys for chunk in users.export()])
+    users.push(keys[:7], np.ones((7, DIM), np.float32))
+    users.remove(keys[10:13])
+    users.upsert([1, 2], np.ones((2, DIM), np.float32))
+    plain.restrict(100)
+    client.drop_table("empty")
+    train(client.create_table(TableSpec("empty", dim=3)), seed=8, pushes=1)
+    second = snapshots.save(client, str(tmp_path), name="second", base="whole")
+    second_contents = contents(client)
+    written = {table.name: (table.on_base, sum(file.rows for file in table.files)) for table in second.tables}
+    assert written == {"adam/users": (True, 9), "plain": (True, 0), "empty": (False, client.table("empty").size())}
+    assert {table.name: table.rows for table in second.tables} == {
+        name: len(rows) for name, (_, rows) in second_contents.items()
+    }
+    users.push(keys[5:9], np.ones((4, DIM), np.float32))
+    users.push(keys[10:11], np.ones((1, DIM), np.float32))  # Removed before.
+    client.drop_table("plain")
+    third = snapshots.save(client, str(tmp_path), name="third", base="second")
+    third_contents = contents(client)
+    assert third.bytes < whole.bytes
+    other = start(3 - shards)
+    for saved, expected in ((second, second_contents), (third, third_contents)):
+        snapshots.verify(saved.location)
+        snapshots.restore(other, saved.location, replace=True)
+        assert {name: rows for name, rows in contents(other).items() if name in expected} == expected
+    path = Path(whole.location) / whole.tables[0].files[0].path
+    path.write_bytes(path.read_bytes()[:-1])
+    for refuse in (lambda: snapshots.verify(third.location), lambda: snapshots.restore(other, third.location)):
+        with pytest.raises(InvalidFile, match=f"whole/.*{path.name}"):
+            refuse()
+
+
+def test_base_must_be_a_whole_snapshot_and_other_shards_write_tables_whole(start, tmp_path):
+    one, two = start(1), start(2)
+    fill(one)
+    with pytest.raises(InvalidFile, match="nothing: no snapshot there"):
+        snapshots.save(one, str(tmp_path), base="nothing")
+    base = snapshots.save(one, str(tmp_path), name="base")
+    snapshots.restore(two, base.location)
+    saved = snapshots.save(two, str(tmp_path), name="next", base="base")
+    assert not any(table.on_base for table in saved.tables)
+    snapshots.restore(one, saved.location, replace=True)
+    assert contents(one) == contents(two)
+    index = Path(base.location) / base.tables[0].indexes[0].path
+    index.write_bytes(index.read_bytes()[:-1])
+    with pytest.raises(InvalidFile, match=index.name):
+        snapshots.save(one, str(tmp_path), name="torn", base="base")
+    assert not (tmp_path / "torn").exists()
+
+
 def test_without_a_manifest_there_is_no_snapshot(start, tmp_path):
     client = start(1)
     fill(client)
@@ -263,6 +320,6 @@ def test_commands(rowbank, start_ps, tmp_path):
     assert answer("restore", f"{folder}/monday", "--replace", "--table", "plain")["tables"] == 1
     with Client(target) as client:
         assert contents(client) == before
-    (tmp_path / "kept" / "monday" / "table-0" / "shard-0.parquet").write_bytes(b"PAR1")
+    (tmp_path / "kept" / "monday" / "table-0" / "shard-0.rows.parquet").write_bytes(b"PAR1")
     broken = rowbank("snapshot", "verify", f"{folder}/monday", code=1)
-    assert "table-0/shard-0.parquet: expected" in broken.stderr
+    assert "table-0/shard-0.rows.parquet: expected" in broken.stderr

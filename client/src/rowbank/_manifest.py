@@ -16,11 +16,12 @@ from rowbank.specs import TableSpec
 
 FILE_NAME = "manifest.json"
 FORMAT_VERSION = 1
+_KINDS = ("files", "indexes", "removed")
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFile:
-    """A Parquet file: the rows of one table on one shard. `path` is relative to the snapshot's folder."""
+    """A Parquet file of one table on one shard. `path` is relative to the snapshot's folder."""
 
     path: str
     shard: int
@@ -31,12 +32,23 @@ class SnapshotFile:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotTable:
-    """A table of a snapshot; `step` is the highest that had been pushed."""
+    """A table of a snapshot.
+
+    Attributes:
+        step: the highest that had been pushed.
+        on_base: whether its rows are those of the snapshot's base, changed as `files` and `removed` say.
+        files: rows: all of them, or with `on_base` those that are new or changed.
+        indexes: key and digest of every row, whether in `files` or not.
+        removed: keys that the base has and this has not; only with `on_base`.
+    """
 
     spec: TableSpec
     slots: Slots
     step: int
+    on_base: bool
     files: tuple[SnapshotFile, ...]
+    indexes: tuple[SnapshotFile, ...]
+    removed: tuple[SnapshotFile, ...]
 
     @property
     def name(self) -> str:
@@ -45,8 +57,13 @@ class SnapshotTable:
 
     @property
     def rows(self) -> int:
-        """Rows in all files."""
-        return sum(file.rows for file in self.files)
+        """How many rows it has."""
+        return sum(file.rows for file in self.indexes)
+
+    @property
+    def every_file(self) -> tuple[SnapshotFile, ...]:
+        """Files of all kinds."""
+        return self.files + self.indexes + self.removed
 
     @property
     def head(self) -> Head:
@@ -70,12 +87,14 @@ class Snapshot:
     Attributes:
         location: folder, as a local path or URL.
         rowbank: version of the servers.
+        base: name of the snapshot, in the same folder, that this one builds on; empty: it stands alone.
         at_ms: Unix milliseconds of the latest shard's point.
     """
 
     location: str
     rowbank: str
     namespace: str
+    base: str
     shards: tuple[ShardPoint, ...]
     tables: tuple[SnapshotTable, ...]
 
@@ -97,7 +116,7 @@ class Snapshot:
     @property
     def bytes(self) -> int:
         """Size of all files."""
-        return sum(file.bytes for table in self.tables for file in table.files)
+        return sum(file.bytes for table in self.tables for file in table.every_file)
 
 
 def write(folder: Place, snapshot: Snapshot) -> None:
@@ -106,13 +125,15 @@ def write(folder: Place, snapshot: Snapshot) -> None:
         "format": FORMAT_VERSION,
         "rowbank": snapshot.rowbank,
         "namespace": snapshot.namespace,
+        "base": snapshot.base,
         "shards": [asdict(point) for point in snapshot.shards],
         "tables": [
             {
                 "spec": spec_json(table.spec),
                 "slots": [{"name": name, "width": width} for name, width in table.slots],
                 "step": table.step,
-                "files": [asdict(file) for file in table.files],
+                "on_base": table.on_base,
+                **{kind: [asdict(file) for file in getattr(table, kind)] for kind in _KINDS},
             }
             for table in snapshot.tables
         ],
@@ -137,6 +158,7 @@ def read(folder: Place, location: str) -> Snapshot:
             location=location,
             rowbank=body["rowbank"],
             namespace=body["namespace"],
+            base=body["base"],
             shards=tuple(ShardPoint(**point) for point in body["shards"]),
             tables=tuple(_table(table) for table in body["tables"]),
         )
@@ -151,7 +173,8 @@ def _table(body: dict[str, Any]) -> SnapshotTable:
         spec=spec_of(body["spec"]),
         slots=tuple((slot["name"], slot["width"]) for slot in body["slots"]),
         step=body["step"],
-        files=tuple(SnapshotFile(**file) for file in body["files"]),
+        on_base=body["on_base"],
+        **{kind: tuple(SnapshotFile(**file) for file in body[kind]) for kind in _KINDS},
     )
 
 

@@ -11,23 +11,21 @@ docs/snapshots.md says what is guaranteed and what the files are.
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
+import dataclasses
 import datetime
-import threading
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rowbank import _files, _manifest, _methods, _verbs
+from rowbank import _files, _manifest
 from rowbank._files import Place
 from rowbank._manifest import ShardPoint, Snapshot, SnapshotFile, SnapshotTable
-from rowbank._table_file import Head, TableWriter, arrow, open_reader
-from rowbank.admin import merge_table_infos
-from rowbank.errors import InvalidFile, InvalidRequest, NotReady, TableExists
+from rowbank._snapshot_index import read_keys
+from rowbank._snapshot_writing import problem_of, take_picture, write_all
+from rowbank._table_file import arrow, open_reader
+from rowbank.errors import InvalidFile, InvalidRequest, TableExists
 from rowbank.parquet import Progress, open_table, reported
-from rowbank_protos.v1 import snapshots_pb2, tables_pb2
 
 if TYPE_CHECKING:
     from rowbank.client import Client
@@ -35,11 +33,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ShardPoint", "Snapshot", "SnapshotFile", "SnapshotTable", "find", "restore", "save", "verify"]
 
-_HOLD_MS = 2000
 _MAX_NAMED = 10
+_REMOVE_ROWS = 1 << 18  # Keys of a call.
 
 
-def save(client: Client, location: str, *, name: str | None = None, progress: Progress | None = None) -> Snapshot:
+def save(
+    client: Client,
+    location: str,
+    *,
+    name: str | None = None,
+    base: str | None = None,
+    progress: Progress | None = None,
+) -> Snapshot:
     """Saves all tables of all shards as they are at one moment, while they stay in use.
 
     Mutations are held back for a few milliseconds, reads never. Every mutation that was acknowledged before the call
@@ -49,9 +54,11 @@ def save(client: Client, location: str, *, name: str | None = None, progress: Pr
     Args:
         location: folder for snapshots, a local path or URL.
         name: of the folder in it that this one becomes; None: the time. It must not exist.
+        base: name of a snapshot in the folder: only rows that are new or changed since are written. A table that the
+            base has not, or with other rows or another number of shards, is written whole.
         progress: called with rows so far and rows there are.
     Raises:
-        InvalidFile: the folder exists or cannot be written.
+        InvalidFile: there is no such base, the folder exists or cannot be written.
         NotReady: another snapshot is being saved, or the shards could not be held still at once.
         SnapshotNotFound: a shard was restarted, or writing stalled for a minute.
     """
@@ -61,13 +68,14 @@ def save(client: Client, location: str, *, name: str | None = None, progress: Pr
         raise InvalidRequest(f"name: expected the name of a folder, got {folder_name!r}")
     folder = _files.place_of(location) / folder_name
     full = f"{location.rstrip('/')}/{folder_name}"
+    earlier = None if base is None else _manifest.read(_files.place_of(location) / base, _sibling(full, base))
     if folder.exists():
         raise InvalidFile(f"{full}: exists; expected a new name")
     try:
-        with _picture(client) as picture:
-            tables = _write_all(client, picture, folder, progress)
+        with take_picture(client) as picture:
+            tables = write_all(client, picture, folder, earlier, progress)
             server = client.server_info()[0]
-            snapshot = Snapshot(full, server.version, server.namespace, picture.points, tables)
+            snapshot = Snapshot(full, server.version, server.namespace, base or "", picture.points, tables)
         _manifest.write(folder, snapshot)
     except BaseException:
         with contextlib.suppress(Exception):
@@ -92,15 +100,14 @@ def find(location: str) -> list[Snapshot]:
 
 
 def verify(location: str) -> Snapshot:
-    """Reads every file of a snapshot and compares size and SHA-256 with the manifest.
+    """Reads every file of a snapshot, and of those it builds on, and compares size and SHA-256 with the manifests.
 
     Raises:
         InvalidFile: files are missing, torn or changed; the message names them.
     """
-    folder = _files.place_of(location)
-    snapshot = _manifest.read(folder, location)
-    _check(folder, snapshot.tables)
-    return snapshot
+    chain = _chain(location)
+    _check((_files.place_of(part.location), part.tables) for part in chain)
+    return chain[-1]
 
 
 def restore(
@@ -127,104 +134,61 @@ def restore(
         InvalidRequest: the snapshot has no such table.
         TableExists: a table has rows, and not `replace`.
     """
-    folder = _files.place_of(location)
-    snapshot = _manifest.read(folder, location)
+    chain = _chain(location)
+    snapshot = chain[-1]
     chosen = _chosen(snapshot, tables)
-    _check(folder, chosen)
+    layers = {table.name: _layers(chain, table.name) for table in chosen}
+    _check((folder, [layer]) for parts in layers.values() for folder, layer in parts)
     if not replace:
         _require_empty(client, chosen)
-    total, done = sum(table.rows for table in chosen), 0
+    total = sum(file.rows for parts in layers.values() for _, layer in parts for file in layer.files)
+    done = 0
     for table in chosen:
         if replace:
             client.drop_table(table.name, missing_ok=True)
         target, _ = open_table(client, location, table.head, table.name)
-        for file in table.files:
-            before = done
-            tell = None if progress is None else lambda rows, _, start=before: progress(start + rows, total)
-            done += _import_file(target, folder / file.path, file.rows, tell)
+        for folder, layer in layers[table.name]:
+            for file in layer.files:
+                before = done
+                tell = None if progress is None else lambda rows, _, start=before: progress(start + rows, total)
+                done += _import_file(target, folder / file.path, file.rows, tell)
+            for file in layer.removed:
+                _remove(target, folder / file.path)
         target.import_rows([], step=table.step)
-    return Snapshot(location, snapshot.rowbank, snapshot.namespace, snapshot.shards, chosen)
+    return dataclasses.replace(snapshot, tables=chosen)
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    snapshot_id: str
-    points: tuple[ShardPoint, ...]
-    heads: dict[str, Head]
-    names: tuple[frozenset[str], ...]  # Tables of each shard; one that is new may not have got around.
-    rows: int
+def _sibling(location: str, name: str) -> str:
+    folder, slash, _ = location.rstrip("/").rpartition("/")
+    return f"{folder}{slash}{name}"
 
 
-@contextlib.contextmanager
-def _picture(client: Client) -> Iterator[_Picture]:
-    """Takes a picture of all shards at one moment and ends it afterwards."""
-    transport = client.calls.transport
-    snapshot_id = uuid.uuid4().hex
-    try:
-        begin = snapshots_pb2.BeginSnapshotRequest(snapshot_id=snapshot_id, hold_ms=_HOLD_MS)
-        answers = transport.each(_methods.BEGIN_SNAPSHOT, begin, retry=False)
-        resume = snapshots_pb2.ResumeMutationsRequest(snapshot_id=snapshot_id)
-        resumed = transport.each(_methods.RESUME_MUTATIONS, resume, retry=False)
-        if not all(answer.held for answer in resumed):
-            raise NotReady(f"the shards could not be held still at once within {_HOLD_MS} ms; try again")
-        by_name: dict[str, list[tables_pb2.TableInfo]] = {}
-        for answer in answers:
-            for table in answer.tables:
-                by_name.setdefault(table.spec.name, []).append(table)
-        infos = {name: merge_table_infos(messages) for name, messages in sorted(by_name.items())}
-        yield _Picture(
-            snapshot_id,
-            tuple(ShardPoint(shard, answer.at_ms, answer.position) for shard, answer in enumerate(answers)),
-            {name: Head(info.spec, info.slots, info.step) for name, info in infos.items()},
-            tuple(frozenset(table.spec.name for table in answer.tables) for answer in answers),
-            sum(info.rows for info in infos.values()),
-        )
-    finally:
-        for shard in range(len(transport.shards)):
-            with contextlib.suppress(Exception):  # It ends by itself if this does not reach the shard.
-                transport.one(
-                    _methods.END_SNAPSHOT, shard, snapshots_pb2.EndSnapshotRequest(snapshot_id=snapshot_id), retry=False
-                )
+def _chain(location: str) -> list[Snapshot]:
+    """The snapshots that one builds on, oldest first, itself last."""
+    chain = [_manifest.read(_files.place_of(location), location)]
+    while chain[0].base:
+        below = _sibling(chain[0].location, chain[0].base)
+        if any(part.location == below for part in chain):
+            raise InvalidFile(f"{location}: builds on itself")
+        chain.insert(0, _manifest.read(_files.place_of(below), below))
+    return chain
 
 
-def _write_all(
-    client: Client, picture: _Picture, folder: Place, progress: Progress | None
-) -> tuple[SnapshotTable, ...]:
-    """Writes a file per table and shard, all shards at once."""
-    lock = threading.Lock()
-    done = 0
+def _layers(chain: Sequence[Snapshot], name: str) -> list[tuple[Place, SnapshotTable]]:
+    """What to import one after the other to get a table of the last snapshot, with their folders."""
+    layers: list[tuple[Place, SnapshotTable]] = []
+    for snapshot in reversed(chain):
+        (table,) = (table for table in snapshot.tables if table.name == name)
+        layers.insert(0, (_files.place_of(snapshot.location), table))
+        if not table.on_base:
+            break
+    return layers
 
-    def add(rows: int) -> None:
-        nonlocal done
-        with lock:
-            done += rows
-            if progress is not None:
-                progress(done, max(done, picture.rows))
 
-    def write_shard(shard: int) -> dict[str, SnapshotFile]:
-        files = {}
-        for number, (name, head) in enumerate(picture.heads.items()):
-            if name not in picture.names[shard]:
-                continue
-            request = snapshots_pb2.ReadSnapshotRequest(
-                snapshot_id=picture.snapshot_id, table=name, with_slots=bool(head.slots)
-            )
-            answers = client.calls.transport.stream(_methods.READ_SNAPSHOT, shard, request, timeout_s=None)
-            path = f"table-{number}/shard-{shard}.parquet"
-            with _files.writing(folder / path) as stream, TableWriter(stream, head) as writer:
-                for answer in answers:
-                    writer.add(_verbs.exported_chunk(answer, head.spec, with_slots=bool(head.slots)))
-                    add(len(answer.keys) // 8)
-            files[name] = SnapshotFile(path, shard, writer.rows, stream.bytes, stream.sha256)
-        return files
-
-    shards = range(len(picture.points))
-    with concurrent.futures.ThreadPoolExecutor(max_workers=min(8, len(shards))) as workers:
-        by_shard = list(workers.map(write_shard, shards))
-    return tuple(
-        SnapshotTable(head.spec, head.slots, head.step, tuple(files[name] for files in by_shard if name in files))
-        for name, head in picture.heads.items()
-    )
+def _remove(table: Table, place: Place) -> None:
+    keys = read_keys(place)
+    for start in range(0, len(keys), _REMOVE_ROWS):
+        table.remove(keys[start : start + _REMOVE_ROWS])
 
 
 def _import_file(table: Table, place: Place, rows: int, progress: Progress | None) -> int:
@@ -240,18 +204,14 @@ def _chosen(snapshot: Snapshot, names: Sequence[str] | None) -> tuple[SnapshotTa
     return snapshot.tables if names is None else tuple(by_name[name] for name in dict.fromkeys(names))
 
 
-def _check(folder: Place, tables: Sequence[SnapshotTable]) -> None:
-    problems = []
-    for file in (file for table in tables for file in table.files):
-        try:
-            size, digest = _files.fingerprint(folder / file.path)
-        except InvalidFile as error:
-            problems.append(error.message)
-            continue
-        if size != file.bytes:
-            problems.append(f"{folder / file.path}: expected {file.bytes} bytes, got {size}")
-        elif digest != file.sha256:
-            problems.append(f"{folder / file.path}: its SHA-256 is not the manifest's; it was changed")
+def _check(parts: Iterable[tuple[Place, Sequence[SnapshotTable]]]) -> None:
+    problems = [
+        problem
+        for folder, tables in parts
+        for table in tables
+        for file in table.every_file
+        if (problem := problem_of(folder / file.path, file))
+    ]
     if problems:
         more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
         raise InvalidFile("; ".join(problems[:_MAX_NAMED]) + more)

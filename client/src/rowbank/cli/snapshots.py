@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 Folder = Annotated[str, typer.Argument(metavar="FOLDER", help="Where snapshots are: a local path or a URL.")]
 Location = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Folder of one snapshot: a local path or a URL.")]
 
-_COLUMNS = {"name": "SNAPSHOT", "at_ms": "TAKEN", "tables": "TABLES", "rows": "ROWS", "bytes": "SIZE"}
+_COLUMNS = {"name": "SNAPSHOT", "base": "BASE", "at_ms": "TAKEN", "tables": "TABLES", "rows": "ROWS", "bytes": "SIZE"}
 
 
 def save(
     folder: Folder,
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the new snapshot's folder.", show_default="the time")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Name of an earlier snapshot there: write only what changed since.")
     ] = None,
     target: Target = None,
     output: Output = OutputFormat.TABLE,
@@ -31,7 +34,7 @@ def save(
     from rowbank import snapshots
 
     with connect(target) as client, progress_bar("saving") as progress:
-        snapshot = snapshots.save(client, folder, name=name, progress=progress)
+        snapshot = snapshots.save(client, folder, name=name, base=base, progress=progress)
     emit_record(_record(snapshot), output)
 
 
@@ -70,6 +73,7 @@ def _record(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "name": snapshot.name,
         "location": snapshot.location,
+        "base": snapshot.base,
         "at_ms": snapshot.at_ms,
         "shards": len(snapshot.shards),
         "tables": len(snapshot.tables),
