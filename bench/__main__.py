@@ -21,6 +21,7 @@ from .report import Figure, Settings, as_json, as_table
 WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "core_pull": core_workloads.core_pull,
     "core_push_adagrad": core_workloads.core_push_adagrad,
+    "core_threads": core_workloads.core_threads,
     "restrict": core_workloads.restrict,
     "memory_per_row": core_workloads.memory_per_row,
     "grpc_pull": grpc_workloads.grpc_pull,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -112,17 +114,13 @@ def core_push_adagrad(settings: Settings) -> list[Figure]:
 
 
 def restrict(settings: Settings) -> list[Figure]:
-    """A full table is cut to 80 % of its rows by frequency, once each; TFRA counts in a status table."""
+    """A full table with Adagrad is cut to 80 % of its rows by frequency, once; TFRA has a slot and a status table."""
     keys = table_keys(settings)
     reserved = int(len(keys) * 0.8)
     table = native_table(settings, keys)
-    touched = keys[: len(keys) // 2]
-    table.touch(touched, None, now=_NOW)
-    _, de = tfra_tables.load()
-    cuckoo = tfra_tables.cuckoo_variable("restrict", dim=settings.dim, restrict_policy=de.FrequencyRestrictPolicy)
-    fill_cuckoo(cuckoo, settings, keys)
-    for start in range(0, len(keys), 65_536):
-        cuckoo.restrict_policy.apply_update(keys[start : start + 65_536])
+    frequent = keys[: len(keys) // 2]
+    table.touch(frequent, None, now=_NOW)
+    cuckoo = _counted_cuckoo(settings, keys, frequent)
     ours = time_once(lambda: table.restrict(reserved, reserved, score="frequency", now=_NOW))
     theirs = time_once(lambda: cuckoo.restrict(reserved, trigger=reserved))
     detail = {
@@ -132,6 +130,61 @@ def restrict(settings: Settings) -> list[Figure]:
         "reference_rows_left": int(cuckoo.size()),
     }
     return [Figure("restrict", "rowbank core", "TFRA restrict on Cuckoo", theirs / ours, 10.0, detail)]
+
+
+def _counted_cuckoo(settings: Settings, keys: Array, frequent: Array) -> Any:
+    """A `de.Variable` with a filled Adagrad slot and status table; `frequent` counts twice, the other keys once."""
+    tf, de = tfra_tables.load()
+    variable = tfra_tables.cuckoo_variable("restrict", dim=settings.dim, restrict_policy=de.FrequencyRestrictPolicy)
+    shadow = de.shadow_ops.ShadowVariable(variable, name="restrict_shadow")
+    optimizer = de.DynamicEmbeddingOptimizer(tf.keras.optimizers.legacy.Adagrad(_LEARNING_RATE))
+    with tf.GradientTape() as tape:  # One step, so that the optimizer makes its slot and the policy knows of it.
+        loss = tf.reduce_sum(de.shadow_ops.embedding_lookup_unique(shadow, tf.constant(keys[:1]), settings.dim))
+    optimizer.apply_gradients([(tape.gradient(loss, shadow), shadow)])
+    fill_cuckoo(variable, settings, keys)
+    for slot in variable.restrict_policy.params_in_slots:
+        fill_cuckoo(slot, settings, keys)
+    for part in (keys[1:], frequent):
+        for start in range(0, len(part), 65_536):
+            variable.restrict_policy.apply_update(tf.constant(part[start : start + 65_536]))
+    return variable
+
+
+def core_threads(settings: Settings) -> list[Figure]:
+    """Two threads against one, each pulling or pushing batches of its own from one table."""
+    keys = table_keys(settings)
+    batches = query_batches(settings, keys)
+    gradients = random_rows(settings, settings.batch)
+    table = native_table(settings, keys)
+    outs = [(np.empty((settings.batch, settings.dim), np.float32), np.empty(settings.batch, np.uint8)) for _ in "12"]
+
+    def pull(number: int, thread: int) -> None:
+        table.pull(batches[(2 * number + thread) % BATCHES], *outs[thread], now=_NOW)
+
+    def push(number: int, thread: int) -> None:
+        table.push(batches[(2 * number + thread) % BATCHES], gradients, None, step=1, now=_NOW)
+
+    figures = []
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for name, act in (("pull", pull), ("push", push)):
+            seconds = {threads: _batches_at_once(pool, act, settings, threads) for threads in (1, 2, 1, 2)}
+            ratio = 2 * seconds[1] / seconds[2]  # Two threads do twice the work.
+            rows = settings.batch * settings.rounds * settings.calls_per_round
+            detail = {"rows_per_s_1": rows / seconds[1], "rows_per_s_2": 2 * rows / seconds[2]}
+            figures.append(Figure(f"core_threads/{name}", "2 threads", "1 thread", ratio, None, detail))
+    return figures
+
+
+def _batches_at_once(
+    pool: concurrent.futures.Executor, act: Callable[[int, int], None], settings: Settings, threads: int
+) -> float:
+    """Seconds until each of `threads` threads has worked through its batches."""
+
+    def work(thread: int) -> None:
+        for number in range(settings.rounds * settings.calls_per_round):
+            act(number, thread)
+
+    return time_once(lambda: list(pool.map(work, range(threads))))
 
 
 def memory_per_row(settings: Settings) -> list[Figure]:

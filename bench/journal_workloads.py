@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 
 import redis
 
 import rowbank
 
 from . import services
+from .arrays import Array
 from .grpc_workloads import fill_rowbank
 from .keys import BATCHES, query_batches, random_rows, table_keys
 from .report import Figure, Settings, speedup
@@ -32,10 +34,7 @@ def journaled_push(settings: Settings) -> list[Figure]:
             fill_rowbank(tables[durability], settings, keys)
         client.flush()
         timings = take_turns(
-            {
-                durability: lambda number, table=table: table.push(batches[number % BATCHES], gradients)
-                for durability, table in tables.items()
-            },
+            {durability: functools.partial(_push, table, batches, gradients) for durability, table in tables.items()},
             rounds=settings.rounds,
             calls_per_round=settings.calls_per_round,
         )
@@ -56,3 +55,7 @@ def _durabilities(port: int) -> list[str]:
             client.config_set("appendfsync", "always")
             return ["relaxed", "journaled", "synced"]
     return ["relaxed", "journaled"]
+
+
+def _push(table: rowbank.Table, batches: list[Array], gradients: Array, number: int) -> None:
+    table.push(batches[number % BATCHES], gradients)
