@@ -9,7 +9,7 @@ from tests.journal.support import exported, flush, push_request, request_id, ste
 from tests.processes import until
 from tests.server.support import adam, constant, f32, i64, refused, sgd, uniform
 
-from rowbank.errors import InvalidRequest
+from rowbank.errors import InvalidRequest, RedisUnavailable
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2, tables_pb2
 from rowbank_server.storage.layout import Layout
 
@@ -247,3 +247,37 @@ def test_evicted_rows_stay_evicted(never_writes_back, connect):
     server.kill()
     wire = connect(never_writes_back("--eviction-interval-s", "3600").target)
     assert exported(wire, "t") == before
+
+
+def test_removed_rows_stay_removed_though_the_older_journal_is_replayed_again(
+    never_writes_back, connect, redis_url, namespace
+):
+    """The process ends when a write-back is through and the journal of the one before it is not deleted yet."""
+    server = never_writes_back()
+    wire = connect(server.target)
+    wire.create("t")
+    wire.push("t", [1, 2], np.ones((2, 2)))
+    server.kill()
+    with redis.Redis.from_url(redis_url) as client:
+        # A user of its own, so that deleting the older journal fails as if the process had ended there.
+        client.acl_setuser("no-unlink", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-unlink"])
+        url = redis_url.replace("unix://", "unix://no-unlink:any@")
+        server = never_writes_back(redis=url)
+        wire = connect(server.target)
+        wire.rows.Remove(rows_pb2.RemoveRequest(table="t", keys=i64(1)))
+        with refused(RedisUnavailable, "unlink"):
+            flush(wire)
+        server.kill()
+        assert client.exists(Layout(namespace).sealed_journal(0, 1))
+        client.acl_deluser("no-unlink")
+    wire = connect(never_writes_back().target)
+    assert wire.pull("t", [1, 2])[1] == [2, 1]
+
+
+def test_clearing_and_writing_back_do_not_wait_for_each_other(start_ps, connect):
+    wire = connect(start_ps("--flush-interval-s", "0.002").target)
+    wire.create("t")
+    for _ in range(100):
+        wire.rows.Push(push_request("t", [1, 2], np.ones((2, 2))), timeout=10)
+        wire.rows.Clear(rows_pb2.ClearRequest(table="t"), timeout=10)
+    assert wire.size("t") == 0

@@ -100,7 +100,8 @@ class Committer:
             durability = max((table.durability for table in mutation.tables), default=common_pb2.DURABILITY_RELAXED)
             if durability == common_pb2.DURABILITY_RELAXED:
                 with self._gate.passing(), contextlib.ExitStack() as held:
-                    mutation.prepare(held)
+                    mutation.lock_first(held)
+                    mutation.prepare()
                     answer = mutation.apply(now=int(time.time()), position=0)
                 if in_flight is not None:
                     in_flight.complete(answer.SerializeToString())
@@ -132,12 +133,13 @@ class _Journaled:
     def run(self, *, synced: bool) -> tuple[Entry | None, Message]:
         """Applies the mutation and queues its record; returns what to wait for, if anything, and the answer."""
         with contextlib.ExitStack() as held:
+            self._mutation.lock_first(held)
             for table in sorted(set(self._mutation.tables), key=lambda table: table.entry.table_id):
                 held.enter_context(table.mutation_lock)
             submitted = False
             entry = None
             try:
-                early = self._mutation.prepare(held)
+                early = self._mutation.prepare()
                 entry = self._journal.begin(self._done, synced=synced)
                 now = int(time.time())
                 if early is not None:  # The append runs while the arithmetic runs.

@@ -137,8 +137,10 @@ class Keeper:
         except BaseException:
             self._dedup.give_back(changes)
             raise
-        self._journal.trim(through)
+        # The oldest first: of a journal that is replayed again, all that followed must be there, too. What it created
+        # would rise again if the removal, in the next journal, were gone.
         self._recovery.written_back()
+        self._journal.trim(through)
         return written
 
     def require_room(self) -> None:

@@ -33,10 +33,13 @@ class Mutation(Protocol):
     def tables(self) -> Sequence[ShardTable]:
         """In the order of the request."""
 
-    def prepare(self, held: contextlib.ExitStack) -> Message | None:
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        """Takes the locks that come before the tables' mutation locks into `held`."""
+
+    def prepare(self) -> Message | None:
         """Called under the tables' mutation locks, before the position is taken: decides what a record must say.
 
-        Returns the answer, if it can be known before the mutation is applied. May take further locks into `held`.
+        Returns the answer, if it can be known before the mutation is applied.
         """
 
     def apply(self, *, now: int, position: int) -> Message:
@@ -88,7 +91,10 @@ class Push:
     def tables(self) -> Sequence[ShardTable]:
         return [part.table for part in self.parts]
 
-    def prepare(self, held: contextlib.ExitStack) -> Message | None:
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        pass
+
+    def prepare(self) -> Message | None:
         for part in self.parts:
             part.step = part.table.next_step(part.step)
         if any(part.table.admits_by_count for part in self.parts):
@@ -152,7 +158,10 @@ class _OneTable:
     def tables(self) -> Sequence[ShardTable]:
         return [self.table]
 
-    def prepare(self, held: contextlib.ExitStack) -> Message | None:
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        pass
+
+    def prepare(self) -> Message | None:
         return None
 
     def body(self, request: bytes) -> bytes | None:
@@ -272,10 +281,9 @@ class Clear(_OneTable):
     kind: ClassVar[Kind] = Kind.CLEAR
     keys: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
-    def prepare(self, held: contextlib.ExitStack) -> Message | None:
-        # Write-back holds this lock while it waits for the journal, so it has to be taken before the position is.
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        # Write-back holds this lock while it waits for the journal and when it takes the mutation lock.
         held.enter_context(self.table.write_lock)
-        return None
 
     def apply(self, *, now: int, position: int) -> Message:
         return rows_pb2.ClearResponse(removed=self.table.clear())

@@ -34,7 +34,7 @@ class ShardTable:
     Attributes:
         entry: what the catalog says; replaced as a whole when the spec is updated.
         rows: the native table.
-        mutation_lock: held while a journaled mutation takes its position and is applied; taken before `write_lock`, and
+        mutation_lock: held while a journaled mutation takes its position and is applied; taken after `write_lock`, and
             of several tables in the order of their ids.
         write_lock: held while rows are written to or deleted from Redis, so that a drop and a write-back take turns.
         dropped: nothing may be written any more; only read and set under `write_lock`.
