@@ -281,3 +281,38 @@ def test_clearing_and_writing_back_do_not_wait_for_each_other(start_ps, connect)
         wire.rows.Push(push_request("t", [1, 2], np.ones((2, 2))), timeout=10)
         wire.rows.Clear(rows_pb2.ClearRequest(table="t"), timeout=10)
     assert wire.size("t") == 0
+
+
+def test_steps_count_on_after_pushes_without_keys(never_writes_back, connect):
+    """With several shards a push names a table, without keys, to those that own none of its keys."""
+    server = never_writes_back()
+    wire = connect(server.target)
+    wire.create("t", optimizer=adam())
+    for _ in range(4):
+        wire.push("t", [], np.empty((0, 2)))
+    flush(wire)
+    wire.push("t", [], np.empty((0, 2)))
+    server.kill()
+    assert step_of(connect(never_writes_back().target), "t") == 5
+
+
+def test_what_a_relaxed_table_removed_does_not_rise_again(never_writes_back, connect):
+    """A push that another table made durable is replayed; the removal that followed it must be, too."""
+    server = never_writes_back()
+    wire = connect(server.target)
+    wire.create("relaxed", durability=common_pb2.DURABILITY_RELAXED)
+    wire.create("journaled")
+    both = [
+        rows_pb2.TableGradients(table=table, keys=i64(1, 2), gradients=f32([[1, 1], [1, 1]]))
+        for table in ("relaxed", "journaled")
+    ]
+    wire.rows.Push(rows_pb2.PushRequest(tables=both))
+    wire.rows.Remove(rows_pb2.RemoveRequest(table="relaxed", keys=i64(1)))
+    server.kill()
+    again = never_writes_back()
+    wire = connect(again.target)
+    assert list(wire.rows.Lookup(rows_pb2.LookupRequest(table="relaxed", keys=i64(1, 2))).found) == [0, 1]
+    wire.rows.Clear(rows_pb2.ClearRequest(table="relaxed"))
+    again.kill()
+    wire = connect(never_writes_back().target)
+    assert (wire.size("relaxed"), wire.size("journaled")) == (0, 2)

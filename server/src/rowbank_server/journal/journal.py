@@ -12,6 +12,7 @@ the keeper finds out which, and calls `fence` or `reopen`.
 from __future__ import annotations
 
 import collections
+import itertools
 import logging
 import threading
 import time
@@ -76,6 +77,7 @@ class Journal:
         self._missing = False
         self._fenced = False
         self._stopping = False
+        self._trimmed = 0
         self.appended_records = 0
         self.appended_groups = 0
 
@@ -98,6 +100,11 @@ class Journal:
     def pending_bytes(self) -> int:
         """Bytes of records that wait to be appended."""
         return self._pending_bytes
+
+    @property
+    def trimmed_through(self) -> int:
+        """Nothing up to this position can be replayed any more."""
+        return self._trimmed
 
     def open(self, epoch: int) -> None:
         """Creates the stream of `epoch` and starts to append.
@@ -143,7 +150,8 @@ class Journal:
             raise NotReady("another process has taken over this shard; nothing is accepted any more")
         if self._failure:
             raise RedisUnavailable(f"the journal cannot be appended to; nothing was applied: {self._failure}")
-        oldest = next(iter(self._unappended.values()), None) if self._unappended else None
+        with self._lock:
+            oldest = next(iter(self._unappended.values()), None)
         if oldest is not None and time.monotonic() - oldest.begun > self._wait_s:
             raise RedisUnavailable(f"Redis has not answered an append for {self._wait_s:g} s; nothing was applied")
         if self._pending_bytes > self._max_pending_bytes:
@@ -233,19 +241,15 @@ class Journal:
     def trim(self, position: int) -> None:
         """Deletes the records up to `position`; their effects must have been written back. Raises RedisUnavailable."""
         with self._lock:
-            stored, writer_epoch = self._stored, self._epoch
-            passed = 0
-            for _, highest, _ in stored:
-                if highest > position:
-                    break
-                passed += 1
-            if not passed:
-                return
-            first_left = stored[passed][0] if passed < len(stored) else stored[-1][0] + 1
-        self._streams.trim(writer_epoch, first_left)
+            epoch = self._epoch
+            passed = [group for group, highest, _ in itertools.takewhile(lambda it: it[1] <= position, self._stored)]
+        if passed:
+            self._streams.trim(epoch, passed[-1] + 1)
         with self._lock:
-            while self._epoch == writer_epoch and self._stored and self._stored[0][0] < first_left:
+            while self._epoch == epoch and passed and self._stored and self._stored[0][0] <= passed[-1]:
                 self._stored_bytes -= self._stored.popleft()[2]
+            if self._epoch == epoch and not self._stored:
+                self._trimmed = max(self._trimmed, position)
 
     def stop(self) -> bool:
         """Appends what is queued and ends; False if not everything could be appended."""
@@ -273,7 +277,10 @@ class Journal:
             self._group += 1
             if not self._append(self._group, group):
                 return
-            self._landed(self._group, group)
+            try:
+                self._landed(self._group, group)
+            except Exception:
+                _log.exception("an appended mutation could not be finished, which is a defect")
 
     def _take_group(self) -> list[Entry]:
         group: list[Entry] = []

@@ -25,6 +25,7 @@ from rowbank_server.ps.gate import MutationGate
 from rowbank_server.ps.mutations import Mutation
 
 _NO_REQUEST_ID = common_pb2.RequestId()
+_REMOVALS = (Kind.REMOVE, Kind.CLEAR)
 _ANSWERS: dict[Kind, type[Message]] = {
     Kind.PUSH: rows_pb2.PushResponse,
     Kind.UPSERT: rows_pb2.UpsertResponse,
@@ -94,11 +95,21 @@ class Committer:
                     "this request was sent before and is still under way; send it again to learn what became of it"
                 )
 
+    def _must_be_replayed(self, mutation: Mutation) -> bool:
+        """Whether a removal from relaxed tables is to be journaled all the same.
+
+        The journal may still have older mutations of these rows, from a push that another table made durable or from
+        when the table was journaled. Replayed without the removal, they would bring the rows back.
+        """
+        return mutation.kind in _REMOVALS and any(
+            table.journaled_position > self._journal.trimmed_through for table in mutation.tables
+        )
+
     def _apply(self, mutation: Mutation, request: bytes, in_flight: InFlight | None, timeout_s: float | None) -> Any:
         try:
             self._require_room()
             durability = max((table.durability for table in mutation.tables), default=common_pb2.DURABILITY_RELAXED)
-            if durability == common_pb2.DURABILITY_RELAXED:
+            if durability == common_pb2.DURABILITY_RELAXED and not self._must_be_replayed(mutation):
                 with self._gate.passing(), contextlib.ExitStack() as held:
                     mutation.lock_first(held)
                     mutation.prepare()
@@ -182,6 +193,8 @@ class _Journaled:
             answer=self._answer,
         )
         self._journal.submit(entry, record)
+        for table in self._mutation.tables:
+            table.journaled_position = entry.position
         return True
 
     def _done(self, entry: Entry) -> None:

@@ -65,6 +65,7 @@ class Keeper:
         self._failures = 0
         self._replaced = False
         self._rewrite_due = False
+        self._written_steps: dict[int, int] = {}
 
     @property
     def redis_connected(self) -> bool:
@@ -131,9 +132,10 @@ class Keeper:
         try:
             tables = self._shard.tables()
             written = sum(write_table(table, self._store, self._journal) for table in tables)
-            if written or changes.windows or changes.gone or self._recovery.pending:
-                steps = {table.entry.table_id: table.step for table in tables}
+            steps = {table.entry.table_id: table.step for table in tables}
+            if written or changes.windows or changes.gone or self._recovery.pending or steps != self._written_steps:
                 self._state.write(steps, changes.windows, changes.gone)
+                self._written_steps = steps
         except BaseException:
             self._dedup.give_back(changes)
             raise

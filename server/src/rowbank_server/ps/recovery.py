@@ -84,6 +84,7 @@ class Replay:
         mutation = decode.build(record.kind, request, tables, max_keys=_NO_LIMIT)
         for place, table in zip(kept, tables, strict=True):
             self._use_optimizer(table.entry.table_id, record.tables[place].optimizer)
+            table.journaled_position = record.position
         if isinstance(mutation, Push):
             for part, place in zip(mutation.parts, kept, strict=True):
                 part.step = part.table.next_step(record.tables[place].step)

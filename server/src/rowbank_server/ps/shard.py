@@ -67,9 +67,7 @@ class Shard:
             UnfinishedJournalError: see `ShardState.claim`.
         """
         started = time.monotonic()
-        view = self._catalog.read()
-        claim = self._claim(view)
-        self._recovery.seal(claim.epoch)
+        claim, view = self._claim()
         with self._lock:
             for entry in view.entries.values():
                 self._open(entry, step=claim.steps.get(entry.table_id, 0))
@@ -238,11 +236,17 @@ class Shard:
             self._catalog.restore(entries, self._dropped - self._tables.keys())
         _log.warning("Redis had lost the catalog or a part of it; %d tables were written again", len(entries))
 
-    def _claim(self, view: CatalogView) -> Claim:
-        """Claims shard and buckets, above any epoch that a bucket has: Redis may have lost the shard's own."""
+    def _claim(self) -> tuple[Claim, CatalogView]:
+        """Claims the shard, seals its journal, then claims the buckets of all tables that exist.
+
+        The catalog is read last of all, so that it has every table that a sealed journal speaks of. A bucket with a
+        higher epoch says that Redis lost the shard's own; then everything is claimed again, above that.
+        """
         claim = self._state.claim()
         while True:
             self._store.use_epoch(claim.epoch)
+            self._recovery.seal(claim.epoch)
+            view = self._catalog.read()
             highest = max(
                 (
                     self._store.claim(entry.table_id, self._ownership.buckets(entry.bucket_count))
@@ -251,7 +255,7 @@ class Shard:
                 default=0,
             )
             if highest <= claim.epoch:
-                return claim
+                return claim, view
             claim = self._state.claim(highest + 1)
 
     def _find_or_create(self, spec: tables_pb2.TableSpec) -> tuple[CatalogEntry, bool]:

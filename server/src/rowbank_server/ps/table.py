@@ -40,6 +40,7 @@ class ShardTable:
         dropped: nothing may be written any more; only read and set under `write_lock`.
         mirror_stale: the table was cleared, so all that Redis holds of it must be deleted first; as `dropped`.
         corrupt_rows: stored rows that failed their checks when the table was loaded.
+        journaled_position: the position of the last mutation that is in the journal; written under `mutation_lock`.
         common_position: the position that the common row had seen when it was loaded, or replayed to.
         last_write_back_s: Unix seconds of the last write-back that had something to write; 0: none yet.
     """
@@ -57,6 +58,7 @@ class ShardTable:
         self._optimizer_bytes = entry.spec.optimizer.SerializeToString(deterministic=True)
         self.corrupt_rows = 0
         self.common_position = 0
+        self.journaled_position = 0
         self._step = step
         self._lock = threading.Lock()
 
