@@ -25,7 +25,7 @@ std::uint64_t mix(std::int64_t key) {
 std::size_t find_distinct(const std::int64_t* keys, std::size_t count, std::int64_t* distinct, std::uint32_t* inverse,
                           std::uint32_t* occurrences) {
   std::size_t capacity = 16;
-  while (capacity < 2 * count) capacity *= 2;
+  while (capacity < 4 * count) capacity *= 2;
   const std::size_t mask = capacity - 1;
   const std::unique_ptr<std::uint32_t[]> table(new std::uint32_t[capacity]);
   std::fill_n(table.get(), capacity, kEmpty);
@@ -33,15 +33,19 @@ std::size_t find_distinct(const std::int64_t* keys, std::size_t count, std::int6
   for (std::size_t i = 0; i < count; ++i) {
     const std::int64_t key = keys[i];
     std::size_t at = mix(key) & mask;
-    while (table[at] != kEmpty && distinct[table[at]] != key) at = (at + 1) & mask;
-    if (table[at] == kEmpty) {
-      table[at] = found;
-      distinct[found] = key;
-      occurrences[found] = 0;
-      ++found;
+    std::uint32_t place = table[at];
+    while (place != kEmpty && distinct[place] != key) {
+      at = (at + 1) & mask;
+      place = table[at];
     }
-    inverse[i] = table[at];
-    ++occurrences[table[at]];
+    if (place == kEmpty) {
+      place = found++;
+      table[at] = place;
+      distinct[place] = key;
+      occurrences[place] = 0;
+    }
+    inverse[i] = place;
+    ++occurrences[place];
   }
   return found;
 }

@@ -9,9 +9,11 @@ namespace rowbank::client {
 // Finds the distinct keys of a batch, in the order of their first occurrence.
 //
 // Problem: layers send the keys of a batch as they come, and each key is to cross the network once. Idea: open
-// addressing on a table of places that is at most half full and lives in the first caches for batches of thousands; one
-// pass, where sorting needs two and the way back a third. Keys are mixed first, so that patterned ones (multiples of
-// powers of two) do not share places. Limit: batches of many millions leave the caches, and then a sort is as fast.
+// addressing on a table of places that lives in the first caches for batches of thousands; one pass, where sorting
+// needs two and the way back a third. At most a quarter of the table is full: a branch that the CPU guesses wrong costs
+// more than the room, and at half full the pass takes twice as long. Keys are mixed first, so that patterned ones
+// (multiples of powers of two) do not share places. Limit: batches of many millions leave the caches, and then a sort
+// is as fast.
 //
 // Writes: distinct [U], inverse [count] (the place of each key in `distinct`), occurrences [U]. Returns U.
 // REQUIRES: count < 2^31; the arrays have room for `count`.
