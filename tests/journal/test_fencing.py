@@ -16,7 +16,7 @@ from rowbank_protos.v1 import rows_pb2
 from rowbank_server.journal.streams import JournalStreams
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.rows import BucketChange, FenceLostError, RowStore
-from rowbank_server.storage.state import ShardState, UnfinishedJournalError
+from rowbank_server.storage.state import ShardState, Standing, UnfinishedJournalError
 
 
 @pytest.fixture
@@ -138,6 +138,36 @@ def test_sealed_streams_take_no_more(client, namespace):
     assert not client.hexists(layout.state(0), "step:3")
     streams.delete_sealed([first])
     assert streams.seal_older(second) == []
+
+
+def test_an_epoch_whose_answer_was_lost_is_taken_again(client, namespace):
+    """Redis came back empty, and the answer to the reclaim never came."""
+    layout = Layout(namespace)
+    state = ShardState(client, layout, shard=0, shard_count=1)
+    epoch = state.claim().epoch
+    owner = client.hget(layout.state(0), "owner")
+    client.delete(layout.state(0))
+    assert state.standing() is Standing.LOST
+    client.hset(layout.state(0), mapping={"epoch": epoch + 1, "owner": owner})  # What the reclaim did.
+    assert state.standing() is Standing.LOST
+    assert state.reclaim() == epoch + 2
+    assert state.standing() is Standing.CURRENT
+    state.write({3: 7})
+    assert client.hget(layout.state(0), "step:3") == b"7"
+
+
+def test_two_processes_with_one_epoch_are_told_apart(client, namespace):
+    """Redis came back from before the first one's claim, so the second got the same number."""
+    layout = Layout(namespace)
+    first, second = (ShardState(client, layout, shard=0, shard_count=1) for _ in range(2))
+    first.claim()
+    client.delete(layout.state(0))
+    assert second.claim().epoch == first.epoch
+    assert first.standing() is Standing.REPLACED
+    for act in (lambda: first.write({3: 7}), first.reclaim):
+        with pytest.raises(NotReady):
+            act()
+    assert second.standing() is Standing.CURRENT
 
 
 def test_the_number_of_shards_may_not_change_over_an_unfinished_journal(client, namespace, start_ps, connect):

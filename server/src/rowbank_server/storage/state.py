@@ -2,6 +2,9 @@
 
 The epoch rises by one whenever a process starts to serve the shard, so a process that finds a higher one than its own
 knows that it was replaced; everything it writes here is refused from then on, in the same script that would write it.
+Beside the epoch stands its owner, a name that each process makes up: so a process knows an epoch that it took itself,
+although the answer never came, from one of another process, even where both have the same number because Redis came
+back older.
 The flush counter is written last in every write-back; a lower or missing one says that Redis lost writes (it came back
 empty, or from an old copy) and that what is in RAM must be written again.
 """
@@ -9,6 +12,7 @@ empty, or from an old copy) and that what is in RAM must be written again.
 from __future__ import annotations
 
 import enum
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,15 +20,23 @@ from rowbank.errors import NotReady
 from rowbank_server.storage.connection import Redis, is_cluster, translated
 from rowbank_server.storage.layout import Layout
 
-_EPOCH, _FLUSH, _STEP_PREFIX = b"epoch", b"flush", "step:"
+_EPOCH, _OWNER, _FLUSH, _STEP_PREFIX = b"epoch", b"owner", b"flush", "step:"
 _SHARD_COUNT = b"shard_count"
 _JOURNAL_PREFIX = b"journal:"
 
-# KEYS: state, dedup. ARGV: our epoch, number of fields for the state, fields and values; the same for dedup, where an
-# empty value deletes. Answers 0 if another process has a higher epoch.
-_WRITE = """
-if tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') > tonumber(ARGV[1]) then return 0 end
-local at = 2
+# ARGV[1], ARGV[2]: our epoch and name. Whether another process has the shard; no owner is nobody.
+_REPLACED = """
+local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
+local owner = redis.call('HGET', KEYS[1], 'owner')
+local mine = tonumber(ARGV[1])
+if owner ~= ARGV[2] and (epoch > mine or (owner and epoch == mine)) then return 0 end
+"""
+# KEYS: state, dedup. ARGV, after our epoch and name: number of fields for the state, fields and values; the same for
+# dedup, where an empty value deletes. Answers 0 if another process has the shard.
+_WRITE = (
+    _REPLACED
+    + """
+local at = 3
 for key = 1, 2 do
   local last = at + 2 * tonumber(ARGV[at])
   for i = at + 1, last, 2 do
@@ -38,16 +50,21 @@ for key = 1, 2 do
 end
 return 1
 """
-# ARGV: the epoch that we have; it rises by one, unless somebody else has a higher one (then 0).
-_RECLAIM = """
-if tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') > tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1] + 1)
-return ARGV[1] + 1
+)
+# ARGV: the epoch that we have, and our name. Takes an epoch above it, again if an answer was lost; 0 if another process
+# has the shard.
+_RECLAIM = (
+    _REPLACED
+    + """
+local taken = math.max(epoch, mine) + 1
+redis.call('HSET', KEYS[1], 'epoch', taken, 'owner', ARGV[2])
+return taken
 """
-# ARGV: the least epoch to take.
+)
+# ARGV: the least epoch to take, and our name.
 _CLAIM = """
 local epoch = math.max(tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') + 1, tonumber(ARGV[1]))
-redis.call('HSET', KEYS[1], 'epoch', epoch)
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[2])
 return epoch
 """
 
@@ -96,6 +113,7 @@ class ShardState:
         self._write = redis.register_script(_WRITE)
         self._reclaim = redis.register_script(_RECLAIM)
         self._claim = redis.register_script(_CLAIM)
+        self._owner = uuid.uuid4().hex
         self._mark = _Mark(0, 0)
         self._run_ids = ""
 
@@ -121,7 +139,7 @@ class ShardState:
             same_count = int(self._redis.hget(self._key, _SHARD_COUNT) or 0) == self._shard_count
             if not same_count:
                 least_epoch = max(least_epoch, self._least_epoch(highest))
-            self._mark.epoch = int(self._claim(keys=[self._key], args=[least_epoch]))
+            self._mark.epoch = int(self._claim(keys=[self._key], args=[least_epoch, self._owner]))
             self._run_ids = self._read_run_ids()
             self._redis.hset(self._layout.shards, _SHARD_COUNT, highest)
             steps: dict[int, int] = {}
@@ -133,9 +151,9 @@ class ShardState:
         return Claim(self._mark.epoch, steps, {name.decode(): data for name, data in windows.items()})
 
     def reclaim(self) -> int:
-        """Takes a new epoch after Redis lost the old one. Raises NotReady if another process has a higher one."""
+        """Takes a new epoch after Redis lost the old one. Raises NotReady if another process has the shard."""
         with translated("shard state"):
-            epoch = int(self._reclaim(keys=[self._key], args=[self._mark.epoch]))
+            epoch = int(self._reclaim(keys=[self._key], args=[self._mark.epoch, self._owner]))
             if not epoch:
                 raise _replaced()
             self._mark = _Mark(epoch, 0)
@@ -145,13 +163,16 @@ class ShardState:
     def standing(self) -> Standing:
         """Compares what this process wrote last with what Redis has."""
         with translated("shard state"):
-            epoch, flush = (int(value or 0) for value in self._redis.hmget(self._key, _EPOCH, _FLUSH))
+            owner, *numbers = self._redis.hmget(self._key, _OWNER, _EPOCH, _FLUSH)
             run_ids = self._read_run_ids()
-        if epoch > self._mark.epoch:
+        epoch, flush = (int(number or 0) for number in numbers)
+        mine = owner == self._owner.encode()
+        if not mine and (epoch > self._mark.epoch or (owner is not None and epoch == self._mark.epoch)):
             return Standing.REPLACED
         # The nodes of a Cluster fail one by one: the counter, on one node, says nothing about the others.
         restarted, self._run_ids = run_ids != self._run_ids, run_ids
-        if epoch < self._mark.epoch or flush < self._mark.flush or (restarted and is_cluster(self._redis)):
+        # A higher epoch of ours is one whose answer was lost; what was to be written in its name was not.
+        if epoch != self._mark.epoch or flush < self._mark.flush or (restarted and is_cluster(self._redis)):
             return Standing.LOST
         return Standing.CURRENT
 
@@ -178,7 +199,7 @@ class ShardState:
             self._redis.hdel(self._key, f"{_STEP_PREFIX}{table_id}")
 
     def _store(self, fields: Mapping[bytes, int], windows: Mapping[str, bytes]) -> None:
-        arguments: list[bytes | str | int] = [self._mark.epoch, len(fields)]
+        arguments: list[bytes | str | int] = [self._mark.epoch, self._owner, len(fields)]
         for name, number in fields.items():
             arguments += [name, number]
         arguments.append(len(windows))
