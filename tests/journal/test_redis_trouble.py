@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
-from tests.journal.support import exported, push_request, redis_is_away
+from tests.journal.support import exported, flush, push_request, redis_is_away, request_id
 from tests.processes import until
 from tests.server.support import refused
 from tests.server.test_redis_faults import flushed, kill
 
 from rowbank.errors import InvalidSpec, RedisUnavailable
-from rowbank_protos.v1 import admin_pb2, common_pb2
+from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2
 from rowbank_server.redis_supervisor import SERVER_VARIABLE, EmbeddedRedis
+from rowbank_server.storage.layout import Layout
+from rowbank_server.storage.state import ShardState, Standing
 
 
 @pytest.fixture
@@ -153,6 +155,62 @@ def test_an_emptied_redis_gets_everything_again_and_the_journal_goes_on(wire, se
     assert exported(again, "t") == before
     for sequence in (1, 2):
         assert again.rows.Push(push_request("t", [sequence], [[-1]], sequence=sequence)).repeated_request
+
+
+def test_rows_of_a_write_back_that_failed_are_written_again(wire, server, own_redis, never_writes_back, connect):
+    """Redis takes the rows, fails before the write-back ends, and loses the rows again."""
+    wire.rows.Push(push_request("t", [1, 2], [[-1], [-1]], sequence=1))
+    with redis.Redis.from_url(own_redis.url) as client:
+        (state,) = client.keys("*:{s0}:state")
+        windows = state.replace(b":state", b":dedup")
+        client.set(windows, "not a hash")
+        with refused(RedisUnavailable, "WRONGTYPE"):
+            flush(wire)
+        rows = client.keys("*:rows")
+        assert sum(client.hlen(key) for key in rows) == 2
+        client.delete(*rows, windows)
+        flush(wire)
+        assert sum(client.hlen(key) for key in rows) == 2
+    server.kill()
+    again = connect(never_writes_back(redis=own_redis.url).target)
+    assert again.pull("t", [1, 2], dim=1)[0].tolist() == [[2], [1]]
+
+
+def test_a_cleared_mirror_is_cleared_again_after_a_write_back_that_failed(wire, own_redis):
+    flush(wire)
+    with redis.Redis.from_url(own_redis.url) as client:
+        (rows,) = client.keys("*:rows")
+        stored = client.hgetall(rows)
+        (state,) = client.keys("*:{s0}:state")
+        windows = state.replace(b":state", b":dedup")
+        wire.rows.Clear(rows_pb2.ClearRequest(table="t", request_id=request_id(1)))
+        client.set(windows, "not a hash")
+        with refused(RedisUnavailable, "WRONGTYPE"):
+            flush(wire)
+        assert not client.exists(rows)
+        client.hset(rows, mapping=stored)
+        client.delete(windows)
+        flush(wire)
+        assert not client.exists(rows)
+
+
+def test_a_write_back_in_which_redis_was_restarted_does_not_count(own_redis):
+    with redis.Redis.from_url(own_redis.url) as client:
+        layout = Layout("restarted")
+        state = ShardState(client, layout, shard=0, shard_count=1)
+        state.claim()
+        state.write({3: 1})
+        assert state.standing() is Standing.CURRENT
+        kill(own_redis)
+        own_redis.restart()
+        with pytest.raises(RedisUnavailable, match="restarted"):
+            state.write({3: 2})
+        assert state.standing() is Standing.CURRENT
+        state.write({3: 3})
+        client.hset(layout.state(0), "flush", 1)  # The rest was lost.
+        with pytest.raises(RedisUnavailable, match="lost writes"):
+            state.write({3: 4})
+        assert state.standing() is Standing.LOST
 
 
 def test_the_journal_is_bounded(start_ps, connect):

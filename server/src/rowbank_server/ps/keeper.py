@@ -18,7 +18,7 @@ from rowbank_server.ps.dedup import DedupWindow
 from rowbank_server.ps.recovery import Recovery
 from rowbank_server.ps.shard import Shard
 from rowbank_server.ps.table import ShardTable
-from rowbank_server.ps.writeback import flush_table, rewrite_table
+from rowbank_server.ps.writeback import flush_table, rewrite_table, settle, unsettle
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.rows import FenceLostError, RowStore
 from rowbank_server.storage.state import ShardState, Standing
@@ -129,8 +129,8 @@ class Keeper:
         leaves at worst records that replay recognises as applied."""
         through = self._journal.done_through()  # First: what is done by now shows in windows and tables taken later.
         changes = self._dedup.take_changes()
+        tables = self._shard.tables()
         try:
-            tables = self._shard.tables()
             written = sum(write_table(table, self._store, self._journal) for table in tables)
             steps = {table.entry.table_id: table.step for table in tables}
             if written or changes.windows or changes.gone or self._recovery.pending or steps != self._written_steps:
@@ -138,7 +138,11 @@ class Keeper:
                 self._written_steps = steps
         except BaseException:
             self._dedup.give_back(changes)
+            for table in tables:
+                unsettle(table)
             raise
+        for table in tables:
+            settle(table)
         # The oldest first: of a journal that is replayed again, all that followed must be there, too. What it created
         # would rise again if the removal, in the next journal, were gone.
         self._recovery.written_back()

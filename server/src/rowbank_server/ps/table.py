@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,21 @@ class Ownership:
         return range(first, end)
 
 
+@dataclass(slots=True)
+class Unsettled:
+    """What a write-back has written of a table, and Redis may lose as long as the write-back has not ended.
+
+    Attributes:
+        keys: buckets and keys ([n] int64) of rows that were written or deleted.
+        cleared: whether all that Redis held of the table was deleted first.
+        common_row: whether the common row was written.
+    """
+
+    keys: list[tuple[int, npt.NDArray[np.int64]]] = field(default_factory=list)
+    cleared: bool = False
+    common_row: bool = False
+
+
 class ShardTable:
     """One table on one shard. Thread-safe.
 
@@ -41,6 +56,7 @@ class ShardTable:
         mirror_stale: the table was cleared, so all that Redis holds of it must be deleted first; as `dropped`.
         corrupt_rows: stored rows that failed their checks when the table was loaded.
         journaled_position: the position of the last mutation that is in the journal; written under `mutation_lock`.
+        unsettled: what was written to Redis since the last write-back that ended; as `dropped`.
         common_position: the position that the common row had seen when it was loaded, or replayed to.
         last_write_back_s: Unix seconds of the last write-back that had something to write; 0: none yet.
     """
@@ -52,6 +68,7 @@ class ShardTable:
         self.write_lock = threading.Lock()
         self.dropped = False
         self.mirror_stale = False
+        self.unsettled = Unsettled()
         self.last_write_back_s = 0.0
         self.buckets = ownership.buckets(entry.bucket_count)
         self._ownership = ownership

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rowbank_server.journal.journal import Journal
-from rowbank_server.ps.table import ShardTable
+from rowbank_server.ps.table import ShardTable, Unsettled
 from rowbank_server.storage.rows import MAX_BYTES_PER_ROUND_TRIP, BucketChange, RowStore, rows_per_command
 
 
@@ -27,7 +27,7 @@ def flush_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
             journal.wait_appended(journal.last_position())
             store.clear(table.entry.table_id, table.buckets)
             store.delete_common_row(table.entry.table_id)
-            table.mirror_stale = False
+            table.mirror_stale, table.unsettled.cleared = False, True
         for batch in _batches(_changes(table), row_bytes=table.rows.packed_row_bytes):
             written += _write(table, store, journal, batch)
         written += _write_common_row(table, store, journal)
@@ -62,6 +62,23 @@ def rewrite_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
         table.mirror_stale = False
     table.last_write_back_s = time.time()
     return written
+
+
+def settle(table: ShardTable) -> None:
+    """Ends a write-back of the table: Redis has all of it, and says so if it loses any."""
+    with table.write_lock:
+        table.unsettled = Unsettled()
+
+
+def unsettle(table: ShardTable) -> None:
+    """Marks all that a write-back wrote to be written again, as it did not end: Redis may have lost any part."""
+    with table.write_lock:
+        unsettled, table.unsettled = table.unsettled, Unsettled()
+        for bucket, keys in unsettled.keys:
+            table.rows.mark_dirty(bucket, keys)
+        table.mirror_stale |= unsettled.cleared
+        if unsettled.common_row:
+            table.rows.mark_common_row_dirty()
 
 
 def _changes(table: ShardTable) -> Iterator[BucketChange]:
@@ -101,13 +118,16 @@ def _write(
     table: ShardTable, store: RowStore, journal: Journal, batch: list[BucketChange], *, rebuilt: bool = False
 ) -> int:
     """Writes a batch, but not before the journal has every mutation that shows in it."""
+    taken = [(change.bucket, np.concatenate([change.keys, change.removed])) for change in batch]
     try:
         journal.wait_appended(journal.last_position())
         store.write(table.entry.table_id, batch, rebuilt=rebuilt)
     except BaseException:
-        for change in batch:
-            table.rows.mark_dirty(change.bucket, np.concatenate([change.keys, change.removed]))
+        for bucket, keys in taken:
+            table.rows.mark_dirty(bucket, keys)
         raise
+    if not rebuilt:  # What is rebuilt is rebuilt wholly until that has succeeded.
+        table.unsettled.keys += taken
     return sum(len(change.keys) + len(change.removed) for change in batch)
 
 
@@ -123,4 +143,5 @@ def _write_common_row(table: ShardTable, store: RowStore, journal: Journal) -> i
     except BaseException:
         table.rows.mark_common_row_dirty()
         raise
+    table.unsettled.common_row = True
     return 1

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rowbank.errors import NotReady
+from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server.storage.connection import Redis, is_cluster, translated
 from rowbank_server.storage.layout import Layout
 
@@ -31,12 +31,14 @@ local owner = redis.call('HGET', KEYS[1], 'owner')
 local mine = tonumber(ARGV[1])
 if owner ~= ARGV[2] and (epoch > mine or (owner and epoch == mine)) then return 0 end
 """
-# KEYS: state, dedup. ARGV, after our epoch and name: number of fields for the state, fields and values; the same for
-# dedup, where an empty value deletes. Answers 0 if another process has the shard.
+# KEYS: state, dedup. ARGV, after our epoch and name: the least flush counter at which to write; number of fields for
+# the state, fields and values; the same for dedup, where an empty value deletes. Answers 0 if another process has the
+# shard, and -1 if the counter is lower.
 _WRITE = (
     _REPLACED
     + """
-local at = 3
+if tonumber(redis.call('HGET', KEYS[1], 'flush') or '0') < tonumber(ARGV[3]) then return -1 end
+local at = 4
 for key = 1, 2 do
   local last = at + 2 * tonumber(ARGV[at])
   for i = at + 1, last, 2 do
@@ -115,6 +117,7 @@ class ShardState:
         self._claim = redis.register_script(_CLAIM)
         self._owner = uuid.uuid4().hex
         self._mark = _Mark(0, 0)
+        self._flushes = 0  # Tried, so that none has the number of one whose answer was lost.
         self._run_ids = ""
 
     @property
@@ -186,26 +189,35 @@ class ShardState:
             gone: clients that are not remembered any more.
         Raises:
             NotReady: another process serves the shard; nothing was written.
+            RedisUnavailable: Redis failed, or restarted since `standing` was asked, and may have lost any part of what
+                was written since.
         """
-        flush = self._mark.flush + 1
+        self._flushes += 1
+        flush = self._flushes
         with translated("shard state"):
             changes = {**dict.fromkeys(gone, b""), **(windows or {})}
-            self._store({_FLUSH: flush, **_step_fields(steps)}, changes)
-        self._mark.flush = flush
+            self._store({_FLUSH: flush, **_step_fields(steps)}, changes, least_flush=self._mark.flush)
+            self._mark.flush = flush
+            restarted = self._read_run_ids() != self._run_ids
+        if restarted:
+            raise RedisUnavailable("Redis was restarted or replaced during a write-back; it is repeated")
 
     def forget_table(self, table_id: int) -> None:
         """Deletes the step of a dropped table."""
         with translated("shard state"):
             self._redis.hdel(self._key, f"{_STEP_PREFIX}{table_id}")
 
-    def _store(self, fields: Mapping[bytes, int], windows: Mapping[str, bytes]) -> None:
-        arguments: list[bytes | str | int] = [self._mark.epoch, self._owner, len(fields)]
+    def _store(self, fields: Mapping[bytes, int], windows: Mapping[str, bytes], *, least_flush: int = 0) -> None:
+        arguments: list[bytes | str | int] = [self._mark.epoch, self._owner, least_flush, len(fields)]
         for name, number in fields.items():
             arguments += [name, number]
         arguments.append(len(windows))
         for client, data in windows.items():
             arguments += [client, data]
-        if not self._write(keys=[self._key, self._layout.dedup(self._shard)], args=arguments):
+        outcome = int(self._write(keys=[self._key, self._layout.dedup(self._shard)], args=arguments))
+        if outcome < 0:
+            raise RedisUnavailable("Redis lost writes of this shard; everything is written again")
+        if not outcome:
             raise _replaced()
 
     def _least_epoch(self, shard_count: int) -> int:
@@ -223,8 +235,9 @@ class ShardState:
         return least
 
     def _read_run_ids(self) -> str:
+        """Which runs of which Redis servers these are; of a server that does not say, nothing."""
         if not is_cluster(self._redis):
-            return ""
+            return str(self._redis.info("server").get("run_id", ""))
         answers = self._redis.info("server", target_nodes=self._redis.PRIMARIES)
         nodes = [answers] if "run_id" in answers else answers.values()
         return ",".join(sorted(str(node["run_id"]) for node in nodes))
