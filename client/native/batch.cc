@@ -5,6 +5,7 @@
 #include <memory>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -82,8 +83,11 @@ void expand_rows(const float* rows, const std::uint32_t* inverse, std::size_t co
 
 #if defined(__x86_64__)
 
+// F16C is asked of the CPU itself: older Clangs do not know its name for __builtin_cpu_supports, which vouches for the
+// operating system's part by way of AVX.
 bool converts_half() {
-  return __builtin_cpu_supports("avx") != 0 && __builtin_cpu_supports("f16c") != 0;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __builtin_cpu_supports("avx") != 0 && __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
 
 __attribute__((target("avx,f16c"))) void half_to_float(const std::uint16_t* in, float* out, std::size_t count) {

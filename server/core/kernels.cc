@@ -3,6 +3,10 @@
 #include <cstring>
 #include <initializer_list>
 
+#ifdef ROWBANK_X86_VARIANTS
+#include <cpuid.h>
+#endif
+
 namespace rowbank {
 
 namespace baseline {
@@ -18,6 +22,15 @@ extern const Kernels kTable;
 #endif
 
 namespace {
+
+#ifdef ROWBANK_X86_VARIANTS
+// Asked of the CPU itself: older Clangs do not know the name for __builtin_cpu_supports, which vouches for the
+// operating system's part by way of AVX2.
+bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
 
 const Kernels& choose() {
   for (const char* name : {"avx512", "avx2"}) {
@@ -35,7 +48,7 @@ const Kernels* kernels_named(const char* name) {
     return &baseline::kTable;
   }
 #ifdef ROWBANK_X86_VARIANTS
-  if (std::strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c")) {
+  if (std::strcmp(name, "avx2") == 0 && __builtin_cpu_supports("avx2") && has_f16c()) {
     return &avx2::kTable;
   }
   if (std::strcmp(name, "avx512") == 0 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
