@@ -14,6 +14,7 @@ from tests.server.support import i64, refused
 from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_protos.v1 import rows_pb2
 from rowbank_server.journal.streams import JournalStreams
+from rowbank_server.journal.writer import StreamWriter
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.rows import BucketChange, FenceLostError, RowStore
 from rowbank_server.storage.state import ShardState, Standing, UnfinishedJournalError
@@ -126,7 +127,6 @@ def test_sealed_streams_take_no_more(client, namespace):
     assert streams.open(first)
     writer = streams.writer(first)
     assert writer.append(1, [(b"one",), (b"t", b"wo")])
-    assert writer.append(1, [(b"one",), (b"t", b"wo")])  # The same try again: taken once.
     second = ShardState(client, layout, shard=0, shard_count=1).claim().epoch
     assert second == first + 1
     assert streams.seal_older(second) == [first]
@@ -138,6 +138,39 @@ def test_sealed_streams_take_no_more(client, namespace):
     assert not client.hexists(layout.state(0), "step:3")
     streams.delete_sealed([first])
     assert streams.seal_older(second) == []
+
+
+class _LosesAnAnswer(StreamWriter):
+    """The first command arrives, and its answer is lost."""
+
+    lost = False
+
+    def _send(self, pieces):
+        answer = super()._send(pieces)
+        if not self.lost:
+            self.lost = True
+            self.close()
+            raise redis.ConnectionError("lost")
+        return answer
+
+
+def test_an_append_whose_answer_was_lost_is_taken_once(client, namespace):
+    key = Layout(namespace).journal(0, 1)
+    client.xadd(key, {"format": "1"}, id="0-1")
+    writer = _LosesAnAnswer(client, key)
+    with pytest.raises(RedisUnavailable):
+        writer.append(1, [(b"mine",)])
+    assert writer.append(1, [(b"mine",)])
+    assert client.xlen(key) == 2
+
+
+def test_an_id_that_another_writer_took_is_not_taken_for_ours(client, namespace):
+    key = Layout(namespace).journal(0, 1)
+    client.xadd(key, {"0": "other"}, id="9-0")
+    writer = StreamWriter(client, key)
+    for _ in range(2):
+        with pytest.raises(RedisUnavailable, match="equal or smaller"):
+            writer.append(7, [(b"mine",)])
 
 
 def test_an_epoch_whose_answer_was_lost_is_taken_again(client, namespace):

@@ -18,6 +18,7 @@ from tests.server.test_redis_faults import flushed, kill
 
 from rowbank.errors import InvalidSpec, RedisUnavailable
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2
+from rowbank_server.journal.writer import StreamWriter
 from rowbank_server.redis_supervisor import SERVER_VARIABLE, EmbeddedRedis
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.state import ShardState, Standing
@@ -139,6 +140,21 @@ def test_a_read_only_replica_refuses_pushes(wire, own_redis):
         client.replicaof("NO", "ONE")
     assert push_until_acknowledged(wire, push_request("t", [1], [[-1]], sequence=1)).repeated_request
     assert wire.pull("t", [1], dim=1)[0].tolist() == [[2]]
+
+
+def test_a_former_master_is_not_asked_again(own_redis):
+    """Its name may lead to the new one, if the connection is opened anew."""
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.xadd("journal", {"format": "1"}, id="0-1")
+        writer = StreamWriter(client, "journal")
+        assert writer.append(1, [(b"record",)])
+        before = client.info("stats")["total_connections_received"]
+        client.replicaof("127.0.0.1", 1)
+        with pytest.raises(RedisUnavailable):
+            writer.append(2, [(b"record",)])
+        client.replicaof("NO", "ONE")
+        assert writer.append(2, [(b"record",)])
+        assert client.info("stats")["total_connections_received"] > before
 
 
 def test_an_emptied_redis_gets_everything_again_and_the_journal_goes_on(wire, server, own_redis, start_ps, connect):

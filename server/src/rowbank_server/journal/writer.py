@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
 
 from rowbank_server.storage.connection import Redis, is_cluster, translated
 
@@ -40,11 +40,11 @@ class _NodeConnection:
             connection.send_packed_command(pieces, check_health=False)
             return connection.read_response()
         except ResponseError as error:
-            if str(error).startswith(("MOVED", "ASK", "CLUSTERDOWN")):
-                self._redis.nodes_manager.initialize()
+            # Of a former master the name may lead to the new one now.
+            if isinstance(error, (MovedError, AskError, ClusterDownError, ReadOnlyError)):
                 self.close()
-            elif str(error).startswith("READONLY"):  # A former master: the name may lead to the new one now.
-                self.close()
+                if is_cluster(self._redis):
+                    self._redis.nodes_manager.initialize()
             raise
         except BaseException:
             self.close()
@@ -65,7 +65,7 @@ class StreamWriter(_NodeConnection):
 
     def __init__(self, redis: Redis, key: str) -> None:
         super().__init__(redis, key)
-        self._last_tried = 0
+        self._unanswered = 0  # The group of a try that may have arrived.
 
     def append(self, group: int, records: Sequence[Sequence[bytes]]) -> bool:
         """Appends `records`, each given in pieces, as entry `group`, a number that rises: once, however often tried.
@@ -84,12 +84,15 @@ class StreamWriter(_NodeConnection):
             return self._append_once(group, command)
 
     def _append_once(self, group: int, command: list[bytes]) -> bool:
-        tried_before, self._last_tried = self._last_tried == group, group
+        self._connected()  # If this fails, nothing was sent.
         try:
             return self._send(command) is not None
         except ResponseError as error:
-            if tried_before and _ID_IS_TAKEN in str(error):
-                return True
+            if self._unanswered == group and _ID_IS_TAKEN in str(error):
+                return True  # An earlier try arrived. Without one, the id would be another writer's.
+            raise
+        except BaseException:
+            self._unanswered = group
             raise
 
 
