@@ -173,6 +173,14 @@ def test_an_id_that_another_writer_took_is_not_taken_for_ours(client, namespace)
             writer.append(7, [(b"mine",)])
 
 
+def test_a_journal_that_redis_lost_holds_nothing_up(client, namespace):
+    layout = Layout(namespace)
+    streams = JournalStreams(client, layout, shard=0)
+    client.hset(layout.state(0), mapping={"epoch": 5, "journal:3": 1})
+    assert streams.seal_older(5) == []
+    assert client.hgetall(layout.state(0)) == {b"epoch": b"5"}
+
+
 def test_an_epoch_whose_answer_was_lost_is_taken_again(client, namespace):
     """Redis came back empty, and the answer to the reclaim never came."""
     layout = Layout(namespace)

@@ -63,6 +63,8 @@ class JournalStreams:
                     self._seal(older)
                     if self._redis.exists(self._layout.sealed_journal(self._shard, older)):
                         found.append(older)
+                    else:  # It is gone, and nobody can create it any more.
+                        self._redis.hdel(self._layout.state(self._shard), _field(older))
         return found
 
     def read_sealed(self, epoch: int) -> Iterator[StoredRecord]:
@@ -87,8 +89,7 @@ class JournalStreams:
         """Deletes sealed streams; everything in them must have been written back."""
         with translated(_WHAT):
             for epoch in epochs:
-                self._redis.unlink(self._layout.sealed_journal(self._shard, epoch))
-                self._redis.hdel(self._layout.state(self._shard), _field(epoch))
+                self._delete(self._layout.sealed_journal(self._shard, epoch), epoch)
 
     def trim(self, epoch: int, first_group: int) -> None:
         """Deletes the entries before `first_group`."""
@@ -98,8 +99,7 @@ class JournalStreams:
     def close(self, epoch: int) -> None:
         """Deletes this process's own stream; everything in it must have been written back."""
         with translated(_WHAT):
-            self._redis.unlink(self._layout.journal(self._shard, epoch))
-            self._redis.hdel(self._layout.state(self._shard), _field(epoch))
+            self._delete(self._layout.journal(self._shard, epoch), epoch)
 
     def writer(self, epoch: int) -> StreamWriter:
         """Appends to the stream of `epoch`."""
@@ -108,6 +108,12 @@ class JournalStreams:
     def barrier(self) -> Barrier:
         """Waits until what was appended is on disk or on replicas."""
         return Barrier(self._redis, self._layout.state(self._shard))
+
+    def _delete(self, stream: str, epoch: int) -> None:
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.unlink(stream)
+            pipeline.hdel(self._layout.state(self._shard), _field(epoch))
+            pipeline.execute()
 
     def _seal(self, epoch: int) -> None:
         try:
