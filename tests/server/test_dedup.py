@@ -69,6 +69,15 @@ def test_the_clients_heard_last_are_remembered(window):
     assert apply(window, 1, "b") == b"done"
 
 
+def test_one_in_flight_is_known_however_many_later_ones_were_faster(window):
+    first = window.enter(request_id(1), Kind.PUSH)
+    for sequence in range(2, 9):
+        apply(window, sequence)
+    second = window.enter(request_id(1), Kind.PUSH)
+    assert second.in_flight is first.in_flight
+    assert not second.mine
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_repeat_waits_for_the_one_in_flight(window, fails):
     first = window.enter(request_id(1), Kind.PUSH)

@@ -134,7 +134,11 @@ class PsSettings(_RedisSettings):
     max_message_bytes: int = Field(64 << 20, ge=1 << 16, le=1 << 30, description="Largest gRPC message, both ways.")
     worker_threads: int = Field(16, ge=1, le=1024, description="Requests that are worked on at the same time.")
     load_threads: int = Field(4, ge=1, le=64, description="Threads that read rows from Redis at start.")
-    dedup_window: int = Field(256, ge=1, description="Mutations remembered per client, so that repeats are recognised.")
+    dedup_window: int = Field(
+        1024,
+        ge=1,
+        description="Mutations remembered per client, so that repeats are recognised; about 0.2 KB of RAM each.",
+    )
     dedup_clients: int = Field(
         1024, ge=1, description="Clients whose mutations are remembered; the least recent go first."
     )

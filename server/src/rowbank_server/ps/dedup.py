@@ -107,15 +107,15 @@ class DedupWindow:
                 _, known_kind, _ = _ANSWER.unpack_from(packed)
                 _require_kind(request_id, known_kind, kind)
                 return Entered(answer=packed[_ANSWER.size :])
+            other = client.in_flight.get(sequence)
+            if other is not None:  # However many later ones were faster.
+                _require_kind(request_id, other.kind, kind)
+                return Entered(in_flight=other)
             if sequence <= client.forgotten:
                 raise InvalidRequest(
                     f"request_id: sequence {sequence} of client {client_id!r} is older than the "
                     f"{self._window} mutations that are remembered (setting dedup_window), or 0; sequences rise from 1"
                 )
-            other = client.in_flight.get(sequence)
-            if other is not None:
-                _require_kind(request_id, other.kind, kind)
-                return Entered(in_flight=other)
             mine = client.in_flight[sequence] = InFlight(self, client_id, sequence, kind)
             return Entered(in_flight=mine, mine=True)
 
