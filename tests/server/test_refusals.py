@@ -62,6 +62,12 @@ def test_unknown_table(wire):
         wire.rows.Import(iter([rows_pb2.ImportRequest(table="no-such")]))
 
 
+def test_a_push_names_each_table_once(wire, table):
+    part = rows_pb2.TableGradients(table=table, keys=i64(1), gradients=ONE_ROW)
+    with refused(InvalidRequest, repr(table), "twice"):
+        wire.rows.Push(rows_pb2.PushRequest(tables=[part, part]))
+
+
 def test_catalog_counters_are_no_tables(wire):
     with refused(TableNotFound, "#generation"):
         wire.size("#generation")

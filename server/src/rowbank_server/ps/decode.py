@@ -64,6 +64,11 @@ def build(kind: Kind, request: Any, tables: Sequence[ShardTable], *, max_keys: i
 
 def _push(request: Any, tables: Sequence[ShardTable], max_keys: int) -> Push:
     requests.require_key_limit((part.keys for part in request.tables), max_keys=max_keys)
+    # Each would take a step, and replay could not tell which of the two a row has seen.
+    names = [part.table for part in request.tables]
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise InvalidRequest(f"tables: expected each table once, got {twice!r} twice; join its keys and gradients")
     parts = zip(request.tables, tables, strict=True)
     return Push([_push_part(part, table, request.wire_dtype) for part, table in parts])
 
