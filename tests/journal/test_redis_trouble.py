@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
-from tests.journal.support import exported, flush, push_request, redis_is_away, request_id
+from tests.journal.support import exported, flush, push_request, redis_is_away, request_id, step_of
 from tests.processes import until
 from tests.server.support import refused
 from tests.server.test_redis_faults import flushed, kill
@@ -227,6 +227,18 @@ def test_a_write_back_in_which_redis_was_restarted_does_not_count(own_redis):
         with pytest.raises(RedisUnavailable, match="lost writes"):
             state.write({3: 4})
         assert state.standing() is Standing.LOST
+
+
+def test_an_emptied_redis_gets_the_steps_of_empty_tables_too(server, own_redis, never_writes_back, connect):
+    wire = connect(server.target)
+    wire.create("s", 1)
+    wire.push("s", [], np.ones((0, 1)))
+    flush(wire)
+    with redis.Redis.from_url(own_redis.url) as client:
+        client.flushall()
+    flush(wire)
+    server.kill()
+    assert step_of(connect(never_writes_back(redis=own_redis.url).target), "s") == 1
 
 
 def test_the_journal_is_bounded(start_ps, connect):

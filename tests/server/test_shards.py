@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import redis
 from tests.processes import PsProcess, until
-from tests.server.support import i64, refused
+from tests.server.support import i64, refused, sgd
 
 from rowbank.errors import TableNotFound, WrongShard
 from rowbank.hashing import shard_of
 from rowbank_protos.v1 import admin_pb2, rows_pb2, tables_pb2
+from rowbank_server.ps.main import ParameterServer
 from rowbank_server.ps.table import Ownership
+from rowbank_server.settings import PsSettings
+from rowbank_server.storage.evictions import EvictionHistory
+from rowbank_server.storage.layout import Layout
 
 KEYS = np.arange(1000)
 OWNERS = shard_of(KEYS, shard_count=2)
@@ -110,3 +115,28 @@ def test_rows_find_their_shard_when_the_number_of_shards_changes(start_ps, conne
     assert (first.size("t"), second.size("t")) == (len(own(0)), len(own(1)))
     assert second.pull("t", own(1))[0].tolist() == [[-1, -1]] * len(own(1))
     assert list(second.push("t", own(1)[:1], [[1, 1]]).steps) == [8]
+
+
+def test_a_table_dropped_during_a_write_back_does_not_come_back(redis_url, namespace, monkeypatch):
+    """The other shard drops it after this one has looked at the catalog: its buckets have no owner any more."""
+    with redis.Redis.from_url(redis_url) as client:
+        first, second = (
+            ParameterServer(PsSettings(redis=redis_url, namespace=namespace, shard=f"{shard}/2"), client)
+            for shard in range(2)
+        )
+        try:
+            for server in (first, second):
+                server.shard.load()
+            first.shard.create(tables_pb2.TableSpec(name="t", dim=2, optimizer=sgd(1.0)), exist_ok=False)
+            keys = np.array(own(1), np.int64)
+            second.shard.get("t").rows.upsert(keys, np.ones((len(keys), 2), np.float32), now=1)
+            monkeypatch.setattr(EvictionHistory, "append_waiting", lambda _: first.shard.drop("t", missing_ok=False))
+            assert second.keeper.flush() == 0
+            monkeypatch.undo()
+            assert second.keeper.flush() == 0
+            assert second.shard.tables() == []
+            assert not client.hexists(Layout(namespace).catalog, "t")
+            assert client.keys(f"{namespace}:*:rows") == []
+        finally:
+            first.journal.stop()
+            second.journal.stop()

@@ -238,6 +238,11 @@ class Journal:
                     raise RedisUnavailable(f"rows wait for the journal: {self._failure or 'appends take too long'}")
                 self._progress.wait(left_s)
 
+    def has_done(self, position: int) -> bool:
+        """Whether the stream has entries that `trim` would delete."""
+        with self._lock:
+            return bool(self._stored) and self._stored[0][1] <= position
+
     def trim(self, position: int) -> None:
         """Deletes the records up to `position`; their effects must have been written back. Raises RedisUnavailable."""
         with self._lock:

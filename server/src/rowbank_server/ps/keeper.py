@@ -65,7 +65,7 @@ class Keeper:
         self._failures = 0
         self._replaced = False
         self._rewrite_due = False
-        self._written_steps: dict[int, int] = {}
+        self._written_steps: dict[int, int] | None = None
 
     @property
     def redis_connected(self) -> bool:
@@ -131,9 +131,10 @@ class Keeper:
         changes = self._dedup.take_changes()
         tables = self._shard.tables()
         try:
-            written = sum(write_table(table, self._store, self._journal) for table in tables)
+            written = sum(self._write_table(write_table, table) for table in tables)
             steps = {table.entry.table_id: table.step for table in tables}
-            if written or changes.windows or changes.gone or self._recovery.pending or steps != self._written_steps:
+            trims = self._recovery.pending or self._journal.has_done(through)
+            if written or changes.windows or changes.gone or trims or steps != self._written_steps:
                 self._state.write(steps, changes.windows, changes.gone)
                 self._written_steps = steps
         except BaseException:
@@ -148,6 +149,15 @@ class Keeper:
         self._recovery.written_back()
         self._journal.trim(through)
         return written
+
+    def _write_table(self, write_table: Callable[[ShardTable, RowStore, Journal], int], table: ShardTable) -> int:
+        try:
+            return write_table(table, self._store, self._journal)
+        except FenceLostError:
+            self._shard.refresh()  # Another shard may have dropped it a moment ago, and deleted all that Redis had.
+            if table.dropped:
+                return 0
+            raise
 
     def require_room(self) -> None:
         """Raises RedisUnavailable if Redis is away and as many rows as may be wait to be written."""
@@ -173,6 +183,7 @@ class Keeper:
         for table in self._shard.tables():
             self._store.claim(table.entry.table_id, table.buckets)
         self._dedup.mark_all_changed()
+        self._written_steps = None
         written = self._write_back(rewrite_table)
         self._rewrite_due = False
         tables = len(self._shard.tables())
