@@ -120,9 +120,9 @@ def test_rows_find_their_shard_when_the_number_of_shards_changes(start_ps, conne
 def test_a_table_dropped_during_a_write_back_does_not_come_back(redis_url, namespace, monkeypatch):
     """The other shard drops it after this one has looked at the catalog: its buckets have no owner any more."""
     with redis.Redis.from_url(redis_url) as client:
+        given = {"redis": redis_url, "namespace": namespace}
         first, second = (
-            ParameterServer(PsSettings(redis=redis_url, namespace=namespace, shard=f"{shard}/2"), client)
-            for shard in range(2)
+            ParameterServer(PsSettings.model_validate({**given, "shard": f"{shard}/2"}), client) for shard in range(2)
         )
         try:
             for server in (first, second):
