@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
-from tests.server.support import Wire
+from tests.server.conftest import connect
 
-
-@pytest.fixture
-def connect() -> Iterator[Callable[[str], Wire]]:
-    """Opens stubs of a server; they are closed with the test."""
-    opened: list[Wire] = []
-
-    def open_wire(target: str) -> Wire:
-        opened.append(Wire(target))
-        return opened[-1]
-
-    yield open_wire
-    for wire in opened:
-        wire.close()
+__all__ = ["connect", "never_writes_back"]
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import contextlib
 import socket
 import threading
 
-import numpy as np
 from tests.processes import until
 from tests.server.support import f32, i64
 
@@ -23,20 +22,6 @@ def push_request(table, keys, gradients, *, sequence=0, client="c", **fields):
     if sequence:
         request.request_id.CopyFrom(request_id(sequence, client))
     return request
-
-
-def exported(wire, table):
-    """All rows of a table by key: values, frequency, last use and optimizer slots, as bytes."""
-    rows = {}
-    for chunk in wire.rows.Export(rows_pb2.ExportRequest(table=table, with_slots=True)):
-        keys = np.frombuffer(chunk.keys, "<i8")
-        columns = [
-            np.frombuffer(column, "u1").reshape(len(keys), -1)
-            for column in (chunk.values, chunk.frequency, chunk.last_used, chunk.slots)
-        ]
-        for place, key in enumerate(keys.tolist()):
-            rows[key] = b"".join(column[place].tobytes() for column in columns)
-    return rows
 
 
 def flush(wire):

@@ -8,8 +8,8 @@ import signal
 import numpy as np
 import pytest
 import redis
-from tests.journal.support import exported, flush, push_request
-from tests.server.support import i64, refused
+from tests.journal.support import flush, push_request
+from tests.server.support import exported, i64, refused
 
 from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_protos.v1 import rows_pb2

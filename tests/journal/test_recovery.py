@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import redis
-from tests.journal.support import exported, flush, push_request, request_id, step_of
+from tests.journal.support import flush, push_request, request_id, step_of
 from tests.processes import until
-from tests.server.support import adam, constant, f32, i64, refused, sgd, uniform
+from tests.server.support import adam, constant, exported, f32, i64, refused, sgd, uniform
 
 from rowbank.errors import InvalidRequest, RedisUnavailable
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2, tables_pb2

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
-from tests.journal.support import exported, flush, push_request, redis_is_away, request_id, step_of
+from tests.journal.support import flush, push_request, redis_is_away, request_id, step_of
 from tests.processes import until
-from tests.server.support import refused
+from tests.server.support import exported, refused
 from tests.server.test_redis_faults import flushed, kill
 
 from rowbank.errors import InvalidSpec, RedisUnavailable

@@ -92,3 +92,17 @@ def refused(error: type[RequestError], *words: str) -> Iterator[None]:
     assert type(got) is error, got
     missing = [word for word in words if word not in got.message]
     assert not missing, f"{missing} not in {got.message!r}"
+
+
+def exported(wire, table):
+    """All rows of a table by key: values, frequency, last use and optimizer slots, as bytes."""
+    rows = {}
+    for chunk in wire.rows.Export(rows_pb2.ExportRequest(table=table, with_slots=True)):
+        keys = np.frombuffer(chunk.keys, "<i8")
+        columns = [
+            np.frombuffer(column, "u1").reshape(len(keys), -1)
+            for column in (chunk.values, chunk.frequency, chunk.last_used, chunk.slots)
+        ]
+        for place, key in enumerate(keys.tolist()):
+            rows[key] = b"".join(column[place].tobytes() for column in columns)
+    return rows

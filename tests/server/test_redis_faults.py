@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import redis
 from tests.processes import until
-from tests.server.support import i64, refused
-from tests.server.test_restart import exported
+from tests.server.support import exported, i64, refused
 
 from rowbank.errors import RedisUnavailable
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2, tables_pb2

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import redis
 from tests.processes import until
-from tests.server.support import adam
-from tests.server.test_restart import exported, train
+from tests.server.support import adam, exported
+from tests.server.test_restart import train
 
 from rowbank_protos.v1 import admin_pb2, tables_pb2
 from rowbank_server.redis_supervisor import find_server

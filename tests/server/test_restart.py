@@ -10,25 +10,11 @@ import grpc
 import numpy as np
 import redis
 from tests.processes import until
-from tests.server.support import adam, i64, sgd, uniform
+from tests.server.support import adam, exported, i64, sgd, uniform
 
 from rowbank.hashing import bucket_of
 from rowbank_protos.v1 import admin_pb2, rows_pb2, tables_pb2
 from rowbank_server.storage.layout import Layout
-
-
-def exported(wire, table):
-    """All rows of a table by key, with frequency, last use and optimizer slots, as bytes."""
-    rows = {}
-    for chunk in wire.rows.Export(rows_pb2.ExportRequest(table=table, with_slots=True)):
-        keys = np.frombuffer(chunk.keys, "<i8")
-        columns = [
-            np.frombuffer(column, "u1").reshape(len(keys), -1)
-            for column in (chunk.values, chunk.frequency, chunk.last_used, chunk.slots)
-        ]
-        for place, key in enumerate(keys.tolist()):
-            rows[key] = b"".join(column[place].tobytes() for column in columns)
-    return rows
 
 
 def train(wire, table, *, steps, dim=6):

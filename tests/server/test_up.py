@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.processes import UpProcess, until
-from tests.server.support import adam, uniform
+from tests.server.support import adam, exported, uniform
 from tests.server.test_redis_faults import flushed
 from tests.server.test_redis_supervisor import alive
-from tests.server.test_restart import exported, train
+from tests.server.test_restart import train
 
 from rowbank_protos.v1 import admin_pb2
 
