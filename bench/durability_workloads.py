@@ -18,10 +18,10 @@ import redis
 import rowbank
 from rowbank import snapshots
 from rowbank_server.journal.streams import JournalStreams
-from rowbank_server.ps.dedup import DedupWindow
-from rowbank_server.ps.loading import load_table
-from rowbank_server.ps.recovery import Replay
-from rowbank_server.ps.table import Ownership, ShardTable
+from rowbank_server.ps.durability.dedup import DedupWindow
+from rowbank_server.ps.durability.recovery import Replay
+from rowbank_server.ps.tables.loading import load_table
+from rowbank_server.ps.tables.table import Ownership, ShardTable
 from rowbank_server.storage.catalog import Catalog
 from rowbank_server.storage.connection import Redis, connect
 from rowbank_server.storage.layout import Layout

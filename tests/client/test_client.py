@@ -10,7 +10,8 @@ import pytest
 from tests.client.specs import INITIALIZERS, OPTIMIZERS
 
 import rowbank
-from rowbank import SGD, Adagrad, Client, TableSpec, _methods, errors
+from rowbank import SGD, Adagrad, Client, TableSpec, errors
+from rowbank.calls import methods
 from rowbank_protos import columns
 from rowbank_protos.v1 import rows_pb2
 
@@ -180,7 +181,7 @@ def push_request(pushed, **changes) -> rows_pb2.PushRequest:
 def test_server_refuses_what_a_careless_client_sends(client, table, changes, cls):
     """What this client checks itself, sent past its checks: the server's class comes back, and nothing was done."""
     with pytest.raises(cls):
-        client.calls.transport.one(_methods.PUSH, 0, push_request(table, **changes))
+        client.calls.transport.one(methods.PUSH, 0, push_request(table, **changes))
     assert table.size() == 0
 
 
@@ -188,7 +189,7 @@ def test_push_to_several_tables_is_all_or_nothing(client, table):
     good, bad = push_request(table), push_request(table, keys=b"1")
     request = rows_pb2.PushRequest(tables=[*good.tables, *bad.tables])
     with pytest.raises(errors.InvalidRequest):
-        client.calls.transport.one(_methods.PUSH, 0, request)
+        client.calls.transport.one(methods.PUSH, 0, request)
     assert table.size() == 0
 
 
@@ -271,7 +272,7 @@ def test_target_comes_from_the_environment(target, monkeypatch):
 
 
 def test_another_version_is_refused(target, monkeypatch):
-    monkeypatch.setattr("rowbank._connect.__version__", "0.2.0")
+    monkeypatch.setattr("rowbank.calls.connect.__version__", "0.2.0")
     with pytest.raises(errors.VersionMismatch, match=r"version 0\.2\.x like this client, got 0\.1\."):
         Client(target)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rowbank import _arrays, _native
+from rowbank import _native
+from rowbank.calls import arrays
 from rowbank_protos import columns
 
 
@@ -24,7 +25,7 @@ def batches():
 
 @pytest.mark.parametrize("keys", [pytest.param(keys, id=name) for name, keys in batches()])
 def test_distinct_keys_come_in_order_of_their_first_occurrence(keys):
-    batch = _arrays.distinct(keys)
+    batch = arrays.distinct(keys)
     ascending, first, counts = np.unique(keys, return_index=True, return_counts=True)
     order = np.argsort(first)
     np.testing.assert_array_equal(batch.keys, ascending[order])
@@ -39,7 +40,7 @@ def test_distinct_keys_come_in_order_of_their_first_occurrence(keys):
 @pytest.mark.parametrize("dim", [1, 3, 64])
 def test_rows_are_spread_to_every_key(dim):
     keys = np.random.default_rng(2).integers(0, 50, 400)
-    batch = _arrays.distinct(keys)
+    batch = arrays.distinct(keys)
     rows = np.random.default_rng(3).standard_normal((len(batch.keys), dim)).astype(np.float32)
     place = {key: row for row, key in enumerate(batch.keys.tolist())}
     np.testing.assert_array_equal(batch.spread(rows), rows[[place[key] for key in keys.tolist()]])
@@ -70,16 +71,16 @@ def test_shapes_that_do_not_belong_together_are_refused():
 @pytest.mark.skipif(not _native.converts_half(), reason="this CPU has no instructions for float16")
 def test_every_float16_is_widened_exactly():
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    np.testing.assert_array_equal(_arrays.widen(halves, columns.FLOAT16), halves.astype(np.float32))
+    np.testing.assert_array_equal(arrays.widen(halves, columns.FLOAT16), halves.astype(np.float32))
     odd = halves[1:1004].reshape(17, 59)  # Not a multiple of what the CPU takes at once.
-    np.testing.assert_array_equal(_arrays.widen(odd, columns.FLOAT16), odd.astype(np.float32))
+    np.testing.assert_array_equal(arrays.widen(odd, columns.FLOAT16), odd.astype(np.float32))
 
 
 def test_columns_that_lie_anywhere_become_aligned():
     halves, floats = np.arange(9, dtype=np.float16), np.arange(9, dtype=np.float32)
     for given, wire_dtype in ((halves, columns.FLOAT16), (floats, columns.FLOAT32)):
         shifted = np.frombuffer(b"x" + given.tobytes(), given.dtype, offset=1)
-        widened = _arrays.widen(shifted, wire_dtype)
+        widened = arrays.widen(shifted, wire_dtype)
         assert widened.flags.aligned
         assert widened.dtype == np.float32
         np.testing.assert_array_equal(widened, floats)
@@ -91,4 +92,4 @@ def test_float32_is_rounded_to_float16_as_numpy_rounds():
     between = (halves[1:] + halves[:-1]) / 2
     values = np.concatenate([halves, between, np.nextafter(between, np.float32(np.inf), dtype=np.float32)])
     values = np.concatenate([values, -values]).reshape(2, -1)
-    np.testing.assert_array_equal(_arrays.narrow(values, columns.FLOAT16), values.astype(np.float16))
+    np.testing.assert_array_equal(arrays.narrow(values, columns.FLOAT16), values.astype(np.float16))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rowbank import _methods, _routing, _verbs, hashing
-from rowbank._connect import parse_targets
-from rowbank._methods import Method
-from rowbank._routing import Layout, Limits
+from rowbank import hashing
+from rowbank.calls import methods, routing, verbs
+from rowbank.calls.connect import parse_targets
+from rowbank.calls.methods import Method
+from rowbank.calls.routing import Layout, Limits
 from rowbank.errors import InvalidRequest, RequestTooLarge
 
 
 def test_one_shard_gets_everything_in_order():
     keys = np.array([3, 1, 2])
-    ((shard, piece),) = _routing.by_shard("t", keys, Layout(1, 256))
+    ((shard, piece),) = routing.by_shard("t", keys, Layout(1, 256))
     assert shard == 0
     assert piece.whole
     assert piece.keys is keys
@@ -24,7 +25,7 @@ def test_one_shard_gets_everything_in_order():
 def test_every_key_goes_to_its_owner_once(shard_count):
     keys = np.random.default_rng(1).permutation(1000)
     seen = np.full(1000, -1)
-    for shard, piece in _routing.by_shard("t", keys, Layout(shard_count, 256)):
+    for shard, piece in routing.by_shard("t", keys, Layout(shard_count, 256)):
         assert (hashing.shard_of(piece.keys, shard_count=shard_count) == shard).all()
         assert isinstance(piece.where, np.ndarray)
         assert (np.diff(piece.where) > 0).all()  # The order given is kept within a shard.
@@ -34,14 +35,14 @@ def test_every_key_goes_to_its_owner_once(shard_count):
 
 
 def test_no_keys_go_nowhere():
-    assert _routing.by_shard("t", np.zeros(0, np.int64), Layout(2, 256)) == []
+    assert routing.by_shard("t", np.zeros(0, np.int64), Layout(2, 256)) == []
 
 
 @pytest.mark.parametrize("shard_count", [1, 2])
 def test_requests_keep_the_limits_and_the_order(shard_count):
     keys = np.random.default_rng(2).permutation(1000)
-    pieces = [(piece, 100) for _, piece in _routing.by_shard("t", keys, Layout(shard_count, 256))]
-    requests = list(_routing.requests(pieces, Limits(max_keys=300, max_bytes=1024 + 20_000)))
+    pieces = [(piece, 100) for _, piece in routing.by_shard("t", keys, Layout(shard_count, 256))]
+    requests = list(routing.requests(pieces, Limits(max_keys=300, max_bytes=1024 + 20_000)))
     seen = np.full(1000, -1)
     for request in requests:
         assert sum(len(piece.keys) for piece in request) <= 200  # 20000 bytes are 200 rows.
@@ -52,8 +53,8 @@ def test_requests_keep_the_limits_and_the_order(shard_count):
 
 
 def test_tables_share_a_request():
-    pieces = [(_routing.by_shard(name, np.arange(4), Layout(1, 256))[0][1], 8) for name in "ab"]
-    requests = list(_routing.requests(pieces, Limits(max_keys=6, max_bytes=1 << 20)))
+    pieces = [(routing.by_shard(name, np.arange(4), Layout(1, 256))[0][1], 8) for name in "ab"]
+    requests = list(routing.requests(pieces, Limits(max_keys=6, max_bytes=1 << 20)))
     assert [[(piece.table, piece.keys.tolist()) for piece in request] for request in requests] == [
         [("a", [0, 1, 2, 3]), ("b", [0, 1])],
         [("b", [2, 3])],
@@ -61,9 +62,9 @@ def test_tables_share_a_request():
 
 
 def test_row_beyond_the_message_limit_is_refused():
-    piece = _routing.by_shard("t", np.arange(4), Layout(1, 256))[0][1]
+    piece = routing.by_shard("t", np.arange(4), Layout(1, 256))[0][1]
     with pytest.raises(RequestTooLarge, match=r"one row of 5000 bytes .*max_message_bytes"):
-        list(_routing.requests([(piece, 5000)], Limits(max_keys=10, max_bytes=4096)))
+        list(routing.requests([(piece, 5000)], Limits(max_keys=10, max_bytes=4096)))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_row_beyond_the_message_limit_is_refused():
     ],
 )
 def test_rows_to_keep_are_shared_out_exactly(total, sizes, shares):
-    assert _verbs.share_out(total, sizes) == shares
+    assert verbs.share_out(total, sizes) == shares
 
 
 def test_shares_never_exceed_their_shard():
@@ -87,14 +88,14 @@ def test_shares_never_exceed_their_shard():
     for _ in range(200):
         sizes = rng.integers(0, 50, 5).tolist()
         total = int(rng.integers(0, sum(sizes) + 1))
-        shares = _verbs.share_out(total, sizes)
+        shares = verbs.share_out(total, sizes)
         assert sum(shares) == total
         assert all(0 <= share <= size for share, size in zip(shares, sizes, strict=True))
 
 
 def test_methods_are_those_of_the_services():
-    methods = [value for value in vars(_methods).values() if isinstance(value, Method)]
-    for method in methods:
+    known = [value for value in vars(methods).values() if isinstance(value, Method)]
+    for method in known:
         file = method.request.DESCRIPTOR.file
         described = file.services_by_name[method.service].methods_by_name[method.name]
         assert method.path == f"/{described.containing_service.full_name}/{described.name}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rowbank import SGD, Adam, Client, TableSpec, Uniform, _methods, errors, hashing
+from rowbank import SGD, Adam, Client, TableSpec, Uniform, errors, hashing
+from rowbank.calls import methods
 from rowbank_protos import columns
 from rowbank_protos.v1 import rows_pb2
 
@@ -118,4 +119,4 @@ def test_key_sent_to_another_shard_is_refused(client, table_name):
     key = int(np.flatnonzero(hashing.shard_of(np.arange(100), shard_count=2) == 1)[0])
     request = rows_pb2.LookupRequest(table=table.name, keys=columns.pack_keys(np.array([key])))
     with pytest.raises(errors.WrongShard, match=f"key {key} belongs to shard 1/2"):
-        client.calls.transport.one(_methods.LOOKUP, 0, request)
+        client.calls.transport.one(methods.LOOKUP, 0, request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rowbank import _wire
+from rowbank.calls import wire
 from rowbank_protos import columns
 from rowbank_protos.v1 import common_pb2, rows_pb2
 
@@ -19,15 +19,15 @@ def test_pull_answers_are_read_as_protobuf_reads_them():
         rows_pb2.TableRows(table="ü" * 200, values=ROWS.tobytes(), status=b"\1\2\3"),
         rows_pb2.TableRows(table="empty"),
     ]
-    answer = _wire.PullAnswer.FromString(rows_pb2.PullResponse(tables=parts).SerializeToString())
+    answer = wire.PullAnswer.FromString(rows_pb2.PullResponse(tables=parts).SerializeToString())
     got = [(part.table, bytes(part.values), bytes(part.status)) for part in answer.tables]
     assert got == [(part.table, part.values, part.status) for part in parts]
-    assert _wire.PullAnswer.FromString(b"").tables == []
+    assert wire.PullAnswer.FromString(b"").tables == []
 
 
 def test_columns_are_views_of_the_answer():
     data = rows_pb2.LookupResponse(values=ROWS.tobytes(), found=b"\1\0\1").SerializeToString()
-    answer = _wire.LookupAnswer.FromString(data)
+    answer = wire.LookupAnswer.FromString(data)
     assert answer.values.obj is data
     assert answer.values.readonly
     assert (bytes(answer.values), bytes(answer.found)) == (ROWS.tobytes(), b"\1\0\1")
@@ -38,7 +38,7 @@ def test_fields_of_a_later_version_are_skipped():
     """One of each wire type, before and after the fields that are known."""
     unknown = b"\xf8\x01\x96\x01" + b"\xf9\x01" + bytes(8) + b"\xfd\x01" + bytes(4) + b"\xfa\x01\x02xy"
     known = rows_pb2.LookupResponse(values=b"abcd", found=b"\1").SerializeToString()
-    answer = _wire.LookupAnswer.FromString(unknown + known + unknown)
+    answer = wire.LookupAnswer.FromString(unknown + known + unknown)
     assert (bytes(answer.values), bytes(answer.found)) == (b"abcd", b"\1")
 
 
@@ -46,7 +46,7 @@ def test_lengths_may_be_padded():
     """A number of more bytes than it needs is legal; the server pads lengths so that rows lie aligned."""
     data = b"\x0a\x84\x80\x00abcd"
     assert rows_pb2.LookupResponse.FromString(data).values == b"abcd"
-    assert bytes(_wire.LookupAnswer.FromString(data).values) == b"abcd"
+    assert bytes(wire.LookupAnswer.FromString(data).values) == b"abcd"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_lengths_may_be_padded():
 )
 def test_malformed_answers_are_refused(data):
     with pytest.raises(ValueError, match="message: "):
-        _wire.LookupAnswer.FromString(data)
+        wire.LookupAnswer.FromString(data)
 
 
 @pytest.mark.parametrize("length", range(60))
@@ -65,16 +65,16 @@ def test_a_cut_answer_is_refused_or_read_as_protobuf_reads_it(length):
         expected = len(rows_pb2.PullResponse.FromString(data).tables)
     except Exception:
         with pytest.raises(ValueError, match="message: "):
-            _wire.PullAnswer.FromString(data)
+            wire.PullAnswer.FromString(data)
     else:
-        assert len(_wire.PullAnswer.FromString(data).tables) == expected
+        assert len(wire.PullAnswer.FromString(data).tables) == expected
 
 
 @pytest.mark.parametrize("counts", [None, np.array([1, 2, 2**32 - 1], np.uint32)])
 @pytest.mark.parametrize("overrides", [(None, None, None), (0.0, 0.5, 2.0)])
 def test_pushes_are_written_as_protobuf_writes_them(counts, overrides):
-    table = _wire.TableGradients("t", KEYS, ROWS, counts, 300, *overrides)
-    request = _wire.PushMessage(columns.FLOAT32, [table], REQUEST_ID)
+    table = wire.TableGradients("t", KEYS, ROWS, counts, 300, *overrides)
+    request = wire.PushMessage(columns.FLOAT32, [table], REQUEST_ID)
     expected = rows_pb2.PushRequest(
         tables=[
             rows_pb2.TableGradients(
@@ -93,23 +93,23 @@ def test_pushes_are_written_as_protobuf_writes_them(counts, overrides):
 
 
 def test_pushes_of_nothing():
-    table = _wire.TableGradients("t", KEYS[:0], ROWS[:0], None, 0, None, None, None)
-    request = _wire.PushMessage(0, [table])
+    table = wire.TableGradients("t", KEYS[:0], ROWS[:0], None, 0, None, None, None)
+    request = wire.PushMessage(0, [table])
     assert rows_pb2.PushRequest.FromString(request.SerializeToString()) == rows_pb2.PushRequest(
         tables=[rows_pb2.TableGradients(table="t")]
     )
 
 
 def test_upserts_are_written_as_protobuf_writes_them():
-    request = _wire.UpsertMessage("t", KEYS, ROWS, columns.FLOAT32, REQUEST_ID)
+    request = wire.UpsertMessage("t", KEYS, ROWS, columns.FLOAT32, REQUEST_ID)
     assert rows_pb2.UpsertRequest.FromString(request.SerializeToString()) == rows_pb2.UpsertRequest(
         table="t", keys=KEYS.tobytes(), values=ROWS.tobytes(), wire_dtype=columns.FLOAT32, request_id=REQUEST_ID
     )
 
 
 def test_stores_are_written_as_protobuf_writes_them():
-    tables = [_wire.TableStore("t", KEYS, ROWS, b"\1\0", True), _wire.TableStore("u", KEYS, ROWS, None, False)]
-    request = _wire.StoreMessage(tables, columns.FLOAT32, REQUEST_ID)
+    tables = [wire.TableStore("t", KEYS, ROWS, b"\1\0", True), wire.TableStore("u", KEYS, ROWS, None, False)]
+    request = wire.StoreMessage(tables, columns.FLOAT32, REQUEST_ID)
     expected = [
         rows_pb2.TableStore(table="t", keys=KEYS.tobytes(), values=ROWS.tobytes(), exists=b"\1\0", touch=True),
         rows_pb2.TableStore(table="u", keys=KEYS.tobytes(), values=ROWS.tobytes()),

@@ -11,7 +11,7 @@ from tests.server.support import f32, i64, refused
 from rowbank.errors import InvalidRequest
 from rowbank_protos.v1 import common_pb2, rows_pb2
 from rowbank_server.journal.records import Kind
-from rowbank_server.ps.dedup import DedupWindow
+from rowbank_server.ps.durability.dedup import DedupWindow
 
 
 def request_id(sequence: int, client: str = "c") -> common_pb2.RequestId:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rowbank_protos.v1 import rows_pb2
-from rowbank_server.ps.encoding import allocate_lookup, allocate_pull
+from rowbank_server.ps.services.encoding import allocate_lookup, allocate_pull
 
 
 @pytest.mark.parametrize("rows", [0, 1, 15, 16, 1000, 40_000])

@@ -11,8 +11,8 @@ from tests.server.support import refused
 
 from rowbank.errors import InternalError, TableNotFound, from_rpc_error
 from rowbank_protos.v1 import rows_pb2, rows_pb2_grpc
-from rowbank_server.ps.errors import ErrorInterceptor
-from rowbank_server.ps.metrics import RequestMetrics
+from rowbank_server.ps.services.errors import ErrorInterceptor
+from rowbank_server.ps.services.metrics import RequestMetrics
 
 
 class Failing(rows_pb2_grpc.RowServiceServicer):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
 
-from rowbank import _wire
+from rowbank.calls import wire
 from rowbank.errors import InvalidRequest, RequestTooLarge
 from rowbank_protos.fields import varint
 from rowbank_protos.v1 import common_pb2, rows_pb2
 from rowbank_server.journal.records import Kind
-from rowbank_server.ps import decode
-from rowbank_server.ps.push_request import PushRequest
+from rowbank_server.ps.decoding import decode
+from rowbank_server.ps.decoding.push_request import PushRequest
 
 FULL = rows_pb2.PushRequest(
     tables=[
@@ -52,8 +52,8 @@ def as_we_read(request):
 def test_requests_are_read_as_protobuf_reads_them(request_):
     data = request_.SerializeToString()
     # Twice the same message is one message of which the last fields count.
-    for wire in (data, data + data, b"\xf8\x01\x96\x01" + data + b"\xfa\x01\x02xy"):
-        assert as_we_read(PushRequest.FromString(wire)) == as_protobuf_reads(rows_pb2.PushRequest.FromString(wire))
+    for sent in (data, data + data, b"\xf8\x01\x96\x01" + data + b"\xfa\x01\x02xy"):
+        assert as_we_read(PushRequest.FromString(sent)) == as_protobuf_reads(rows_pb2.PushRequest.FromString(sent))
 
 
 def test_a_cut_request_is_refused_or_read_as_protobuf_reads_it():
@@ -92,10 +92,10 @@ def test_gradients_of_a_client_are_aligned_views(name, rows):
     keys, counts = np.arange(rows), np.ones(rows, np.uint32)
     gradients = np.full((rows, 3), 0.5, np.float32)
     tables = [
-        _wire.TableGradients(name, keys, gradients, counts, 7, 0.5, None, None),
-        _wire.TableGradients("other", keys, gradients, None, 0, None, None, None),
+        wire.TableGradients(name, keys, gradients, counts, 7, 0.5, None, None),
+        wire.TableGradients("other", keys, gradients, None, 0, None, None, None),
     ]
-    data = _wire.PushMessage(1, tables).SerializeToString()
+    data = wire.PushMessage(1, tables).SerializeToString()
     read = PushRequest.FromString(data)
     assert as_we_read(read) == as_protobuf_reads(rows_pb2.PushRequest.FromString(data))
     for part in read.tables:

@@ -12,7 +12,7 @@ from tests.server.test_push_request import as_protobuf_reads, as_we_read
 
 from rowbank_protos.fields import BYTES, FIXED32, FIXED64, VARINT, varint
 from rowbank_protos.v1 import common_pb2, rows_pb2
-from rowbank_server.ps.push_request import PushRequest
+from rowbank_server.ps.decoding.push_request import PushRequest
 
 CASES = 20_000
 GROUP, GROUP_END = 3, 4

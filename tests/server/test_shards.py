@@ -12,7 +12,7 @@ from rowbank.errors import TableNotFound, WrongShard
 from rowbank.hashing import shard_of
 from rowbank_protos.v1 import admin_pb2, rows_pb2, tables_pb2
 from rowbank_server.ps.main import ParameterServer
-from rowbank_server.ps.table import Ownership
+from rowbank_server.ps.tables.table import Ownership
 from rowbank_server.settings import PsSettings
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.layout import Layout

@@ -272,30 +272,30 @@ def test_existing_rows_are_not_touched_unless_asked(start, tmp_path):
 
 
 def test_mutations_go_on_by_themselves_when_the_caller_is_gone(start):
-    from rowbank import _methods
+    from rowbank.calls import methods
     from rowbank_protos.v1 import snapshots_pb2
 
     client = start(1)
     fill(client)
     transport = client.calls.transport
     begin = snapshots_pb2.BeginSnapshotRequest(snapshot_id="lost", hold_ms=300)
-    transport.one(_methods.BEGIN_SNAPSHOT, 0, begin)
+    transport.one(methods.BEGIN_SNAPSHOT, 0, begin)
     train(client.table("plain"), seed=3, pushes=1)  # Waits for the 300 ms to pass.
     resume = snapshots_pb2.ResumeMutationsRequest(snapshot_id="lost")
-    assert not transport.one(_methods.RESUME_MUTATIONS, 0, resume).held
+    assert not transport.one(methods.RESUME_MUTATIONS, 0, resume).held
     other = snapshots_pb2.BeginSnapshotRequest(snapshot_id="other", hold_ms=300)
     with pytest.raises(NotReady, match="another snapshot"):
-        transport.one(_methods.BEGIN_SNAPSHOT, 0, other, retry=False)
-    transport.one(_methods.END_SNAPSHOT, 0, snapshots_pb2.EndSnapshotRequest(snapshot_id="lost"))
+        transport.one(methods.BEGIN_SNAPSHOT, 0, other, retry=False)
+    transport.one(methods.END_SNAPSHOT, 0, snapshots_pb2.EndSnapshotRequest(snapshot_id="lost"))
     with pytest.raises(SnapshotNotFound):
-        transport.one(_methods.RESUME_MUTATIONS, 0, resume)
+        transport.one(methods.RESUME_MUTATIONS, 0, resume)
     for wrong in (
         snapshots_pb2.BeginSnapshotRequest(hold_ms=300),
         snapshots_pb2.BeginSnapshotRequest(snapshot_id="x"),
         snapshots_pb2.BeginSnapshotRequest(snapshot_id="x", hold_ms=10_001),
     ):
         with pytest.raises(InvalidRequest):
-            transport.one(_methods.BEGIN_SNAPSHOT, 0, wrong)
+            transport.one(methods.BEGIN_SNAPSHOT, 0, wrong)
 
 
 def test_commands(rowbank, start_ps, tmp_path):

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import rowbank
 import rowbank.keras
-from rowbank._transport import Transport
+from rowbank.calls.transport import Transport
 from rowbank.keras import Embedding, SquashedEmbedding
 from rowbank.keras.gateway import RowGateway
 

@@ -12,7 +12,7 @@ from tensorflow_recommenders_addons import dynamic_embedding as de
 from tests.tf.support import Sides
 
 import rowbank.tfra
-from rowbank._transport import Transport
+from rowbank.calls.transport import Transport
 
 
 @pytest.fixture

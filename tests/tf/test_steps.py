@@ -13,7 +13,7 @@ from tensorflow_recommenders_addons import dynamic_embedding as de
 from tests.tf.support import Sides, shadow_training, sorted_export
 
 import rowbank.tfra
-from rowbank._transport import Transport
+from rowbank.calls.transport import Transport
 from rowbank.tfra import store
 
 K = tf.int64

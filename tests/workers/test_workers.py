@@ -17,8 +17,8 @@ import rowbank
 from rowbank.errors import DeadlineExceeded, InvalidRequest, WorkerNotFound, WorkerReplaced
 from rowbank.workers import WorkerGroup
 from rowbank_protos.v1 import workers_pb2
-from rowbank_server.ps import workers
-from rowbank_server.ps.workers import WorkerServicer
+from rowbank_server.ps.services import workers
+from rowbank_server.ps.services.workers import WorkerServicer
 
 PROGRAM = Path(__file__).with_name("training.py")
 

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from rowbank import _connect, _methods, _routing, _storing, _training, admin
-from rowbank._transport import CHANNEL_OPTIONS, Transport
-from rowbank._verbs import Calls, Push
+from rowbank import admin
 from rowbank.admin import EvictionEvent, ServerInfo, ShardStats, TableInfo, TableStats
+from rowbank.calls import connect, methods, routing, storing, training
+from rowbank.calls.transport import CHANNEL_OPTIONS, Transport
+from rowbank.calls.verbs import Calls, Push
 from rowbank.errors import DimMismatch, InvalidRequest, TableNotFound
 from rowbank.features import Features
 from rowbank.models import Models
@@ -67,12 +68,12 @@ class Client:
             self._wire_dtype = columns.data_type(wire_dtype)
         except columns.ColumnError as error:
             raise InvalidRequest(f"wire_dtype: {error}") from None
-        addresses = _connect.parse_targets(targets)
-        shards, self._servers = _connect.connect(addresses, timeout_s=connect_timeout_s, wait=wait_for_ready)
+        addresses = connect.parse_targets(targets)
+        shards, self._servers = connect.connect(addresses, timeout_s=connect_timeout_s, wait=wait_for_ready)
         self._transport = Transport(shards, timeout_s=timeout_s)
         self.calls = Calls(
             transport=self._transport,
-            layout=_routing.Layout(len(shards), self._servers[0].bucket_count),
+            layout=routing.Layout(len(shards), self._servers[0].bucket_count),
             limits=_limits(self._servers),
             client_id=uuid.uuid4().hex,
             max_keys_per_call=max_keys_per_call,
@@ -104,7 +105,7 @@ class Client:
             InvalidSpec: the server cannot make such a table.
         """
         request = tables_pb2.CreateTableRequest(spec=spec.to_proto(), exist_ok=exist_ok)
-        answer = self._transport.one(_methods.CREATE_TABLE, 0, request, retry=exist_ok)
+        answer = self._transport.one(methods.CREATE_TABLE, 0, request, retry=exist_ok)
         return self._remember(TableSpec.from_proto(answer.table.spec))
 
     def table(self, name: str) -> Table:
@@ -114,14 +115,14 @@ class Client:
     def list_tables(self) -> list[TableInfo]:
         """All tables by name, with their sizes over all shards."""
         by_name: dict[str, list[tables_pb2.TableInfo]] = {}
-        for answer in self._transport.each(_methods.LIST_TABLES, tables_pb2.ListTablesRequest()):
+        for answer in self._transport.each(methods.LIST_TABLES, tables_pb2.ListTablesRequest()):
             for info in answer.tables:
                 by_name.setdefault(info.spec.name, []).append(info)
         return [admin.merge_table_infos(infos) for _, infos in sorted(by_name.items())]
 
     def table_info(self, name: str) -> TableInfo:
         """One table with its size over all shards. Raises `TableNotFound`."""
-        answers = self._transport.each(_methods.GET_TABLE, tables_pb2.GetTableRequest(name=name))
+        answers = self._transport.each(methods.GET_TABLE, tables_pb2.GetTableRequest(name=name))
         return admin.merge_table_infos([answer.table for answer in answers])
 
     def update_table(self, spec: TableSpec) -> Table:
@@ -131,7 +132,7 @@ class Client:
             TableNotFound: there is none of that name.
             InvalidSpec: the change needs a new table.
         """
-        answers = self._transport.each(_methods.UPDATE_TABLE, tables_pb2.UpdateTableRequest(spec=spec.to_proto()))
+        answers = self._transport.each(methods.UPDATE_TABLE, tables_pb2.UpdateTableRequest(spec=spec.to_proto()))
         return self._remember(TableSpec.from_proto(answers[0].table.spec))
 
     def drop_table(self, name: str, *, missing_ok: bool = False) -> bool:
@@ -143,11 +144,11 @@ class Client:
             TableNotFound: there was none, and `missing_ok` is False.
         """
         first = tables_pb2.DropTableRequest(name=name, missing_ok=missing_ok)
-        dropped = self._transport.one(_methods.DROP_TABLE, 0, first, retry=missing_ok).dropped
+        dropped = self._transport.one(methods.DROP_TABLE, 0, first, retry=missing_ok).dropped
         # The others may not have loaded the table, or have dropped it with the catalog's entry.
         rest = tables_pb2.DropTableRequest(name=name, missing_ok=True)
         others = [(shard, rest) for shard in range(1, self.calls.layout.shard_count)]
-        answers = self._transport.run(_methods.DROP_TABLE, others)
+        answers = self._transport.run(methods.DROP_TABLE, others)
         self._forget([name])
         return dropped or any(answer.dropped for answer in answers)
 
@@ -159,7 +160,7 @@ class Client:
         Returns:
             Table name -> [..., dim] float32, read-only.
         """
-        return self._fresh(keys, lambda: _training.pull(self.calls, self._spec, keys, self._wire_dtype))
+        return self._fresh(keys, lambda: training.pull(self.calls, self._spec, keys, self._wire_dtype))
 
     def push(
         self,
@@ -198,9 +199,9 @@ class Client:
         max_norm: float | None = None,
     ) -> dict[str, int]:
         """What `push` and `Table.push` share."""
-        overrides = _training.Overrides(step, learning_rate, clip_value, max_norm)
+        overrides = training.Overrides(step, learning_rate, clip_value, max_norm)
         names = [part.table for part in pushes]
-        return self._fresh(names, lambda: _training.push(self.calls, self._spec, pushes, overrides, self._wire_dtype))
+        return self._fresh(names, lambda: training.push(self.calls, self._spec, pushes, overrides, self._wire_dtype))
 
     def lookup(self, keys: Mapping[str, Any]) -> dict[str, Rows]:
         """Reads stored rows of several tables, in one request per shard; see `Table.lookup`.
@@ -211,7 +212,7 @@ class Client:
             Table name -> rows, always float32, zero where there is none.
         Side effects: renews `last_used` of stored rows in tables whose spec says `track_reads`.
         """
-        return self._fresh(keys, lambda: _storing.lookup(self.calls, self._spec, keys))
+        return self._fresh(keys, lambda: storing.lookup(self.calls, self._spec, keys))
 
     def store(self, parts: Sequence[Store]) -> dict[str, int]:
         """Stores rows of several tables, in one request per shard, which a shard applies whole or not at all.
@@ -221,19 +222,19 @@ class Client:
         Returns:
             Table name -> how many rows are new, or, with `exists`, were added to or inserted.
         """
-        return self._fresh([part.table for part in parts], lambda: _storing.store(self.calls, self._spec, parts))
+        return self._fresh([part.table for part in parts], lambda: storing.store(self.calls, self._spec, parts))
 
     def stats(self, table: str | None = None) -> list[TableStats]:
         """Sizes and counters over all shards, of one table or of all by name. Raises `TableNotFound`."""
         by_name: dict[str, list[admin_pb2.TableStats]] = {}
-        for answer in self._transport.each(_methods.GET_STATS, admin_pb2.GetStatsRequest(table=table or "")):
+        for answer in self._transport.each(methods.GET_STATS, admin_pb2.GetStatsRequest(table=table or "")):
             for stats in answer.tables:
                 by_name.setdefault(stats.table, []).append(stats)
         return [admin.merge_table_stats(parts) for _, parts in sorted(by_name.items())]
 
     def shard_stats(self, table: str | None = None) -> list[ShardStats]:
         """What each shard says of itself, in the order of the shards."""
-        answers = self._transport.each(_methods.GET_STATS, admin_pb2.GetStatsRequest(table=table or ""))
+        answers = self._transport.each(methods.GET_STATS, admin_pb2.GetStatsRequest(table=table or ""))
         return [
             ShardStats(
                 shard=answer.shard,
@@ -251,7 +252,7 @@ class Client:
         if limit < 1:
             raise InvalidRequest(f"limit: expected at least 1, got {limit!r}")
         answers = self._transport.each(
-            _methods.LIST_EVICTIONS, admin_pb2.ListEvictionsRequest(table=table or "", limit=limit)
+            methods.LIST_EVICTIONS, admin_pb2.ListEvictionsRequest(table=table or "", limit=limit)
         )
         # The history is the cluster's, so that shards may tell the same events.
         events = {admin.eviction_event(message) for answer in answers for message in answer.events}
@@ -259,16 +260,16 @@ class Client:
 
     def flush(self) -> int:
         """Writes every changed row to Redis; returns how many rows were written."""
-        return sum(answer.rows for answer in self._transport.each(_methods.FLUSH, admin_pb2.FlushRequest()))
+        return sum(answer.rows for answer in self._transport.each(methods.FLUSH, admin_pb2.FlushRequest()))
 
     def server_info(self) -> list[ServerInfo]:
         """Every shard and its limits, asked now, in the order of the shards."""
-        answers = self._transport.each(_methods.GET_SERVER_INFO, admin_pb2.GetServerInfoRequest())
+        answers = self._transport.each(methods.GET_SERVER_INFO, admin_pb2.GetServerInfoRequest())
         return [admin.server_info(server.target, answer) for server, answer in zip(self._servers, answers, strict=True)]
 
     def _get(self, shard: int, name: str) -> TableSpec:
         request = tables_pb2.GetTableRequest(name=name)
-        return TableSpec.from_proto(self._transport.one(_methods.GET_TABLE, shard, request).table.spec)
+        return TableSpec.from_proto(self._transport.one(methods.GET_TABLE, shard, request).table.spec)
 
     def _spec(self, name: str) -> TableSpec:
         found = self._tables.get(name)
@@ -294,9 +295,9 @@ class Client:
             raise
 
 
-def _limits(servers: Sequence[ServerInfo]) -> _routing.Limits:
+def _limits(servers: Sequence[ServerInfo]) -> routing.Limits:
     """What every server, and this client's channels, allow."""
-    return _routing.Limits(
+    return routing.Limits(
         max_keys=min(server.max_keys_per_request for server in servers),
         max_bytes=min([_MAX_MESSAGE_BYTES, *(server.max_message_bytes for server in servers)]),
     )

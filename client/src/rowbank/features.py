@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rowbank import _methods
-from rowbank._verbs import Calls
+from rowbank.calls import methods
+from rowbank.calls.verbs import Calls
 from rowbank.errors import InvalidFeature, ViewNotFound
 from rowbank_protos.v1 import features_pb2
 
@@ -105,11 +105,11 @@ class Features:
             ],
         )
         request = features_pb2.PutViewRequest(view=message)
-        return self._calls.transport.one(_methods.PUT_VIEW, 0, request).changed
+        return self._calls.transport.one(methods.PUT_VIEW, 0, request).changed
 
     def list_views(self) -> list[FeatureView]:
         """All views by name."""
-        answer = self._calls.transport.one(_methods.LIST_VIEWS, 0, features_pb2.ListViewsRequest())
+        answer = self._calls.transport.one(methods.LIST_VIEWS, 0, features_pb2.ListViewsRequest())
         return sorted((_view_from_proto(view) for view in answer.views), key=lambda view: view.name)
 
     def write(self, view: str, rows: Mapping[int, Mapping[str, Any]], *, event_time_s: float | None = None) -> int:
@@ -133,7 +133,7 @@ class Features:
             request = features_pb2.WriteFeaturesRequest(
                 view=view, rows=messages[start : start + _ROWS_PER_REQUEST], event_time_s=event_time_s or 0.0
             )
-            written += self._calls.transport.one(_methods.WRITE_FEATURES, 0, request).written
+            written += self._calls.transport.one(methods.WRITE_FEATURES, 0, request).written
         return written
 
     def read(self, view: str, entities: Iterable[int], names: Sequence[str] = ()) -> list[FeatureResult]:
@@ -148,7 +148,7 @@ class Features:
         asked = iter(entities)
         while part := [_entity(entity) for entity in itertools.islice(asked, _ROWS_PER_REQUEST)]:
             request = features_pb2.ReadFeaturesRequest(view=view, entities=part, names=names)
-            answer = self._calls.transport.one(_methods.READ_FEATURES, 0, request)
+            answer = self._calls.transport.one(methods.READ_FEATURES, 0, request)
             results.extend(_result_from_proto(result) for result in answer.results)
         return results
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rowbank import _methods
-from rowbank._verbs import Calls
+from rowbank.calls import methods
+from rowbank.calls.verbs import Calls
 from rowbank.errors import InvalidModel
 from rowbank_protos.v1 import models_pb2
 
@@ -118,24 +118,24 @@ class Models:
         contents = {name: data if isinstance(data, bytes) else Path(data).read_bytes() for name, data in files.items()}
         message = manifest_to_proto(manifest, contents)
         parts = _parts(message, contents, activate)
-        answer = self._calls.transport.upload(_methods.PUBLISH_MODEL, 0, parts, timeout_s=timeout_s)
+        answer = self._calls.transport.upload(methods.PUBLISH_MODEL, 0, parts, timeout_s=timeout_s)
         return answer.version
 
     def list(self, name: str = "") -> list[ModelEntry]:
         """All versions of the model `name`, or of all models, newest first. Raises `ModelNotFound`."""
-        answer = self._calls.transport.one(_methods.LIST_MODELS, 0, models_pb2.ListModelsRequest(name=name))
+        answer = self._calls.transport.one(methods.LIST_MODELS, 0, models_pb2.ListModelsRequest(name=name))
         return [ModelEntry(manifest_from_proto(entry.manifest), entry.active) for entry in answer.models]
 
     def get(self, name: str, version: str = "") -> ModelEntry:
         """One version; "" is the active one. Raises `ModelNotFound`."""
         request = models_pb2.GetModelRequest(name=name, version=version)
-        answer = self._calls.transport.one(_methods.GET_MODEL, 0, request)
+        answer = self._calls.transport.one(methods.GET_MODEL, 0, request)
         return ModelEntry(manifest_from_proto(answer.manifest), answer.active)
 
     def activate(self, name: str, version: str) -> str:
         """Serves that version from now on; returns the one before, "" if there was none. Raises `ModelNotFound`."""
         request = models_pb2.ActivateModelRequest(name=name, version=version)
-        return self._calls.transport.one(_methods.ACTIVATE_MODEL, 0, request, retry=False).previous_version
+        return self._calls.transport.one(methods.ACTIVATE_MODEL, 0, request, retry=False).previous_version
 
 
 def _parts(

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rowbank import _verbs
-from rowbank.admin import RestrictReport, RowInfo, TableStats, TopRows
+from rowbank.admin import RestrictReport, RowInfo, TableInfo, TableStats, TopRows
+from rowbank.calls import verbs
 from rowbank.rows import ExportChunk, Rows
 from rowbank.specs import TableSpec
 
-if TYPE_CHECKING:
-    from rowbank.client import Client
+
+class Connection(Protocol):
+    """What a table needs of its client."""
+
+    @property
+    def calls(self) -> verbs.Calls: ...
+
+    def pull(self, keys: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]: ...
+
+    def push_all(
+        self,
+        pushes: Sequence[verbs.Push],
+        *,
+        step: int | None = None,
+        learning_rate: float | None = None,
+        clip_value: float | None = None,
+        max_norm: float | None = None,
+    ) -> dict[str, int]: ...
+
+    def stats(self, table: str | None) -> list[TableStats]: ...
+
+    def table_info(self, name: str) -> TableInfo: ...
 
 
 class Table:
@@ -28,7 +48,7 @@ class Table:
     `DeadlineExceeded` if a shard does not answer.
     """
 
-    def __init__(self, client: Client, spec: TableSpec) -> None:
+    def __init__(self, client: Connection, spec: TableSpec) -> None:
         self._client = client
         self.spec = spec
 
@@ -84,7 +104,7 @@ class Table:
                 counts as a step of its own.
         Side effects: the push is applied once even if a connection breaks and it has to be sent again.
         """
-        push = _verbs.Push(self.name, keys, gradients, counts)
+        push = verbs.Push(self.name, keys, gradients, counts)
         steps = self._client.push_all(
             [push], step=step, learning_rate=learning_rate, clip_value=clip_value, max_norm=max_norm
         )
@@ -97,7 +117,7 @@ class Table:
             keys: [...] integers.
             with_metadata: whether to answer frequency and last_used too.
         """
-        return _verbs.lookup(self._client.calls, self.spec, keys, with_metadata=with_metadata)
+        return verbs.lookup(self._client.calls, self.spec, keys, with_metadata=with_metadata)
 
     def upsert(self, keys: Any, values: Any) -> int:
         """Stores rows as they are; a new row starts with frequency 0 and fresh optimizer state.
@@ -110,7 +130,7 @@ class Table:
         Returns:
             How many rows are new.
         """
-        return _verbs.upsert(self._client.calls, self.spec, keys, values)
+        return verbs.upsert(self._client.calls, self.spec, keys, values)
 
     def accumulate(self, keys: Any, deltas: Any, exists: Any) -> int:
         """Adds to rows that the caller saw, inserts rows that it did not see.
@@ -124,11 +144,11 @@ class Table:
         Returns:
             How many keys were added to or inserted.
         """
-        return _verbs.accumulate(self._client.calls, self.spec, keys, deltas, exists)
+        return verbs.accumulate(self._client.calls, self.spec, keys, deltas, exists)
 
     def remove(self, keys: Any) -> int:
         """Removes rows; returns how many there were. Keys that have no row are ignored."""
-        return _verbs.remove(self._client.calls, self.spec, keys)
+        return verbs.remove(self._client.calls, self.spec, keys)
 
     def touch(self, keys: Any, *, counts: Any = None) -> int:
         """Adds occurrences to the frequency of stored rows and renews their last_used, without a gradient.
@@ -139,15 +159,15 @@ class Table:
         Returns:
             How many distinct rows were touched.
         """
-        return _verbs.touch(self._client.calls, self.spec, keys, counts)
+        return verbs.touch(self._client.calls, self.spec, keys, counts)
 
     def clear(self) -> int:
         """Removes all rows; returns how many there were."""
-        return _verbs.clear(self._client.calls, self.name)
+        return verbs.clear(self._client.calls, self.name)
 
     def size(self) -> int:
         """Stored rows, over all shards."""
-        return sum(_verbs.sizes(self._client.calls, self.name))
+        return sum(verbs.sizes(self._client.calls, self.name))
 
     def export(
         self, *, with_slots: bool = False, chunk_rows: int | None = None, timeout_s: float | None = None
@@ -162,7 +182,7 @@ class Table:
             chunk_rows: rows per chunk at most; None: the server's choice.
             timeout_s: deadline per shard; None: none, as a large table takes its time.
         """
-        return _verbs.export(
+        return verbs.export(
             self._client.calls, self.spec, with_slots=with_slots, chunk_rows=chunk_rows, timeout_s=timeout_s
         )
 
@@ -177,9 +197,9 @@ class Table:
             How many rows were stored.
         """
         calls = self._client.calls
-        imported = sum(_verbs.import_rows(calls, self.spec, chunk, timeout_s=timeout_s) for chunk in chunks)
+        imported = sum(verbs.import_rows(calls, self.spec, chunk, timeout_s=timeout_s) for chunk in chunks)
         if step:
-            _verbs.raise_step(calls, self.name, step)
+            verbs.raise_step(calls, self.name, step)
         return imported
 
     def restrict(
@@ -202,7 +222,7 @@ class Table:
             sample: how many evicted keys to name in the report.
             reason: what the eviction history says: "restrict" (a program's policy) or "manual" (an operator).
         """
-        return _verbs.restrict(
+        return verbs.restrict(
             self._client.calls, self.name, num_reserved, trigger, by, sample=sample, preview=False, reason=reason
         )
 
@@ -210,7 +230,7 @@ class Table:
         self, num_reserved: int, trigger: int | None = None, by: str = "frequency", *, sample: int = 0
     ) -> RestrictReport:
         """What `restrict` would do, without doing it."""
-        return _verbs.restrict(self._client.calls, self.name, num_reserved, trigger, by, sample=sample, preview=True)
+        return verbs.restrict(self._client.calls, self.name, num_reserved, trigger, by, sample=sample, preview=True)
 
     def stats(self) -> TableStats:
         """Size and counters, over all shards."""
@@ -218,7 +238,7 @@ class Table:
 
     def describe_row(self, key: int) -> RowInfo:
         """Everything about one row, or the initial value that an unseen key reads."""
-        return _verbs.describe_row(self._client.calls, self.name, key)
+        return verbs.describe_row(self._client.calls, self.name, key)
 
     def top(self, limit: int = 20, by: str = "frequency") -> TopRows:
         """The keys with the highest frequency or the latest last_used.
@@ -227,4 +247,4 @@ class Table:
             limit: at least 1.
             by: "frequency" or "last_used".
         """
-        return _verbs.top(self._client.calls, self.name, limit, by)
+        return verbs.top(self._client.calls, self.name, limit, by)

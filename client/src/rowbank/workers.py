@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rowbank import _methods
+from rowbank.calls import methods
 from rowbank.errors import DeadlineExceeded, InvalidRequest, RowbankError, WorkerNotFound, WorkerReplaced
 from rowbank_protos.v1 import workers_pb2
 
@@ -191,7 +191,7 @@ class WorkerGroup:
             group=self.name, worker_id=self.worker_id, incarnation=self._incarnation
         )
         with contextlib.suppress(RowbankError):  # The lease ends it too.
-            self._transport.one(_methods.LEAVE_GROUP, 0, request)
+            self._transport.one(methods.LEAVE_GROUP, 0, request)
 
     def _join(self) -> workers_pb2.GroupState:
         request = workers_pb2.JoinGroupRequest(
@@ -203,7 +203,7 @@ class WorkerGroup:
             lease_ms=round(self._lease_s * 1e3),
             size=self._size,
         )
-        return self._transport.one(_methods.JOIN_GROUP, 0, request)
+        return self._transport.one(methods.JOIN_GROUP, 0, request)
 
     def _report(self, step: int) -> workers_pb2.GroupState:
         if self._replaced is not None:
@@ -212,7 +212,7 @@ class WorkerGroup:
             group=self.name, worker_id=self.worker_id, incarnation=self._incarnation, step=step
         )
         try:
-            return self._transport.one(_methods.ADVANCE, 0, request)
+            return self._transport.one(methods.ADVANCE, 0, request)
         except WorkerNotFound:
             self.staleness.rejoins += 1
             return self._join()

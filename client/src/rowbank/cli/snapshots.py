@@ -11,7 +11,7 @@ from rowbank.cli.options import Output, OutputFormat, Target, connect
 from rowbank.cli.output import emit_record, emit_rows
 
 if TYPE_CHECKING:
-    from rowbank.snapshots import Snapshot
+    from rowbank.files.snapshots import Snapshot
 
 Folder = Annotated[str, typer.Argument(metavar="FOLDER", help="Where snapshots are: a local path or a URL.")]
 Location = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="Folder of one snapshot: a local path or a URL.")]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from rowbank import TableSpec
-from rowbank._connections import shared_client, targets_of
 from rowbank.keras.framework import KERAS_3, global_policy, keras
 from rowbank.keras.gateway import RowGateway
+from rowbank.remote.clients import shared_client, targets_of
 
 if TYPE_CHECKING:
     from rowbank import Client, Table

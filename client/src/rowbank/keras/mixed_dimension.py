@@ -10,9 +10,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from rowbank import Client, Table, TableSpec
-from rowbank._connections import targets_of
 from rowbank.keras.embedding import Embedding
 from rowbank.keras.framework import keras
+from rowbank.remote.clients import targets_of
 
 _UNSEEN = ("own", "shared", "zeros")
 _SHARED_KEY = -(2**63)  # Of the row that all unseen ids share; no id of a data set has it.

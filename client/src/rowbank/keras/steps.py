@@ -24,12 +24,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from rowbank import _arrays
-from rowbank._verbs import Push
+from rowbank.calls import arrays
+from rowbank.calls.verbs import Push
 from rowbank.errors import InternalError, RequestTooLarge
 
 if TYPE_CHECKING:
-    from rowbank import Client, Table
+    from rowbank import Table
+    from rowbank.table import Connection
 
 _Array = npt.NDArray[Any]
 
@@ -50,7 +51,7 @@ class Asked:
 
     @classmethod
     def of(cls, table: Table, keys: _Array) -> Asked:
-        batch = _arrays.distinct(np.ascontiguousarray(keys, np.int64))
+        batch = arrays.distinct(np.ascontiguousarray(keys, np.int64))
         size = len(batch.keys)
         inverse = np.arange(size, dtype=np.int32) if batch.inverse is None else batch.inverse.astype(np.int32)
         counts = np.ones(size, np.int32) if batch.occurrences is None else batch.occurrences.astype(np.int32)
@@ -112,9 +113,9 @@ def push(parts: Sequence[Given]) -> None:
                 client.push_all([one])
 
 
-def _grouped(parts: Sequence[Asked | Given]) -> dict[Client, dict[str, list[int]]]:
+def _grouped(parts: Sequence[Asked | Given]) -> dict[Connection, dict[str, list[int]]]:
     """Places of the parts that have keys, by client and table."""
-    grouped: dict[Client, dict[str, list[int]]] = {}
+    grouped: dict[Connection, dict[str, list[int]]] = {}
     for place, part in enumerate(parts):
         if len(part.keys):
             grouped.setdefault(part.table._client, {}).setdefault(part.table.name, []).append(place)

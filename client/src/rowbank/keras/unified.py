@@ -9,9 +9,9 @@ from typing import Any
 import tensorflow as tf
 
 from rowbank import Client, Table, TableSpec, Uniform
-from rowbank._connections import targets_of
 from rowbank.keras.embedding import Embedding
 from rowbank.keras.framework import keras
+from rowbank.remote.clients import targets_of
 from rowbank.specs import Initializer, Optimizer
 
 _COMBINERS = ("mean", "sum", "sqrtn")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from rowbank import _arrays
-from rowbank._connections import shared_client
+from rowbank.calls import arrays
 from rowbank.optimizers import Optimizer
+from rowbank.remote.clients import shared_client
 from rowbank.remote.configs import FeatureConfig, TableConfig, flatten, match
 from rowbank.remote.features import Parsed, StaticSize, parse
 from rowbank.remote.pipeline import Pipeline
@@ -31,7 +31,7 @@ class _Looked:
 
     rows: dict[str, Floats]
     indices: Indices
-    distinct: dict[str, _arrays.Distinct]
+    distinct: dict[str, arrays.Distinct]
 
 
 class Batch:
@@ -212,7 +212,7 @@ class RemoteTables:
             for (name, config), part, weight in zip(self.features.items(), ids, weights, strict=True)
         }
         indices: Indices = {}
-        distinct: dict[str, _arrays.Distinct] = {}
+        distinct: dict[str, arrays.Distinct] = {}
         for table in self.configs:
             users = [name for name, config in self.features.items() if config.table.name == table]
             flat = np.concatenate([parsed[name].ids for name in users])
@@ -220,7 +220,7 @@ class RemoteTables:
                 self._check_local(table, flat)
                 places = flat.astype(np.int32)
             else:
-                distinct[table] = _arrays.distinct(flat)
+                distinct[table] = arrays.distinct(flat)
                 inverse = distinct[table].inverse
                 places = np.arange(len(flat), dtype=np.int32) if inverse is None else inverse.astype(np.int32)
             start = 0
@@ -230,7 +230,7 @@ class RemoteTables:
                 start = end
         return _Looked(self._pull(distinct), indices, distinct)
 
-    def _pull(self, distinct: Mapping[str, _arrays.Distinct]) -> dict[str, Floats]:
+    def _pull(self, distinct: Mapping[str, arrays.Distinct]) -> dict[str, Floats]:
         sizes = {table: self._row_sizes[table].for_count(len(part.keys)) for table, part in distinct.items()}
         wanted = {table: part.keys for table, part in distinct.items() if len(part.keys)}
         pulled = self.client.pull(wanted) if wanted else {}

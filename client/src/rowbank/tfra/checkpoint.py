@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 from tensorflow.python.training.saver import BaseSaverBuilder  # TFRA's savers know this class only.
 
-if TYPE_CHECKING:
-    from rowbank.tfra.table import RemoteTable
+
+class Rows(Protocol):
+    """The rows that a checkpoint holds: read whole, replaced whole."""
+
+    def export(self, name: str | None = None) -> tuple[tf.Tensor, tf.Tensor]: ...
+
+    def replace(self, keys: tf.Tensor, values: tf.Tensor, name: str | None = None) -> tf.Operation: ...
 
 
 class TableSaveable(BaseSaverBuilder.SaveableObject):
     """Saves a table as `<name>-keys` and `<name>-values`; restoring replaces the server's rows by those."""
 
-    def __init__(self, table: RemoteTable, name: str, full_name: str = "") -> None:
+    def __init__(self, table: Rows, name: str, full_name: str = "") -> None:
         del full_name  # The name-based saver of TFRA's own tables reads it.
         keys, values = table.export()
         specs = [

@@ -9,8 +9,8 @@ import tensorflow as tf
 from tensorflow_recommenders_addons import dynamic_embedding as de
 
 from rowbank import TableSpec
-from rowbank._connections import shared_client, targets_of
 from rowbank.errors import TableNotFound
+from rowbank.remote.clients import shared_client, targets_of
 from rowbank.tfra.codec import Codec, codec_for
 from rowbank.tfra.keys import IntegerKeys, KeyCodec, StringKeys
 from rowbank.tfra.naming import table_name

@@ -15,22 +15,22 @@ from rowbank_server.features import FeatureStore
 from rowbank_server.features.service import FeatureServicer
 from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.streams import JournalStreams
-from rowbank_server.ps.admin_service import AdminServicer, ServerIdentity
-from rowbank_server.ps.committer import Committer
-from rowbank_server.ps.dedup import DedupWindow
-from rowbank_server.ps.errors import ErrorInterceptor
-from rowbank_server.ps.evictor import Evictor
-from rowbank_server.ps.gate import MutationGate
-from rowbank_server.ps.keeper import Keeper
-from rowbank_server.ps.metrics import RequestMetrics, TableCollector
-from rowbank_server.ps.recovery import Recovery
-from rowbank_server.ps.row_service import RowServicer
+from rowbank_server.ps.durability.committer import Committer
+from rowbank_server.ps.durability.dedup import DedupWindow
+from rowbank_server.ps.durability.gate import MutationGate
+from rowbank_server.ps.durability.keeper import Keeper
+from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.server import PsServer, Servicers
-from rowbank_server.ps.shard import Shard
-from rowbank_server.ps.snapshots import SnapshotServicer
-from rowbank_server.ps.table import Ownership
-from rowbank_server.ps.table_service import TableServicer
-from rowbank_server.ps.workers import WorkerServicer
+from rowbank_server.ps.services.admin_service import AdminServicer, ServerIdentity
+from rowbank_server.ps.services.errors import ErrorInterceptor
+from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
+from rowbank_server.ps.services.row_service import RowServicer
+from rowbank_server.ps.services.snapshots import SnapshotServicer
+from rowbank_server.ps.services.table_service import TableServicer
+from rowbank_server.ps.services.workers import WorkerServicer
+from rowbank_server.ps.tables.evictor import Evictor
+from rowbank_server.ps.tables.shard import Shard
+from rowbank_server.ps.tables.table import Ownership
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.service import ModelServicer
 from rowbank_server.settings import PsSettings, SettingsError, StartError, require_private, split_address
@@ -101,7 +101,7 @@ class ParameterServer:
         )
         self.evictor = Evictor(
             self.shard,
-            self.committer,
+            self.committer.commit,
             history,
             ownership,
             interval_s=settings.eviction_interval_s,

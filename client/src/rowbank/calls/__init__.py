@@ -1,0 +1,1 @@
+"""What carries a call: connecting, routing keys to shards, packing arrays, sending with retries. Not public."""

@@ -1,0 +1,82 @@
+"""Which servers a client talks to, and whether they are the shards of one cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from rowbank._version import __version__
+from rowbank.admin import ServerInfo, server_info
+from rowbank.calls.methods import GET_SERVER_INFO
+from rowbank.calls.transport import Shard, Transport
+from rowbank.errors import DeadlineExceeded, InvalidRequest, NotReady, ShardUnavailable, VersionMismatch, WrongShard
+from rowbank_protos.v1 import admin_pb2
+
+DEFAULT_TARGET = "127.0.0.1:7700"
+TARGETS_VARIABLE = "ROWBANK_TARGETS"
+
+
+def parse_targets(targets: str | Sequence[str] | None) -> list[str]:
+    """Addresses from an argument, else from ROWBANK_TARGETS, else the default one.
+
+    Raises:
+        InvalidRequest: none, an empty one, or one twice.
+    """
+    if targets is None:
+        targets = os.environ.get(TARGETS_VARIABLE) or DEFAULT_TARGET
+    parts = targets.split(",") if isinstance(targets, str) else list(targets)
+    result = [part.strip() for part in parts]
+    if not result or not all(result) or len(set(result)) != len(result):
+        raise InvalidRequest(f"targets: expected distinct addresses such as '127.0.0.1:7700', got {targets!r}")
+    return result
+
+
+def connect(targets: Sequence[str], *, timeout_s: float, wait: bool) -> tuple[list[Shard], list[ServerInfo]]:
+    """Channels to `targets` and what their servers say of themselves, both in the order of the shards.
+
+    Args:
+        timeout_s: how long to wait for all servers to be there.
+        wait: False: a server that is away now is an error at once.
+    Raises:
+        ShardUnavailable, NotReady, DeadlineExceeded: a server is away, starting or mute; the message names the targets.
+        WrongShard: the servers are not all the shards of one cluster.
+        VersionMismatch: a server speaks another version.
+    """
+    shards = [Shard(target) for target in targets]
+    transport = Transport(shards, timeout_s=timeout_s, numbered=False)
+    try:
+        messages = transport.each(GET_SERVER_INFO, admin_pb2.GetServerInfoRequest(), retry=wait)
+        infos = [server_info(target, message) for target, message in zip(targets, messages, strict=True)]
+        _check(infos)
+    except (DeadlineExceeded, NotReady, ShardUnavailable) as error:
+        transport.close()
+        raise type(error)(
+            f"cannot connect to {', '.join(targets)}: {error.message}", metadata={**error.metadata}
+        ) from None
+    except BaseException:
+        transport.close()
+        raise
+    order = sorted(range(len(infos)), key=lambda index: infos[index].shard)
+    return [shards[index] for index in order], [infos[index] for index in order]
+
+
+def _check(infos: Sequence[ServerInfo]) -> None:
+    for info in infos:
+        if _compatible(info.version) != _compatible(__version__):
+            raise VersionMismatch(
+                f"{info.target}: expected a server of version {_compatible(__version__)}.x like this client, "
+                f"got {info.version}; install the same version at both ends",
+                metadata={"target": info.target, "server": info.version, "client": __version__},
+            )
+    listed = ", ".join(f"{info.target} is shard {info.shard} of {info.shard_count}" for info in infos)
+    if sorted(info.shard for info in infos) != list(range(len(infos))) or infos[0].shard_count != len(infos):
+        raise WrongShard(f"targets: expected every shard of one cluster once, got: {listed}")
+    if len({(info.shard_count, info.namespace, info.bucket_count) for info in infos}) != 1:
+        spaces = ", ".join(f"{info.target}: {info.namespace!r}, {info.bucket_count} buckets" for info in infos)
+        raise WrongShard(f"targets: expected shards of one cluster and namespace, got: {listed} ({spaces})")
+
+
+def _compatible(version: str) -> str:
+    """The part of a version that must be equal at both ends: before 1.0 the minor number counts too."""
+    parts = version.split(".")
+    return ".".join(parts[:2]) if parts[0] == "0" else parts[0]

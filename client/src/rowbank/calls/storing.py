@@ -1,0 +1,118 @@
+"""Lookup and store: rows of all tables of a step in one request per shard, as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.calls import arrays, methods, routing, wire
+from rowbank.calls.routing import Piece
+from rowbank.calls.verbs import Calls
+from rowbank.errors import InvalidRequest
+from rowbank.rows import Rows, Store
+from rowbank.specs import TableSpec
+from rowbank_protos import columns
+from rowbank_protos.v1 import common_pb2, rows_pb2
+
+_KEY_BYTES = 8
+
+SpecOf = Callable[[str], TableSpec]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """One table's part of a lookup: the caller's keys, and what was found of the distinct ones."""
+
+    batch: arrays.Distinct
+    shape: tuple[int, ...]
+    values: npt.NDArray[np.float32]
+    status: npt.NDArray[np.uint8]
+
+    def rows(self) -> Rows:
+        found = self.status == common_pb2.ROW_STATUS_FOUND
+        if not found.all():
+            self.values[~found] = 0.0
+        values = self.batch.spread(self.values).reshape(*self.shape, self.values.shape[1])
+        return Rows(values=values, found=self.batch.spread(found).reshape(self.shape))
+
+
+def lookup(calls: Calls, spec_of: SpecOf, keys: Mapping[str, Any]) -> dict[str, Rows]:
+    """See `Client.lookup`."""
+    asked: dict[str, _Asked] = {}
+    for table, given in keys.items():
+        flat, shape = calls.as_keys(given)
+        batch = arrays.distinct(flat)
+        size = len(batch.keys)
+        values = np.empty((size, spec_of(table).dim), np.float32)
+        asked[table] = _Asked(batch, shape, values, np.empty(size, np.uint8))
+    pieces = {table: (part.batch.keys, _KEY_BYTES + 4 * part.values.shape[1] + 1) for table, part in asked.items()}
+    for wave in _waves(calls, pieces):
+        requests = []
+        for shard, parts in wave:
+            request = rows_pb2.PullRequest(wire_dtype=columns.FLOAT32)
+            for piece in parts:
+                request.tables.add(table=piece.table, keys=columns.pack_keys(piece.keys))
+            requests.append((shard, request))
+        for (_, parts), answer in zip(wave, calls.transport.run(methods.PULL, requests), strict=True):
+            for piece, rows in zip(parts, answer.tables, strict=True):
+                part, count = asked[piece.table], len(piece.keys)
+                dim = part.values.shape[1]
+                part.values[piece.where] = columns.unpack_values(rows.values, row_count=count, dim=dim)
+                part.status[piece.where] = columns.unpack_bytes(rows.status, row_count=count, name="status")
+    return {table: part.rows() for table, part in asked.items()}
+
+
+def store(calls: Calls, spec_of: SpecOf, parts: Sequence[Store]) -> dict[str, int]:
+    """See `Client.store`."""
+    columns_of: dict[str, _Columns] = {}
+    pieces: dict[str, tuple[arrays.Keys, int]] = {}
+    for part in parts:
+        if part.table in pieces:
+            raise InvalidRequest(f"store: expected each table once, got {part.table!r} twice; join its keys and values")
+        spec = spec_of(part.table)
+        flat, shape = calls.as_keys(part.keys)
+        values = arrays.as_values("values", part.values, shape=shape, dim=spec.dim, table=spec.name)
+        exists = None if part.exists is None else arrays.as_flags("exists", part.exists, shape=shape)
+        columns_of[part.table] = _Columns(values, exists, part.touch)
+        pieces[part.table] = (flat, _KEY_BYTES + 4 * spec.dim + 1)
+    changed = dict.fromkeys(pieces, 0)
+    for wave in _waves(calls, pieces):
+        requests = [
+            (shard, wire.StoreMessage([columns_of[piece.table].of(piece) for piece in cut], columns.FLOAT32,
+                                       calls.request_id(shard)))
+            for shard, cut in wave
+        ]  # fmt: skip
+        for (_, cut), answer in zip(wave, calls.transport.run(methods.STORE, requests), strict=True):
+            for piece, count in zip(cut, answer.changed, strict=True):
+                changed[piece.table] += count
+    return changed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Columns:
+    """What is stored under one table's keys."""
+
+    values: npt.NDArray[np.float32]
+    exists: arrays.Array | None
+    touch: bool
+
+    def of(self, piece: Piece) -> wire.TableStore:
+        exists = None if self.exists is None else columns.pack_bytes(piece.of(self.exists))
+        return wire.TableStore(piece.table, piece.keys, piece.of(self.values), exists, self.touch)
+
+
+def _waves(calls: Calls, tables: Mapping[str, tuple[arrays.Keys, int]]) -> list[list[tuple[int, list[Piece]]]]:
+    """The pieces that (keys, bytes per row) of tables travel in: a wave has one request per shard at most."""
+    per_shard: list[list[tuple[Piece, int]]] = [[] for _ in range(calls.layout.shard_count)]
+    for table, (keys, row_bytes) in tables.items():
+        for shard, piece in routing.by_shard(table, keys, calls.layout):
+            per_shard[shard].append((piece, row_bytes))
+    requests = [list(routing.requests(pieces, calls.limits)) for pieces in per_shard]
+    return [
+        [(shard, parts[wave]) for shard, parts in enumerate(requests) if wave < len(parts)]
+        for wave in range(max(map(len, requests)))
+    ]

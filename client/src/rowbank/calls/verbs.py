@@ -1,0 +1,357 @@
+"""What each verb sends to which shard, and how the answers become one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from google.protobuf.message import Message
+
+from rowbank import admin
+from rowbank.calls import arrays, methods, routing, wire
+from rowbank.calls.routing import Piece
+from rowbank.calls.transport import Transport
+from rowbank.errors import InvalidRequest
+from rowbank.rows import ExportChunk, Rows
+from rowbank.specs import TableSpec
+from rowbank_protos import columns
+from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2
+
+_SCORES = {"frequency": admin_pb2.SCORE_FREQUENCY, "last_used": admin_pb2.SCORE_LAST_USED}
+_REASONS = {"restrict": admin_pb2.EVICTION_REASON_RESTRICT, "manual": admin_pb2.EVICTION_REASON_MANUAL}
+_KEY_BYTES = 8
+
+Q = TypeVar("Q", bound=Message)
+A = TypeVar("A", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What every verb needs: the way to the shards, how keys are spread over them, and what a request may hold."""
+
+    transport: Transport
+    layout: routing.Layout
+    limits: routing.Limits
+    client_id: str
+    max_keys_per_call: int
+
+    def as_keys(self, keys: Any) -> tuple[arrays.Keys, tuple[int, ...]]:
+        """Flat keys and their shape, checked."""
+        return arrays.as_keys(keys, limit=self.max_keys_per_call)
+
+    def request_id(self, shard: int) -> common_pb2.RequestId:
+        """The name of the next mutation of `shard`."""
+        return self.transport.shards[shard].request_id(self.client_id)
+
+    def waves(self, table: str, keys: arrays.Keys, row_bytes: int) -> Iterator[list[tuple[int, Piece]]]:
+        """The pieces that `keys` travel in: a wave has one request per shard at most, and goes out at once."""
+        per_shard = [
+            [(shard, request[0]) for request in routing.requests([(piece, row_bytes)], self.limits)]
+            for shard, piece in routing.by_shard(table, keys, self.layout)
+        ]
+        for wave in itertools.zip_longest(*per_shard):
+            yield [part for part in wave if part is not None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Push:
+    """One table's part of a push, as the caller gave it."""
+
+    table: str
+    keys: Any
+    gradients: Any
+    counts: Any = None
+
+
+def lookup(calls: Calls, spec: TableSpec, keys: Any, *, with_metadata: bool) -> Rows:
+    """See `Table.lookup`."""
+    flat, shape = calls.as_keys(keys)
+    batch = arrays.distinct(flat)
+    size = len(batch.keys)
+    values = np.empty((size, spec.dim), np.float32)
+    found = np.empty(size, np.uint8)
+    frequency, last_used = np.empty((2, size), np.uint32)
+    for wave in calls.waves(spec.name, batch.keys, _KEY_BYTES + 4 * spec.dim + 9):
+        requests = [
+            (
+                shard,
+                rows_pb2.LookupRequest(
+                    table=spec.name,
+                    keys=columns.pack_keys(piece.keys),
+                    wire_dtype=columns.FLOAT32,
+                    with_metadata=with_metadata,
+                ),
+            )
+            for shard, piece in wave
+        ]
+        for (_, piece), answer in zip(wave, calls.transport.run(methods.LOOKUP, requests), strict=True):
+            count = len(piece.keys)
+            values[piece.where] = columns.unpack_values(answer.values, row_count=count, dim=spec.dim)
+            found[piece.where] = columns.unpack_bytes(answer.found, row_count=count, name="found")
+            if with_metadata:
+                frequency[piece.where] = columns.unpack_counts(answer.frequency, row_count=count, name="frequency")
+                last_used[piece.where] = columns.unpack_counts(answer.last_used, row_count=count, name="last_used")
+    return Rows(
+        values=batch.spread(values).reshape(*shape, spec.dim),
+        found=batch.spread(found).astype(np.bool_).reshape(shape),
+        frequency=batch.spread(frequency).reshape(shape) if with_metadata else None,
+        last_used=batch.spread(last_used).reshape(shape) if with_metadata else None,
+    )
+
+
+def upsert(calls: Calls, spec: TableSpec, keys: Any, values: Any) -> int:
+    """See `Table.upsert`."""
+    flat, shape = calls.as_keys(keys)
+    rows = arrays.as_values("values", values, shape=shape, dim=spec.dim, table=spec.name)
+    inserted = 0
+    for wave in calls.waves(spec.name, flat, _KEY_BYTES + 4 * spec.dim):
+        requests = [
+            (
+                shard,
+                wire.UpsertMessage(
+                    table=spec.name,
+                    keys=piece.keys,
+                    values=piece.of(rows),
+                    wire_dtype=columns.FLOAT32,
+                    request_id=calls.request_id(shard),
+                ),
+            )
+            for shard, piece in wave
+        ]
+        inserted += sum(answer.inserted for answer in calls.transport.run(methods.UPSERT, requests))
+    return inserted
+
+
+def accumulate(calls: Calls, spec: TableSpec, keys: Any, deltas: Any, exists: Any) -> int:
+    """See `Table.accumulate`."""
+    flat, shape = calls.as_keys(keys)
+    rows = arrays.as_values("deltas", deltas, shape=shape, dim=spec.dim, table=spec.name)
+    flags = arrays.as_flags("exists", exists, shape=shape)
+    applied = 0
+    for wave in calls.waves(spec.name, flat, _KEY_BYTES + 4 * spec.dim + 1):
+        requests = [
+            (
+                shard,
+                rows_pb2.AccumulateRequest(
+                    table=spec.name,
+                    keys=columns.pack_keys(piece.keys),
+                    deltas=columns.pack_values(piece.of(rows)),
+                    exists=columns.pack_bytes(piece.of(flags)),
+                    wire_dtype=columns.FLOAT32,
+                    request_id=calls.request_id(shard),
+                ),
+            )
+            for shard, piece in wave
+        ]
+        applied += sum(answer.applied for answer in calls.transport.run(methods.ACCUMULATE, requests))
+    return applied
+
+
+def remove(calls: Calls, spec: TableSpec, keys: Any) -> int:
+    """See `Table.remove`."""
+    flat, _ = calls.as_keys(keys)
+    removed = 0
+    for wave in calls.waves(spec.name, arrays.distinct(flat).keys, _KEY_BYTES):
+        requests = [
+            (
+                shard,
+                rows_pb2.RemoveRequest(
+                    table=spec.name, keys=columns.pack_keys(piece.keys), request_id=calls.request_id(shard)
+                ),
+            )
+            for shard, piece in wave
+        ]
+        removed += sum(answer.removed for answer in calls.transport.run(methods.REMOVE, requests))
+    return removed
+
+
+def touch(calls: Calls, spec: TableSpec, keys: Any, counts: Any) -> int:
+    """See `Table.touch`."""
+    flat, shape = calls.as_keys(keys)
+    given = None if counts is None else arrays.as_counts(counts, shape=shape)
+    batch = arrays.distinct(flat)
+    summed = arrays.sum_counts(batch, given)
+    touched = 0
+    for wave in calls.waves(spec.name, batch.keys, _KEY_BYTES + 4):
+        requests = [
+            (
+                shard,
+                rows_pb2.TouchRequest(
+                    table=spec.name,
+                    keys=columns.pack_keys(piece.keys),
+                    counts=b"" if summed is None else columns.pack_counts(piece.of(summed)),
+                    request_id=calls.request_id(shard),
+                ),
+            )
+            for shard, piece in wave
+        ]
+        touched += sum(answer.touched for answer in calls.transport.run(methods.TOUCH, requests))
+    return touched
+
+
+def clear(calls: Calls, table: str) -> int:
+    """See `Table.clear`."""
+    requests = [
+        (shard, rows_pb2.ClearRequest(table=table, request_id=calls.request_id(shard)))
+        for shard in range(calls.layout.shard_count)
+    ]
+    return sum(answer.removed for answer in calls.transport.run(methods.CLEAR, requests))
+
+
+def sizes(calls: Calls, table: str) -> list[int]:
+    """Stored rows of each shard."""
+    return [answer.rows for answer in calls.transport.each(methods.SIZE, rows_pb2.SizeRequest(table=table))]
+
+
+def export(
+    calls: Calls, spec: TableSpec, *, with_slots: bool, chunk_rows: int | None, timeout_s: float | None
+) -> Iterator[ExportChunk]:
+    """See `Table.export`."""
+    rows = 0 if chunk_rows is None else _at_least("chunk_rows", chunk_rows, 1)
+    request = rows_pb2.ExportRequest(table=spec.name, with_slots=with_slots, chunk_rows=rows)
+    for shard in range(calls.layout.shard_count):
+        for answer in calls.transport.stream(methods.EXPORT, shard, request, timeout_s=timeout_s):
+            yield exported_chunk(answer, spec, with_slots=with_slots)
+
+
+def exported_chunk(answer: rows_pb2.ExportResponse, spec: TableSpec, *, with_slots: bool) -> ExportChunk:
+    """The rows in one message of an export."""
+    keys = columns.unpack_keys(answer.keys)
+    count = len(keys)
+    slots = None
+    if with_slots:
+        slots = columns.unpack_values(answer.slots, row_count=count, dim=answer.slot_width, name="slots")
+    return ExportChunk(
+        keys=keys,
+        values=columns.unpack_values(answer.values, row_count=count, dim=spec.dim),
+        frequency=columns.unpack_counts(answer.frequency, row_count=count, name="frequency"),
+        last_used=columns.unpack_counts(answer.last_used, row_count=count, name="last_used"),
+        slots=slots,
+    )
+
+
+def import_rows(calls: Calls, spec: TableSpec, chunk: ExportChunk, *, timeout_s: float | None) -> int:
+    """See `Table.import_rows`; one chunk."""
+    keys, shape = calls.as_keys(chunk.keys)
+    if len(shape) != 1:
+        raise InvalidRequest(f"import: expected keys of shape [N], got {list(shape)}")
+    values = arrays.as_values("values", chunk.values, shape=shape, dim=spec.dim, table=spec.name)
+    slots = None
+    width = 0
+    if chunk.slots is not None and chunk.slots.shape[-1]:
+        width = chunk.slots.shape[-1]
+        slots = arrays.as_values("slots", chunk.slots, shape=shape, dim=width, table=spec.name)
+    for name in ("frequency", "last_used"):
+        if getattr(chunk, name).shape != shape:
+            raise InvalidRequest(
+                f"import: expected {name} of shape {list(shape)}, got {list(getattr(chunk, name).shape)}"
+            )
+    imported = 0
+    for wave in calls.waves(spec.name, keys, _KEY_BYTES + 4 * (spec.dim + width) + 8):
+        for shard, piece in wave:
+            request = rows_pb2.ImportRequest(
+                table=spec.name,
+                keys=columns.pack_keys(piece.keys),
+                values=columns.pack_values(piece.of(values)),
+                frequency=columns.pack_counts(piece.of(chunk.frequency)),
+                last_used=columns.pack_counts(piece.of(chunk.last_used)),
+                slots=b"" if slots is None else columns.pack_values(piece.of(slots)),
+                slot_width=width,
+            )
+            answer = calls.transport.upload(methods.IMPORT, shard, iter([request]), timeout_s=timeout_s)
+            imported += answer.imported
+    return imported
+
+
+def raise_step(calls: Calls, table: str, step: int) -> None:
+    """Lets every shard's step of a table be at least `step`."""
+    for shard in range(calls.layout.shard_count):
+        request = rows_pb2.ImportRequest(table=table, step=step)
+        calls.transport.upload(methods.IMPORT, shard, iter([request]), timeout_s=calls.transport.timeout_s)
+
+
+def restrict(
+    calls: Calls,
+    table: str,
+    num_reserved: int,
+    trigger: int | None,
+    by: str,
+    *,
+    sample: int,
+    preview: bool,
+    reason: str = "restrict",
+) -> admin.RestrictReport:
+    """See `Table.restrict`. Not retried: a repeat does no harm, but would report that nothing was to be done."""
+    keep = _at_least("num_reserved", num_reserved, 0)
+    above = keep if trigger is None else _at_least("trigger", trigger, 0)
+    score, named = _score(by), _at_least("sample", sample, 0)
+    if reason not in _REASONS:
+        raise InvalidRequest(f"reason: expected one of {', '.join(_REASONS)}, got {reason!r}")
+    shares, triggers = [keep], [above]
+    if calls.layout.shard_count > 1:
+        stored = sizes(calls, table)
+        act = sum(stored) > max(above, keep)
+        shares = share_out(keep, stored) if act else stored
+        triggers = shares
+    requests = [
+        (
+            shard,
+            admin_pb2.RestrictRequest(
+                table=table,
+                num_reserved=share,
+                trigger=limit,
+                score=score,
+                reason=_REASONS[reason],
+                sample_keys=named,
+            ),
+        )
+        for shard, (share, limit) in enumerate(zip(shares, triggers, strict=True))
+    ]
+    method = methods.PREVIEW_EVICTION if preview else methods.RESTRICT
+    return admin.merge_restrictions(calls.transport.run(method, requests, retry=preview), named)
+
+
+def share_out(total: int, sizes: Sequence[int]) -> list[int]:
+    """Parts of `total`, in proportion to `sizes`, whole, none above its size, that sum to `total` exactly.
+
+    `total` is at most the sum of `sizes`. Largest remainders get what rounding down left over.
+    """
+    everything = sum(sizes)
+    if everything == 0:
+        return [0] * len(sizes)
+    shares = [total * size // everything for size in sizes]
+    by_remainder = sorted(range(len(sizes)), key=lambda shard: -(total * sizes[shard] % everything))
+    for shard in by_remainder[: total - sum(shares)]:
+        shares[shard] += 1
+    return shares
+
+
+def describe_row(calls: Calls, table: str, key: int) -> admin.RowInfo:
+    """See `Table.describe_row`."""
+    flat, shape = calls.as_keys(key)
+    if shape != ():
+        raise InvalidRequest(f"key: expected one integer, got shape {list(shape)}")
+    shard = routing.by_shard(table, flat, calls.layout)[0][0]
+    request = admin_pb2.DescribeRowRequest(table=table, key=int(flat[0]))
+    return admin.row_info(int(flat[0]), calls.transport.one(methods.DESCRIBE_ROW, shard, request))
+
+
+def top(calls: Calls, table: str, limit: int, by: str) -> admin.TopRows:
+    """See `Table.top`."""
+    request = admin_pb2.TopRowsRequest(table=table, limit=_at_least("limit", limit, 1), score=_score(by))
+    return admin.merge_top(calls.transport.each(methods.TOP_ROWS, request), limit, by_frequency=by == "frequency")
+
+
+def _score(by: str) -> admin_pb2.Score:
+    if by not in _SCORES:
+        raise InvalidRequest(f"by: expected one of {', '.join(_SCORES)}, got {by!r}")
+    return _SCORES[by]
+
+
+def _at_least(what: str, value: int, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+        raise InvalidRequest(f"{what}: expected an integer of at least {low}, got {value!r}")
+    return int(value)

@@ -1,0 +1,49 @@
+"""One open client per target and process, for callers that name a target rather than hold a client."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from rowbank.calls.connect import parse_targets
+from rowbank.client import Client
+from rowbank.errors import InvalidRequest
+
+_lock = threading.Lock()
+_clients: dict[tuple[Any, ...], Client] = {}
+
+
+def shared_client(
+    target: str | Sequence[str] | Client | None, *, timeout_s: float | None = None, wire_dtype: str | None = None
+) -> Client:
+    """Returns `target` itself if it is a client, else this process's client for it, which is opened at first use.
+
+    Args:
+        target: a client, "host:port" or several joined with commas, a sequence of them, or None for ROWBANK_TARGETS.
+        timeout_s: deadline of one call, in seconds; None: the client's default.
+        wire_dtype: as for `Client`; None: the client's default.
+    Raises:
+        InvalidRequest: options are given with an open client, which has its own.
+    """
+    options: dict[str, Any] = {
+        name: value for name, value in (("timeout_s", timeout_s), ("wire_dtype", wire_dtype)) if value is not None
+    }
+    if isinstance(target, Client):
+        if options:
+            raise InvalidRequest(f"expected {', '.join(options)} to be set on the open client; got both")
+        return target
+    addresses = parse_targets(target)
+    name = (*addresses, *sorted(options.items()))
+    with _lock:
+        client = _clients.get(name)
+        if client is None:
+            client = _clients[name] = Client(addresses, **options)
+        return client
+
+
+def targets_of(target: str | Sequence[str] | Client | None) -> str | list[str] | None:
+    """What names `target` in a saved configuration: itself, or the addresses of an open client."""
+    if isinstance(target, Client):
+        return [server.target for server in target.server_info()]
+    return target if target is None or isinstance(target, str) else list(target)

@@ -1,0 +1,213 @@
+"""Applies mutations: each once, in one order per table, and answered no sooner than its tables' durability allows.
+
+Per table, the order of application must be the order of positions: replay drops what a row has already seen, so a
+mutation that came to a row late with a low position would be dropped there for good. So a position is taken and applied
+under the tables' mutation locks. Reads do not take them, and the wait for the journal happens after they are released.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from rowbank.errors import RedisUnavailable
+from rowbank_protos.v1 import common_pb2, rows_pb2
+from rowbank_server import _core
+from rowbank_server.journal.entry import Entry
+from rowbank_server.journal.journal import Journal
+from rowbank_server.journal.records import Kind, Record, TablePart
+from rowbank_server.ps.durability.dedup import DedupWindow, InFlight
+from rowbank_server.ps.durability.gate import MutationGate
+from rowbank_server.ps.tables.mutations import Mutation
+
+_NO_REQUEST_ID = common_pb2.RequestId()
+_REMOVALS = (Kind.REMOVE, Kind.CLEAR)
+_ANSWERS: dict[Kind, type[Message]] = {
+    Kind.PUSH: rows_pb2.PushResponse,
+    Kind.UPSERT: rows_pb2.UpsertResponse,
+    Kind.ACCUMULATE: rows_pb2.AccumulateResponse,
+    Kind.REMOVE: rows_pb2.RemoveResponse,
+    Kind.CLEAR: rows_pb2.ClearResponse,
+    Kind.TOUCH: rows_pb2.TouchResponse,
+    Kind.STORE: rows_pb2.StoreResponse,
+}
+
+
+class Committer:
+    """Commits mutations of one shard. Thread-safe.
+
+    Args:
+        require_room: raises if no mutation may be taken in now.
+        gate: closed for the moment in which a snapshot is taken.
+        wait_s: how long a repeat waits for the first try of its request.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        dedup: DedupWindow,
+        *,
+        gate: MutationGate,
+        require_room: Callable[[], None],
+        wait_s: float,
+    ) -> None:
+        self._journal = journal
+        self._dedup = dedup
+        self._gate = gate
+        self._require_room = require_room
+        self._wait_s = wait_s
+
+    def commit(
+        self,
+        mutation: Mutation,
+        request: bytes,
+        request_id: common_pb2.RequestId = _NO_REQUEST_ID,
+        *,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Applies `mutation`, or answers as before if `request_id` names one that was applied. Returns the answer.
+
+        Args:
+            request: the request as it came on the wire, for the journal.
+            timeout_s: longest wait for the journal, if it is shorter than the journal's own limit.
+        Raises:
+            RedisUnavailable: nothing was applied, or it is not known yet whether it will last; a repeat finds out.
+            InvalidRequest: `request_id` makes no sense.
+            NotReady: another process has taken over the shard.
+        """
+        if not request_id.client_id:
+            return self._apply(mutation, request, None, timeout_s)
+        while True:
+            entered = self._dedup.enter(request_id, mutation.kind)
+            if entered.answer is not None:
+                answer: Any = _ANSWERS[mutation.kind].FromString(entered.answer)
+                answer.repeated_request = True
+                return answer
+            in_flight = entered.in_flight
+            assert in_flight is not None
+            if entered.mine:
+                return self._apply(mutation, request, in_flight, timeout_s)
+            if not in_flight.done.wait(self._wait_s if timeout_s is None else min(self._wait_s, timeout_s)):
+                raise RedisUnavailable(
+                    "this request was sent before and is still under way; send it again to learn what became of it"
+                )
+
+    def _must_be_replayed(self, mutation: Mutation) -> bool:
+        """Whether a removal from relaxed tables is to be journaled all the same.
+
+        The journal may still have older mutations of these rows, from a push that another table made durable or from
+        when the table was journaled. Replayed without the removal, they would bring the rows back.
+        """
+        return mutation.kind in _REMOVALS and any(
+            table.journaled_position > self._journal.trimmed_through for table in mutation.tables
+        )
+
+    def _apply(self, mutation: Mutation, request: bytes, in_flight: InFlight | None, timeout_s: float | None) -> Any:
+        try:
+            self._require_room()
+            durability = max((table.durability for table in mutation.tables), default=common_pb2.DURABILITY_RELAXED)
+            if durability == common_pb2.DURABILITY_RELAXED and not self._must_be_replayed(mutation):
+                with self._gate.passing(), contextlib.ExitStack() as held:
+                    mutation.lock_first(held)
+                    mutation.prepare()
+                    answer = mutation.apply(now=int(time.time()), position=0)
+                if in_flight is not None:
+                    in_flight.complete(answer.SerializeToString())
+                return answer
+            self._journal.require_room()
+        except BaseException:
+            if in_flight is not None:
+                in_flight.fail()
+            raise
+        synced = durability == common_pb2.DURABILITY_SYNCED
+        with self._gate.passing():
+            entry, answer = _Journaled(self._journal, mutation, request, in_flight).run(synced=synced)
+        if entry is not None:
+            self._journal.wait(entry, timeout_s)
+        return answer
+
+
+class _Journaled:
+    """One mutation on its way through the journal."""
+
+    def __init__(self, journal: Journal, mutation: Mutation, request: bytes, in_flight: InFlight | None) -> None:
+        self._journal = journal
+        self._mutation = mutation
+        self._request = request
+        self._request_crc = _core.crc32c(request)  # Before any lock is taken.
+        self._in_flight = in_flight
+        self._answer: bytes = b""
+
+    def run(self, *, synced: bool) -> tuple[Entry | None, Message]:
+        """Applies the mutation and queues its record; returns what to wait for, if anything, and the answer."""
+        with contextlib.ExitStack() as held:
+            self._mutation.lock_first(held)
+            for table in sorted(set(self._mutation.tables), key=lambda table: table.entry.table_id):
+                held.enter_context(table.mutation_lock)
+            submitted = False
+            entry = None
+            try:
+                early = self._mutation.prepare()
+                entry = self._journal.begin(self._done, synced=synced)
+                now = int(time.time())
+                if early is not None:  # The append runs while the arithmetic runs.
+                    submitted = self._submit(entry, early, now)
+                answer = self._mutation.apply(now=now, position=entry.position)
+                if not submitted:
+                    submitted = self._submit(entry, answer, now)
+            except BaseException:
+                if not submitted:
+                    self._give_up(entry)
+                raise
+            finally:
+                # Whatever became of an application whose record is queued, replay will repeat it.
+                if submitted and entry is not None:
+                    self._journal.applied(entry)
+        if submitted:
+            return entry, answer
+        self._give_up(entry, answer)
+        return None, answer
+
+    def _submit(self, entry: Entry, answer: Message, now: int) -> bool:
+        body = self._mutation.body(self._request)
+        if body is None:
+            return False
+        self._answer = answer.SerializeToString()
+        outcomes = self._mutation.outcomes(entry.position)
+        parts = zip(self._mutation.tables, self._mutation.steps(), outcomes, strict=True)
+        mine = self._in_flight
+        record = Record(
+            kind=self._mutation.kind,
+            position=entry.position,
+            now_s=now,
+            tables=tuple(
+                TablePart(table.entry.table_id, table.optimizer_bytes, step, outcome) for table, step, outcome in parts
+            ),
+            body=body,
+            body_crc=self._request_crc if body is self._request else _core.crc32c(body),
+            client_id="" if mine is None else mine.client_id,
+            sequence=0 if mine is None else mine.sequence,
+            answer=self._answer,
+        )
+        self._journal.submit(entry, record)
+        for table in self._mutation.tables:
+            table.journaled_position = entry.position
+        return True
+
+    def _done(self, entry: Entry) -> None:
+        if self._in_flight is not None:
+            self._in_flight.complete(self._answer)
+
+    def _give_up(self, entry: Entry | None, answer: Message | None = None) -> None:
+        """Nothing was recorded: because nothing changed (then there is an answer), or because it failed."""
+        if entry is not None:
+            self._journal.abandon(entry)
+        if self._in_flight is not None:
+            if answer is None:
+                self._in_flight.fail()
+            else:
+                self._in_flight.complete(answer.SerializeToString())

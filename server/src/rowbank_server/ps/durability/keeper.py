@@ -1,0 +1,238 @@
+"""The background work of a shard: write-back, keeping up with the catalog, and noticing what Redis lost.
+
+One thread, one cycle every `flush_interval_s`. A cycle first asks whether Redis still has what it was told. If it came
+back empty or older, everything in RAM is written again, because RAM is the newer of the two; if another process serves
+the shard now, this one stops writing at once, because RAM is then the older.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from rowbank.errors import NotReady, RedisUnavailable
+from rowbank_server.journal.journal import Journal
+from rowbank_server.ps.durability.dedup import DedupWindow
+from rowbank_server.ps.durability.recovery import Recovery
+from rowbank_server.ps.durability.writeback import flush_table, rewrite_table, settle, unsettle
+from rowbank_server.ps.tables.shard import Shard
+from rowbank_server.ps.tables.table import ShardTable
+from rowbank_server.storage.evictions import EvictionHistory
+from rowbank_server.storage.rows import FenceLostError, RowStore
+from rowbank_server.storage.state import ShardState, Standing
+
+_log = logging.getLogger("rowbank.ps")
+_LONGEST_BACKOFF_S = 10.0
+_LONGEST_PAUSE_S = 0.01
+_WriteTable = Callable[[ShardTable, RowStore, Journal], int]
+
+
+class Keeper:
+    """Runs the cycles.
+
+    Args:
+        on_replaced: called once, from the keeper's thread, when another process took over the shard.
+    """
+
+    def __init__(
+        self,
+        *,
+        shard: Shard,
+        store: RowStore,
+        state: ShardState,
+        journal: Journal,
+        dedup: DedupWindow,
+        recovery: Recovery,
+        history: EvictionHistory,
+        flush_interval_s: float,
+        max_dirty_rows: int,
+        on_replaced: Callable[[], None],
+    ) -> None:
+        self._shard = shard
+        self._store = store
+        self._state = state
+        self._journal = journal
+        self._dedup = dedup
+        self._recovery = recovery
+        self._history = history
+        self._flush_interval_s = flush_interval_s
+        self._max_dirty_rows = max_dirty_rows
+        self._on_replaced = on_replaced
+        self._cycle_lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._failures = 0
+        self._replaced = False
+        self._rewrite_due = False
+        self._written_steps: dict[int, int] | None = None
+        self._hurry = threading.Event()
+
+    @property
+    def redis_connected(self) -> bool:
+        """Whether the last cycle reached Redis."""
+        return self._failures == 0 and not self._journal.failure
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another process serves the shard now."""
+        return self._replaced
+
+    def start(self) -> None:
+        """Starts the cycles."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the cycles; one that is under way ends first."""
+        self._stopping.set()
+        self._hurry.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def wake(self) -> None:
+        """Asks for a cycle soon. From any thread."""
+        self._wake.set()
+
+    def flush(self) -> int:
+        """Runs one cycle now: how many rows were written or deleted in Redis.
+
+        Raises:
+            RedisUnavailable: Redis failed; what was not written is still marked to be.
+            NotReady: another process serves the shard now.
+        """
+        self._hurry.set()  # A cycle that is under way pauses no more.
+        return self._locked_flush(flush_table)
+
+    def _locked_flush(self, write_table: _WriteTable) -> int:
+        with self._cycle_lock:
+            try:
+                return self._flush(write_table)
+            except NotReady:
+                self._replaced = True
+                self._journal.fence()
+                self._wake.set()  # The keeper's thread says it to whom it concerns, whoever found out.
+                raise
+            except FenceLostError:
+                self._rewrite_due = True
+                raise
+
+    def _flush(self, write_table: _WriteTable) -> int:
+        standing = Standing.REPLACED if self._replaced else self._state.standing()
+        if standing is Standing.REPLACED:
+            raise NotReady("another process has taken over this shard; nothing is written any more")
+        if standing is Standing.LOST or self._journal.missing:
+            self._rewrite_due = True
+        if self._rewrite_due:
+            return self._rewrite()
+        self._shard.refresh()
+        self._shard.delete_garbage()
+        self._history.append_waiting()
+        return self._write_back(write_table)
+
+    def _write_back(self, write_table: _WriteTable) -> int:
+        """Writes tables, then what refers to them, then trims the journal of what is written: a crash in between
+        leaves at worst records that replay recognises as applied."""
+        through = self._journal.done_through()  # First: what is done by now shows in windows and tables taken later.
+        changes = self._dedup.take_changes()
+        tables = self._shard.tables()
+        try:
+            written = sum(self._write_table(write_table, table) for table in tables)
+            steps = {table.entry.table_id: table.step for table in tables}
+            trims = self._recovery.pending or self._journal.has_done(through)
+            if written or changes.windows or changes.gone or trims or steps != self._written_steps:
+                self._state.write(steps, changes.windows, changes.gone)
+                self._written_steps = steps
+        except BaseException:
+            self._dedup.give_back(changes)
+            for table in tables:
+                unsettle(table)
+            raise
+        for table in tables:
+            settle(table)
+        # The oldest first: of a journal that is replayed again, all that followed must be there, too. What it created
+        # would rise again if the removal, in the next journal, were gone.
+        self._recovery.written_back()
+        self._journal.trim(through)
+        return written
+
+    def _write_table(self, write_table: _WriteTable, table: ShardTable) -> int:
+        try:
+            return write_table(table, self._store, self._journal)
+        except FenceLostError:
+            self._shard.refresh()  # Another shard may have dropped it a moment ago, and deleted all that Redis had.
+            if table.dropped:
+                return 0
+            raise
+
+    def require_room(self) -> None:
+        """Raises RedisUnavailable if Redis is away and as many rows as may be wait to be written."""
+        if self._failures == 0:
+            return
+        dirty = sum(table.rows.dirty_rows() for table in self._shard.tables())
+        if dirty >= self._max_dirty_rows:
+            raise RedisUnavailable(
+                f"Redis cannot be reached and {dirty} rows wait to be written back, at most {self._max_dirty_rows} may "
+                "(setting max_dirty_rows); mutations are accepted again once Redis is back",
+                metadata={"setting": "max_dirty_rows", "limit": str(self._max_dirty_rows)},
+            )
+
+    def _rewrite(self) -> int:
+        _log.warning("Redis has lost writes of this shard; everything in RAM is written again")
+        started = time.monotonic()
+        epoch = self._state.reclaim()
+        self._store.use_epoch(epoch)
+        # An older copy of Redis may hold journals whose every record is in RAM, with what came after them.
+        self._recovery.seal(epoch)
+        self._journal.reopen(epoch)
+        self._shard.restore_catalog()
+        self._shard.refresh()  # What another shard dropped meanwhile is not written again.
+        for table in self._shard.tables():
+            self._store.claim(table.entry.table_id, table.buckets)
+        self._dedup.mark_all_changed()
+        self._written_steps = None
+        written = self._write_back(rewrite_table)
+        self._rewrite_due = False
+        tables = len(self._shard.tables())
+        _log.warning("wrote %d rows of %d tables again in %.2f s", written, tables, time.monotonic() - started)
+        return written
+
+    def _run(self) -> None:
+        delay_s = self._flush_interval_s
+        while not self._stopping.is_set():
+            self._wake.wait(delay_s)
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            delay_s = self._cycle()
+            if self._replaced:
+                self._on_replaced()
+                return
+
+    def _pause(self, took_s: float) -> None:
+        """Leaves half of the time to requests and appends, which need the same processors and the same Redis."""
+        if not (self._stopping.is_set() or self._journal.half_full):
+            self._hurry.wait(min(took_s, _LONGEST_PAUSE_S))
+
+    def _cycle(self) -> float:
+        """Returns the seconds to wait for the next cycle."""
+        try:
+            self._hurry.clear()
+            self._locked_flush(functools.partial(flush_table, pause=self._pause))
+        except RedisUnavailable as error:
+            self._failures += 1
+            if self._failures == 1:
+                _log.error("write-back failed, reads go on from RAM: %s", error)
+            return min(self._flush_interval_s * (1 << min(self._failures - 1, 10)), _LONGEST_BACKOFF_S)
+        except NotReady as error:
+            _log.error("%s", error)
+        except Exception:
+            _log.exception("write-back failed for a reason that is a defect; it is tried again")
+        else:
+            if self._failures:
+                _log.info("Redis is back after %d failed write-backs", self._failures)
+            self._failures = 0
+        return self._flush_interval_s

@@ -1,0 +1,153 @@
+"""Writes a table's changed rows to Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from rowbank_server.journal.journal import Journal
+from rowbank_server.ps.tables.table import ShardTable, Unsettled
+from rowbank_server.storage.rows import MAX_BYTES_PER_TRANSACTION, BucketChange, RowStore, rows_per_command
+
+
+def flush_table(
+    table: ShardTable, store: RowStore, journal: Journal, *, pause: Callable[[float], None] = lambda seconds: None
+) -> int:
+    """Writes what changed since the last time; returns how many rows were written or deleted.
+
+    Args:
+        pause: called after each transaction with the seconds that it took.
+    Raises:
+        RedisUnavailable: what was not written keeps its dirty mark.
+        NotReady: another process has taken over the shard.
+    """
+    written = 0
+    with table.write_lock:
+        if table.dropped:
+            return 0
+        if table.mirror_stale:
+            journal.wait_appended(journal.last_position())
+            store.clear(table.entry.table_id, table.buckets)
+            store.delete_common_row(table.entry.table_id)
+            table.mirror_stale, table.unsettled.cleared = False, True
+        for batch in _batches(_changes(table), row_bytes=table.rows.packed_row_bytes):
+            started = time.monotonic()
+            written += _write(table, store, journal, batch)
+            pause(time.monotonic() - started)
+        written += _write_common_row(table, store, journal)
+    if written:
+        table.last_write_back_s = time.time()
+    return written
+
+
+def rewrite_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
+    """Replaces all that Redis has of the table by what is in RAM; returns the rows written.
+
+    Each bucket is written beside the stored one and then put in its place in one step: a crash on the way leaves every
+    bucket whole, old or new.
+
+    Raises:
+        RedisUnavailable: what was not written keeps its dirty mark.
+        NotReady: another process has taken over the shard.
+    """
+    written = 0
+    with table.write_lock:
+        if table.dropped:
+            return 0
+        for bucket in table.buckets:
+            store.start_rebuild(table.entry.table_id, bucket)
+            table.rows.mark_dirty(bucket, table.rows.export_bucket(bucket).keys)
+            for change in _bucket_changes(table, bucket):
+                written += _write(table, store, journal, [change], rebuilt=True)
+            store.finish_rebuild(table.entry.table_id, bucket)
+        if table.spec.admission.min_count > 1:
+            table.rows.mark_common_row_dirty()
+        written += _write_common_row(table, store, journal)
+        table.mirror_stale = False
+    table.last_write_back_s = time.time()
+    return written
+
+
+def settle(table: ShardTable) -> None:
+    """Ends a write-back of the table: Redis has all of it, and says so if it loses any."""
+    with table.write_lock:
+        table.unsettled = Unsettled()
+
+
+def unsettle(table: ShardTable) -> None:
+    """Marks all that a write-back wrote to be written again, as it did not end: Redis may have lost any part."""
+    with table.write_lock:
+        unsettled, table.unsettled = table.unsettled, Unsettled()
+        for bucket, keys in unsettled.keys:
+            table.rows.mark_dirty(bucket, keys)
+        table.mirror_stale |= unsettled.cleared
+        if unsettled.common_row:
+            table.rows.mark_common_row_dirty()
+
+
+def _changes(table: ShardTable) -> Iterator[BucketChange]:
+    for bucket in table.rows.dirty_buckets():
+        yield from _bucket_changes(table, bucket)
+
+
+def _bucket_changes(table: ShardTable, bucket: int) -> Iterator[BucketChange]:
+    """Takes the dirty marks of a bucket, a command's worth at a time."""
+    limit = rows_per_command(table.rows.packed_row_bytes)
+    while True:
+        dirty = table.rows.take_dirty(bucket, limit)
+        if not (len(dirty.keys) or len(dirty.removed_keys)):
+            return
+        yield BucketChange(bucket, dirty.keys, dirty.packed, dirty.removed_keys)
+        # A short answer says that the bucket was clean, unless repeats among the removed keys made it short. Asking
+        # until nothing comes would never end on a bucket whose one row is pushed all the time.
+        if not len(dirty.removed_keys) and len(dirty.keys) < limit:
+            return
+
+
+def _batches(changes: Iterator[BucketChange], *, row_bytes: int) -> Iterator[list[BucketChange]]:
+    """Groups changes so that one transaction carries many small ones but not too many bytes."""
+    batch: list[BucketChange] = []
+    size = 0
+    for change in changes:
+        batch.append(change)
+        size += len(change.keys) * row_bytes + len(change.removed) * 8
+        if size >= MAX_BYTES_PER_TRANSACTION:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _write(
+    table: ShardTable, store: RowStore, journal: Journal, batch: list[BucketChange], *, rebuilt: bool = False
+) -> int:
+    """Writes a batch, but not before the journal has every mutation that shows in it."""
+    taken = [(change.bucket, np.concatenate([change.keys, change.removed])) for change in batch]
+    try:
+        journal.wait_appended(journal.last_position())
+        store.write(table.entry.table_id, batch, rebuilt=rebuilt)
+    except BaseException:
+        for bucket, keys in taken:
+            table.rows.mark_dirty(bucket, keys)
+        raise
+    if not rebuilt:  # What is rebuilt is rebuilt wholly until that has succeeded.
+        table.unsettled.keys += taken
+    return sum(len(change.keys) + len(change.removed) for change in batch)
+
+
+def _write_common_row(table: ShardTable, store: RowStore, journal: Journal) -> int:
+    with table.mutation_lock:  # So that the row shows this table's mutations up to that position, and no later one.
+        position = journal.last_position()
+        packed = table.rows.take_common_row()
+    if packed is None:
+        return 0
+    try:
+        journal.wait_appended(position)
+        store.write_common_row(table.entry.table_id, packed, position)
+    except BaseException:
+        table.rows.mark_common_row_dirty()
+        raise
+    table.unsettled.common_row = True
+    return 1

@@ -1,0 +1,123 @@
+"""RowService: reading and changing rows.
+
+Mutations come as the bytes that were on the wire, because the journal keeps them so. Each is checked whole before any
+of it is applied.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import grpc
+
+from rowbank.errors import InvalidRequest
+from rowbank_protos.columns import Array
+from rowbank_protos.v1 import rows_pb2, rows_pb2_grpc
+from rowbank_server.journal.records import Kind
+from rowbank_server.ps.decoding import decode, requests
+from rowbank_server.ps.durability.committer import Committer
+from rowbank_server.ps.services.encoding import allocate_lookup, allocate_pull
+from rowbank_server.ps.services.exporting import export_messages
+from rowbank_server.ps.tables.shard import Shard
+from rowbank_server.ps.tables.table import ShardTable
+
+
+def _now_s() -> int:
+    return int(time.time())
+
+
+class RowServicer(rows_pb2_grpc.RowServiceServicer):
+    """Serves rows of one shard.
+
+    Args:
+        max_keys: the limit `max_keys_per_request`.
+    """
+
+    def __init__(self, shard: Shard, committer: Committer, *, max_keys: int) -> None:
+        self._shard = shard
+        self._committer = committer
+        self._max_keys = max_keys
+
+    def Pull(self, request: rows_pb2.PullRequest, context: grpc.ServicerContext) -> bytes:  # noqa: N802
+        columns = [(part.table, part.keys) for part in request.tables]
+        requests.require_key_limit((column for _, column in columns), max_keys=self._max_keys)
+        dtype = requests.wire_dtype_of(request.wire_dtype)
+        tables = [self._shard.get(name) for name, _ in columns]
+        keys = [requests.keys_of(table, column) for table, (_, column) in zip(tables, columns, strict=True)]
+        now = _now_s()
+        shapes = [(table.name, len(part), table.dim) for table, part in zip(tables, keys, strict=True)]
+        answer, room = allocate_pull(shapes, dtype)
+        for at, (table, table_keys) in enumerate(zip(tables, keys, strict=True)):
+            table.rows.pull(table_keys, room[2 * at], room[2 * at + 1], now=now)
+        return answer
+
+    def Push(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.PushResponse:  # noqa: N802
+        return self._commit(Kind.PUSH, request, context)  # type: ignore[no-any-return]
+
+    def Lookup(self, request: rows_pb2.LookupRequest, context: grpc.ServicerContext) -> bytes:  # noqa: N802
+        table, keys = self._table_keys(request)
+        answer, values, found, frequency, last_used = allocate_lookup(
+            len(keys), table.dim, requests.wire_dtype_of(request.wire_dtype), with_metadata=request.with_metadata
+        )
+        table.rows.lookup(keys, values, found, frequency=frequency, last_used=last_used)
+        return answer
+
+    def Upsert(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.UpsertResponse:  # noqa: N802
+        return self._commit(Kind.UPSERT, request, context)  # type: ignore[no-any-return]
+
+    def Accumulate(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.AccumulateResponse:  # noqa: N802
+        return self._commit(Kind.ACCUMULATE, request, context)  # type: ignore[no-any-return]
+
+    def Store(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.StoreResponse:  # noqa: N802
+        return self._commit(Kind.STORE, request, context)  # type: ignore[no-any-return]
+
+    def Remove(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.RemoveResponse:  # noqa: N802
+        return self._commit(Kind.REMOVE, request, context)  # type: ignore[no-any-return]
+
+    def Clear(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.ClearResponse:  # noqa: N802
+        return self._commit(Kind.CLEAR, request, context)  # type: ignore[no-any-return]
+
+    def Touch(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.TouchResponse:  # noqa: N802
+        return self._commit(Kind.TOUCH, request, context)  # type: ignore[no-any-return]
+
+    def Size(self, request: rows_pb2.SizeRequest, context: grpc.ServicerContext) -> rows_pb2.SizeResponse:  # noqa: N802
+        return rows_pb2.SizeResponse(rows=self._shard.get(request.table).rows.size())
+
+    def Export(  # noqa: N802
+        self, request: rows_pb2.ExportRequest, context: grpc.ServicerContext
+    ) -> Iterator[rows_pb2.ExportResponse]:
+        table = self._shard.get(request.table)
+        most_rows = request.chunk_rows or self._max_keys
+        for bucket in table.buckets:
+            rows = table.rows.export_bucket(bucket, with_slots=request.with_slots)
+            yield from export_messages(rows, most_rows=most_rows)
+
+    def Import(  # noqa: N802
+        self, request_iterator: Iterable[bytes], context: grpc.ServicerContext
+    ) -> rows_pb2.ImportResponse:
+        """Each message of the stream is applied whole or not at all; importing the same rows again changes nothing."""
+        table: ShardTable | None = None
+        imported = 0
+        for data in request_iterator:
+            request = decode.parse(Kind.IMPORT, data)
+            if table is None:
+                table = self._shard.get(request.table)
+            elif request.table not in ("", table.name):
+                raise InvalidRequest(f"import: one stream is for one table, {table.name!r}, got also {request.table!r}")
+            mutation = decode.build(Kind.IMPORT, request, [table], max_keys=self._max_keys)
+            imported += self._committer.commit(mutation, data, timeout_s=context.time_remaining()).imported
+        return rows_pb2.ImportResponse(imported=imported)
+
+    def _commit(self, kind: Kind, data: bytes, context: grpc.ServicerContext) -> Any:
+        """Checks and applies a mutation as it came on the wire, which is how the journal keeps it."""
+        request = decode.parse(kind, data)
+        tables = [self._shard.get(name) for name in decode.tables_named(kind, request)]
+        mutation = decode.build(kind, request, tables, max_keys=self._max_keys)
+        return self._committer.commit(mutation, data, request.request_id, timeout_s=context.time_remaining())
+
+    def _table_keys(self, request: Any) -> tuple[ShardTable, Array]:
+        requests.require_key_limit([request.keys], max_keys=self._max_keys)
+        table = self._shard.get(request.table)
+        return table, requests.keys_of(table, request.keys)

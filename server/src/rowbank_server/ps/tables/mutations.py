@@ -1,0 +1,375 @@
+"""What changes rows: each kind of mutation, checked and ready to be applied, live or from the journal.
+
+A mutation is applied with a position, which every row it touches remembers. Replay applies one again `after` dropping
+the keys whose rows have seen that position or a later one, so it does each row's missing mutations exactly once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import Message
+
+from rowbank_protos.columns import Array, pack_keys
+from rowbank_protos.v1 import rows_pb2
+from rowbank_server import _core
+from rowbank_server.journal.records import Kind
+from rowbank_server.ps.tables.table import ShardTable
+
+_Report = TypeVar("_Report", _core.RestrictReport, _core.CycleReport)
+
+
+class Mutation(Protocol):
+    """A checked mutation of some tables."""
+
+    kind: ClassVar[Kind]
+
+    @property
+    def tables(self) -> Sequence[ShardTable]:
+        """In the order of the request."""
+
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        """Takes the locks that come before the tables' mutation locks into `held`."""
+
+    def prepare(self) -> Message | None:
+        """Called under the tables' mutation locks, before the position is taken: decides what a record must say.
+
+        Returns the answer, if it can be known before the mutation is applied.
+        """
+
+    def apply(self, *, now: int, position: int) -> Message:
+        """Changes the rows; returns the answer."""
+
+    def body(self, request: bytes) -> bytes | None:
+        """What the journal keeps of the applied mutation, where `request` came for it; None: nothing happened."""
+
+    def steps(self) -> Sequence[int]:
+        """Per table: the step used, 0 where there is none."""
+
+    def outcomes(self, position: int) -> Sequence[bytes]:
+        """Per table: what replay could not find out again, once applied at `position`; see `TablePart`."""
+
+    def after(self, position: int) -> Mutation:
+        """Without the keys whose rows have seen `position`."""
+
+
+@dataclass(slots=True)
+class PushPart:
+    """One table's part of a push. `step` 0: the next."""
+
+    table: ShardTable
+    keys: npt.NDArray[np.int64]
+    gradients: Array
+    counts: Array | None
+    step: int
+    learning_rate: float | None
+    clip_value: float | None
+    max_norm: float | None
+    admission: Literal["by_count", "own", "common"] = "by_count"
+
+    def select(self, places: npt.NDArray[np.bool_], admission: Literal["own", "common"]) -> PushPart:
+        """The same for some of the keys."""
+        counts = None if self.counts is None else self.counts[places]
+        return replace(
+            self, keys=self.keys[places], gradients=self.gradients[places], counts=counts, admission=admission
+        )
+
+
+@dataclass(slots=True)
+class Push:
+    """Gradients of any number of tables."""
+
+    kind: ClassVar[Kind] = Kind.PUSH
+    parts: list[PushPart]
+
+    @property
+    def tables(self) -> Sequence[ShardTable]:
+        return [part.table for part in self.parts]
+
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        pass
+
+    def prepare(self) -> Message | None:
+        for part in self.parts:
+            part.step = part.table.next_step(part.step)
+        if any(part.table.admits_by_count for part in self.parts):
+            return None  # Which keys are admitted is known afterwards.
+        return rows_pb2.PushResponse(steps=self.steps())
+
+    def apply(self, *, now: int, position: int) -> Message:
+        for part in self.parts:
+            part.table.rows.push(
+                part.keys,
+                part.gradients,
+                part.counts,
+                step=part.step,
+                now=now,
+                position=position,
+                learning_rate=part.learning_rate,
+                clip_value=part.clip_value,
+                max_norm=part.max_norm,
+                admission=part.admission,
+            )
+            if part.admission == "common":
+                part.table.common_position = position
+        return rows_pb2.PushResponse(steps=self.steps())
+
+    def body(self, request: bytes) -> bytes | None:
+        return request
+
+    def steps(self) -> Sequence[int]:
+        return [part.step for part in self.parts]
+
+    def outcomes(self, position: int) -> Sequence[bytes]:
+        return [
+            np.packbits(part.table.rows.positions(part.keys) == np.uint64(position)).tobytes()
+            if part.table.admits_by_count
+            else b""
+            for part in self.parts
+        ]
+
+    def after(self, position: int, outcomes: Sequence[bytes] = ()) -> Push:
+        """As recorded: keys that had rows get them, the others train the common row, if it has not seen this."""
+        parts = []
+        for part, outcome in zip(self.parts, outcomes or [b""] * len(self.parts), strict=True):
+            own = np.ones(len(part.keys), np.bool_)
+            if outcome:
+                own = np.unpackbits(np.frombuffer(outcome, np.uint8), count=len(part.keys)).astype(np.bool_)
+            if not own.all() and part.table.common_position < position:
+                parts.append(part.select(~own, "common"))
+            missing = _missing(part.table, part.keys, position)
+            parts.append(part.select(own if missing is None else own & missing, "own"))
+        return Push(parts)
+
+
+@dataclass(slots=True)
+class _OneTable:
+    """What mutations of one table by keys share."""
+
+    table: ShardTable
+    keys: npt.NDArray[np.int64]
+
+    @property
+    def tables(self) -> Sequence[ShardTable]:
+        return [self.table]
+
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        pass
+
+    def prepare(self) -> Message | None:
+        return None
+
+    def body(self, request: bytes) -> bytes | None:
+        return request
+
+    def steps(self) -> Sequence[int]:
+        return [0]
+
+    def outcomes(self, position: int) -> Sequence[bytes]:
+        return [b""]
+
+
+@dataclass(slots=True)
+class Upsert(_OneTable):
+    """Rows as they are."""
+
+    kind: ClassVar[Kind] = Kind.UPSERT
+    values: Array
+    touch: bool = False
+
+    def apply(self, *, now: int, position: int) -> rows_pb2.UpsertResponse:
+        rows = self.table.rows
+        inserted = rows.upsert(self.keys, self.values, now=now, position=position, touch=self.touch)
+        return rows_pb2.UpsertResponse(inserted=inserted)
+
+    def after(self, position: int) -> Upsert:
+        missing = _missing(self.table, self.keys, position)
+        return self if missing is None else replace(self, keys=self.keys[missing], values=self.values[missing])
+
+
+@dataclass(slots=True)
+class Accumulate(_OneTable):
+    """Deltas on rows that are, or are not, as the caller says."""
+
+    kind: ClassVar[Kind] = Kind.ACCUMULATE
+    deltas: Array
+    exists: Array
+    touch: bool = False
+
+    def apply(self, *, now: int, position: int) -> rows_pb2.AccumulateResponse:
+        rows = self.table.rows
+        applied = rows.accumulate(self.keys, self.deltas, self.exists, now=now, position=position, touch=self.touch)
+        return rows_pb2.AccumulateResponse(applied=applied)
+
+    def after(self, position: int) -> Accumulate:
+        missing = _missing(self.table, self.keys, position)
+        if missing is None:
+            return self
+        return replace(self, keys=self.keys[missing], deltas=self.deltas[missing], exists=self.exists[missing])
+
+
+@dataclass(slots=True)
+class Remove(_OneTable):
+    """Rows that go."""
+
+    kind: ClassVar[Kind] = Kind.REMOVE
+
+    def apply(self, *, now: int, position: int) -> Message:
+        removed = self.table.rows.remove(self.keys)
+        return rows_pb2.RemoveResponse(removed=removed)
+
+    def after(self, position: int) -> Remove:
+        missing = _missing(self.table, self.keys, position)
+        return self if missing is None else replace(self, keys=self.keys[missing])
+
+
+@dataclass(slots=True)
+class Touch(_OneTable):
+    """Occurrences without a gradient."""
+
+    kind: ClassVar[Kind] = Kind.TOUCH
+    counts: Array | None
+
+    def apply(self, *, now: int, position: int) -> Message:
+        touched = self.table.rows.touch(self.keys, self.counts, now=now, position=position)
+        return rows_pb2.TouchResponse(touched=touched)
+
+    def after(self, position: int) -> Touch:
+        missing = _missing(self.table, self.keys, position)
+        if missing is None:
+            return self
+        return replace(self, keys=self.keys[missing], counts=None if self.counts is None else self.counts[missing])
+
+
+@dataclass(slots=True)
+class Store:
+    """Rows of any number of tables, as they are or added to.
+
+    A part writes and touches a row in one step: the row remembers one position for both, so a write-back in between
+    would let replay take the touch for done.
+    """
+
+    kind: ClassVar[Kind] = Kind.STORE
+    parts: list[Upsert | Accumulate]
+
+    @property
+    def tables(self) -> Sequence[ShardTable]:
+        return [part.table for part in self.parts]
+
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        pass
+
+    def prepare(self) -> Message | None:
+        return None
+
+    def apply(self, *, now: int, position: int) -> Message:
+        answer = rows_pb2.StoreResponse()
+        for part in self.parts:
+            done = part.apply(now=now, position=position)
+            answer.changed.append(done.inserted if isinstance(done, rows_pb2.UpsertResponse) else done.applied)
+        return answer
+
+    def body(self, request: bytes) -> bytes | None:
+        return request
+
+    def steps(self) -> Sequence[int]:
+        return [0] * len(self.parts)
+
+    def outcomes(self, position: int) -> Sequence[bytes]:
+        return [b""] * len(self.parts)
+
+    def after(self, position: int) -> Store:
+        return Store([part.after(position) for part in self.parts])
+
+
+@dataclass(slots=True)
+class Import(_OneTable):
+    """Whole rows; afterwards the table's step is at least `step`."""
+
+    kind: ClassVar[Kind] = Kind.IMPORT
+    values: Array
+    frequency: Array | None
+    last_used: Array | None
+    slots: Array | None
+    step: int
+
+    def apply(self, *, now: int, position: int) -> Message:
+        self.table.rows.import_rows(
+            self.keys, self.values, self.frequency, self.last_used, self.slots, now=now, position=position
+        )
+        self.table.raise_step(self.step)
+        return rows_pb2.ImportResponse(imported=len(self.keys))
+
+    def after(self, position: int) -> Import:
+        missing = _missing(self.table, self.keys, position)
+        if missing is None:
+            return self
+        return replace(
+            self,
+            keys=self.keys[missing],
+            values=self.values[missing],
+            frequency=None if self.frequency is None else self.frequency[missing],
+            last_used=None if self.last_used is None else self.last_used[missing],
+            slots=None if self.slots is None else self.slots[missing],
+        )
+
+
+@dataclass(slots=True)
+class Clear(_OneTable):
+    """All rows; replayed, those that have not seen its position."""
+
+    kind: ClassVar[Kind] = Kind.CLEAR
+    keys: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        # Write-back holds this lock while it waits for the journal and when it takes the mutation lock.
+        held.enter_context(self.table.write_lock)
+
+    def apply(self, *, now: int, position: int) -> Message:
+        return rows_pb2.ClearResponse(removed=self.table.clear())
+
+    def after(self, position: int) -> Mutation:
+        if self.table.common_position < position:
+            self.table.reset_common_row()
+            self.table.common_position = position
+        keys = np.concatenate([self.table.rows.export_bucket(bucket).keys for bucket in self.table.buckets])
+        return Remove(self.table, keys).after(position)
+
+
+@dataclass(slots=True)
+class Evict(_OneTable, Generic[_Report]):
+    """What a policy or an operator takes away; the journal keeps which keys went, as a removal.
+
+    Attributes:
+        run: evicts, given the time, and reports.
+        report: what it reported.
+    """
+
+    kind: ClassVar[Kind] = Kind.REMOVE
+    keys: npt.NDArray[np.int64] = field(init=False, default_factory=lambda: np.empty(0, np.int64))
+    run: Callable[[int], _Report]
+    report: _Report | None = None
+
+    def apply(self, *, now: int, position: int) -> Message:
+        self.report = self.run(now)
+        self.keys = self.report.evicted_keys
+        return rows_pb2.RemoveResponse(removed=len(self.keys))
+
+    def body(self, request: bytes) -> bytes | None:
+        if not len(self.keys):
+            return None
+        return rows_pb2.RemoveRequest(table=self.table.name, keys=pack_keys(self.keys)).SerializeToString()
+
+    def after(self, position: int) -> Mutation:
+        return Remove(self.table, self.keys).after(position)
+
+
+def _missing(table: ShardTable, keys: npt.NDArray[np.int64], position: int) -> npt.NDArray[np.bool_] | None:
+    """Which of `keys` have not seen `position`; None: all."""
+    missing: npt.NDArray[np.bool_] = table.rows.positions(keys) < np.uint64(position)
+    return None if missing.all() else missing

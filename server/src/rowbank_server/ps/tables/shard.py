@@ -1,0 +1,324 @@
+"""The tables of one shard: opened from the catalog, created, updated, dropped, and kept in step with other shards."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from rowbank.errors import InvalidSpec, NotReady, RedisUnavailable, TableExists, TableNotFound
+from rowbank_protos.v1 import common_pb2, tables_pb2
+from rowbank_server.ps.tables import specs
+from rowbank_server.ps.tables.loading import load_table
+from rowbank_server.ps.tables.table import Ownership, ShardTable
+from rowbank_server.storage.catalog import Catalog, CatalogBehindError, CatalogEntry, CatalogView
+from rowbank_server.storage.rows import RowStore
+from rowbank_server.storage.state import Claim, ShardState
+
+_log = logging.getLogger("rowbank.ps")
+_Result = TypeVar("_Result")
+
+
+class Predecessor(Protocol):
+    """What is left to do of the process that served this shard before; see `Recovery`."""
+
+    def seal(self, epoch: int) -> None: ...
+
+    def replay(self, windows: dict[str, bytes], tables: Iterable[ShardTable]) -> None: ...
+
+    def start_journal(self, epoch: int) -> None: ...
+
+
+class Shard:
+    """Owns the tables. Reads of `get` take no lock; whatever changes the set of tables does. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        store: RowStore,
+        state: ShardState,
+        recovery: Predecessor,
+        synced_supported: Callable[[], bool],
+        ownership: Ownership,
+        bucket_count: int,
+        load_threads: int,
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._state = state
+        self._recovery = recovery
+        self._synced_supported = synced_supported
+        self._ownership = ownership
+        self._bucket_count = bucket_count
+        self._loaders = concurrent.futures.ThreadPoolExecutor(load_threads, thread_name_prefix="load")
+        self._tables: dict[str, ShardTable] = {}
+        self._dropped: dict[int, str] = {}  # By table id.
+        self._garbage: dict[int, range] = {}  # Table id -> buckets that are still to be deleted from Redis.
+        self._applied_generation = 0
+        self._ready = False
+        self._lock = threading.RLock()
+
+    def load(self) -> None:
+        """Claims the shard, loads every table of the catalog and replays the journal; afterwards it serves.
+
+        The order is what makes it safe: once buckets and journal are fenced, no predecessor can write or acknowledge
+        anything that is not loaded or replayed here.
+
+        Raises:
+            RedisUnavailable: Redis failed.
+            NotReady: another process took over the shard meanwhile.
+            UnfinishedJournalError: see `ShardState.claim`.
+        """
+        started = time.monotonic()
+        try:
+            claim, view = self._claim()
+        except CatalogBehindError:
+            raise RedisUnavailable(
+                "Redis lost writes of the catalog while this shard started; start it again once Redis is whole"
+            ) from None
+        with self._lock:
+            for entry in view.entries.values():
+                self._open(entry, step=claim.steps.get(entry.table_id, 0))
+                _log.info("loaded table %s: %d rows", entry.name, self._tables[entry.name].rows.size())
+            self._applied_generation = view.generation
+            self._recovery.replay(claim.windows, self._tables.values())
+            self._recovery.start_journal(claim.epoch)
+            self._ready = True
+        rows = sum(table.rows.size() for table in self._tables.values())
+        _log.info("loaded %d rows of %d tables in %.2f s", rows, len(self._tables), time.monotonic() - started)
+
+    def tables(self) -> list[ShardTable]:
+        """All tables, by name."""
+        return sorted(self._tables.copy().values(), key=lambda table: table.name)
+
+    def current_tables(self) -> list[ShardTable]:
+        """All tables, those that other shards created a moment ago included; without these while Redis is away.
+
+        Raises:
+            NotReady: tables are still being loaded.
+        """
+        self._require_ready()
+        with contextlib.suppress(RedisUnavailable):
+            self.refresh()
+        return self.tables()
+
+    def get(self, name: str) -> ShardTable:
+        """The table `name`, looked up in the catalog if it is new to this shard.
+
+        Raises:
+            NotReady: tables are still being loaded.
+            TableNotFound: there is none.
+            RedisUnavailable: it is new to this shard and the catalog cannot be read.
+        """
+        self._require_ready()
+        table = self._tables.get(name)
+        if table is not None:
+            return table
+        entry = self._catalog.get(name)
+        if entry is None:
+            known = ", ".join(repr(table.name) for table in self.tables()[:10]) or "none"
+            raise TableNotFound(f"table {name!r} does not exist; known tables: {known}", metadata={"table": name})
+        with self._lock:
+            return self._tables.get(name) or self._open(entry)
+
+    def table_dim(self, name: str) -> int | None:
+        """Values per row of the table `name`, or None if there is no such table. Raises as `get` does otherwise."""
+        try:
+            return self.get(name).dim
+        except TableNotFound:
+            return None
+
+    def create(self, asked: tables_pb2.TableSpec, *, exist_ok: bool) -> tuple[ShardTable, bool]:
+        """Creates a table for all shards: the table, and whether it is new.
+
+        Raises:
+            InvalidSpec: the spec is out of range or asks for what this server does not do.
+            TableExists: the name is taken, by another spec or without `exist_ok`.
+            RedisUnavailable: the catalog cannot be written; nothing was created.
+        """
+        self._require_ready()
+        spec = specs.canonical(asked)
+        specs.build_table(spec, bucket_count=1)  # The core has the last word, before anybody can see the table.
+        self._require_durable(spec)
+        with self._lock:
+            entry, created = self._find_or_create(spec)
+            table = self._tables.get(spec.name)
+            if table is None or table.entry.table_id != entry.table_id:
+                if table is not None:
+                    self._close(table)
+                table = self._open(entry)
+        if created:
+            _log.info("created table %s (id %d, dim %d)", spec.name, entry.table_id, spec.dim)
+            return table, True
+        if not exist_ok:
+            raise TableExists(f"table {spec.name!r} exists", metadata={"table": spec.name})
+        differing = specs.differing_fields(entry.spec, spec)
+        if differing:
+            raise TableExists(
+                f"table {spec.name!r} exists with another spec; different: {', '.join(differing)}",
+                metadata={"table": spec.name, "fields": ",".join(differing)},
+            )
+        return table, False
+
+    def update(self, asked: tables_pb2.TableSpec) -> ShardTable:
+        """Changes a table's optimizer numbers for all shards.
+
+        Raises:
+            TableNotFound, InvalidSpec, RedisUnavailable: nothing was changed.
+        """
+        table = self.get(asked.name)
+        spec = specs.canonical(asked)
+        specs.require_updatable(table.spec, spec)
+        self._require_durable(spec)
+        with self._lock:
+            old = table.entry
+            entry = CatalogEntry(old.table_id, old.created_at_s, old.bucket_count, spec)
+            try:
+                table.update(entry)
+            except ValueError as error:
+                raise InvalidSpec(f"table {spec.name!r}: {error}", metadata={"table": spec.name}) from None
+            try:
+                found = self._guarded(functools.partial(self._catalog.update, entry))
+            except BaseException:
+                table.update(old)
+                raise
+            if not found:
+                self._close(table)
+                raise TableNotFound(f"table {spec.name!r} was dropped meanwhile", metadata={"table": spec.name})
+        return table
+
+    def drop(self, name: str, *, missing_ok: bool) -> bool:
+        """Deletes a table for all shards, in RAM and in Redis: False if there was none and `missing_ok`.
+
+        Other shards notice when they next read the catalog.
+
+        Raises:
+            TableNotFound: there is none, and not `missing_ok`.
+            RedisUnavailable: nothing was dropped.
+        """
+        try:
+            table = self.get(name)
+        except TableNotFound:
+            if missing_ok:
+                return False
+            raise
+        with self._lock:
+            self._guarded(functools.partial(self._catalog.drop, table.entry))
+            self._close(table)
+            self._garbage[table.entry.table_id] = range(table.entry.bucket_count)  # Of shards that are down, too.
+        with contextlib.suppress(RedisUnavailable):  # It is dropped; the next cycle goes on deleting.
+            self.delete_garbage()
+        _log.info("dropped table %s (id %d)", name, table.entry.table_id)
+        return True
+
+    def refresh(self) -> None:
+        """Opens, updates and closes tables as other shards changed the catalog. Raises RedisUnavailable."""
+        with self._lock:
+            if self._guarded(self._catalog.generation) == self._applied_generation:
+                return
+            view = self._guarded(self._catalog.read)
+            for table in list(self._tables.values()):
+                entry = view.entries.get(table.name)
+                if entry is None or entry.table_id != table.entry.table_id:
+                    self._close(table)
+                elif entry.spec != table.spec:
+                    table.update(entry)
+            for entry in view.entries.values():
+                if entry.name not in self._tables:
+                    self._open(entry)
+            self._applied_generation = view.generation
+
+    def delete_garbage(self) -> None:
+        """Deletes what Redis still holds of dropped tables. Raises RedisUnavailable; the rest is kept for later."""
+        with self._lock:
+            for table_id, buckets in list(self._garbage.items()):
+                self._store.delete(table_id, buckets)
+                self._store.delete_common_row(table_id)
+                self._state.forget_table(table_id)
+                del self._garbage[table_id]
+
+    def restore_catalog(self) -> None:
+        """Writes the catalog again after Redis lost it, wholly or in part. Raises RedisUnavailable."""
+        with self._lock:
+            entries = [table.entry for table in self._tables.values()]
+            self._catalog.restore(entries, self._dropped)
+        _log.warning("Redis had lost the catalog or a part of it; %d tables were written again", len(entries))
+
+    def _claim(self) -> tuple[Claim, CatalogView]:
+        """Claims the shard, seals its journal, then claims the buckets of all tables that exist.
+
+        The catalog is read last of all, so that it has every table that a sealed journal speaks of. A bucket with a
+        higher epoch says that Redis lost the shard's own; then everything is claimed again, above that.
+        """
+        claim = self._state.claim()
+        while True:
+            self._store.use_epoch(claim.epoch)
+            self._recovery.seal(claim.epoch)
+            view = self._catalog.read()
+            highest = max(
+                (
+                    self._store.claim(entry.table_id, self._ownership.buckets(entry.bucket_count))
+                    for entry in view.entries.values()
+                ),
+                default=0,
+            )
+            if highest <= claim.epoch:
+                return claim, view
+            claim = self._state.claim(highest + 1)
+
+    def _find_or_create(self, spec: tables_pb2.TableSpec) -> tuple[CatalogEntry, bool]:
+        existing = self._catalog.get(spec.name)
+        if existing is not None:
+            return existing, False
+
+        def create() -> tuple[CatalogEntry, bool]:
+            # The id is taken anew in each try: one from before a restore may belong to a table in RAM.
+            entry = CatalogEntry(self._catalog.new_id(), int(time.time()), self._bucket_count, spec)
+            return self._catalog.create(entry)
+
+        return self._guarded(create)
+
+    def _guarded(self, access: Callable[[], _Result]) -> _Result:
+        """Reads or changes the catalog; if Redis turns out to have lost writes, restores the catalog first."""
+        try:
+            return access()
+        except CatalogBehindError:
+            self.restore_catalog()
+            return access()
+
+    def _require_durable(self, spec: tables_pb2.TableSpec) -> None:
+        if spec.durability == common_pb2.DURABILITY_SYNCED and not self._synced_supported():
+            raise InvalidSpec(
+                f"table {spec.name!r}: durability: SYNCED needs a Redis that can confirm what is on disk: WAITAOF "
+                "(Redis 7.2, Valkey 7.2 or newer, with appendonly yes and appendfsync always or everysec; rowbank up "
+                "has --appendfsync always), or at least one replica for WAIT; this one has neither",
+                metadata={"table": spec.name, "field": "durability"},
+            )
+
+    def _require_ready(self) -> None:
+        if not self._ready:
+            raise NotReady("this shard is loading its tables; try again in a moment")
+
+    def _open(self, entry: CatalogEntry, *, step: int = 0) -> ShardTable:
+        """Loads what is stored of a table and takes it into service."""
+        table = ShardTable(entry, self._ownership, step=step)
+        if self._store.claim(entry.table_id, table.buckets) > self._state.epoch:
+            raise NotReady("another process has taken over this shard")
+        load_table(table, self._store, self._loaders)
+        self._tables[entry.name] = table
+        return table
+
+    def _close(self, table: ShardTable) -> None:
+        """Takes a table out of service; a write-back of it that is under way ends first, and no other begins."""
+        with table.write_lock:
+            table.dropped = True
+        if self._tables.get(table.name) is table:
+            del self._tables[table.name]
+        self._dropped[table.entry.table_id] = table.name
+        self._garbage[table.entry.table_id] = table.buckets
