@@ -14,6 +14,7 @@ import numpy.typing as npt
 from rowbank import admin
 from rowbank.admin import EvictionEvent, ServerInfo, ShardStats, TableInfo, TableStats
 from rowbank.calls import connect, methods, routing, storing, training
+from rowbank.calls.holds import Hold
 from rowbank.calls.transport import CHANNEL_OPTIONS, Transport
 from rowbank.calls.verbs import Calls, Push
 from rowbank.errors import DimMismatch, InvalidRequest, TableNotFound
@@ -135,22 +136,43 @@ class Client:
         answers = self._transport.each(methods.UPDATE_TABLE, tables_pb2.UpdateTableRequest(spec=spec.to_proto()))
         return self._remember(TableSpec.from_proto(answers[0].table.spec))
 
-    def drop_table(self, name: str, *, missing_ok: bool = False) -> bool:
+    def drop_table(self, name: str, *, missing_ok: bool = False, force: bool = False) -> bool:
         """Deletes a table with all its rows, in RAM and in Redis, on every shard.
 
+        Args:
+            force: also if a stored model version or a running job holds the table.
         Returns:
             Whether there was one.
         Raises:
             TableNotFound: there was none, and `missing_ok` is False.
+            TableHeld: somebody holds it; the message names who. Nothing was dropped.
         """
-        first = tables_pb2.DropTableRequest(name=name, missing_ok=missing_ok)
+        first = tables_pb2.DropTableRequest(name=name, missing_ok=missing_ok, force=force)
         dropped = self._transport.one(methods.DROP_TABLE, 0, first, retry=missing_ok).dropped
         # The others may not have loaded the table, or have dropped it with the catalog's entry.
-        rest = tables_pb2.DropTableRequest(name=name, missing_ok=True)
+        rest = tables_pb2.DropTableRequest(name=name, missing_ok=True, force=force)
         others = [(shard, rest) for shard in range(1, self.calls.layout.shard_count)]
         answers = self._transport.run(methods.DROP_TABLE, others)
         self._forget([name])
         return dropped or any(answer.dropped for answer in answers)
+
+    def hold_tables(self, holder: str, tables: Sequence[str], *, run: str = "", ttl_s: float = 60.0) -> Hold:
+        """Holds tables for a running job: until the hold is closed, nobody drops or clears them without `force`.
+
+        Args:
+            holder: who holds, in words that a person understands: "run 3 of two_tower".
+            tables: names; they need not exist yet.
+            run: the run that trains them from now on; versions that read the tables live notice a change of it.
+            ttl_s: how long the hold outlives a job that died; it is renewed at a third of that, in a thread.
+        Returns:
+            The hold; use it in a `with`, or close it.
+        """
+        return Hold(self._transport, holder, tuple(tables), run=run, ttl_s=ttl_s)
+
+    def holders(self, table: str) -> list[str]:
+        """Who holds a table: stored model versions and running jobs, in words."""
+        request = tables_pb2.ListHoldersRequest(table=table)
+        return list(self._transport.one(methods.LIST_HOLDERS, 0, request).holders)
 
     def pull(self, keys: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
         """Reads rows of several tables for training, in one request per shard; see `Table.pull`.

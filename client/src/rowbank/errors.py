@@ -75,6 +75,18 @@ class TableExists(RequestError):
     reason, code = "TABLE_EXISTS", grpc.StatusCode.ALREADY_EXISTS
 
 
+class TableHeld(RequestError):
+    """A stored model version or a running job holds the table, so it is not dropped or cleared without `force`."""
+
+    reason, code = "TABLE_HELD", grpc.StatusCode.FAILED_PRECONDITION
+
+
+class TableFrozen(RequestError):
+    """The table is a read-only copy that belongs to a model version; its rows do not change."""
+
+    reason, code = "TABLE_FROZEN", grpc.StatusCode.FAILED_PRECONDITION
+
+
 class InvalidSpec(RequestError, ValueError):
     """A table's spec contradicts itself or is out of range."""
 
@@ -169,6 +181,12 @@ class InvalidModel(RequestError, ValueError):
     """A published model contradicts itself, its files or the tables it names."""
 
     reason, code = "INVALID_MODEL", grpc.StatusCode.INVALID_ARGUMENT
+
+
+class ModelDiffers(RequestError):
+    """The version differs strongly from the active one, so it is not activated without `force`."""
+
+    reason, code = "MODEL_DIFFERS", grpc.StatusCode.FAILED_PRECONDITION
 
 
 class ViewNotFound(RequestError):

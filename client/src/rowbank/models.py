@@ -1,81 +1,54 @@
-"""The registry of two-tower models: publish, list, activate."""
+"""The registry of two-tower models: publish, list, activate, roll back, prune."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from rowbank import admin
 from rowbank.calls import methods
+from rowbank.calls.freezing import drop_copies, freeze_tables
 from rowbank.calls.verbs import Calls
-from rowbank.errors import InvalidModel
-from rowbank_protos.v1 import models_pb2
+from rowbank.errors import InvalidModel, InvalidRequest, ModelNotFound, RequestError
+from rowbank.manifests import (
+    ROWS_MODES,
+    DataFacts,
+    HashText,
+    ModelFile,
+    ModelManifest,
+    TitleTokens,
+    Tower,
+    TowerInput,
+    Transform,
+    VersionTable,
+    manifest_from_proto,
+    manifest_to_proto,
+)
+from rowbank_protos import columns
+from rowbank_protos.v1 import models_pb2, tables_pb2
+
+__all__ = [
+    "DataFacts",
+    "HashText",
+    "ModelEntry",
+    "ModelFile",
+    "ModelManifest",
+    "Models",
+    "PruneReport",
+    "TitleTokens",
+    "Tower",
+    "TowerInput",
+    "Transform",
+    "VersionTable",
+    "frozen_names",
+    "manifest_from_proto",
+    "manifest_to_proto",
+]
 
 _CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class TowerInput:
-    """One input of a tower: rows of a table for the keys in a feature.
-
-    Attributes:
-        name: input of the ONNX graph, float32: [batch, dim], or [batch, length, dim] if `length` is above 0.
-        feature: "<view>:<feature>", or the entity's join key for its own id.
-        length: keys per entity, padded with `pad_key` and cut; 0: exactly one key.
-    """
-
-    name: str
-    table: str
-    feature: str
-    dim: int
-    length: int = 0
-    pad_key: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Tower:
-    """An ONNX graph that turns rows into vectors: `output` is [batch, vector_dim] float32, in the file `file`."""
-
-    inputs: tuple[TowerInput, ...]
-    output: str
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A file of a model; `sha256` is hexadecimal."""
-
-    name: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelManifest:
-    """What a model version is made of.
-
-    Attributes:
-        version: unique for the model, sorting by time, such as 20260131T120000Z-1a2b.
-        metrics: name -> value, as the trainer measured them.
-        created_at_s: Unix seconds.
-        item_view: the feature view that lists the candidates.
-        user_view: the feature view of users; "history" in it holds seen item ids, if present.
-        logit_scale: score = logit_scale x dot product.
-        files: filled in by `Models.publish`.
-    """
-
-    name: str
-    version: str
-    query: Tower
-    candidate: Tower
-    vector_dim: int
-    created_at_s: float
-    item_view: str
-    user_view: str
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    logit_scale: float = 1.0
-    files: tuple[ModelFile, ...] = ()
+_VALUE_DTYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +57,22 @@ class ModelEntry:
 
     manifest: ModelManifest
     active: bool
+
+    @property
+    def bytes(self) -> int:
+        """What the version holds for itself: RAM of its frozen tables, and its files."""
+        manifest = self.manifest
+        tables = sum(table.bytes for table in manifest.tables) if manifest.rows == "frozen" else 0
+        return tables + sum(file.size for file in manifest.files)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """What a pruning removed, or would remove: versions, tables, and the tables' bytes of RAM."""
+
+    versions: tuple[str, ...]
+    tables: tuple[str, ...]
+    bytes: int
 
 
 class Models:
@@ -97,29 +86,50 @@ class Models:
         manifest: ModelManifest,
         files: Mapping[str, bytes | Path],
         *,
+        rows: str = "frozen",
+        value_dtype: str = "",
         activate: bool = True,
+        force: bool = False,
         timeout_s: float = 300.0,
     ) -> str:
-        """Stores a model version with its files, whole or not at all.
+        """Stores a model version with its files and rows, whole or not at all.
 
         Args:
-            manifest: its `files` are computed here, sizes and checksums included.
+            manifest: its `files`, `rows` and `tables` are filled in here, sizes and checksums included.
             files: name -> content, or the path to read it from; the names that the towers use.
+            rows: "frozen": the version gets read-only copies of the tables that its towers name, as they are at one
+                moment, called as `frozen_names` says, and its answers do not move with training. A copy costs the bytes
+                of its values and about 30 bytes a row in RAM; pushes go on meanwhile. "live": the version reads the
+                tables themselves.
+            value_dtype: of frozen values: "float32", "float16" or "bfloat16"; "": as each table's own.
             activate: whether to serve this version from now on.
-            timeout_s: deadline of the whole transfer. It is not retried.
+            force: activate it even over a version that differs strongly.
+            timeout_s: deadline of the whole transfer, and of each table's copy. It is not retried.
         Returns:
             The version.
         Raises:
             InvalidModel: the version exists, a table or a tower's file does not, or dims disagree.
+            TableNotFound, NotReady, RedisUnavailable: a table cannot be copied; NotReady: a snapshot is being saved.
+            ModelDiffers: it was stored, but not activated: it differs strongly from the active version.
         """
+        if rows not in ROWS_MODES:
+            raise InvalidModel(f"rows: expected one of {', '.join(ROWS_MODES)}, got {rows!r}")
+        if value_dtype and value_dtype not in _VALUE_DTYPES:
+            raise InvalidModel(f"value_dtype: expected one of {', '.join(_VALUE_DTYPES)}, got {value_dtype!r}")
         for tower in (manifest.query, manifest.candidate):
             if tower.file not in files:
                 raise InvalidModel(f"model {manifest.name!r}: expected a file {tower.file!r}, got {sorted(files)}")
         contents = {name: data if isinstance(data, bytes) else Path(data).read_bytes() for name, data in files.items()}
-        message = manifest_to_proto(manifest, contents)
-        parts = _parts(message, contents, activate)
-        answer = self._calls.transport.upload(methods.PUBLISH_MODEL, 0, parts, timeout_s=timeout_s)
-        return answer.version
+        if rows == "live":
+            bound = dataclasses.replace(manifest, rows=rows, tables=tuple(self._live_tables(manifest)))
+            return self._upload(bound, contents, activate=activate, force=force, timeout_s=timeout_s)
+        bound = self._frozen(manifest, value_dtype, timeout_s)
+        try:
+            return self._upload(bound, contents, activate=activate, force=force, timeout_s=timeout_s)
+        except BaseException:
+            if not self._stored(bound):
+                drop_copies(self._calls.transport, [table.name for table in bound.tables])
+            raise
 
     def list(self, name: str = "") -> list[ModelEntry]:
         """All versions of the model `name`, or of all models, newest first. Raises `ModelNotFound`."""
@@ -132,77 +142,85 @@ class Models:
         answer = self._calls.transport.one(methods.GET_MODEL, 0, request)
         return ModelEntry(manifest_from_proto(answer.manifest), answer.active)
 
-    def activate(self, name: str, version: str) -> str:
-        """Serves that version from now on; returns the one before, "" if there was none. Raises `ModelNotFound`."""
-        request = models_pb2.ActivateModelRequest(name=name, version=version)
+    def activate(self, name: str, version: str, *, force: bool = False) -> str:
+        """Serves that version from now on; returns the one before, "" if there was none.
+
+        Raises:
+            ModelNotFound: there is no such version.
+            ModelDiffers: it differs strongly from the active one in its data, catalogue or quality, and not `force`.
+        """
+        request = models_pb2.ActivateModelRequest(name=name, version=version, force=force)
         return self._calls.transport.one(methods.ACTIVATE_MODEL, 0, request, retry=False).previous_version
+
+    def roll_back(self, name: str) -> str:
+        """Serves the version again that was active before the present one; returns it. Raises `ModelNotFound`."""
+        request = models_pb2.ActivateModelRequest(name=name, previous=True)
+        return self._calls.transport.one(methods.ACTIVATE_MODEL, 0, request, retry=False).version
+
+    def prune(self, name: str, *, keep: int = 5, dry_run: bool = False) -> PruneReport:
+        """Removes old versions with what only they have: frozen tables, views, files; and tables of forgotten runs.
+
+        The `keep` newest versions stay, and so do the active one and the one before it. Of the runs
+        (`<model>/<run>.<table>`), those stay that a kept version or a running job holds, and the `keep` newest.
+
+        Raises:
+            ModelNotFound: there is no such model.
+        """
+        if not 1 <= keep < 2**31:
+            raise InvalidRequest(f"keep: expected an integer of at least 1, got {keep!r}")
+        request = models_pb2.PruneModelsRequest(name=name, keep=keep, dry_run=dry_run)
+        answer = self._calls.transport.one(methods.PRUNE_MODELS, 0, request, retry=False)
+        return PruneReport(tuple(answer.versions), tuple(answer.tables), answer.bytes)
+
+    def _live_tables(self, manifest: ModelManifest) -> Iterator[VersionTable]:
+        for table in manifest.table_names:
+            infos = self._calls.transport.each(methods.GET_TABLE, tables_pb2.GetTableRequest(name=table))
+            info = admin.merge_table_infos([answer.table for answer in infos])
+            yield VersionTable(table, table, info.table_id, info.step, info.rows, info.bytes)
+
+    def _frozen(self, manifest: ModelManifest, value_dtype: str, timeout_s: float) -> ModelManifest:
+        names = frozen_names(manifest.name, manifest.version, manifest.table_names)
+        dtype = columns.data_type(value_dtype) if value_dtype else 0
+        copies = freeze_tables(self._calls.transport, names, dtype, timeout_s=timeout_s)
+        tables = tuple(
+            VersionTable(names[table], table, copy.table_id, step, copy.rows, copy.bytes)
+            for table, (copy, step) in copies.items()
+        )
+        return dataclasses.replace(manifest.renamed(names), rows="frozen", tables=tables)
+
+    def _upload(
+        self, manifest: ModelManifest, contents: Mapping[str, bytes], *, activate: bool, force: bool, timeout_s: float
+    ) -> str:
+        message = manifest_to_proto(manifest, contents)
+        parts = _parts(message, contents, activate, force)
+        answer = self._calls.transport.upload(methods.PUBLISH_MODEL, 0, parts, timeout_s=timeout_s)
+        return answer.version
+
+    def _stored(self, manifest: ModelManifest) -> bool:
+        """Whether the version got into the registry; where that cannot be told, its tables are left for pruning."""
+        try:
+            return any(entry.manifest.version == manifest.version for entry in self.list(manifest.name))
+        except ModelNotFound:
+            return False
+        except RequestError:
+            return True
+
+
+def frozen_names(model: str, version: str, tables: Sequence[str]) -> dict[str, str]:
+    """What a version's copies of tables are called: `<model>/<version>.<the table's last part>`, numbered if need be."""
+    names: dict[str, str] = {}
+    for table in tables:
+        last = table.rpartition("/")[2].rpartition(".")[2]
+        name = f"{model}/{version}.{last}"
+        names[table] = f"{name}.{len(names)}" if name in names.values() else name
+    return names
 
 
 def _parts(
-    manifest: models_pb2.ModelManifest, contents: Mapping[str, bytes], activate: bool
+    manifest: models_pb2.ModelManifest, contents: Mapping[str, bytes], activate: bool, force: bool
 ) -> Iterator[models_pb2.PublishModelRequest]:
-    yield models_pb2.PublishModelRequest(manifest=manifest, activate=activate)
+    yield models_pb2.PublishModelRequest(manifest=manifest, activate=activate, force=force)
     for name, data in contents.items():
         for start in range(0, max(1, len(data)), _CHUNK_BYTES):
             chunk = models_pb2.FileChunk(name=name, data=data[start : start + _CHUNK_BYTES])
             yield models_pb2.PublishModelRequest(chunk=chunk)
-
-
-def manifest_to_proto(manifest: ModelManifest, contents: Mapping[str, bytes]) -> models_pb2.ModelManifest:
-    """The message for `manifest`, with its files' sizes and checksums."""
-    files = [
-        models_pb2.ModelFile(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
-        for name, data in contents.items()
-    ]
-    return models_pb2.ModelManifest(
-        name=manifest.name,
-        version=manifest.version,
-        query=_tower_to_proto(manifest.query),
-        candidate=_tower_to_proto(manifest.candidate),
-        vector_dim=manifest.vector_dim,
-        files=files,
-        metrics=dict(manifest.metrics),
-        created_at_s=manifest.created_at_s,
-        item_view=manifest.item_view,
-        user_view=manifest.user_view,
-        logit_scale=manifest.logit_scale,
-    )
-
-
-def manifest_from_proto(message: models_pb2.ModelManifest) -> ModelManifest:
-    """The manifest in `message`."""
-    return ModelManifest(
-        name=message.name,
-        version=message.version,
-        query=_tower_from_proto(message.query),
-        candidate=_tower_from_proto(message.candidate),
-        vector_dim=message.vector_dim,
-        created_at_s=message.created_at_s,
-        item_view=message.item_view,
-        user_view=message.user_view,
-        metrics=dict(message.metrics),
-        logit_scale=message.logit_scale or 1.0,
-        files=tuple(ModelFile(file.name, file.size, file.sha256) for file in message.files),
-    )
-
-
-def _tower_to_proto(tower: Tower) -> models_pb2.Tower:
-    inputs = [
-        models_pb2.TowerInput(
-            name=part.name,
-            table=part.table,
-            feature=part.feature,
-            dim=part.dim,
-            length=part.length,
-            pad_key=part.pad_key,
-        )
-        for part in tower.inputs
-    ]
-    return models_pb2.Tower(inputs=inputs, output=tower.output, file=tower.file)
-
-
-def _tower_from_proto(message: models_pb2.Tower) -> Tower:
-    inputs = tuple(
-        TowerInput(part.name, part.table, part.feature, part.dim, part.length, part.pad_key) for part in message.inputs
-    )
-    return Tower(inputs, message.output, message.file)

@@ -161,9 +161,16 @@ class Table:
         """
         return verbs.touch(self._client.calls, self.spec, keys, counts)
 
-    def clear(self) -> int:
-        """Removes all rows; returns how many there were."""
-        return verbs.clear(self._client.calls, self.name)
+    def clear(self, *, force: bool = False) -> int:
+        """Removes all rows; returns how many there were.
+
+        Args:
+            force: also if a stored model version or a running job holds the table.
+        Raises:
+            TableHeld: somebody holds it; the message names who. Nothing was removed.
+            TableFrozen: it is a version's read-only copy.
+        """
+        return verbs.clear(self._client.calls, self.name, force=force)
 
     def size(self) -> int:
         """Stored rows, over all shards."""

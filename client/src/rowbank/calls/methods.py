@@ -49,6 +49,11 @@ GET_TABLE = Method("TableService", "GetTable", tables_pb2.GetTableRequest, table
 LIST_TABLES = Method("TableService", "ListTables", tables_pb2.ListTablesRequest, tables_pb2.ListTablesResponse)
 UPDATE_TABLE = Method("TableService", "UpdateTable", tables_pb2.UpdateTableRequest, tables_pb2.UpdateTableResponse)
 DROP_TABLE = Method("TableService", "DropTable", tables_pb2.DropTableRequest, tables_pb2.DropTableResponse)
+HOLD_TABLES = Method("TableService", "HoldTables", tables_pb2.HoldTablesRequest, tables_pb2.HoldTablesResponse)
+RELEASE_TABLES = Method(
+    "TableService", "ReleaseTables", tables_pb2.ReleaseTablesRequest, tables_pb2.ReleaseTablesResponse
+)
+LIST_HOLDERS = Method("TableService", "ListHolders", tables_pb2.ListHoldersRequest, tables_pb2.ListHoldersResponse)
 
 RESTRICT = Method("AdminService", "Restrict", admin_pb2.RestrictRequest, admin_pb2.RestrictResponse)
 PREVIEW_EVICTION = Method("AdminService", "PreviewEviction", admin_pb2.RestrictRequest, admin_pb2.RestrictResponse)
@@ -70,6 +75,9 @@ RESUME_MUTATIONS = Method(
     "SnapshotService", "ResumeMutations", snapshots_pb2.ResumeMutationsRequest, snapshots_pb2.ResumeMutationsResponse
 )
 READ_SNAPSHOT = Method("SnapshotService", "ReadSnapshot", snapshots_pb2.ReadSnapshotRequest, rows_pb2.ExportResponse)
+FREEZE_TABLE = Method(
+    "SnapshotService", "FreezeTable", snapshots_pb2.FreezeTableRequest, snapshots_pb2.FreezeTableResponse
+)
 END_SNAPSHOT = Method(
     "SnapshotService", "EndSnapshot", snapshots_pb2.EndSnapshotRequest, snapshots_pb2.EndSnapshotResponse
 )
@@ -84,6 +92,7 @@ GET_MODEL = Method("ModelService", "GetModel", models_pb2.GetModelRequest, model
 ACTIVATE_MODEL = Method(
     "ModelService", "ActivateModel", models_pb2.ActivateModelRequest, models_pb2.ActivateModelResponse
 )
+PRUNE_MODELS = Method("ModelService", "PruneModels", models_pb2.PruneModelsRequest, models_pb2.PruneModelsResponse)
 
 PUT_VIEW = Method("FeatureService", "PutView", features_pb2.PutViewRequest, features_pb2.PutViewResponse)
 LIST_VIEWS = Method("FeatureService", "ListViews", features_pb2.ListViewsRequest, features_pb2.ListViewsResponse)

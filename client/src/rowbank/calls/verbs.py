@@ -192,10 +192,10 @@ def touch(calls: Calls, spec: TableSpec, keys: Any, counts: Any) -> int:
     return touched
 
 
-def clear(calls: Calls, table: str) -> int:
+def clear(calls: Calls, table: str, *, force: bool) -> int:
     """See `Table.clear`."""
     requests = [
-        (shard, rows_pb2.ClearRequest(table=table, request_id=calls.request_id(shard)))
+        (shard, rows_pb2.ClearRequest(table=table, request_id=calls.request_id(shard), force=force))
         for shard in range(calls.layout.shard_count)
     ]
     return sum(answer.removed for answer in calls.transport.run(methods.CLEAR, requests))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +14,8 @@ import numpy.typing as npt
 
 from rowbank.admin import merge_table_infos
 from rowbank.calls import methods, verbs
-from rowbank.errors import InvalidFile, NotReady
+from rowbank.calls.pictures import held_moment
+from rowbank.errors import InvalidFile
 from rowbank.files import places
 from rowbank.files.manifest import ShardPoint, Snapshot, SnapshotFile, SnapshotTable
 from rowbank.files.parquet import Progress
@@ -27,8 +27,6 @@ from rowbank_protos.v1 import snapshots_pb2, tables_pb2
 
 if TYPE_CHECKING:
     from rowbank.client import Client
-
-_HOLD_MS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +48,19 @@ class Picture:
 @contextlib.contextmanager
 def take_picture(client: Client) -> Iterator[Picture]:
     """Takes a picture of all shards at one moment and ends it afterwards."""
-    transport = client.calls.transport
-    snapshot_id = uuid.uuid4().hex
-    try:
-        begin = snapshots_pb2.BeginSnapshotRequest(snapshot_id=snapshot_id, hold_ms=_HOLD_MS)
-        answers = transport.each(methods.BEGIN_SNAPSHOT, begin, retry=False)
-        resume = snapshots_pb2.ResumeMutationsRequest(snapshot_id=snapshot_id)
-        resumed = transport.each(methods.RESUME_MUTATIONS, resume, retry=False)
-        if not all(answer.held for answer in resumed):
-            raise NotReady(f"the shards could not be held still at once within {_HOLD_MS} ms; try again")
+    with held_moment(client.calls.transport) as moment:
         by_name: dict[str, list[tables_pb2.TableInfo]] = {}
-        for answer in answers:
+        for answer in moment.answers:
             for table in answer.tables:
                 by_name.setdefault(table.spec.name, []).append(table)
         infos = {name: merge_table_infos(messages) for name, messages in sorted(by_name.items())}
         yield Picture(
-            snapshot_id,
-            tuple(ShardPoint(shard, answer.at_ms, answer.position) for shard, answer in enumerate(answers)),
+            moment.snapshot_id,
+            tuple(ShardPoint(shard, answer.at_ms, answer.position) for shard, answer in enumerate(moment.answers)),
             {name: Head(info.spec, info.slots, info.step) for name, info in infos.items()},
-            tuple(frozenset(table.spec.name for table in answer.tables) for answer in answers),
+            tuple(frozenset(table.spec.name for table in answer.tables) for answer in moment.answers),
             sum(info.rows for info in infos.values()),
         )
-    finally:
-        for shard in range(len(transport.shards)):
-            with contextlib.suppress(Exception):  # It ends by itself if this does not reach the shard.
-                transport.one(
-                    methods.END_SNAPSHOT, shard, snapshots_pb2.EndSnapshotRequest(snapshot_id=snapshot_id), retry=False
-                )
 
 
 def write_all(

@@ -1,9 +1,19 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class RowsMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROWS_MODE_UNSPECIFIED: _ClassVar[RowsMode]
+    ROWS_MODE_FROZEN: _ClassVar[RowsMode]
+    ROWS_MODE_LIVE: _ClassVar[RowsMode]
+ROWS_MODE_UNSPECIFIED: RowsMode
+ROWS_MODE_FROZEN: RowsMode
+ROWS_MODE_LIVE: RowsMode
 
 class TowerInput(_message.Message):
     __slots__ = ("name", "table", "feature", "dim", "length", "pad_key")
@@ -42,7 +52,7 @@ class ModelFile(_message.Message):
     def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class ModelManifest(_message.Message):
-    __slots__ = ("name", "version", "query", "candidate", "vector_dim", "files", "metrics", "created_at_s", "item_view", "user_view", "logit_scale")
+    __slots__ = ("name", "version", "query", "candidate", "vector_dim", "files", "metrics", "created_at_s", "item_view", "user_view", "logit_scale", "rows", "tables", "transforms", "item_overlay", "user_overlay", "data", "quality_metric", "run")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +71,14 @@ class ModelManifest(_message.Message):
     ITEM_VIEW_FIELD_NUMBER: _ClassVar[int]
     USER_VIEW_FIELD_NUMBER: _ClassVar[int]
     LOGIT_SCALE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    TABLES_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORMS_FIELD_NUMBER: _ClassVar[int]
+    ITEM_OVERLAY_FIELD_NUMBER: _ClassVar[int]
+    USER_OVERLAY_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_METRIC_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     query: Tower
@@ -72,7 +90,71 @@ class ModelManifest(_message.Message):
     item_view: str
     user_view: str
     logit_scale: float
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., query: _Optional[_Union[Tower, _Mapping]] = ..., candidate: _Optional[_Union[Tower, _Mapping]] = ..., vector_dim: _Optional[int] = ..., files: _Optional[_Iterable[_Union[ModelFile, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., created_at_s: _Optional[float] = ..., item_view: _Optional[str] = ..., user_view: _Optional[str] = ..., logit_scale: _Optional[float] = ...) -> None: ...
+    rows: RowsMode
+    tables: _containers.RepeatedCompositeFieldContainer[VersionTable]
+    transforms: _containers.RepeatedCompositeFieldContainer[Transform]
+    item_overlay: str
+    user_overlay: str
+    data: DataFacts
+    quality_metric: str
+    run: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., query: _Optional[_Union[Tower, _Mapping]] = ..., candidate: _Optional[_Union[Tower, _Mapping]] = ..., vector_dim: _Optional[int] = ..., files: _Optional[_Iterable[_Union[ModelFile, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., created_at_s: _Optional[float] = ..., item_view: _Optional[str] = ..., user_view: _Optional[str] = ..., logit_scale: _Optional[float] = ..., rows: _Optional[_Union[RowsMode, str]] = ..., tables: _Optional[_Iterable[_Union[VersionTable, _Mapping]]] = ..., transforms: _Optional[_Iterable[_Union[Transform, _Mapping]]] = ..., item_overlay: _Optional[str] = ..., user_overlay: _Optional[str] = ..., data: _Optional[_Union[DataFacts, _Mapping]] = ..., quality_metric: _Optional[str] = ..., run: _Optional[str] = ...) -> None: ...
+
+class VersionTable(_message.Message):
+    __slots__ = ("name", "source", "table_id", "step", "rows", "bytes", "lineage", "trained_by")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TABLE_ID_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_BY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    source: str
+    table_id: int
+    step: int
+    rows: int
+    bytes: int
+    lineage: int
+    trained_by: str
+    def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., table_id: _Optional[int] = ..., step: _Optional[int] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., lineage: _Optional[int] = ..., trained_by: _Optional[str] = ...) -> None: ...
+
+class Transform(_message.Message):
+    __slots__ = ("input", "output", "title_tokens", "hash_text")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    TITLE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    HASH_TEXT_FIELD_NUMBER: _ClassVar[int]
+    input: str
+    output: str
+    title_tokens: TitleTokens
+    hash_text: HashText
+    def __init__(self, input: _Optional[str] = ..., output: _Optional[str] = ..., title_tokens: _Optional[_Union[TitleTokens, _Mapping]] = ..., hash_text: _Optional[_Union[HashText, _Mapping]] = ...) -> None: ...
+
+class TitleTokens(_message.Message):
+    __slots__ = ("max_tokens",)
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    max_tokens: int
+    def __init__(self, max_tokens: _Optional[int] = ...) -> None: ...
+
+class HashText(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DataFacts(_message.Message):
+    __slots__ = ("name", "users", "items", "interactions", "read_at_s")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    INTERACTIONS_FIELD_NUMBER: _ClassVar[int]
+    READ_AT_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    users: int
+    items: int
+    interactions: int
+    read_at_s: float
+    def __init__(self, name: _Optional[str] = ..., users: _Optional[int] = ..., items: _Optional[int] = ..., interactions: _Optional[int] = ..., read_at_s: _Optional[float] = ...) -> None: ...
 
 class FileChunk(_message.Message):
     __slots__ = ("name", "data")
@@ -83,14 +165,16 @@ class FileChunk(_message.Message):
     def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PublishModelRequest(_message.Message):
-    __slots__ = ("manifest", "chunk", "activate")
+    __slots__ = ("manifest", "chunk", "activate", "force")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     ACTIVATE_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     manifest: ModelManifest
     chunk: FileChunk
     activate: bool
-    def __init__(self, manifest: _Optional[_Union[ModelManifest, _Mapping]] = ..., chunk: _Optional[_Union[FileChunk, _Mapping]] = ..., activate: bool = ...) -> None: ...
+    force: bool
+    def __init__(self, manifest: _Optional[_Union[ModelManifest, _Mapping]] = ..., chunk: _Optional[_Union[FileChunk, _Mapping]] = ..., activate: bool = ..., force: bool = ...) -> None: ...
 
 class PublishModelResponse(_message.Message):
     __slots__ = ("version", "activated")
@@ -137,15 +221,41 @@ class GetModelResponse(_message.Message):
     def __init__(self, manifest: _Optional[_Union[ModelManifest, _Mapping]] = ..., active: bool = ...) -> None: ...
 
 class ActivateModelRequest(_message.Message):
-    __slots__ = ("name", "version")
+    __slots__ = ("name", "version", "force", "previous")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    force: bool
+    previous: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., force: bool = ..., previous: bool = ...) -> None: ...
 
 class ActivateModelResponse(_message.Message):
-    __slots__ = ("previous_version",)
+    __slots__ = ("previous_version", "version")
     PREVIOUS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     previous_version: str
-    def __init__(self, previous_version: _Optional[str] = ...) -> None: ...
+    version: str
+    def __init__(self, previous_version: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class PruneModelsRequest(_message.Message):
+    __slots__ = ("name", "keep", "dry_run")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    keep: int
+    dry_run: bool
+    def __init__(self, name: _Optional[str] = ..., keep: _Optional[int] = ..., dry_run: bool = ...) -> None: ...
+
+class PruneModelsResponse(_message.Message):
+    __slots__ = ("versions", "tables", "bytes")
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    TABLES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    versions: _containers.RepeatedScalarFieldContainer[str]
+    tables: _containers.RepeatedScalarFieldContainer[str]
+    bytes: int
+    def __init__(self, versions: _Optional[_Iterable[str]] = ..., tables: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ...) -> None: ...

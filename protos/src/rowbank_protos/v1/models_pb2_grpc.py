@@ -34,6 +34,11 @@ class ModelServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_models__pb2.ActivateModelRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_models__pb2.ActivateModelResponse.FromString,
                 )
+        self.PruneModels = channel.unary_unary(
+                '/rowbank.v1.ModelService/PruneModels',
+                request_serializer=rowbank__protos_dot_v1_dot_models__pb2.PruneModelsRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_models__pb2.PruneModelsResponse.FromString,
+                )
 
 
 class ModelServiceServicer(object):
@@ -59,7 +64,15 @@ class ModelServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ActivateModel(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Refused, without force, if the version differs strongly from the active one in its data, catalogue or quality.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PruneModels(self, request, context):
+        """Removes old versions with what only they have: frozen tables, views, files, and tables of runs that nothing holds.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -86,6 +99,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ActivateModel,
                     request_deserializer=rowbank__protos_dot_v1_dot_models__pb2.ActivateModelRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_models__pb2.ActivateModelResponse.SerializeToString,
+            ),
+            'PruneModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.PruneModels,
+                    request_deserializer=rowbank__protos_dot_v1_dot_models__pb2.PruneModelsRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_models__pb2.PruneModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -162,5 +180,22 @@ class ModelService(object):
         return grpc.experimental.unary_unary(request, target, '/rowbank.v1.ModelService/ActivateModel',
             rowbank__protos_dot_v1_dot_models__pb2.ActivateModelRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_models__pb2.ActivateModelResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def PruneModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.ModelService/PruneModels',
+            rowbank__protos_dot_v1_dot_models__pb2.PruneModelsRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_models__pb2.PruneModelsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

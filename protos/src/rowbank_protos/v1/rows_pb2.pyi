@@ -197,12 +197,14 @@ class RemoveResponse(_message.Message):
     def __init__(self, removed: _Optional[int] = ..., repeated_request: bool = ...) -> None: ...
 
 class ClearRequest(_message.Message):
-    __slots__ = ("table", "request_id")
+    __slots__ = ("table", "request_id", "force")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     table: str
     request_id: _common_pb2.RequestId
-    def __init__(self, table: _Optional[str] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ...) -> None: ...
+    force: bool
+    def __init__(self, table: _Optional[str] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., force: bool = ...) -> None: ...
 
 class ClearResponse(_message.Message):
     __slots__ = ("removed", "repeated_request")

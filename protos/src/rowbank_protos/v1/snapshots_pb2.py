@@ -12,31 +12,36 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from rowbank_protos.v1 import common_pb2 as rowbank__protos_dot_v1_dot_common__pb2
 from rowbank_protos.v1 import rows_pb2 as rowbank__protos_dot_v1_dot_rows__pb2
 from rowbank_protos.v1 import tables_pb2 as rowbank__protos_dot_v1_dot_tables__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!rowbank_protos/v1/snapshots.proto\x12\nrowbank.v1\x1a\x1crowbank_protos/v1/rows.proto\x1a\x1erowbank_protos/v1/tables.proto\"<\n\x14\x42\x65ginSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_ms\x18\x02 \x01(\r\"_\n\x15\x42\x65ginSnapshotResponse\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x12\x10\n\x08position\x18\x02 \x01(\x04\x12%\n\x06tables\x18\x03 \x03(\x0b\x32\x15.rowbank.v1.TableInfo\"-\n\x16ResumeMutationsRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"\'\n\x17ResumeMutationsResponse\x12\x0c\n\x04held\x18\x01 \x01(\x08\"M\n\x13ReadSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x12\n\nwith_slots\x18\x03 \x01(\x08\")\n\x12\x45ndSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"\x15\n\x13\x45ndSnapshotResponse2\xe2\x02\n\x0fSnapshotService\x12T\n\rBeginSnapshot\x12 .rowbank.v1.BeginSnapshotRequest\x1a!.rowbank.v1.BeginSnapshotResponse\x12Z\n\x0fResumeMutations\x12\".rowbank.v1.ResumeMutationsRequest\x1a#.rowbank.v1.ResumeMutationsResponse\x12M\n\x0cReadSnapshot\x12\x1f.rowbank.v1.ReadSnapshotRequest\x1a\x1a.rowbank.v1.ExportResponse0\x01\x12N\n\x0b\x45ndSnapshot\x12\x1e.rowbank.v1.EndSnapshotRequest\x1a\x1f.rowbank.v1.EndSnapshotResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!rowbank_protos/v1/snapshots.proto\x12\nrowbank.v1\x1a\x1erowbank_protos/v1/common.proto\x1a\x1crowbank_protos/v1/rows.proto\x1a\x1erowbank_protos/v1/tables.proto\"<\n\x14\x42\x65ginSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\x0f\n\x07hold_ms\x18\x02 \x01(\r\"_\n\x15\x42\x65ginSnapshotResponse\x12\r\n\x05\x61t_ms\x18\x01 \x01(\x03\x12\x10\n\x08position\x18\x02 \x01(\x04\x12%\n\x06tables\x18\x03 \x03(\x0b\x32\x15.rowbank.v1.TableInfo\"-\n\x16ResumeMutationsRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"\'\n\x17ResumeMutationsResponse\x12\x0c\n\x04held\x18\x01 \x01(\x08\"M\n\x13ReadSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x12\n\nwith_slots\x18\x03 \x01(\x08\")\n\x12\x45ndSnapshotRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"\x15\n\x13\x45ndSnapshotResponse\"x\n\x12\x46reezeTableRequest\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x13\n\x0b\x66rozen_name\x18\x03 \x01(\t\x12)\n\x0bvalue_dtype\x18\x04 \x01(\x0e\x32\x14.rowbank.v1.DataType\"I\n\x13\x46reezeTableResponse\x12$\n\x05table\x18\x01 \x01(\x0b\x32\x15.rowbank.v1.TableInfo\x12\x0c\n\x04step\x18\x02 \x01(\x04\x32\xb2\x03\n\x0fSnapshotService\x12T\n\rBeginSnapshot\x12 .rowbank.v1.BeginSnapshotRequest\x1a!.rowbank.v1.BeginSnapshotResponse\x12Z\n\x0fResumeMutations\x12\".rowbank.v1.ResumeMutationsRequest\x1a#.rowbank.v1.ResumeMutationsResponse\x12M\n\x0cReadSnapshot\x12\x1f.rowbank.v1.ReadSnapshotRequest\x1a\x1a.rowbank.v1.ExportResponse0\x01\x12N\n\x0b\x46reezeTable\x12\x1e.rowbank.v1.FreezeTableRequest\x1a\x1f.rowbank.v1.FreezeTableResponse\x12N\n\x0b\x45ndSnapshot\x12\x1e.rowbank.v1.EndSnapshotRequest\x1a\x1f.rowbank.v1.EndSnapshotResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rowbank_protos.v1.snapshots_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_BEGINSNAPSHOTREQUEST']._serialized_start=111
-  _globals['_BEGINSNAPSHOTREQUEST']._serialized_end=171
-  _globals['_BEGINSNAPSHOTRESPONSE']._serialized_start=173
-  _globals['_BEGINSNAPSHOTRESPONSE']._serialized_end=268
-  _globals['_RESUMEMUTATIONSREQUEST']._serialized_start=270
-  _globals['_RESUMEMUTATIONSREQUEST']._serialized_end=315
-  _globals['_RESUMEMUTATIONSRESPONSE']._serialized_start=317
-  _globals['_RESUMEMUTATIONSRESPONSE']._serialized_end=356
-  _globals['_READSNAPSHOTREQUEST']._serialized_start=358
-  _globals['_READSNAPSHOTREQUEST']._serialized_end=435
-  _globals['_ENDSNAPSHOTREQUEST']._serialized_start=437
-  _globals['_ENDSNAPSHOTREQUEST']._serialized_end=478
-  _globals['_ENDSNAPSHOTRESPONSE']._serialized_start=480
-  _globals['_ENDSNAPSHOTRESPONSE']._serialized_end=501
-  _globals['_SNAPSHOTSERVICE']._serialized_start=504
-  _globals['_SNAPSHOTSERVICE']._serialized_end=858
+  _globals['_BEGINSNAPSHOTREQUEST']._serialized_start=143
+  _globals['_BEGINSNAPSHOTREQUEST']._serialized_end=203
+  _globals['_BEGINSNAPSHOTRESPONSE']._serialized_start=205
+  _globals['_BEGINSNAPSHOTRESPONSE']._serialized_end=300
+  _globals['_RESUMEMUTATIONSREQUEST']._serialized_start=302
+  _globals['_RESUMEMUTATIONSREQUEST']._serialized_end=347
+  _globals['_RESUMEMUTATIONSRESPONSE']._serialized_start=349
+  _globals['_RESUMEMUTATIONSRESPONSE']._serialized_end=388
+  _globals['_READSNAPSHOTREQUEST']._serialized_start=390
+  _globals['_READSNAPSHOTREQUEST']._serialized_end=467
+  _globals['_ENDSNAPSHOTREQUEST']._serialized_start=469
+  _globals['_ENDSNAPSHOTREQUEST']._serialized_end=510
+  _globals['_ENDSNAPSHOTRESPONSE']._serialized_start=512
+  _globals['_ENDSNAPSHOTRESPONSE']._serialized_end=533
+  _globals['_FREEZETABLEREQUEST']._serialized_start=535
+  _globals['_FREEZETABLEREQUEST']._serialized_end=655
+  _globals['_FREEZETABLERESPONSE']._serialized_start=657
+  _globals['_FREEZETABLERESPONSE']._serialized_end=730
+  _globals['_SNAPSHOTSERVICE']._serialized_start=733
+  _globals['_SNAPSHOTSERVICE']._serialized_end=1167
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from rowbank_protos.v1 import common_pb2 as _common_pb2
 from rowbank_protos.v1 import rows_pb2 as _rows_pb2
 from rowbank_protos.v1 import tables_pb2 as _tables_pb2
 from google.protobuf.internal import containers as _containers
@@ -56,3 +57,23 @@ class EndSnapshotRequest(_message.Message):
 class EndSnapshotResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class FreezeTableRequest(_message.Message):
+    __slots__ = ("snapshot_id", "table", "frozen_name", "value_dtype")
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_DTYPE_FIELD_NUMBER: _ClassVar[int]
+    snapshot_id: str
+    table: str
+    frozen_name: str
+    value_dtype: _common_pb2.DataType
+    def __init__(self, snapshot_id: _Optional[str] = ..., table: _Optional[str] = ..., frozen_name: _Optional[str] = ..., value_dtype: _Optional[_Union[_common_pb2.DataType, str]] = ...) -> None: ...
+
+class FreezeTableResponse(_message.Message):
+    __slots__ = ("table", "step")
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    table: _tables_pb2.TableInfo
+    step: int
+    def __init__(self, table: _Optional[_Union[_tables_pb2.TableInfo, _Mapping]] = ..., step: _Optional[int] = ...) -> None: ...

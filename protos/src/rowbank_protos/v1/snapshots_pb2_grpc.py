@@ -32,6 +32,11 @@ class SnapshotServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_snapshots__pb2.ReadSnapshotRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_rows__pb2.ExportResponse.FromString,
                 )
+        self.FreezeTable = channel.unary_unary(
+                '/rowbank.v1.SnapshotService/FreezeTable',
+                request_serializer=rowbank__protos_dot_v1_dot_snapshots__pb2.FreezeTableRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_snapshots__pb2.FreezeTableResponse.FromString,
+                )
         self.EndSnapshot = channel.unary_unary(
                 '/rowbank.v1.SnapshotService/EndSnapshot',
                 request_serializer=rowbank__protos_dot_v1_dot_snapshots__pb2.EndSnapshotRequest.SerializeToString,
@@ -65,6 +70,14 @@ class SnapshotServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FreezeTable(self, request, context):
+        """Copies a table's rows as they were in the picture, values only, into a new table that is read-only from then on, and
+        waits until Redis has them. Counts as reading the table.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EndSnapshot(self, request, context):
         """Forgets the picture; without this it is forgotten when nothing of it was read for a minute.
         """
@@ -89,6 +102,11 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
                     servicer.ReadSnapshot,
                     request_deserializer=rowbank__protos_dot_v1_dot_snapshots__pb2.ReadSnapshotRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_rows__pb2.ExportResponse.SerializeToString,
+            ),
+            'FreezeTable': grpc.unary_unary_rpc_method_handler(
+                    servicer.FreezeTable,
+                    request_deserializer=rowbank__protos_dot_v1_dot_snapshots__pb2.FreezeTableRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_snapshots__pb2.FreezeTableResponse.SerializeToString,
             ),
             'EndSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.EndSnapshot,
@@ -155,6 +173,23 @@ class SnapshotService(object):
         return grpc.experimental.unary_stream(request, target, '/rowbank.v1.SnapshotService/ReadSnapshot',
             rowbank__protos_dot_v1_dot_snapshots__pb2.ReadSnapshotRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_rows__pb2.ExportResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def FreezeTable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.SnapshotService/FreezeTable',
+            rowbank__protos_dot_v1_dot_snapshots__pb2.FreezeTableRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_snapshots__pb2.FreezeTableResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class TableSpec(_message.Message):
-    __slots__ = ("name", "dim", "value_dtype", "initializer", "optimizer", "admission", "eviction", "durability", "frequency_half_life_s", "track_reads")
+    __slots__ = ("name", "dim", "value_dtype", "initializer", "optimizer", "admission", "eviction", "durability", "frequency_half_life_s", "track_reads", "frozen")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     VALUE_DTYPE_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,7 @@ class TableSpec(_message.Message):
     DURABILITY_FIELD_NUMBER: _ClassVar[int]
     FREQUENCY_HALF_LIFE_S_FIELD_NUMBER: _ClassVar[int]
     TRACK_READS_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
     name: str
     dim: int
     value_dtype: _common_pb2.DataType
@@ -29,7 +30,8 @@ class TableSpec(_message.Message):
     durability: _common_pb2.Durability
     frequency_half_life_s: float
     track_reads: bool
-    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., value_dtype: _Optional[_Union[_common_pb2.DataType, str]] = ..., initializer: _Optional[_Union[Initializer, _Mapping]] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., admission: _Optional[_Union[Admission, _Mapping]] = ..., eviction: _Optional[_Union[Eviction, _Mapping]] = ..., durability: _Optional[_Union[_common_pb2.Durability, str]] = ..., frequency_half_life_s: _Optional[float] = ..., track_reads: bool = ...) -> None: ...
+    frozen: bool
+    def __init__(self, name: _Optional[str] = ..., dim: _Optional[int] = ..., value_dtype: _Optional[_Union[_common_pb2.DataType, str]] = ..., initializer: _Optional[_Union[Initializer, _Mapping]] = ..., optimizer: _Optional[_Union[Optimizer, _Mapping]] = ..., admission: _Optional[_Union[Admission, _Mapping]] = ..., eviction: _Optional[_Union[Eviction, _Mapping]] = ..., durability: _Optional[_Union[_common_pb2.Durability, str]] = ..., frequency_half_life_s: _Optional[float] = ..., track_reads: bool = ..., frozen: bool = ...) -> None: ...
 
 class Initializer(_message.Message):
     __slots__ = ("zeros", "constant", "uniform", "normal", "truncated_normal")
@@ -303,15 +305,57 @@ class UpdateTableResponse(_message.Message):
     def __init__(self, table: _Optional[_Union[TableInfo, _Mapping]] = ...) -> None: ...
 
 class DropTableRequest(_message.Message):
-    __slots__ = ("name", "missing_ok")
+    __slots__ = ("name", "missing_ok", "force")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MISSING_OK_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
     name: str
     missing_ok: bool
-    def __init__(self, name: _Optional[str] = ..., missing_ok: bool = ...) -> None: ...
+    force: bool
+    def __init__(self, name: _Optional[str] = ..., missing_ok: bool = ..., force: bool = ...) -> None: ...
 
 class DropTableResponse(_message.Message):
     __slots__ = ("dropped",)
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     dropped: bool
     def __init__(self, dropped: bool = ...) -> None: ...
+
+class HoldTablesRequest(_message.Message):
+    __slots__ = ("holder", "tables", "ttl_s", "run")
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    TABLES_FIELD_NUMBER: _ClassVar[int]
+    TTL_S_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    holder: str
+    tables: _containers.RepeatedScalarFieldContainer[str]
+    ttl_s: float
+    run: str
+    def __init__(self, holder: _Optional[str] = ..., tables: _Optional[_Iterable[str]] = ..., ttl_s: _Optional[float] = ..., run: _Optional[str] = ...) -> None: ...
+
+class HoldTablesResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReleaseTablesRequest(_message.Message):
+    __slots__ = ("holder",)
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    holder: str
+    def __init__(self, holder: _Optional[str] = ...) -> None: ...
+
+class ReleaseTablesResponse(_message.Message):
+    __slots__ = ("held",)
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    held: bool
+    def __init__(self, held: bool = ...) -> None: ...
+
+class ListHoldersRequest(_message.Message):
+    __slots__ = ("table",)
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    def __init__(self, table: _Optional[str] = ...) -> None: ...
+
+class ListHoldersResponse(_message.Message):
+    __slots__ = ("holders",)
+    HOLDERS_FIELD_NUMBER: _ClassVar[int]
+    holders: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, holders: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -39,6 +39,21 @@ class TableServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_tables__pb2.DropTableRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_tables__pb2.DropTableResponse.FromString,
                 )
+        self.HoldTables = channel.unary_unary(
+                '/rowbank.v1.TableService/HoldTables',
+                request_serializer=rowbank__protos_dot_v1_dot_tables__pb2.HoldTablesRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_tables__pb2.HoldTablesResponse.FromString,
+                )
+        self.ReleaseTables = channel.unary_unary(
+                '/rowbank.v1.TableService/ReleaseTables',
+                request_serializer=rowbank__protos_dot_v1_dot_tables__pb2.ReleaseTablesRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_tables__pb2.ReleaseTablesResponse.FromString,
+                )
+        self.ListHolders = channel.unary_unary(
+                '/rowbank.v1.TableService/ListHolders',
+                request_serializer=rowbank__protos_dot_v1_dot_tables__pb2.ListHoldersRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_tables__pb2.ListHoldersResponse.FromString,
+                )
 
 
 class TableServiceServicer(object):
@@ -70,7 +85,27 @@ class TableServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DropTable(self, request, context):
-        """Deletes the table with all its rows, in RAM and in Redis.
+        """Deletes the table with all its rows, in RAM and in Redis. Refused while somebody holds it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HoldTables(self, request, context):
+        """Lets a running job hold tables for a while: nobody drops or clears them without force. Renewed by calling again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseTables(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHolders(self, request, context):
+        """Who holds a table: stored model versions and running jobs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +138,21 @@ def add_TableServiceServicer_to_server(servicer, server):
                     servicer.DropTable,
                     request_deserializer=rowbank__protos_dot_v1_dot_tables__pb2.DropTableRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_tables__pb2.DropTableResponse.SerializeToString,
+            ),
+            'HoldTables': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldTables,
+                    request_deserializer=rowbank__protos_dot_v1_dot_tables__pb2.HoldTablesRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_tables__pb2.HoldTablesResponse.SerializeToString,
+            ),
+            'ReleaseTables': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseTables,
+                    request_deserializer=rowbank__protos_dot_v1_dot_tables__pb2.ReleaseTablesRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_tables__pb2.ReleaseTablesResponse.SerializeToString,
+            ),
+            'ListHolders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHolders,
+                    request_deserializer=rowbank__protos_dot_v1_dot_tables__pb2.ListHoldersRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_tables__pb2.ListHoldersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -196,5 +246,56 @@ class TableService(object):
         return grpc.experimental.unary_unary(request, target, '/rowbank.v1.TableService/DropTable',
             rowbank__protos_dot_v1_dot_tables__pb2.DropTableRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_tables__pb2.DropTableResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def HoldTables(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.TableService/HoldTables',
+            rowbank__protos_dot_v1_dot_tables__pb2.HoldTablesRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_tables__pb2.HoldTablesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ReleaseTables(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.TableService/ReleaseTables',
+            rowbank__protos_dot_v1_dot_tables__pb2.ReleaseTablesRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_tables__pb2.ReleaseTablesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListHolders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.TableService/ListHolders',
+            rowbank__protos_dot_v1_dot_tables__pb2.ListHoldersRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_tables__pb2.ListHoldersResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
