@@ -27,7 +27,7 @@ from rowbank.manifests import (
     manifest_to_proto,
 )
 from rowbank_protos import columns
-from rowbank_protos.v1 import models_pb2, tables_pb2
+from rowbank_protos.v1 import common_pb2, models_pb2, tables_pb2
 
 __all__ = [
     "DataFacts",
@@ -180,7 +180,7 @@ class Models:
 
     def _frozen(self, manifest: ModelManifest, value_dtype: str, timeout_s: float) -> ModelManifest:
         names = frozen_names(manifest.name, manifest.version, manifest.table_names)
-        dtype = columns.data_type(value_dtype) if value_dtype else 0
+        dtype = columns.data_type(value_dtype) if value_dtype else common_pb2.DATA_TYPE_UNSPECIFIED
         copies = freeze_tables(self._calls.transport, names, dtype, timeout_s=timeout_s)
         tables = tuple(
             VersionTable(names[table], table, copy.table_id, step, copy.rows, copy.bytes)
@@ -207,7 +207,7 @@ class Models:
 
 
 def frozen_names(model: str, version: str, tables: Sequence[str]) -> dict[str, str]:
-    """What a version's copies of tables are called: `<model>/<version>.<the table's last part>`, numbered if need be."""
+    """What a version's copies of tables are called: `<model>/<version>.<last part>`, numbered if equal."""
     names: dict[str, str] = {}
     for table in tables:
         last = table.rpartition("/")[2].rpartition(".")[2]

@@ -10,17 +10,17 @@ from rowbank.calls import methods
 from rowbank.calls.pictures import held_moment
 from rowbank.calls.transport import Transport
 from rowbank.errors import RequestError
-from rowbank_protos.v1 import snapshots_pb2, tables_pb2
+from rowbank_protos.v1 import common_pb2, snapshots_pb2, tables_pb2
 
 
 def freeze_tables(
-    transport: Transport, names: Mapping[str, str], value_dtype: int, *, timeout_s: float
+    transport: Transport, names: Mapping[str, str], value_dtype: common_pb2.DataType, *, timeout_s: float
 ) -> dict[str, tuple[admin.TableInfo, int]]:
     """Copies tables as they are at one moment over all shards, while they stay in use.
 
     Args:
         names: table -> name of its copy. What exists under that name already is an error.
-        value_dtype: a `DataType` for all copies; 0: each as its table's own.
+        value_dtype: of all copies; unspecified: each as its table's own.
         timeout_s: deadline per table and shard.
     Returns:
         Table -> its copy, sizes over all shards, and the table's step at that moment.
@@ -34,7 +34,7 @@ def freeze_tables(
             for table, frozen_name in names.items():
                 request = snapshots_pb2.FreezeTableRequest(
                     snapshot_id=moment.snapshot_id, table=table, frozen_name=frozen_name, value_dtype=value_dtype
-                )  # type: ignore[arg-type]
+                )
                 answers = transport.run(
                     methods.FREEZE_TABLE, [(shard, request) for shard in shards], retry=False, timeout_s=timeout_s
                 )
