@@ -1,4 +1,4 @@
-"""Micro-batching and the breaker, without a timer and without a sleep."""
+"""Micro-batching, without a timer and without a sleep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from rowbank.errors import InternalError, InvalidRequest, NotReady, RequestError
 from rowbank_server.retrieval.batching import Batcher, Overloaded
 from rowbank_server.retrieval.queries import Answer, Query, Source
-from rowbank_server.retrieval.rows import Breaker
 
 
 class Gate:
@@ -22,7 +21,7 @@ class Gate:
         self.entered = threading.Semaphore(0)
         self.leave = threading.Semaphore(0)
 
-    def answer(self, queries: Sequence[Query]) -> list[Answer | RequestError]:
+    def answer(self, queries: Sequence[Query], arrived_s: float) -> list[Answer | RequestError]:
         self.sizes.append(len(queries))
         self.entered.release()
         self.leave.acquire()
@@ -61,7 +60,7 @@ def test_what_queued_meanwhile_goes_next_up_to_the_limit() -> None:
 def test_a_failed_batch_fails_each_query_and_not_the_next(raised: Exception, expected: type[Exception]) -> None:
     failures = [raised]
 
-    def answer(queries: Sequence[Query]) -> list[Answer | RequestError]:
+    def answer(queries: Sequence[Query], arrived_s: float) -> list[Answer | RequestError]:
         if failures:
             raise failures.pop()
         return [Answer([], Source.POPULAR, "v", "i") for _ in queries]
@@ -74,23 +73,3 @@ def test_a_failed_batch_fails_each_query_and_not_the_next(raised: Exception, exp
         await batcher.close()
 
     asyncio.run(run())
-
-
-def test_a_breaker_lets_one_attempt_through_after_each_pause() -> None:
-    now = [0.0]
-    breaker = Breaker(1.0, clock=lambda: now[0])
-    assert breaker.admits()
-    breaker.report(ok=False)
-    now[0] = 0.9
-    assert not breaker.admits()
-    now[0] = 1.0
-    assert breaker.admits()
-    assert not breaker.admits()  # The others wait for the outcome of the one.
-    breaker.report(ok=False)
-    now[0] = 1.9
-    assert not breaker.admits()
-    now[0] = 2.0
-    assert breaker.admits()
-    breaker.report(ok=True)
-    assert breaker.admits()
-    assert breaker.admits()

@@ -23,9 +23,9 @@ def api(http: httpx.Client) -> Any:
 
 
 def test_it_lists_exactly_the_routes(api: Any) -> None:
-    batcher = Batcher(lambda queries: [], max_batch=1, max_queue=1)
+    batcher = Batcher(lambda queries, arrived_s: [], max_batch=1, max_queue=1)
     nothing: Any = None
-    app = create_app(Service("m", 1, nothing, nothing, nothing, nothing, batcher, Metrics()))
+    app = create_app(Service("m", 1, nothing, nothing, nothing, nothing, batcher, Metrics(), nothing, 1.0))
     routes = {
         (route.path, method.lower())
         for route in app.routes

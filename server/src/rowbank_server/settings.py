@@ -214,8 +214,17 @@ class ApiSettings(_RedisSettings):
     index_refresh_s: float = Field(
         10.0, gt=0, description="How often item vectors, titles and popularity are rebuilt while a version is served."
     )
+    query_budget_ms: float = Field(
+        250.0,
+        gt=0,
+        le=60_000,
+        description="What one query may take from its arrival; what is slower is left out, and `degraded` says so.",
+    )
     row_timeout_s: float = Field(
-        0.5, gt=0, description="Longest wait for rows of one batch of queries; then answers fall back."
+        0.5, gt=0, description="Longest that a read of rows goes on; queries wait for it as their budget lets them."
+    )
+    redis_wait_s: float = Field(
+        2.0, gt=0, description="Longest that an endpoint other than a query waits for Redis; then it answers 503."
     )
     max_batch: int = Field(32, ge=1, le=1024, description="Queries that are answered together, at most.")
     max_queue: int = Field(1024, ge=1, description="Queries that may wait; one more is refused with 503.")

@@ -7,6 +7,7 @@ add its delay to every query at low load and still guess wrong at high load.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from rowbank.errors import InternalError, NotReady, RequestError
 from rowbank_server.retrieval.queries import Answer, Query
 
-Answers = Callable[[Sequence[Query]], "list[Answer | RequestError]"]
+# Of queries and the time, by `time.monotonic`, when the first of them arrived.
+Answers = Callable[[Sequence[Query], float], "list[Answer | RequestError]"]
 
 
 class Overloaded(NotReady):
@@ -38,7 +40,7 @@ class Batcher:
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._on_batch = on_batch
-        self._waiting: deque[tuple[Query, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[tuple[Query, float, asyncio.Future[Answer]]] = deque()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="queries")
         self._running: asyncio.Task[None] | None = None
 
@@ -52,7 +54,7 @@ class Batcher:
         if len(self._waiting) >= self._max_queue:
             raise Overloaded(f"{self._max_queue} queries wait already (setting max_queue); try again in a moment")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((query, future))
+        self._waiting.append((query, time.monotonic(), future))
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
         return await future
@@ -67,20 +69,20 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
-            batch = [(query, future) for query, future in batch if not future.cancelled()]
+            batch = [(query, at, future) for query, at, future in batch if not future.cancelled()]
             if not batch:
                 continue
             self._on_batch(len(batch))
-            queries = [query for query, _ in batch]
+            queries = [query for query, _, _ in batch]
             try:
-                answers = await loop.run_in_executor(self._executor, self._answer, queries)
+                answers = await loop.run_in_executor(self._executor, self._answer, queries, batch[0][1])
             except RequestError as error:
                 answers = [error] * len(batch)
             except Exception as error:
                 defect = InternalError(f"a batch of queries failed ({type(error).__name__}); the log has the details")
                 defect.__cause__ = error
                 answers = [defect] * len(batch)
-            for (_, future), answer in zip(batch, answers, strict=True):
+            for (_, _, future), answer in zip(batch, answers, strict=True):
                 if future.cancelled():
                     continue
                 if isinstance(answer, RequestError):

@@ -1,8 +1,8 @@
 """Answers batches of queries from one generation.
 
 A batch is one trip through every stage: features of all its users in one pipeline, rows of all of them in one call per
-table, one run of the query tower, one search. What fails on the way degrades an answer and never loses it: personal,
-else near the user's history, else popular.
+table, one run of the query tower, one search. What fails on the way, or takes more than its part of the budget,
+degrades an answer and never loses it: personal, else near the user's history, else popular.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from rowbank.errors import InvalidFeature, InvalidRequest, NotReady, RequestError
 from rowbank_server.features import FeatureRead, FeatureStatus, FeatureStore
 from rowbank_server.features.values import FeatureType, check
+from rowbank_server.retrieval.budget import FEATURES_SHARE, ROWS_SHARE, Budget, QueryParts
 from rowbank_server.retrieval.generation import HISTORY, Generation
 from rowbank_server.retrieval.index import bitmap
 from rowbank_server.retrieval.inputs import RowReader, gather, usable
@@ -43,6 +44,7 @@ class Engine:
     Args:
         current: the generation to answer from; None while there is none.
         problem: why there is none, for the error.
+        parts: guards what queries wait for, and says how long they may.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Engine:
         store: FeatureStore,
         rows: RowReader,
         metrics: Metrics,
+        parts: QueryParts,
     ) -> None:
         self._current = current
         self._problem = problem
         self._store = store
         self._rows = rows
         self._metrics = metrics
+        self._parts = parts
 
     def generation(self) -> Generation:
         """The generation in service.
@@ -70,19 +74,22 @@ class Engine:
             raise NotReady(self._problem() or "no model is loaded yet; try again in a moment")
         return generation
 
-    def answer(self, queries: Sequence[Query]) -> list[Answer | RequestError]:
+    def answer(self, queries: Sequence[Query], arrived_s: float) -> list[Answer | RequestError]:
         """One answer or error per query, in their order, all from one generation.
 
+        Args:
+            arrived_s: when the first of them came, by `time.monotonic`.
         Raises:
             NotReady: there is no generation.
         """
         generation = self.generation()
+        budget = self._parts.budget(arrived_s)
         watch = _Stopwatch(self._metrics)
         started = [_start(generation, query) for query in queries]
         batch = [work for work in started if isinstance(work, _Work)]
-        self._read_features(generation, batch)
+        self._read_features(generation, batch, budget)
         watch.lap("features")
-        self._embed(generation, batch)
+        self._embed(generation, batch, budget)
         watch.lap("rows_and_tower")
         for work in batch:
             _fall_back(generation, work)
@@ -94,7 +101,7 @@ class Engine:
         in_order = iter(answers)
         return [next(in_order) if isinstance(work, _Work) else work for work in started]
 
-    def _read_features(self, generation: Generation, batch: list[_Work]) -> None:
+    def _read_features(self, generation: Generation, batch: list[_Work], budget: Budget) -> None:
         """Fills in the features and histories of stored users."""
         model = generation.model
         inputs = model.query_inputs
@@ -105,7 +112,7 @@ class Engine:
         if not stored or not names:
             return
         view = model.manifest.user_view
-        for work, read in zip(stored, self._read_users(view, stored, names), strict=True):
+        for work, read in zip(stored, self._read_users(view, stored, names, budget), strict=True):
             if read is None:
                 work.degraded.append("features:unavailable")
                 work.features = work.features if not inputs.names else None
@@ -118,18 +125,22 @@ class Engine:
             named = {f"{view}:{name}": value for name, value in read.values.items()}
             work.features = {inputs.entity: read.entity, **named}
 
-    def _read_users(self, view: str, stored: list[_Work], names: list[str]) -> Sequence[FeatureRead | None]:
+    def _read_users(
+        self, view: str, stored: list[_Work], names: list[str], budget: Budget
+    ) -> Sequence[FeatureRead | None]:
         """One read per user; None for those that cannot be read."""
         users = [work.query.user_id or 0 for work in stored]
         try:
-            return self._store.read(view, users, names)
+            return self._parts.features.call(
+                lambda: self._store.read(view, users, names), within_s=budget.share_s(FEATURES_SHARE)
+            )
         except RequestError as error:
             if error.retryable or len(users) == 1:
                 return [None] * len(users)
         # One user's stored bytes are no value: that must not cost the others theirs.
-        return [self._read_users(view, [work], names)[0] for work in stored]
+        return [self._read_users(view, [work], names, budget)[0] for work in stored]
 
-    def _embed(self, generation: Generation, batch: list[_Work]) -> None:
+    def _embed(self, generation: Generation, batch: list[_Work], budget: Budget) -> None:
         """Runs the query tower for everybody whose features are at hand and who has a row."""
         asked = [work for work in batch if work.features is not None]
         if not asked:
@@ -137,7 +148,9 @@ class Engine:
         model = generation.model
         keys = model.query_inputs.keys([work.features or {} for work in asked])
         try:
-            rows, known = gather(model.query_inputs, keys, self._rows)
+            rows, known = self._parts.rows.call(
+                lambda: gather(model.query_inputs, keys, self._rows), within_s=budget.share_s(ROWS_SHARE)
+            )
         except RequestError:
             for work in asked:
                 work.degraded.append("rows:unavailable")

@@ -1,4 +1,4 @@
-"""What each HTTP endpoint does. Redis is only touched in worker threads, so the event loop never waits for it."""
+"""What each HTTP endpoint does. Redis is only touched in a guard's threads, so the event loop never waits for it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import anyio.to_thread
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from rowbank.errors import InvalidFeature, InvalidRequest, RequestTooLarge
 from rowbank_server.features import FeatureRead, FeatureStatus, FeatureStore
+from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry, StoredModel
 from rowbank_server.retrieval import schemas
 from rowbank_server.retrieval.batching import Batcher
@@ -39,6 +39,8 @@ class Service:
     Attributes:
         model: the name of the model that is served.
         history_limit: items that a user's history keeps.
+        redis: guards what endpoints other than queries ask of Redis.
+        redis_wait_s: the longest that such an endpoint waits.
     """
 
     model: str
@@ -49,6 +51,12 @@ class Service:
     engine: Engine
     batcher: Batcher
     metrics: Metrics
+    redis: Guard
+    redis_wait_s: float
+
+    async def ask_redis(self, call: Callable[[], T]) -> T:
+        """What `call` returns or raises; RedisUnavailable if that takes too long, or would."""
+        return await self.redis.acall(call, within_s=self.redis_wait_s)
 
 
 async def _body(request: Request, kind: type[Body]) -> Body:
@@ -63,10 +71,6 @@ async def _body(request: Request, kind: type[Body]) -> Body:
             raise RequestTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes, the most that is read")
         chunks.append(chunk)
     return kind.model_validate_json(b"".join(chunks) or b"null")
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    return await anyio.to_thread.run_sync(call)
 
 
 def _id(request: Request) -> int:
@@ -156,7 +160,7 @@ class Handlers:
 
     async def delete_item(self, request: Request) -> Response:
         item, view = _id(request), self._service.engine.generation().model.manifest.item_view
-        if not await _in_thread(lambda: self._service.store.remove(view, item)):
+        if not await self._service.ask_redis(lambda: self._service.store.remove(view, item)):
             raise ProblemError(404, "unknown-item", f"item {item} has no features in view {view!r}")
         self._service.follower.item_changed(item)
         return to_json(schemas.Removed(item))
@@ -183,7 +187,7 @@ class Handlers:
             for user, items in by_user.items():
                 self._service.store.append(view, HISTORY, user, items, limit=self._service.history_limit)
 
-        await _in_thread(append)
+        await self._service.ask_redis(append)
         return to_json(schemas.Written(len(by_user)))
 
     async def list_models(self, request: Request) -> Response:
@@ -194,7 +198,7 @@ class Handlers:
             listed = service.registry.list(service.model) if known else []
             return listed, service.registry.previous(service.model)
 
-        stored, previous = await _in_thread(collect)
+        stored, previous = await self._service.ask_redis(collect)
         serving = service.follower.current.model.version if service.follower.current else ""
         models = [
             schemas.ModelVersion(
@@ -212,7 +216,7 @@ class Handlers:
 
     async def activate(self, request: Request) -> Response:
         service, version = self._service, request.path_params["version"]
-        previous = await _in_thread(lambda: service.registry.activate(service.model, version))
+        previous = await self._service.ask_redis(lambda: service.registry.activate(service.model, version))
         service.follower.wake()
         return to_json(schemas.Activated(version, previous))
 
@@ -244,14 +248,14 @@ class Handlers:
         return view
 
     async def _read(self, view: str, entity: int, what: str) -> FeatureRead:
-        read = (await _in_thread(lambda: self._service.store.read(view, [entity])))[0]
+        read = (await self._service.ask_redis(lambda: self._service.store.read(view, [entity])))[0]
         if read.status is FeatureStatus.NOT_FOUND:
             raise ProblemError(404, f"unknown-{what}", f"{what} {entity} has no features in view {view!r}")
         return read
 
     async def _write(self, request: Request, view: str, entity: int) -> int:
         body = await _body(request, schemas.EntityBody)
-        return await _in_thread(lambda: self._service.store.write(view, [(entity, body.features)]))
+        return await self._service.ask_redis(lambda: self._service.store.write(view, [(entity, body.features)]))
 
 
 def similar_query(generation: Generation, items: list[int], k: int, exclude: list[int]) -> Query:

@@ -17,25 +17,28 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from rowbank.errors import RedisUnavailable
 from rowbank_protos.v1 import retrieval_pb2, retrieval_pb2_grpc
 from rowbank_server import logs
 from rowbank_server.features import FeatureStore
+from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.retrieval.app import create_app
 from rowbank_server.retrieval.batching import Batcher
+from rowbank_server.retrieval.budget import QueryParts
 from rowbank_server.retrieval.engine import Engine
 from rowbank_server.retrieval.follower import Follower, FollowerOptions
 from rowbank_server.retrieval.grpc_service import RetrievalServicer
 from rowbank_server.retrieval.handlers import Service
 from rowbank_server.retrieval.metrics import Metrics
-from rowbank_server.retrieval.rows import Breaker, ClientRows, GuardedRows
+from rowbank_server.retrieval.rows import ClientRows
 from rowbank_server.settings import ApiSettings, SettingsError, require_private, split_address
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
 
 _log = logging.getLogger("rowbank.api")
 
 _BUILD_TIMEOUT_S = 5.0  # Of one read of rows while an index is built; nobody waits for it.
-_BREAKER_PAUSE_S = 1.0
+_REDIS_THREADS = 8  # For endpoints other than queries.
 
 
 class _Server(uvicorn.Server):
@@ -62,12 +65,25 @@ async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Ser
         FollowerOptions(refresh_s=settings.index_refresh_s),
         on_swap=metrics.swapped,
     )
-    guarded = GuardedRows(query_rows, Breaker(_BREAKER_PAUSE_S))
-    engine = Engine(lambda: follower.current, lambda: follower.problem, store, guarded, metrics)
+    parts = QueryParts(settings.query_budget_ms / 1e3)
+    redis_guard = Guard("Redis", RedisUnavailable, threads=_REDIS_THREADS)
+    metrics.watch({"features": parts.features, "rows": parts.rows, "endpoints": redis_guard})
+    engine = Engine(lambda: follower.current, lambda: follower.problem, store, query_rows, metrics, parts)
     batcher = Batcher(engine.answer, max_batch=settings.max_batch, max_queue=settings.max_queue, on_batch=metrics.batch)
     follower.start()
     try:
-        yield Service(settings.model, settings.history_limit, registry, store, follower, engine, batcher, metrics)
+        yield Service(
+            model=settings.model,
+            history_limit=settings.history_limit,
+            registry=registry,
+            store=store,
+            follower=follower,
+            engine=engine,
+            batcher=batcher,
+            metrics=metrics,
+            redis=redis_guard,
+            redis_wait_s=settings.redis_wait_s,
+        )
     finally:
         await batcher.close()
         await asyncio.to_thread(follower.stop)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from rowbank_server.features import FeatureStatus
+from rowbank_server.guard import Guard
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.queries import Answer, Source
 
@@ -58,7 +62,18 @@ class Metrics:
             "rowbank_catalogue_items", "Items of the item view, found by a search or not.", registry=self.registry
         )
         self._model = Gauge("rowbank_model_info", "1 for the version in service.", ["version"], registry=self.registry)
+        self._open = Gauge(
+            "rowbank_breaker_open",
+            "1 while a neighbour that failed or stands still is left alone.",
+            ["part"],
+            registry=self.registry,
+        )
         self._swaps = Counter("rowbank_index_swaps_total", "Generations put into service.", registry=self.registry)
+
+    def watch(self, guards: Mapping[str, Guard]) -> None:
+        """Shows the breakers of guards, by the part of the service that they guard."""
+        for part, guard in guards.items():
+            self._open.labels(part).set_function(functools.partial(_number, guard))
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Counts one HTTP request."""
@@ -93,3 +108,7 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text that a scrape gets."""
         return generate_latest(self.registry)
+
+
+def _number(guard: Guard) -> float:
+    return float(guard.is_open)

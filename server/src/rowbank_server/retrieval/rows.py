@@ -1,45 +1,16 @@
-"""Rows of embedding tables from the parameter server, with a breaker in front of it."""
+"""Rows of embedding tables from the parameter server."""
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from rowbank import Client, Table
-from rowbank.errors import DimMismatch, RequestError, ShardUnavailable
+from rowbank.errors import DimMismatch, RequestError
 from rowbank_protos.columns import ColumnError
-
-
-class Breaker:
-    """Fails at once for a while after a failure, so that a dead neighbour costs one timeout and not one per request.
-
-    Thread-safe. After `pause_s` one attempt is let through; if it fails, the pause starts again.
-    """
-
-    def __init__(self, pause_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._pause_s = pause_s
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._closed_until = float("-inf")
-
-    def admits(self) -> bool:
-        """Whether to try now. During a pause, one caller at its end gets True and the others go on waiting."""
-        with self._lock:
-            now = self._clock()
-            if now < self._closed_until:
-                return False
-            if self._closed_until > float("-inf"):
-                self._closed_until = now + self._pause_s
-            return True
-
-    def report(self, *, ok: bool) -> None:
-        """Says how an attempt ended."""
-        with self._lock:
-            self._closed_until = float("-inf") if ok else self._clock() + self._pause_s
 
 
 class ClientRows:
@@ -93,25 +64,3 @@ class ClientRows:
                     self._targets, timeout_s=self._timeout_s, connect_timeout_s=self._timeout_s, wait_for_ready=True
                 )
             return self._client
-
-
-class GuardedRows:
-    """Another reader behind a breaker, for requests that have a fallback and must not wait for a dead shard."""
-
-    def __init__(self, reader: ClientRows, breaker: Breaker) -> None:
-        self._reader = reader
-        self._breaker = breaker
-
-    def lookup(self, table: str, keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """As `ClientRows.lookup`; ShardUnavailable at once during a pause."""
-        if not self._breaker.admits():
-            raise ShardUnavailable(
-                "the parameter server failed a moment ago; rows are not asked for until a pause is over"
-            )
-        try:
-            answer = self._reader.lookup(table, keys)
-        except RequestError as error:
-            self._breaker.report(ok=not error.retryable)
-            raise
-        self._breaker.report(ok=True)
-        return answer
