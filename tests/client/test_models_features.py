@@ -54,10 +54,10 @@ def test_publish_list_activate(client, manifest, tmp_path):
     large = identity(4, padding=3 << 20)
     (tmp_path / "candidate.onnx").write_bytes(large)
     first = {"query.onnx": identity(4), "candidate.onnx": identity(4)}
-    assert client.models.publish(manifest, first) == manifest.version
+    assert client.models.publish(manifest, first, rows="live") == manifest.version
     later = other_version(manifest, "20260201T120000Z-9f9f")
     second = {"query.onnx": large, "candidate.onnx": tmp_path / "candidate.onnx"}
-    assert client.models.publish(later, second, activate=False) == later.version
+    assert client.models.publish(later, second, rows="live", activate=False) == later.version
     entries = {entry.manifest.version: entry for entry in client.models.list(manifest.name)}
     assert {version: entry.active for version, entry in entries.items()} == {
         manifest.version: True,

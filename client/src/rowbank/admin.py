@@ -31,6 +31,7 @@ class TableInfo:
         bytes: RAM held for rows and index.
         step: the highest step pushed.
         slots: name and width of each part of a row's optimizer state, in the order of exported slots.
+        frozen: whether it is a model version's read-only copy.
     """
 
     spec: TableSpec
@@ -41,6 +42,7 @@ class TableInfo:
     bytes: int
     step: int
     slots: tuple[tuple[str, int], ...] = ()
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ def merge_table_infos(messages: Sequence[tables_pb2.TableInfo]) -> TableInfo:
         bytes=sum(message.bytes for message in messages),
         step=max(message.step for message in messages),
         slots=tuple((slot.name, slot.width) for slot in first.slots),
+        frozen=first.spec.frozen,
     )
 
 

@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 _CHUNK_BYTES = 1 << 20
+_MAX_TABLE_NAME = 128
 _VALUE_DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -109,7 +110,7 @@ class Models:
             The version.
         Raises:
             InvalidModel: the version exists, a table or a tower's file does not, or dims disagree.
-            TableNotFound, NotReady, RedisUnavailable: a table cannot be copied; NotReady: a snapshot is being saved.
+            NotReady, RedisUnavailable: a table cannot be copied; NotReady: a snapshot is being saved.
             ModelDiffers: it was stored, but not activated: it differs strongly from the active version.
         """
         if rows not in ROWS_MODES:
@@ -120,6 +121,8 @@ class Models:
             if tower.file not in files:
                 raise InvalidModel(f"model {manifest.name!r}: expected a file {tower.file!r}, got {sorted(files)}")
         contents = {name: data if isinstance(data, bytes) else Path(data).read_bytes() for name, data in files.items()}
+        # Everything is checked before rows are copied, which may take a while.
+        self._upload(manifest, contents, activate=False, force=False, dry_run=True, timeout_s=timeout_s)
         if rows == "live":
             bound = dataclasses.replace(manifest, rows=rows, tables=tuple(self._live_tables(manifest)))
             return self._upload(bound, contents, activate=activate, force=force, timeout_s=timeout_s)
@@ -174,8 +177,8 @@ class Models:
 
     def _live_tables(self, manifest: ModelManifest) -> Iterator[VersionTable]:
         for table in manifest.table_names:
-            infos = self._calls.transport.each(methods.GET_TABLE, tables_pb2.GetTableRequest(name=table))
-            info = admin.merge_table_infos([answer.table for answer in infos])
+            answers = self._calls.transport.each(methods.GET_TABLE, tables_pb2.GetTableRequest(name=table))
+            info = admin.merge_table_infos([answer.table for answer in answers])
             yield VersionTable(table, table, info.table_id, info.step, info.rows, info.bytes)
 
     def _frozen(self, manifest: ModelManifest, value_dtype: str, timeout_s: float) -> ModelManifest:
@@ -189,10 +192,19 @@ class Models:
         return dataclasses.replace(manifest.renamed(names), rows="frozen", tables=tables)
 
     def _upload(
-        self, manifest: ModelManifest, contents: Mapping[str, bytes], *, activate: bool, force: bool, timeout_s: float
+        self,
+        manifest: ModelManifest,
+        contents: Mapping[str, bytes],
+        *,
+        activate: bool,
+        force: bool,
+        timeout_s: float,
+        dry_run: bool = False,
     ) -> str:
-        message = manifest_to_proto(manifest, contents)
-        parts = _parts(message, contents, activate, force)
+        first = models_pb2.PublishModelRequest(
+            manifest=manifest_to_proto(manifest, contents), activate=activate, force=force, dry_run=dry_run
+        )
+        parts = _parts(first, contents)
         answer = self._calls.transport.upload(methods.PUBLISH_MODEL, 0, parts, timeout_s=timeout_s)
         return answer.version
 
@@ -209,17 +221,23 @@ class Models:
 def frozen_names(model: str, version: str, tables: Sequence[str]) -> dict[str, str]:
     """What a version's copies of tables are called: `<model>/<version>.<last part>`, numbered if equal."""
     names: dict[str, str] = {}
-    for table in tables:
-        last = table.rpartition("/")[2].rpartition(".")[2]
-        name = f"{model}/{version}.{last}"
-        names[table] = f"{name}.{len(names)}" if name in names.values() else name
+    for number, table in enumerate(tables):
+        name = f"{model}/{version}.{table.rpartition('/')[2].rpartition('.')[2]}"
+        if name in names.values() or len(name) > _MAX_TABLE_NAME:
+            name = f"{model}/{version}.{number}"
+        if len(name) > _MAX_TABLE_NAME:
+            raise InvalidModel(
+                f"model {model!r}: expected a name short enough for its tables' names, at most {_MAX_TABLE_NAME} "
+                f"characters such as {name!r}; got {len(name)}"
+            )
+        names[table] = name
     return names
 
 
 def _parts(
-    manifest: models_pb2.ModelManifest, contents: Mapping[str, bytes], activate: bool, force: bool
+    first: models_pb2.PublishModelRequest, contents: Mapping[str, bytes]
 ) -> Iterator[models_pb2.PublishModelRequest]:
-    yield models_pb2.PublishModelRequest(manifest=manifest, activate=activate, force=force)
+    yield first
     for name, data in contents.items():
         for start in range(0, max(1, len(data)), _CHUNK_BYTES):
             chunk = models_pb2.FileChunk(name=name, data=data[start : start + _CHUNK_BYTES])

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erowbank_protos/v1/models.proto\x12\nrowbank.v1\"h\n\nTowerInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x03 \x01(\t\x12\x0b\n\x03\x64im\x18\x04 \x01(\r\x12\x0e\n\x06length\x18\x05 \x01(\r\x12\x0f\n\x07pad_key\x18\x06 \x01(\x03\"M\n\x05Tower\x12&\n\x06inputs\x18\x01 \x03(\x0b\x32\x16.rowbank.v1.TowerInput\x12\x0e\n\x06output\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"7\n\tModelFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xd9\x04\n\rModelManifest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12 \n\x05query\x18\x03 \x01(\x0b\x32\x11.rowbank.v1.Tower\x12$\n\tcandidate\x18\x04 \x01(\x0b\x32\x11.rowbank.v1.Tower\x12\x12\n\nvector_dim\x18\x05 \x01(\r\x12$\n\x05\x66iles\x18\x06 \x03(\x0b\x32\x15.rowbank.v1.ModelFile\x12\x37\n\x07metrics\x18\x07 \x03(\x0b\x32&.rowbank.v1.ModelManifest.MetricsEntry\x12\x14\n\x0c\x63reated_at_s\x18\x08 \x01(\x01\x12\x11\n\titem_view\x18\t \x01(\t\x12\x11\n\tuser_view\x18\n \x01(\t\x12\x13\n\x0blogit_scale\x18\x0b \x01(\x01\x12\"\n\x04rows\x18\x0c \x01(\x0e\x32\x14.rowbank.v1.RowsMode\x12(\n\x06tables\x18\r \x03(\x0b\x32\x18.rowbank.v1.VersionTable\x12)\n\ntransforms\x18\x0e \x03(\x0b\x32\x15.rowbank.v1.Transform\x12\x14\n\x0citem_overlay\x18\x0f \x01(\t\x12\x14\n\x0cuser_overlay\x18\x10 \x01(\t\x12#\n\x04\x64\x61ta\x18\x11 \x01(\x0b\x32\x15.rowbank.v1.DataFacts\x12\x16\n\x0equality_metric\x18\x12 \x01(\t\x12\x0b\n\x03run\x18\x13 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x8e\x01\n\x0cVersionTable\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08table_id\x18\x03 \x01(\r\x12\x0c\n\x04step\x18\x04 \x01(\x04\x12\x0c\n\x04rows\x18\x05 \x01(\x04\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x0f\n\x07lineage\x18\x07 \x01(\x04\x12\x12\n\ntrained_by\x18\x08 \x01(\t\"\x8e\x01\n\tTransform\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\x12/\n\x0ctitle_tokens\x18\x03 \x01(\x0b\x32\x17.rowbank.v1.TitleTokensH\x00\x12)\n\thash_text\x18\x04 \x01(\x0b\x32\x14.rowbank.v1.HashTextH\x00\x42\x06\n\x04kind\"!\n\x0bTitleTokens\x12\x12\n\nmax_tokens\x18\x01 \x01(\r\"\n\n\x08HashText\"`\n\tDataFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05users\x18\x02 \x01(\x04\x12\r\n\x05items\x18\x03 \x01(\x04\x12\x14\n\x0cinteractions\x18\x04 \x01(\x04\x12\x11\n\tread_at_s\x18\x05 \x01(\x01\"\'\n\tFileChunk\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\x95\x01\n\x13PublishModelRequest\x12-\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.rowbank.v1.ModelManifestH\x00\x12&\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x15.rowbank.v1.FileChunkH\x00\x12\x10\n\x08\x61\x63tivate\x18\x03 \x01(\x08\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\x42\x06\n\x04part\":\n\x14PublishModelResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x11\n\tactivated\x18\x02 \x01(\x08\"!\n\x11ListModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\nModelEntry\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.rowbank.v1.ModelManifest\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\"<\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.rowbank.v1.ModelEntry\"0\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"O\n\x10GetModelResponse\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.rowbank.v1.ModelManifest\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\"V\n\x14\x41\x63tivateModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\x12\x10\n\x08previous\x18\x04 \x01(\x08\"B\n\x15\x41\x63tivateModelResponse\x12\x18\n\x10previous_version\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"A\n\x12PruneModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04keep\x18\x02 \x01(\r\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"F\n\x13PruneModelsResponse\x12\x10\n\x08versions\x18\x01 \x03(\t\x12\x0e\n\x06tables\x18\x02 \x03(\t\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04*O\n\x08RowsMode\x12\x19\n\x15ROWS_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10ROWS_MODE_FROZEN\x10\x01\x12\x12\n\x0eROWS_MODE_LIVE\x10\x02\x32\x9d\x03\n\x0cModelService\x12S\n\x0cPublishModel\x12\x1f.rowbank.v1.PublishModelRequest\x1a .rowbank.v1.PublishModelResponse(\x01\x12K\n\nListModels\x12\x1d.rowbank.v1.ListModelsRequest\x1a\x1e.rowbank.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.rowbank.v1.GetModelRequest\x1a\x1c.rowbank.v1.GetModelResponse\x12T\n\rActivateModel\x12 .rowbank.v1.ActivateModelRequest\x1a!.rowbank.v1.ActivateModelResponse\x12N\n\x0bPruneModels\x12\x1e.rowbank.v1.PruneModelsRequest\x1a\x1f.rowbank.v1.PruneModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erowbank_protos/v1/models.proto\x12\nrowbank.v1\"h\n\nTowerInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x03 \x01(\t\x12\x0b\n\x03\x64im\x18\x04 \x01(\r\x12\x0e\n\x06length\x18\x05 \x01(\r\x12\x0f\n\x07pad_key\x18\x06 \x01(\x03\"M\n\x05Tower\x12&\n\x06inputs\x18\x01 \x03(\x0b\x32\x16.rowbank.v1.TowerInput\x12\x0e\n\x06output\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"7\n\tModelFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xd9\x04\n\rModelManifest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12 \n\x05query\x18\x03 \x01(\x0b\x32\x11.rowbank.v1.Tower\x12$\n\tcandidate\x18\x04 \x01(\x0b\x32\x11.rowbank.v1.Tower\x12\x12\n\nvector_dim\x18\x05 \x01(\r\x12$\n\x05\x66iles\x18\x06 \x03(\x0b\x32\x15.rowbank.v1.ModelFile\x12\x37\n\x07metrics\x18\x07 \x03(\x0b\x32&.rowbank.v1.ModelManifest.MetricsEntry\x12\x14\n\x0c\x63reated_at_s\x18\x08 \x01(\x01\x12\x11\n\titem_view\x18\t \x01(\t\x12\x11\n\tuser_view\x18\n \x01(\t\x12\x13\n\x0blogit_scale\x18\x0b \x01(\x01\x12\"\n\x04rows\x18\x0c \x01(\x0e\x32\x14.rowbank.v1.RowsMode\x12(\n\x06tables\x18\r \x03(\x0b\x32\x18.rowbank.v1.VersionTable\x12)\n\ntransforms\x18\x0e \x03(\x0b\x32\x15.rowbank.v1.Transform\x12\x14\n\x0citem_overlay\x18\x0f \x01(\t\x12\x14\n\x0cuser_overlay\x18\x10 \x01(\t\x12#\n\x04\x64\x61ta\x18\x11 \x01(\x0b\x32\x15.rowbank.v1.DataFacts\x12\x16\n\x0equality_metric\x18\x12 \x01(\t\x12\x0b\n\x03run\x18\x13 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x8e\x01\n\x0cVersionTable\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08table_id\x18\x03 \x01(\r\x12\x0c\n\x04step\x18\x04 \x01(\x04\x12\x0c\n\x04rows\x18\x05 \x01(\x04\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x0f\n\x07lineage\x18\x07 \x01(\x04\x12\x12\n\ntrained_by\x18\x08 \x01(\t\"\x8e\x01\n\tTransform\x12\r\n\x05input\x18\x01 \x01(\t\x12\x0e\n\x06output\x18\x02 \x01(\t\x12/\n\x0ctitle_tokens\x18\x03 \x01(\x0b\x32\x17.rowbank.v1.TitleTokensH\x00\x12)\n\thash_text\x18\x04 \x01(\x0b\x32\x14.rowbank.v1.HashTextH\x00\x42\x06\n\x04kind\"!\n\x0bTitleTokens\x12\x12\n\nmax_tokens\x18\x01 \x01(\r\"\n\n\x08HashText\"`\n\tDataFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05users\x18\x02 \x01(\x04\x12\r\n\x05items\x18\x03 \x01(\x04\x12\x14\n\x0cinteractions\x18\x04 \x01(\x04\x12\x11\n\tread_at_s\x18\x05 \x01(\x01\"\'\n\tFileChunk\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xa6\x01\n\x13PublishModelRequest\x12-\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.rowbank.v1.ModelManifestH\x00\x12&\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x15.rowbank.v1.FileChunkH\x00\x12\x10\n\x08\x61\x63tivate\x18\x03 \x01(\x08\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x42\x06\n\x04part\":\n\x14PublishModelResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x11\n\tactivated\x18\x02 \x01(\x08\"!\n\x11ListModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\nModelEntry\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.rowbank.v1.ModelManifest\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\"<\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.rowbank.v1.ModelEntry\"0\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"O\n\x10GetModelResponse\x12+\n\x08manifest\x18\x01 \x01(\x0b\x32\x19.rowbank.v1.ModelManifest\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\"V\n\x14\x41\x63tivateModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\x12\x10\n\x08previous\x18\x04 \x01(\x08\"B\n\x15\x41\x63tivateModelResponse\x12\x18\n\x10previous_version\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"A\n\x12PruneModelsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04keep\x18\x02 \x01(\r\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"F\n\x13PruneModelsResponse\x12\x10\n\x08versions\x18\x01 \x03(\t\x12\x0e\n\x06tables\x18\x02 \x03(\t\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04*O\n\x08RowsMode\x12\x19\n\x15ROWS_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10ROWS_MODE_FROZEN\x10\x01\x12\x12\n\x0eROWS_MODE_LIVE\x10\x02\x32\x9d\x03\n\x0cModelService\x12S\n\x0cPublishModel\x12\x1f.rowbank.v1.PublishModelRequest\x1a .rowbank.v1.PublishModelResponse(\x01\x12K\n\nListModels\x12\x1d.rowbank.v1.ListModelsRequest\x1a\x1e.rowbank.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.rowbank.v1.GetModelRequest\x1a\x1c.rowbank.v1.GetModelResponse\x12T\n\rActivateModel\x12 .rowbank.v1.ActivateModelRequest\x1a!.rowbank.v1.ActivateModelResponse\x12N\n\x0bPruneModels\x12\x1e.rowbank.v1.PruneModelsRequest\x1a\x1f.rowbank.v1.PruneModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -23,8 +23,8 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_MODELMANIFEST_METRICSENTRY']._options = None
   _globals['_MODELMANIFEST_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_ROWSMODE']._serialized_start=2178
-  _globals['_ROWSMODE']._serialized_end=2257
+  _globals['_ROWSMODE']._serialized_start=2195
+  _globals['_ROWSMODE']._serialized_end=2274
   _globals['_TOWERINPUT']._serialized_start=46
   _globals['_TOWERINPUT']._serialized_end=150
   _globals['_TOWER']._serialized_start=152
@@ -48,27 +48,27 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_FILECHUNK']._serialized_start=1327
   _globals['_FILECHUNK']._serialized_end=1366
   _globals['_PUBLISHMODELREQUEST']._serialized_start=1369
-  _globals['_PUBLISHMODELREQUEST']._serialized_end=1518
-  _globals['_PUBLISHMODELRESPONSE']._serialized_start=1520
-  _globals['_PUBLISHMODELRESPONSE']._serialized_end=1578
-  _globals['_LISTMODELSREQUEST']._serialized_start=1580
-  _globals['_LISTMODELSREQUEST']._serialized_end=1613
-  _globals['_MODELENTRY']._serialized_start=1615
-  _globals['_MODELENTRY']._serialized_end=1688
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1690
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1750
-  _globals['_GETMODELREQUEST']._serialized_start=1752
-  _globals['_GETMODELREQUEST']._serialized_end=1800
-  _globals['_GETMODELRESPONSE']._serialized_start=1802
-  _globals['_GETMODELRESPONSE']._serialized_end=1881
-  _globals['_ACTIVATEMODELREQUEST']._serialized_start=1883
-  _globals['_ACTIVATEMODELREQUEST']._serialized_end=1969
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=1971
-  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=2037
-  _globals['_PRUNEMODELSREQUEST']._serialized_start=2039
-  _globals['_PRUNEMODELSREQUEST']._serialized_end=2104
-  _globals['_PRUNEMODELSRESPONSE']._serialized_start=2106
-  _globals['_PRUNEMODELSRESPONSE']._serialized_end=2176
-  _globals['_MODELSERVICE']._serialized_start=2260
-  _globals['_MODELSERVICE']._serialized_end=2673
+  _globals['_PUBLISHMODELREQUEST']._serialized_end=1535
+  _globals['_PUBLISHMODELRESPONSE']._serialized_start=1537
+  _globals['_PUBLISHMODELRESPONSE']._serialized_end=1595
+  _globals['_LISTMODELSREQUEST']._serialized_start=1597
+  _globals['_LISTMODELSREQUEST']._serialized_end=1630
+  _globals['_MODELENTRY']._serialized_start=1632
+  _globals['_MODELENTRY']._serialized_end=1705
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1707
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1767
+  _globals['_GETMODELREQUEST']._serialized_start=1769
+  _globals['_GETMODELREQUEST']._serialized_end=1817
+  _globals['_GETMODELRESPONSE']._serialized_start=1819
+  _globals['_GETMODELRESPONSE']._serialized_end=1898
+  _globals['_ACTIVATEMODELREQUEST']._serialized_start=1900
+  _globals['_ACTIVATEMODELREQUEST']._serialized_end=1986
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_start=1988
+  _globals['_ACTIVATEMODELRESPONSE']._serialized_end=2054
+  _globals['_PRUNEMODELSREQUEST']._serialized_start=2056
+  _globals['_PRUNEMODELSREQUEST']._serialized_end=2121
+  _globals['_PRUNEMODELSRESPONSE']._serialized_start=2123
+  _globals['_PRUNEMODELSRESPONSE']._serialized_end=2193
+  _globals['_MODELSERVICE']._serialized_start=2277
+  _globals['_MODELSERVICE']._serialized_end=2690
 # @@protoc_insertion_point(module_scope)

@@ -165,16 +165,18 @@ class FileChunk(_message.Message):
     def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PublishModelRequest(_message.Message):
-    __slots__ = ("manifest", "chunk", "activate", "force")
+    __slots__ = ("manifest", "chunk", "activate", "force", "dry_run")
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     ACTIVATE_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     manifest: ModelManifest
     chunk: FileChunk
     activate: bool
     force: bool
-    def __init__(self, manifest: _Optional[_Union[ModelManifest, _Mapping]] = ..., chunk: _Optional[_Union[FileChunk, _Mapping]] = ..., activate: bool = ..., force: bool = ...) -> None: ...
+    dry_run: bool
+    def __init__(self, manifest: _Optional[_Union[ModelManifest, _Mapping]] = ..., chunk: _Optional[_Union[FileChunk, _Mapping]] = ..., activate: bool = ..., force: bool = ..., dry_run: bool = ...) -> None: ...
 
 class PublishModelResponse(_message.Message):
     __slots__ = ("version", "activated")

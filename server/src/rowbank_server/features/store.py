@@ -239,6 +239,27 @@ class FeatureStore:
             pipe.srem(self._index_key(view.name, entity % _SHARDS), entity)
             return bool(pipe.execute()[0])
 
+    def drop_view(self, view_name: str) -> None:
+        """Forgets a view with the features of all its entities. What a crash leaves of it is read by nobody."""
+        try:
+            view, entities = self.view(view_name), self.entities(view_name).tolist()
+        except ViewNotFound:
+            return
+        fields = [
+            *(layout.feature_field(view.name, field.name) for field in view.fields),
+            layout.timestamp_field(view.name),
+        ]
+        with translated(f"removal of view {view_name!r}"):
+            for start in range(0, len(entities), CHUNK):
+                with self._redis.pipeline(transaction=False) as pipe:
+                    for entity in entities[start : start + CHUNK]:
+                        pipe.hdel(layout.entity_key(view.entity, entity, self._namespace), *fields)
+                    pipe.execute()
+            for shard in range(_SHARDS):
+                self._redis.delete(self._index_key(view_name, shard))
+            self._redis.hdel(self._views_key, view_name)
+        self._views.pop(view_name, None)
+
     def entities(self, view_name: str) -> npt.NDArray[np.int64]:
         """Every entity that has the view's features, ascending: [N] int64.
 

@@ -12,6 +12,8 @@ from rowbank_server.features.values import EMPTY, FeatureData, FeatureType, chec
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
 
+REMOVED = "_removed"  # The boolean feature of an entity that was taken out of a catalogue, where a view has it.
+
 # Message enum by type: FEATURE_TYPE_INT64 for int64 and so on.
 _TO_ENUM = {kind: features_pb2.FeatureType.Value(f"FEATURE_TYPE_{kind.name}") for kind in FeatureType}
 _FROM_ENUM = {number: kind for kind, number in _TO_ENUM.items()}

@@ -22,22 +22,29 @@ from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.server import PsServer, Servicers
 from rowbank_server.ps.services.admin_service import AdminServicer, ServerIdentity
+from rowbank_server.ps.services.cluster_tables import ClusterTables
 from rowbank_server.ps.services.errors import ErrorInterceptor
 from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.services.row_service import RowServicer
 from rowbank_server.ps.services.snapshots import SnapshotServicer
 from rowbank_server.ps.services.table_service import TableServicer
 from rowbank_server.ps.services.workers import WorkerServicer
+from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.evictor import Evictor
+from rowbank_server.ps.tables.holders import Holders
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import Ownership
 from rowbank_server.registry import ModelRegistry
+from rowbank_server.registry.activation import Activation
+from rowbank_server.registry.binding import Binder
+from rowbank_server.registry.pruning import Pruning
 from rowbank_server.registry.service import ModelServicer
 from rowbank_server.settings import PsSettings, SettingsError, StartError, require_private, split_address
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
 from rowbank_server.storage.evictions import EvictionHistory
+from rowbank_server.storage.holds import JobHolds
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import ShardState, UnfinishedJournalError, new_owner
@@ -69,16 +76,21 @@ class ParameterServer:
         self.recovery = Recovery(streams, dedup, open_journal=self.journal.open)
         ownership = Ownership(settings.shard_index, settings.shard_count)
         self.stop_request = StopRequest()
+        self._registry = ModelRegistry(redis, settings.namespace)
+        catalog = Catalog(redis, layout)
+        holders = Holders(JobHolds(redis, layout), self._registry.holders)
         self.shard = Shard(
-            catalog=Catalog(redis, layout),
+            catalog=catalog,
             store=store,
             state=state,
             recovery=self.recovery,
             synced_supported=streams.barrier().supported,
             ownership=ownership,
+            holders=holders,
             bucket_count=settings.bucket_count,
             load_threads=settings.load_threads,
         )
+        self.custody = Custody(self.shard, catalog, holders)
         self.keeper = Keeper(
             shard=self.shard,
             store=store,
@@ -179,13 +191,22 @@ class ParameterServer:
             max_message_bytes=settings.max_message_bytes,
             server_id=uuid.uuid4().hex,
         )
+        cluster = ClusterTables(self.shard, self.custody)
+        features = FeatureStore(self._redis, settings.namespace)
         return Servicers(
-            tables=TableServicer(self.shard),
-            rows=RowServicer(self.shard, self.committer, max_keys=settings.max_keys_per_request),
+            tables=TableServicer(self.shard, self.custody),
+            rows=RowServicer(self.shard, self.committer, self.custody, max_keys=settings.max_keys_per_request),
             admin=AdminServicer(self.shard, self.keeper, self.committer, history, identity),
-            snapshots=SnapshotServicer(self.shard, self.journal, self.gate),
-            models=ModelServicer(ModelRegistry(self._redis, settings.namespace), self.shard.table_dim),
-            features=FeatureServicer(FeatureStore(self._redis, settings.namespace)),
+            snapshots=SnapshotServicer(
+                self.shard, self.journal, self.gate, commit=self.committer.commit, flush=self.keeper.flush
+            ),
+            models=ModelServicer(
+                self._registry,
+                Binder(cluster),
+                Activation(self._registry, features),
+                Pruning(self._registry, features, cluster),
+            ),
+            features=FeatureServicer(features),
             workers=WorkerServicer(),
         )
 

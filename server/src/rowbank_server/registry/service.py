@@ -8,8 +8,11 @@ import grpc
 
 from rowbank.errors import InvalidModel, RequestTooLarge
 from rowbank_protos.v1 import models_pb2, models_pb2_grpc
+from rowbank_server.registry.activation import Activation
+from rowbank_server.registry.binding import Binder
+from rowbank_server.registry.pruning import Pruning
 from rowbank_server.registry.store import ModelRegistry, StoredModel
-from rowbank_server.registry.validation import TableDim, validate
+from rowbank_server.registry.validation import validate
 
 MAX_MODEL_BYTES = 512 << 20
 
@@ -18,12 +21,14 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     """Publishing and choosing model versions. Raises `rowbank.errors`; an interceptor gives them their status.
 
     Args:
-        table_exists: the dim of a table; None if there is no such table.
+        binder: knows the tables.
     """
 
-    def __init__(self, registry: ModelRegistry, table_exists: TableDim) -> None:
+    def __init__(self, registry: ModelRegistry, binder: Binder, activation: Activation, pruning: Pruning) -> None:
         self._registry = registry
-        self._table_exists = table_exists
+        self._binder = binder
+        self._activation = activation
+        self._pruning = pruning
 
     def PublishModel(  # noqa: N802
         self, request_iterator: Iterator[models_pb2.PublishModelRequest], context: grpc.ServicerContext
@@ -33,10 +38,20 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
             raise InvalidModel("the first message of a publication must hold the manifest")
         manifest = first.manifest
         files = _collect(manifest, request_iterator)
-        validate(manifest, files, self._table_exists)
+        self._binder.begin()
+        validate(manifest, files, self._binder.dim)
+        self._registry.require_new(manifest)
+        if first.dry_run:
+            return models_pb2.PublishModelResponse(version=manifest.version)
+        self._binder.bind(manifest)
         self._registry.publish(manifest, files)
+        if not self._binder.still_bound(manifest):  # Somebody dropped a table before the version could hold it.
+            self._registry.remove(manifest)
+            raise InvalidModel(
+                f"model {manifest.name!r} {manifest.version}: a table was dropped while it was published"
+            )
         if first.activate:
-            self._registry.activate(manifest.name, manifest.version)
+            self._activation.activate(manifest.name, manifest.version, force=first.force)
         return models_pb2.PublishModelResponse(version=manifest.version, activated=first.activate)
 
     def ListModels(  # noqa: N802
@@ -53,9 +68,17 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     def ActivateModel(  # noqa: N802
         self, request: models_pb2.ActivateModelRequest, context: grpc.ServicerContext
     ) -> models_pb2.ActivateModelResponse:
-        if not request.version:
-            raise InvalidModel(f"activation of model {request.name!r} needs a version; ListModels shows them")
-        return models_pb2.ActivateModelResponse(previous_version=self._registry.activate(request.name, request.version))
+        if request.previous:
+            before, version = self._activation.roll_back(request.name)
+            return models_pb2.ActivateModelResponse(previous_version=before, version=version)
+        before = self._activation.activate(request.name, request.version, force=request.force)
+        return models_pb2.ActivateModelResponse(previous_version=before, version=request.version)
+
+    def PruneModels(  # noqa: N802
+        self, request: models_pb2.PruneModelsRequest, context: grpc.ServicerContext
+    ) -> models_pb2.PruneModelsResponse:
+        done = self._pruning.prune(request.name, request.keep, dry_run=request.dry_run)
+        return models_pb2.PruneModelsResponse(versions=done.versions, tables=done.tables, bytes=done.bytes)
 
 
 def _collect(

@@ -8,7 +8,7 @@ not at all, also when the publisher dies half way, and what it left behind goes 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,7 @@ class ModelRegistry:
         check_files(manifest, files)
         name, version = manifest.name, manifest.version
         with translated(f"publication of model {name!r} {version}"):
-            if self._redis.hexists(self._key(name, "manifests"), version):
-                raise _exists(name, version)
+            self.require_new(manifest)
             self._redis.sadd(f"{self._namespace}:models:names", name)
             keys = [self._write_file(name, version, file, files[file]) for file in sorted(files)]
             with self._redis.pipeline(transaction=True) as pipe:
@@ -64,6 +63,12 @@ class ModelRegistry:
                 created = pipe.execute()[0]
             if not created:
                 raise _exists(name, version)
+
+    def require_new(self, manifest: models_pb2.ModelManifest) -> None:
+        """Raises InvalidModel if the version exists."""
+        with translated(f"model {manifest.name!r} {manifest.version}"):
+            if self._redis.hexists(self._key(manifest.name, "manifests"), manifest.version):
+                raise _exists(manifest.name, manifest.version)
 
     def _write_file(self, name: str, version: str, file: str, data: bytes) -> str:
         key = self._key(name, f"file:{version}:{file}")
@@ -159,7 +164,34 @@ class ModelRegistry:
         active = self.active_version(name)
         with translated(f"activations of model {name!r}"):
             history = [entry.decode() for entry in self._redis.lrange(self._key(name, "activations"), 0, -1)]
-        return next((version for version in reversed(history) if version != active), "")
+            stored = {version.decode() for version in self._redis.hkeys(self._key(name, "manifests"))}
+        return next((version for version in reversed(history) if version != active and version in stored), "")
+
+    def remove(self, manifest: models_pb2.ModelManifest) -> None:
+        """Forgets a version and its files. The active version is refused.
+
+        Raises:
+            InvalidModel: the version is active.
+        """
+        name, version = manifest.name, manifest.version
+        if version == self.active_version(name):
+            raise InvalidModel(f"model {name!r} {version} is active; activate another version before removing it")
+        with translated(f"removal of model {name!r} {version}"), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hdel(self._key(name, "manifests"), version)
+            for file in manifest.files:
+                pipe.delete(self._key(name, f"file:{version}:{file.name}"))
+            pipe.execute()
+
+    def holders(self, table: str) -> Sequence[str]:
+        """Stored versions that read a table, or may be continued from it, in words."""
+        found = []
+        for stored in self.list():
+            manifest = stored.manifest
+            inputs = [*manifest.query.inputs, *manifest.candidate.inputs]
+            held = {part.table for part in inputs} | {part.source for part in manifest.tables}
+            if table in held:
+                found.append(f"model {manifest.name} {manifest.version}{' (active)' if stored.active else ''}")
+        return found
 
     def _key(self, name: str, what: str) -> str:
         return f"{self._namespace}:models:{{{name}}}:{what}"

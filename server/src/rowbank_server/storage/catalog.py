@@ -21,6 +21,8 @@ from rowbank_server.storage.layout import Layout
 
 _GENERATION = "#generation"
 _NEXT_ID = "#next_id"
+_HOLDS = "#holds"  # How often anybody began to hold tables.
+_CHANGED = -2  # An outcome: somebody began to hold tables since the caller looked.
 
 # Each script touches the catalog alone. ARGV[1] is the least generation at which it may act.
 _GUARD = """
@@ -42,7 +44,8 @@ _REPLACE = (
 local existing = redis.call('HGET', KEYS[1], ARGV[2])
 if not existing or cjson.decode(existing)['id'] ~= tonumber(ARGV[3]) then return {0, existing or ''} end
 if ARGV[4] == '' then
-  redis.call('HDEL', KEYS[1], ARGV[2])
+  if ARGV[5] ~= '' and (redis.call('HGET', KEYS[1], '#holds') or '0') ~= ARGV[5] then return {-2, ''} end
+  redis.call('HDEL', KEYS[1], ARGV[2], '#lineage:' .. ARGV[3], '#trained_by:' .. ARGV[3])
   redis.call('HSET', KEYS[1], '#dropped:' .. ARGV[3], generation + 1)
   if (generation + 1) % 1000 == 0 then
     for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
@@ -83,6 +86,24 @@ return generation
 
 class CatalogBehindError(Exception):
     """The catalog is older than what this shard has seen: Redis lost writes and must be restored first."""
+
+
+class HoldsChangedError(Exception):
+    """Somebody began to hold tables between a look at who holds one and the attempt to drop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which table a name stands for.
+
+    Attributes:
+        lineage: how often it was cleared or imported into.
+        run: the run that trained it last, if it said so.
+    """
+
+    table_id: int
+    lineage: int
+    run: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +154,8 @@ class CatalogView:
 
 
 class Catalog:
-    """Reads and changes the catalog, and remembers the highest generation seen. For one thread at a time, but `get`.
+    """Reads and changes the catalog, and remembers the highest generation seen. For one thread at a time, but `get` and
+    what is about holds and identities.
 
     Every method raises RedisUnavailable when Redis cannot be used.
     """
@@ -187,10 +209,49 @@ class Catalog:
         outcome, _ = self._run(self._replace, [entry.name, entry.table_id, entry.to_json()])
         return outcome > 0
 
-    def drop(self, entry: CatalogEntry) -> bool:
-        """Removes the entry of the same name and id; False: there is none. Raises as `create` does."""
-        outcome, _ = self._run(self._replace, [entry.name, entry.table_id, ""])
+    def drop(self, entry: CatalogEntry, *, holds_seen: int | None = None) -> bool:
+        """Removes the entry of the same name and id; False: there is none. Raises as `create` does.
+
+        Args:
+            holds_seen: what `holds` said before the caller looked who holds the table; None: it does not matter.
+        Raises:
+            HoldsChangedError: somebody began to hold tables since.
+        """
+        outcome, _ = self._run(
+            self._replace, [entry.name, entry.table_id, "", "" if holds_seen is None else holds_seen]
+        )
+        if outcome == _CHANGED:
+            raise HoldsChangedError
         return outcome > 0
+
+    def holds(self) -> int:
+        """How often anybody began to hold tables."""
+        with translated("catalog"):
+            return int(self._redis.hget(self._key, _HOLDS) or 0)
+
+    def note_hold(self) -> None:
+        """Says that somebody holds tables from now on; a drop that looked before must look again."""
+        with translated("catalog"):
+            self._redis.hincrby(self._key, _HOLDS, 1)
+
+    def identity(self, name: str) -> Identity | None:
+        """What tells a table from its predecessors and from itself before it was emptied; None: there is none."""
+        entry = self.get(name)
+        if entry is None:
+            return None
+        with translated("catalog"):
+            lineage, run = self._redis.hmget(self._key, [f"#lineage:{entry.table_id}", f"#trained_by:{entry.table_id}"])
+        return Identity(entry.table_id, int(lineage or 0), (run or b"").decode())
+
+    def raise_lineage(self, table_id: int) -> None:
+        """Says that the rows of a table are others than training made them: it is cleared or imported into."""
+        with translated("catalog"):
+            self._redis.hincrby(self._key, f"#lineage:{table_id}", 1)
+
+    def set_trained_by(self, table_id: int, run: str) -> None:
+        """Says which run trains a table from now on."""
+        with translated("catalog"):
+            self._redis.hset(self._key, f"#trained_by:{table_id}", run)
 
     def restore(self, entries: Iterable[CatalogEntry], dropped: Mapping[int, str]) -> None:
         """Writes again what Redis lost: puts `entries`, removes tables that were `dropped` (id -> name)."""

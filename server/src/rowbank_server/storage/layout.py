@@ -26,6 +26,11 @@ class Layout:
         return f"{self.namespace}:shards"
 
     @property
+    def holds(self) -> str:
+        """Hash: holder -> the tables that a running job holds, its run and when the hold ends, as JSON."""
+        return f"{self.namespace}:holds"
+
+    @property
     def evictions(self) -> str:
         """Stream, capped: what was evicted."""
         return f"{self.namespace}:evictions"

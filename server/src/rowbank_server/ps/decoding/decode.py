@@ -63,7 +63,10 @@ def build(kind: Kind, request: Any, tables: Sequence[ShardTable], *, max_keys: i
 
     Raises:
         RequestTooLarge, InvalidRequest, DimMismatch, NonFiniteGradient, WrongShard: what is wrong with it.
+        TableFrozen: a table is a model version's read-only copy.
     """
+    for table in tables:
+        table.require_mutable()
     return _BUILDERS[kind](request, tables, max_keys)
 
 

@@ -69,6 +69,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.RestrictRequest, context: grpc.ServicerContext
     ) -> admin_pb2.RestrictResponse:
         table = self._shard.get(request.table)
+        table.require_mutable()
         reason = _RESTRICT_REASONS.get(request.reason)
         if reason is None:
             raise InvalidRequest(f"reason: expected RESTRICT or MANUAL, got {request.reason}")

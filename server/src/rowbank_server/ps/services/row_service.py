@@ -20,6 +20,7 @@ from rowbank_server.ps.decoding import decode, requests
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.services.encoding import allocate_lookup, allocate_pull
 from rowbank_server.ps.services.exporting import export_messages
+from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
 
@@ -35,8 +36,9 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         max_keys: the limit `max_keys_per_request`.
     """
 
-    def __init__(self, shard: Shard, committer: Committer, *, max_keys: int) -> None:
+    def __init__(self, shard: Shard, committer: Committer, custody: Custody, *, max_keys: int) -> None:
         self._shard = shard
+        self._custody = custody
         self._committer = committer
         self._max_keys = max_keys
 
@@ -77,6 +79,8 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         return self._commit(Kind.REMOVE, request, context)  # type: ignore[no-any-return]
 
     def Clear(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.ClearResponse:  # noqa: N802
+        asked = decode.parse(Kind.CLEAR, request)
+        self._custody.prepare_clear(asked.table, force=asked.force)
         return self._commit(Kind.CLEAR, request, context)  # type: ignore[no-any-return]
 
     def Touch(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.TouchResponse:  # noqa: N802
@@ -104,6 +108,8 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
             request = decode.parse(Kind.IMPORT, data)
             if table is None:
                 table = self._shard.get(request.table)
+                if request.keys:
+                    self._custody.note_import(table)
             elif request.table not in ("", table.name):
                 raise InvalidRequest(f"import: one stream is for one table, {table.name!r}, got also {request.table!r}")
             mutation = decode.build(Kind.IMPORT, request, [table], max_keys=self._max_keys)

@@ -10,29 +10,36 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import grpc
 
-from rowbank.errors import InvalidRequest, NotReady, SnapshotNotFound
-from rowbank_protos.v1 import rows_pb2, snapshots_pb2, snapshots_pb2_grpc
+from rowbank.errors import InvalidRequest, NotReady, SnapshotNotFound, TableExists
+from rowbank_protos.v1 import common_pb2, rows_pb2, snapshots_pb2, snapshots_pb2_grpc, tables_pb2
+from rowbank_server import _core
 from rowbank_server.journal.journal import Journal
 from rowbank_server.ps.durability.gate import MutationGate
 from rowbank_server.ps.services.exporting import export_messages
+from rowbank_server.ps.tables.mutations import Import, Mutation
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
 
 _log = logging.getLogger("rowbank.ps")
 _MAX_HOLD_MS = 10_000
 _LEASE_S = 60.0
+_COPIED_AT_ONCE = 4096  # Rows for which a copy locks its new table.
 
 
 class _Picture:
     """What is known of the picture that was taken last."""
 
-    def __init__(self, snapshot_id: str, tables: list[ShardTable], position: int) -> None:
+    def __init__(
+        self, snapshot_id: str, tables: list[ShardTable], infos: Sequence[tables_pb2.TableInfo], position: int
+    ) -> None:
         self.snapshot_id = snapshot_id
         self.tables = tables
+        self.infos = infos
         self.unread = {table.name: table for table in tables}
         self.position = position
         self.last_read_s = time.monotonic()
@@ -40,9 +47,24 @@ class _Picture:
 
 
 class SnapshotServicer(snapshots_pb2_grpc.SnapshotServiceServicer):
-    """Serves pictures of one shard."""
+    """Serves pictures of one shard.
 
-    def __init__(self, shard: Shard, journal: Journal, gate: MutationGate) -> None:
+    Args:
+        commit: makes a mutation last, as `Committer.commit`.
+        flush: writes what changed to Redis, as `Keeper.flush`.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        journal: Journal,
+        gate: MutationGate,
+        *,
+        commit: Callable[[Mutation, bytes], Any],
+        flush: Callable[[], int],
+    ) -> None:
+        self._commit = commit
+        self._flush = flush
         self._shard = shard
         self._journal = journal
         self._gate = gate
@@ -71,7 +93,7 @@ class SnapshotServicer(snapshots_pb2_grpc.SnapshotServiceServicer):
                     position=self._journal.last_position(),
                     tables=[table.info() for table in tables],
                 )
-                picture = self._picture = _Picture(request.snapshot_id, tables, answer.position)
+                picture = self._picture = _Picture(request.snapshot_id, tables, answer.tables, answer.position)
                 _later(hold_s, lambda: self._resume(picture))
                 _later(_LEASE_S, lambda: self._expire(picture))
             except BaseException:
@@ -107,6 +129,39 @@ class SnapshotServicer(snapshots_pb2_grpc.SnapshotServiceServicer):
                 picture.last_read_s = time.monotonic()
                 yield message
         read.set()
+
+    def FreezeTable(  # noqa: N802
+        self, request: snapshots_pb2.FreezeTableRequest, context: grpc.ServicerContext
+    ) -> snapshots_pb2.FreezeTableResponse:
+        picture = self._find(request.snapshot_id)
+        if request.value_dtype not in common_pb2.DataType.values():
+            raise InvalidRequest(f"value_dtype: expected FLOAT32, FLOAT16 or BFLOAT16, got {request.value_dtype}")
+        source = picture.unread.get(request.table)
+        if source is None:
+            self._shard.get(request.table)  # Says so if there is no such table at all.
+            raise InvalidRequest(f"table {request.table!r} is not in the snapshot, or was read already")
+        frozen = self._shard.create_frozen(source, request.frozen_name, request.value_dtype)
+        if frozen.rows.size():
+            raise TableExists(f"table {frozen.name!r} exists and has rows", metadata={"table": frozen.name})
+        step = next(info.step for info in picture.infos if info.spec.name == request.table)
+        del picture.unread[request.table]
+        for bucket in source.buckets:
+            with self._lock:
+                if self._picture is not picture:
+                    raise _gone(request.snapshot_id)
+                rows = source.rows.export_frozen(bucket)
+            if not context.is_active():
+                raise NotReady("the caller went away before the copy was whole")
+            picture.last_read_s = time.monotonic()
+            self._copy(frozen, rows)
+        self._flush()
+        return snapshots_pb2.FreezeTableResponse(table=frozen.info(), step=step)
+
+    def _copy(self, frozen: ShardTable, rows: _core.ExportedRows) -> None:
+        for start in range(0, len(rows.keys), _COPIED_AT_ONCE):
+            part = slice(start, start + _COPIED_AT_ONCE)
+            keys, values = rows.keys[part], rows.values[part]
+            self._commit(Import(frozen, keys, values, rows.frequency[part], rows.last_used[part], None, 0), b"")
 
     def EndSnapshot(  # noqa: N802
         self, request: snapshots_pb2.EndSnapshotRequest, context: grpc.ServicerContext

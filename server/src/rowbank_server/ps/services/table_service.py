@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import grpc
 
+from rowbank.errors import InvalidRequest
 from rowbank_protos.v1 import tables_pb2, tables_pb2_grpc
+from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.shard import Shard
+
+_MAX_HOLDER = 200
+_MAX_TTL_S = 86_400.0
 
 
 class TableServicer(tables_pb2_grpc.TableServiceServicer):
     """Answers from the shard's tables and the catalog."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, custody: Custody) -> None:
         self._shard = shard
+        self._custody = custody
 
     def CreateTable(  # noqa: N802
         self, request: tables_pb2.CreateTableRequest, context: grpc.ServicerContext
@@ -38,4 +44,25 @@ class TableServicer(tables_pb2_grpc.TableServiceServicer):
     def DropTable(  # noqa: N802
         self, request: tables_pb2.DropTableRequest, context: grpc.ServicerContext
     ) -> tables_pb2.DropTableResponse:
-        return tables_pb2.DropTableResponse(dropped=self._shard.drop(request.name, missing_ok=request.missing_ok))
+        dropped = self._shard.drop(request.name, missing_ok=request.missing_ok, force=request.force)
+        return tables_pb2.DropTableResponse(dropped=dropped)
+
+    def HoldTables(  # noqa: N802
+        self, request: tables_pb2.HoldTablesRequest, context: grpc.ServicerContext
+    ) -> tables_pb2.HoldTablesResponse:
+        if not 1 <= len(request.holder) <= _MAX_HOLDER:
+            raise InvalidRequest(f"holder: expected 1 to {_MAX_HOLDER} characters, got {len(request.holder)}")
+        if not 0 < request.ttl_s <= _MAX_TTL_S:
+            raise InvalidRequest(f"ttl_s: expected above 0 and at most {_MAX_TTL_S:.0f} seconds, got {request.ttl_s}")
+        self._custody.hold(request.holder, request.tables, run=request.run, ttl_s=request.ttl_s)
+        return tables_pb2.HoldTablesResponse()
+
+    def ReleaseTables(  # noqa: N802
+        self, request: tables_pb2.ReleaseTablesRequest, context: grpc.ServicerContext
+    ) -> tables_pb2.ReleaseTablesResponse:
+        return tables_pb2.ReleaseTablesResponse(held=self._custody.release(request.holder))
+
+    def ListHolders(  # noqa: N802
+        self, request: tables_pb2.ListHoldersRequest, context: grpc.ServicerContext
+    ) -> tables_pb2.ListHoldersResponse:
+        return tables_pb2.ListHoldersResponse(holders=self._custody.holders_of(request.table))

@@ -14,9 +14,16 @@ from typing import Protocol, TypeVar
 from rowbank.errors import InvalidSpec, NotReady, RedisUnavailable, TableExists, TableNotFound
 from rowbank_protos.v1 import common_pb2, tables_pb2
 from rowbank_server.ps.tables import specs
+from rowbank_server.ps.tables.holders import Holders
 from rowbank_server.ps.tables.loading import load_table
 from rowbank_server.ps.tables.table import Ownership, ShardTable
-from rowbank_server.storage.catalog import Catalog, CatalogBehindError, CatalogEntry, CatalogView
+from rowbank_server.storage.catalog import (
+    Catalog,
+    CatalogBehindError,
+    CatalogEntry,
+    CatalogView,
+    HoldsChangedError,
+)
 from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import Claim, ShardState
 
@@ -46,6 +53,7 @@ class Shard:
         recovery: Predecessor,
         synced_supported: Callable[[], bool],
         ownership: Ownership,
+        holders: Holders,
         bucket_count: int,
         load_threads: int,
     ) -> None:
@@ -55,6 +63,7 @@ class Shard:
         self._recovery = recovery
         self._synced_supported = synced_supported
         self._ownership = ownership
+        self._holders = holders
         self._bucket_count = bucket_count
         self._loaders = concurrent.futures.ThreadPoolExecutor(load_threads, thread_name_prefix="load")
         self._tables: dict[str, ShardTable] = {}
@@ -127,13 +136,6 @@ class Shard:
         with self._lock:
             return self._tables.get(name) or self._open(entry)
 
-    def table_dim(self, name: str) -> int | None:
-        """Values per row of the table `name`, or None if there is no such table. Raises as `get` does otherwise."""
-        try:
-            return self.get(name).dim
-        except TableNotFound:
-            return None
-
     def create(self, asked: tables_pb2.TableSpec, *, exist_ok: bool) -> tuple[ShardTable, bool]:
         """Creates a table for all shards: the table, and whether it is new.
 
@@ -143,7 +145,27 @@ class Shard:
             RedisUnavailable: the catalog cannot be written; nothing was created.
         """
         self._require_ready()
-        spec = specs.canonical(asked)
+        if asked.frozen:
+            raise InvalidSpec(
+                f"table {asked.name!r}: frozen: expected false, got true; publishing a model makes frozen tables",
+                metadata={"table": asked.name, "field": "frozen"},
+            )
+        return self._create(specs.canonical(asked), exist_ok=exist_ok)
+
+    def create_frozen(self, source: ShardTable, name: str, value_dtype: common_pb2.DataType) -> ShardTable:
+        """An empty table for a read-only copy of `source`, the same for all shards. Raises as `create` does."""
+        asked = tables_pb2.TableSpec(
+            name=name,
+            dim=source.dim,
+            value_dtype=value_dtype or source.spec.value_dtype,
+            initializer=source.spec.initializer,
+            durability=common_pb2.DURABILITY_RELAXED,  # Whoever fills it waits until Redis has all of it.
+            frozen=True,
+        )
+        table, _ = self._create(specs.canonical(asked), exist_ok=True)
+        return table
+
+    def _create(self, spec: tables_pb2.TableSpec, *, exist_ok: bool) -> tuple[ShardTable, bool]:
         specs.build_table(spec, bucket_count=1)  # The core has the last word, before anybody can see the table.
         self._require_durable(spec)
         with self._lock:
@@ -173,6 +195,7 @@ class Shard:
             TableNotFound, InvalidSpec, RedisUnavailable: nothing was changed.
         """
         table = self.get(asked.name)
+        table.require_mutable()
         spec = specs.canonical(asked)
         specs.require_updatable(table.spec, spec)
         self._require_durable(spec)
@@ -193,13 +216,16 @@ class Shard:
                 raise TableNotFound(f"table {spec.name!r} was dropped meanwhile", metadata={"table": spec.name})
         return table
 
-    def drop(self, name: str, *, missing_ok: bool) -> bool:
+    def drop(self, name: str, *, missing_ok: bool, force: bool = False) -> bool:
         """Deletes a table for all shards, in RAM and in Redis: False if there was none and `missing_ok`.
 
         Other shards notice when they next read the catalog.
 
+        Args:
+            force: also if somebody holds it.
         Raises:
             TableNotFound: there is none, and not `missing_ok`.
+            TableHeld: somebody holds it; nothing was dropped.
             RedisUnavailable: nothing was dropped.
         """
         try:
@@ -209,7 +235,7 @@ class Shard:
                 return False
             raise
         with self._lock:
-            self._guarded(functools.partial(self._catalog.drop, table.entry))
+            self._drop_entry(table.entry, force=force)
             self._close(table)
             self._garbage[table.entry.table_id] = range(table.entry.bucket_count)  # Of shards that are down, too.
         with contextlib.suppress(RedisUnavailable):  # It is dropped; the next cycle goes on deleting.
@@ -291,6 +317,15 @@ class Shard:
         except CatalogBehindError:
             self.restore_catalog()
             return access()
+
+    def _drop_entry(self, entry: CatalogEntry, *, force: bool) -> None:
+        while True:
+            seen = self._catalog.holds()
+            if not force:
+                self._holders.require_free(entry.name, "dropped")
+            with contextlib.suppress(HoldsChangedError):  # Then who began to hold a table may have taken this one.
+                self._guarded(functools.partial(self._catalog.drop, entry, holds_seen=None if force else seen))
+                return
 
     def _require_durable(self, spec: tables_pb2.TableSpec) -> None:
         if spec.durability == common_pb2.DURABILITY_SYNCED and not self._synced_supported():

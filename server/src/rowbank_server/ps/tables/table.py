@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.errors import WrongShard
+from rowbank.errors import TableFrozen, WrongShard
 from rowbank_protos.v1 import admin_pb2, common_pb2, tables_pb2
 from rowbank_server import _core
 from rowbank_server.ps.tables import specs
@@ -99,6 +99,20 @@ class ShardTable:
     def durability(self) -> int:
         """When a mutation is acknowledged: a `Durability`."""
         return self.entry.spec.durability
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the rows are a model version's read-only copy."""
+        return self.entry.spec.frozen
+
+    def require_mutable(self) -> None:
+        """Raises TableFrozen if callers may not change the rows."""
+        if self.frozen:
+            raise TableFrozen(
+                f"table {self.name!r} is a read-only copy that belongs to a model version; change the table that it "
+                "was taken from, and publish again",
+                metadata={"table": self.name},
+            )
 
     @property
     def admits_by_count(self) -> bool:

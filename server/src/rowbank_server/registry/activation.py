@@ -1,0 +1,98 @@
+"""Activating versions: one that differs strongly from the active one is refused, unless somebody insists."""
+
+from __future__ import annotations
+
+from rowbank.errors import InvalidModel, ModelDiffers, ModelNotFound
+from rowbank_protos.v1 import models_pb2
+from rowbank_server.features import FeatureStore
+from rowbank_server.features.views import REMOVED
+from rowbank_server.registry.store import ModelRegistry
+
+_LEAST_OVERLAP = 0.5  # Of the active version's items that the new one has.
+_LEAST_QUALITY = 0.8  # Of the active version's figure.
+_LEAST_DATA = 0.5  # Of the active version's interactions.
+
+
+class Activation:
+    """Chooses the version that is served. Thread-safe.
+
+    Args:
+        store: where the versions' catalogues are.
+    """
+
+    def __init__(self, registry: ModelRegistry, store: FeatureStore) -> None:
+        self._registry = registry
+        self._store = store
+
+    def activate(self, name: str, version: str, *, force: bool = False) -> str:
+        """Makes a version the active one; returns the one before, empty if there was none.
+
+        Raises:
+            ModelNotFound: there is no such version.
+            ModelDiffers: it differs strongly from the active one, and not `force`; nothing was changed.
+        """
+        if not version:
+            raise InvalidModel(f"activation of model {name!r} needs a version; rowbank models list shows them")
+        new = self._registry.get(name, version)
+        active = self._registry.active_version(name)
+        if active and active != version and not force:
+            old = self._registry.get(name, active).manifest
+            found = [*differences(old, new.manifest), *self._catalogue_difference(old, new.manifest)]
+            if found:
+                raise ModelDiffers(
+                    f"model {name!r} {version} differs strongly from the active version {active}: {'; '.join(found)}; "
+                    "if that is meant, activate it with force",
+                    metadata={"model": name, "version": version, "active": active},
+                )
+        return self._registry.activate(name, version)
+
+    def roll_back(self, name: str) -> tuple[str, str]:
+        """Makes the version active that was so before the present one; returns both, the present one first.
+
+        Raises:
+            ModelNotFound: there is none.
+        """
+        before = self._registry.previous(name)
+        if not before:
+            self._registry.get(name)  # Says so if there is no such model.
+            raise ModelNotFound(
+                f"model {name!r}: no version was active before the present one; rowbank models list {name} shows what "
+                "there is",
+                metadata={"model": name},
+            )
+        return self._registry.activate(name, before), before
+
+    def _catalogue_difference(self, old: models_pb2.ModelManifest, new: models_pb2.ModelManifest) -> list[str]:
+        if old.item_view == new.item_view:
+            return []
+        had, has = self._items(old.item_view), self._items(new.item_view)
+        shared = len(had & has)
+        if not had or shared >= _LEAST_OVERLAP * len(had):
+            return []
+        return [f"its catalogue has {shared} of the {len(had)} items of the active one, {len(has)} in all"]
+
+    def _items(self, view: str) -> set[int]:
+        known = {definition.name: definition for definition in self._store.list_views()}
+        if view not in known:
+            return set()
+        entities = self._store.entities(view).tolist()
+        if all(field.name != REMOVED for field in known[view].fields):
+            return set(entities)
+        return {read.entity for read in self._store.read(view, entities, [REMOVED]) if not read.values[REMOVED]}
+
+
+def differences(old: models_pb2.ModelManifest, new: models_pb2.ModelManifest) -> list[str]:
+    """What differs strongly between two versions, by what their manifests say: data and quality."""
+    found = []
+    if old.HasField("data") and new.HasField("data"):
+        was, now = old.data, new.data
+        if was.name != now.name:
+            found.append(f"it was trained on {now.name!r}, the active one on {was.name!r}")
+        if now.interactions < _LEAST_DATA * was.interactions:
+            found.append(f"it was trained on {now.interactions} interactions, the active one on {was.interactions}")
+    metric = new.quality_metric
+    if metric and metric == old.quality_metric and metric in old.metrics and metric in new.metrics:
+        before, after = old.metrics[metric], new.metrics[metric]
+        if after < _LEAST_QUALITY * before:
+            found.append(f"its {metric} is {after:.4g}, that of the active one {before:.4g}")
+    return found
