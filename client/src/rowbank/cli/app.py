@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rowbank.cli import evictions, files, processes, rows, snapshots, stats, tables
+from rowbank.cli import evictions, files, models, processes, rows, snapshots, stats, tables
 
 app = typer.Typer(
     help="Runs, watches and steers Rowbank. Commands that ask a server take --target or ROWBANK_TARGETS.",
@@ -16,6 +16,11 @@ app = typer.Typer(
 )
 serve = typer.Typer(help="Runs one process in the foreground.", no_args_is_help=True, rich_markup_mode=None)
 table = typer.Typer(help="Creates, describes and drops a table.", no_args_is_help=True, rich_markup_mode=None)
+models_ = typer.Typer(
+    help="Lists, describes, activates, rolls back and prunes model versions.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 snapshot = typer.Typer(help="Saves and restores all tables.", no_args_is_help=True, rich_markup_mode=None)
 
 for group, name, handler in ((app, "up", processes.up), (serve, "ps", processes.ps), (serve, "api", processes.api)):
@@ -26,6 +31,12 @@ snapshot.command("save")(snapshots.save)
 snapshot.command("list")(snapshots.list_snapshots)
 snapshot.command("verify")(snapshots.verify)
 snapshot.command("restore")(snapshots.restore)
+app.add_typer(models_, name="models")
+models_.command("list")(models.list_models)
+models_.command("describe")(models.describe)
+models_.command("activate")(models.activate)
+models_.command("rollback")(models.roll_back)
+models_.command("prune")(models.prune)
 app.command("tables")(tables.list_tables)
 app.add_typer(table, name="table")
 table.command("create")(tables.create)

@@ -37,7 +37,8 @@ def list_tables(target: Target = None, output: Output = OutputFormat.TABLE) -> N
 def describe(name: TableName, target: Target = None, output: Output = OutputFormat.TABLE) -> None:
     """Show what one table is made of."""
     with connect(target) as client:
-        emit_record(_record(client.table_info(name)), output)
+        record = _record(client.table_info(name)) | {"holders": client.holders(name)}
+    emit_record(record, output)
 
 
 def create(
@@ -90,6 +91,7 @@ def drop(
     name: TableName,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     missing_ok: Annotated[bool, typer.Option("--missing-ok", help="Accept that there is no such table.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also if a model version or a running job holds it.")] = False,
     target: Target = None,
 ) -> None:
     """Drop a table with all its rows, in memory and in Redis."""
@@ -98,7 +100,7 @@ def drop(
             raise typer.BadParameter("nobody can be asked here; confirm with --yes", param_hint="--yes")
         typer.confirm(f"drop table {name} with all its rows?", abort=True)
     with connect(target) as client:
-        dropped = client.drop_table(name, missing_ok=missing_ok)
+        dropped = client.drop_table(name, missing_ok=missing_ok, force=force)
     typer.echo(f"dropped {name}" if dropped else f"there was no table {name}")
 
 
@@ -124,4 +126,5 @@ def _record(info: TableInfo) -> dict[str, Any]:
         "rows": info.rows,
         "bytes": info.bytes,
         "step": info.step,
+        "frozen": info.frozen,
     }

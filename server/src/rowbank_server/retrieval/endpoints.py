@@ -35,6 +35,7 @@ class Endpoint:
     problems: Sequence[int] = ()
     query: Sequence[tuple[str, str]] = ()
     content_type: str = "application/json"
+    body_required: bool = True
 
     @property
     def operation_id(self) -> str:
@@ -57,7 +58,10 @@ class Endpoint:
             operation["parameters"] = parameters
         if self.body is not None:
             schema = {"$ref": f"#/components/schemas/{self.body.__name__}"}
-            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+            operation["requestBody"] = {
+                "required": self.body_required,
+                "content": {"application/json": {"schema": schema}},
+            }
         answer = {"$ref": f"#/components/schemas/{self.answer.__name__}"} if self.answer else {"type": "string"}
         if self.answer is None and self.content_type == "application/json":
             answer = {"type": "object"}

@@ -16,6 +16,7 @@ from rowbank.errors import InvalidFeature, InvalidRequest, RequestTooLarge
 from rowbank_server.features import FeatureRead, FeatureStatus, FeatureStore
 from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry, StoredModel
+from rowbank_server.registry.activation import Activation
 from rowbank_server.retrieval import schemas
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.engine import Engine
@@ -46,6 +47,7 @@ class Service:
     model: str
     history_limit: int
     registry: ModelRegistry
+    activation: Activation
     store: FeatureStore
     follower: Follower
     engine: Engine
@@ -59,7 +61,7 @@ class Service:
         return await self.redis.acall(call, within_s=self.redis_wait_s)
 
 
-async def _body(request: Request, kind: type[Body]) -> Body:
+async def _body(request: Request, kind: type[Body], *, empty: bytes = b"null") -> Body:
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > MAX_BODY_BYTES:
         raise RequestTooLarge(f"the body has {length} bytes; at most {MAX_BODY_BYTES} are read")
@@ -70,7 +72,7 @@ async def _body(request: Request, kind: type[Body]) -> Body:
         if total > MAX_BODY_BYTES:
             raise RequestTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes, the most that is read")
         chunks.append(chunk)
-    return kind.model_validate_json(b"".join(chunks) or b"null")
+    return kind.model_validate_json(b"".join(chunks) or empty)
 
 
 def _id(request: Request) -> int:
@@ -216,7 +218,16 @@ class Handlers:
 
     async def activate(self, request: Request) -> Response:
         service, version = self._service, request.path_params["version"]
-        previous = await self._service.ask_redis(lambda: service.registry.activate(service.model, version))
+        body = await _body(request, schemas.ActivateBody, empty=b"{}")
+        previous = await service.ask_redis(
+            lambda: service.activation.activate(service.model, version, force=body.force)
+        )
+        service.follower.wake()
+        return to_json(schemas.Activated(version, previous))
+
+    async def roll_back(self, request: Request) -> Response:
+        service = self._service
+        previous, version = await service.ask_redis(lambda: service.activation.roll_back(service.model))
         service.follower.wake()
         return to_json(schemas.Activated(version, previous))
 

@@ -23,6 +23,7 @@ from rowbank_server import logs
 from rowbank_server.features import FeatureStore
 from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry
+from rowbank_server.registry.activation import Activation
 from rowbank_server.retrieval.app import create_app
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
@@ -76,6 +77,7 @@ async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Ser
             model=settings.model,
             history_limit=settings.history_limit,
             registry=registry,
+            activation=Activation(registry, store),
             store=store,
             follower=follower,
             engine=engine,

@@ -91,6 +91,12 @@ class EventsBody(_Body):
     events: Annotated[list[Interaction], Field(min_length=1, max_length=MAX_LIST)]
 
 
+class ActivateBody(_Body):
+    """How to activate a version."""
+
+    force: bool = Field(False, description="Also over an active version that it differs from strongly.")
+
+
 class Item(msgspec.Struct, frozen=True):
     """One item of an answer. `score` is null where the model did not score it: it filled the answer up to k."""
 
