@@ -6,6 +6,7 @@
 #include <string>
 
 #include "batch.h"
+#include "ranking.h"
 
 namespace nb = nanobind;
 
@@ -75,6 +76,16 @@ void round_to_half(const nb::ndarray<const float, nb::c_contig, nb::device::cpu>
   float_to_half(in.data(), static_cast<std::uint16_t*>(out.data()), in.size());
 }
 
+void keep_best_scores(const In<float, 2>& scores, std::int64_t first_item, const Out<float, 2>& best_scores,
+                      const Out<std::int64_t, 2>& best_items) {
+  const std::size_t users = scores.shape(0);
+  const std::size_t size = best_scores.shape(1);
+  require(best_scores.shape(0) == users && best_items.shape(0) == users && best_items.shape(1) == size,
+          "scores, best_scores, best_items: shapes do not belong together");
+  const nb::gil_scoped_release nogil;
+  keep_best(scores.data(), users, scores.shape(1), first_item, best_scores.data(), best_items.data(), size);
+}
+
 }  // namespace
 }  // namespace rowbank::client
 
@@ -87,6 +98,8 @@ NB_MODULE(_native, m) {
         nb::arg("occurrences").noconvert());
   m.def("sum_per_key", sum_per_key, nb::arg("rows").noconvert(), inverse, out);
   m.def("expand", expand, nb::arg("rows").noconvert(), inverse, out);
+  m.def("keep_best", keep_best_scores, nb::arg("scores").noconvert(), nb::arg("first_item"),
+        nb::arg("best_scores").noconvert(), nb::arg("best_items").noconvert());
   m.def("converts_half", converts_half);
   m.def("widen_half", widen_half, nb::arg("halves").noconvert(), out);
   m.def("round_to_half", round_to_half, nb::arg("values").noconvert(), out);

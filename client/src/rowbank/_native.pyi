@@ -26,6 +26,17 @@ def sum_per_key(rows: npt.NDArray[np.float32], inverse: npt.NDArray[np.uint32], 
 def expand(rows: npt.NDArray[np.float32], inverse: npt.NDArray[np.uint32], out: npt.NDArray[np.float32]) -> None:
     """rows [U, dim] -> out [N, dim], the row of each key."""
 
+def keep_best(
+    scores: npt.NDArray[np.float32],
+    first_item: int,
+    best_scores: npt.NDArray[np.float32],
+    best_items: npt.NDArray[np.int64],
+) -> None:
+    """Takes scores [U, B] of the items from `first_item` on into the best so far, [U, K] each, best first.
+
+    Of equal scores the lower item is better; NaN and -infinity are never taken. Items rise from call to call.
+    """
+
 def converts_half() -> bool:
     """Whether this CPU has instructions for float16; without them the two below raise ValueError."""
 

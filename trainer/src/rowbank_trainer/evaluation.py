@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rowbank.ranking import Best
 from rowbank_trainer.data.dataset import Catalogue, Ids, Interactions
 
 Scores = npt.NDArray[np.float32]
@@ -21,7 +22,7 @@ Scores = npt.NDArray[np.float32]
 CUTOFFS = (10, 20, 50, 100)
 MEMORY_BYTES = 256 << 20
 _USERS_PER_BLOCK = 512
-_BYTES_PER_SCORE = 64  # A score, its comparisons, and if it is among the best its place in the sorting.
+_BYTES_PER_SCORE = 16  # A score, twice, and room for the multiplication and the results.
 
 
 class Scorer(Protocol):
@@ -98,7 +99,7 @@ class Evaluator:
     def _rank(self, scorer: Scorer, users: slice, size: int) -> tuple[Ids, Ids]:
         """[U, size] positions of the best unseen items of a block of users, and of the best of all."""
         count = users.stop - users.start
-        unseen, everything = _Best(count, size), _Best(count, size)
+        unseen, everything = Best(count, size), Best(count, size)
         rows, columns = np.divmod(self._within(users, self._seen), self._items)
         rows -= users.start
         for items in self._blocks(self._items, max(1, self._memory_bytes // (count * _BYTES_PER_SCORE))):
@@ -132,32 +133,6 @@ class Evaluator:
     @staticmethod
     def _blocks(count: int, size: int) -> Iterator[slice]:
         return (slice(first, min(first + size, count)) for first in range(0, count, size))
-
-
-class _Best:
-    """The best items of each user so far, best first; of equal scores the lower position comes first."""
-
-    def __init__(self, users: int, size: int) -> None:
-        self.items = np.full((users, size), -1, np.int64)
-        self._scores = np.full((users, size), -np.inf, np.float32)
-
-    def add(self, scores: Scores, first_item: int) -> None:
-        """Takes in a block: [U, B] scores of the items from `first_item` on; -inf is never taken."""
-        users, size = self.items.shape
-        mask = scores > self._scores[:, -1:]
-        if not first_item and scores.shape[1] > size:  # Later, few are better than the best so far.
-            last = scores.shape[1] - size
-            mask &= scores >= np.partition(scores, last, axis=1)[:, last : last + 1]
-        rows, columns = np.nonzero(mask)
-        if not len(rows):
-            return
-        owners = np.concatenate([np.repeat(np.arange(users), size), rows])
-        values = np.concatenate([self._scores.ravel(), scores[rows, columns]])
-        items = np.concatenate([self.items.ravel(), columns + first_item])
-        order = np.lexsort((items, -values, owners))
-        starts = np.cumsum(np.r_[0, np.bincount(owners, minlength=users)[:-1]])
-        chosen = order[starts[:, None] + np.arange(size)]
-        self._scores, self.items = values[chosen], items[chosen]
 
 
 class _Tally:
