@@ -14,22 +14,23 @@ from rowbank import SGD, Adagrad, Client, Constant, TableSpec
 TABLE_FIELDS = [
     "name", "dim", "value_dtype", "initializer", "optimizer", "min_count", "eviction", "max_rows", "max_bytes",
     "low_watermark", "ttl_s", "durability", "frequency_half_life_s", "track_reads", "table_id", "created_at_s",
-    "bucket_count", "rows", "bytes", "step", "frozen",
+    "bucket_count", "rows", "bytes", "step", "frozen", "missing_shards",
 ]  # fmt: skip
 STATS_FIELDS = [
     "table", "dim", "rows", "bytes", "payload_bytes", "dirty_rows", "pulled_rows", "pulled_found",
     "pulled_initialized", "pulled_not_admitted", "pushed_rows", "inserted_rows", "evicted_rows", "removed_rows",
-    "regretted_rows", "corrupt_rows", "step", "last_write_back_s",
+    "regretted_rows", "corrupt_rows", "step", "last_write_back_s", "missing_shards",
 ]  # fmt: skip
 EVICTION_FIELDS = [
     "at_ms", "table", "reason", "rows", "bytes", "score_cut", "duration_ms", "rows_left", "shard", "outcome",
+    "missing_shards",
 ]  # fmt: skip
 EVICT_FIELDS = [
     "table", "dry_run", "rows_before", "rows_after", "evicted", "bytes", "score_cut", "duration_ms", "sample_keys",
 ]  # fmt: skip
 ROW_FIELDS = [
     "table", "key", "found", "bucket", "shard", "frequency", "last_used", "score", "dirty", "position", "values",
-    "slots",
+    "slots", "missing_shards",
 ]  # fmt: skip
 
 
@@ -135,7 +136,7 @@ def test_row_shows_optimizer_state(target, rowbank, answer):
 def test_top_lists_the_most_frequent(answer, table):
     best = answer("top", table, "-n", "3")
     assert [(row["key"], row["frequency"]) for row in best] == [(6, 10), (5, 9), (4, 8)]
-    assert all(list(row) == ["key", "frequency", "last_used"] for row in best)
+    assert all(list(row) == ["key", "frequency", "last_used", "missing_shards"] for row in best)
 
 
 def test_dry_run_says_what_evict_then_does(answer, table):

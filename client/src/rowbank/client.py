@@ -15,6 +15,7 @@ from rowbank import admin
 from rowbank.admin import EvictionEvent, ServerInfo, ShardStats, TableInfo, TableStats
 from rowbank.calls import connect, methods, routing, storing, training
 from rowbank.calls.holds import Hold
+from rowbank.calls.partial import PartialTransport
 from rowbank.calls.transport import CHANNEL_OPTIONS, Transport
 from rowbank.calls.verbs import Calls, Push
 from rowbank.errors import DimMismatch, InvalidRequest, TableNotFound
@@ -28,6 +29,7 @@ from rowbank_protos.v1 import admin_pb2, tables_pb2
 
 T = TypeVar("T")
 
+_CONNECT_TIMEOUT_S = 10.0
 _MAX_MESSAGE_BYTES = dict(CHANNEL_OPTIONS)["grpc.max_send_message_length"]
 
 
@@ -38,8 +40,10 @@ class Client:
         targets: addresses of all shards, in any order: "127.0.0.1:7700", "a:7700,b:7700" or a list. None: the
             variable ROWBANK_TARGETS, else 127.0.0.1:7700.
         timeout_s: deadline of every request, retries included; a call that is split into several has one for each.
-        connect_timeout_s: how long to wait for the servers to be there.
+        connect_timeout_s: how long to wait for the servers to be there; None: 10 s, or `timeout_s` if that is less.
         wait_for_ready: False: a server that is not there now is an error at once.
+        partial: True: servers that are away are left out of answers about all shards, `missing` names them, and nothing
+            is tried twice. For looking at a cluster of which a part is down, from one thread.
         wire_dtype: how pulled rows and pushed gradients travel: "float32", or "float16" or "bfloat16" for half the
             bytes. The other verbs always use float32.
         max_keys_per_call: more keys than this in one call are refused; reads up to it are split as servers need it.
@@ -55,12 +59,14 @@ class Client:
         targets: str | Sequence[str] | None = None,
         *,
         timeout_s: float = 30.0,
-        connect_timeout_s: float = 10.0,
+        connect_timeout_s: float | None = None,
         wait_for_ready: bool = True,
+        partial: bool = False,
         wire_dtype: str = "float32",
         max_keys_per_call: int = 4_194_304,
     ) -> None:
-        for name, value in (("timeout_s", timeout_s), ("connect_timeout_s", connect_timeout_s)):
+        wait_s = min(_CONNECT_TIMEOUT_S, timeout_s) if connect_timeout_s is None else connect_timeout_s
+        for name, value in (("timeout_s", timeout_s), ("connect_timeout_s", wait_s)):
             if not (np.isfinite(value) and value > 0):
                 raise InvalidRequest(f"{name}: expected seconds above 0, got {value!r}")
         if max_keys_per_call < 1:
@@ -70,8 +76,12 @@ class Client:
         except columns.ColumnError as error:
             raise InvalidRequest(f"wire_dtype: {error}") from None
         addresses = connect.parse_targets(targets)
-        shards, self._servers = connect.connect(addresses, timeout_s=connect_timeout_s, wait=wait_for_ready)
-        self._transport = Transport(shards, timeout_s=timeout_s)
+        if partial:
+            shards, self._servers, missing = connect.connect_partly(addresses, timeout_s=wait_s)
+            self._transport: Transport = PartialTransport(shards, timeout_s=timeout_s, missing=missing)
+        else:
+            shards, self._servers = connect.connect(addresses, timeout_s=wait_s, wait=wait_for_ready)
+            self._transport = Transport(shards, timeout_s=timeout_s)
         self.calls = Calls(
             transport=self._transport,
             layout=routing.Layout(len(shards), self._servers[0].bucket_count),
@@ -96,6 +106,12 @@ class Client:
         """Ends all connections. Calls under way fail; calling it twice does no harm."""
         self._transport.close()
 
+    @property
+    def missing(self) -> dict[int, str]:
+        """Shards that the last answer about all of them is without, with their addresses; for `partial` clients."""
+        present = set(self._transport.present)
+        return {server.shard: server.target for server in self._servers if server.shard not in present}
+
     def create_table(self, spec: TableSpec, *, exist_ok: bool = False) -> Table:
         """Creates a table.
 
@@ -111,7 +127,7 @@ class Client:
 
     def table(self, name: str) -> Table:
         """A table that exists. Raises `TableNotFound`."""
-        return self._remember(self._get(0, name))
+        return self._remember(self._get(self._transport.present[0], name))
 
     def list_tables(self) -> list[TableInfo]:
         """All tables by name, with their sizes over all shards."""
@@ -172,7 +188,7 @@ class Client:
     def holders(self, table: str) -> list[str]:
         """Who holds a table: stored model versions and running jobs, in words."""
         request = tables_pb2.ListHoldersRequest(table=table)
-        return list(self._transport.one(methods.LIST_HOLDERS, 0, request).holders)
+        return list(self._transport.one(methods.LIST_HOLDERS, self._transport.present[0], request).holders)
 
     def pull(self, keys: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
         """Reads rows of several tables for training, in one request per shard; see `Table.pull`.
@@ -266,7 +282,7 @@ class Client:
                 redis_connected=answer.redis_connected,
                 tables=tuple(admin.merge_table_stats([stats]) for stats in answer.tables),
             )
-            for server, answer in zip(self._servers, answers, strict=True)
+            for server, answer in zip(self._answering(), answers, strict=True)
         ]
 
     def evictions(self, table: str | None = None, *, limit: int = 100) -> list[EvictionEvent]:
@@ -287,7 +303,13 @@ class Client:
     def server_info(self) -> list[ServerInfo]:
         """Every shard and its limits, asked now, in the order of the shards."""
         answers = self._transport.each(methods.GET_SERVER_INFO, admin_pb2.GetServerInfoRequest())
-        return [admin.server_info(server.target, answer) for server, answer in zip(self._servers, answers, strict=True)]
+        return [
+            admin.server_info(server.target, answer) for server, answer in zip(self._answering(), answers, strict=True)
+        ]
+
+    def _answering(self) -> list[ServerInfo]:
+        """The servers that the last answer of all is from."""
+        return [self._servers[shard] for shard in self._transport.present]
 
     def _get(self, shard: int, name: str) -> TableSpec:
         request = tables_pb2.GetTableRequest(name=name)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 
 from rowbank._version import __version__
 from rowbank.admin import ServerInfo, server_info
 from rowbank.calls.methods import GET_SERVER_INFO
+from rowbank.calls.partial import PartialTransport
 from rowbank.calls.transport import Shard, Transport
-from rowbank.errors import DeadlineExceeded, InvalidRequest, NotReady, ShardUnavailable, VersionMismatch, WrongShard
+from rowbank.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NotReady,
+    RequestError,
+    ShardUnavailable,
+    VersionMismatch,
+    WrongShard,
+)
 from rowbank_protos.v1 import admin_pb2
 
 DEFAULT_TARGET = "127.0.0.1:7700"
@@ -43,11 +53,45 @@ def connect(targets: Sequence[str], *, timeout_s: float, wait: bool) -> tuple[li
         VersionMismatch: a server speaks another version.
     """
     shards = [Shard(target) for target in targets]
-    transport = Transport(shards, timeout_s=timeout_s, numbered=False)
+    infos = _ask(Transport(shards, timeout_s=timeout_s, numbered=False), targets, wait=wait)
+    order = sorted(range(len(infos)), key=lambda index: infos[index].shard)
+    return [shards[index] for index in order], [infos[index] for index in order]
+
+
+def connect_partly(
+    targets: Sequence[str], *, timeout_s: float
+) -> tuple[list[Shard], list[ServerInfo], dict[int, RequestError]]:
+    """As `connect`, without waiting for servers that are away: these by shard, and how that was noticed.
+
+    Which shard each of them is, is known where one is away; of several it is taken from the order of the targets.
+
+    Raises:
+        as `connect` does, but for a server that is away only if all are.
+    """
+    shards = [Shard(target) for target in targets]
+    transport = PartialTransport(shards, timeout_s=timeout_s, numbered=False)
+    found = _ask(transport, targets, wait=False)
+    numbers = {index: info.shard for index, info in zip(transport.present, found, strict=True)}
+    free = iter(sorted(set(range(len(targets))) - set(numbers.values())))
+    numbers |= {index: next(free) for index in sorted(transport.missing)}
+    known = {info.shard: info for info in found}
+    order = sorted(range(len(targets)), key=lambda index: numbers[index])
+    infos = [
+        known.get(shard) or dataclasses.replace(found[0], target=targets[index], shard=shard, server_id="")
+        for shard, index in enumerate(order)
+    ]
+    missing = {numbers[index]: error for index, error in transport.missing.items()}
+    return [shards[index] for index in order], infos, missing
+
+
+def _ask(transport: Transport, targets: Sequence[str], *, wait: bool) -> list[ServerInfo]:
+    """What the servers say of themselves, as many as answer, checked; closes the transport where that fails."""
     try:
         messages = transport.each(GET_SERVER_INFO, admin_pb2.GetServerInfoRequest(), retry=wait)
-        infos = [server_info(target, message) for target, message in zip(targets, messages, strict=True)]
-        _check(infos)
+        infos = [
+            server_info(targets[index], message) for index, message in zip(transport.present, messages, strict=True)
+        ]
+        _check(infos, len(targets))
     except (DeadlineExceeded, NotReady, ShardUnavailable) as error:
         transport.close()
         raise type(error)(
@@ -56,11 +100,10 @@ def connect(targets: Sequence[str], *, timeout_s: float, wait: bool) -> tuple[li
     except BaseException:
         transport.close()
         raise
-    order = sorted(range(len(infos)), key=lambda index: infos[index].shard)
-    return [shards[index] for index in order], [infos[index] for index in order]
+    return infos
 
 
-def _check(infos: Sequence[ServerInfo]) -> None:
+def _check(infos: Sequence[ServerInfo], count: int) -> None:
     for info in infos:
         if _compatible(info.version) != _compatible(__version__):
             raise VersionMismatch(
@@ -69,7 +112,8 @@ def _check(infos: Sequence[ServerInfo]) -> None:
                 metadata={"target": info.target, "server": info.version, "client": __version__},
             )
     listed = ", ".join(f"{info.target} is shard {info.shard} of {info.shard_count}" for info in infos)
-    if sorted(info.shard for info in infos) != list(range(len(infos))) or infos[0].shard_count != len(infos):
+    numbers = {info.shard for info in infos}
+    if len(numbers) != len(infos) or not numbers <= set(range(count)) or infos[0].shard_count != count:
         raise WrongShard(f"targets: expected every shard of one cluster once, got: {listed}")
     if len({(info.shard_count, info.namespace, info.bucket_count) for info in infos}) != 1:
         spaces = ", ".join(f"{info.target}: {info.namespace!r}, {info.bucket_count} buckets" for info in infos)

@@ -96,6 +96,11 @@ class Transport:
         self._numbered = numbered
         self._closed = threading.Event()
 
+    @property
+    def present(self) -> list[int]:
+        """The shards whose answers `each` gives, in their order: all of them."""
+        return list(range(len(self.shards)))
+
     def close(self) -> None:
         """Ends all connections and wakes calls that wait for their next attempt."""
         self._closed.set()

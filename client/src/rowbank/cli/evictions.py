@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from rowbank.cli.options import By, Output, OutputFormat, Score, TableName, Target, connect
+from rowbank.cli.options import (
+    MISSING,
+    By,
+    Output,
+    OutputFormat,
+    Score,
+    TableName,
+    Target,
+    connect,
+    missing_notes,
+    report_degraded,
+)
 from rowbank.cli.output import emit_record, emit_rows
 
 _COLUMNS = {
@@ -31,9 +42,12 @@ def list_evictions(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List eviction cycles, newest first."""
-    with connect(target) as client:
+    with connect(target, partial=True) as client:
         events = client.evictions(name, limit=limit)
-    emit_rows([dataclasses.asdict(event) for event in events], _COLUMNS, output, empty="nothing was evicted")
+        missing, notes = list(client.missing), missing_notes(client)
+    records = [{**dataclasses.asdict(event), MISSING: missing} for event in events]
+    emit_rows(records, _COLUMNS, output, empty="nothing was evicted")
+    report_degraded(notes)
 
 
 def evict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,13 +42,35 @@ By = Annotated[Score, typer.Option("--by", help="What rows are ranked by.")]
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="Name of the table.")]
 
 
-def connect(target: str | None) -> Client:
-    """Returns a client of `target`, to be used in a `with` block. A server that is not there is an error at once."""
+MISSING = "missing_shards"  # The field of JSON and CSV that says which shards an answer is without.
+_CONNECT_S = 2.0  # A server that takes longer just to say who it is counts as away.
+
+
+def connect(target: str | None, *, partial: bool = False) -> Client:
+    """Returns a client of `target`, to be used in a `with` block. A server that is not there is an error at once.
+
+    Args:
+        partial: whether only all servers together being away is an error; `missing_notes` says which are.
+    """
     from rowbank import Client
     from rowbank.errors import ShardUnavailable
 
     try:
+        if partial:
+            return Client(target, wait_for_ready=False, connect_timeout_s=_CONNECT_S, partial=True)
         return Client(target, wait_for_ready=False)
     except ShardUnavailable as error:
         hint = "is a parameter server running there? `rowbank up` starts one, --target says where it is"
         raise ShardUnavailable(f"{error.message}; {hint}", metadata=error.metadata) from None
+
+
+def missing_notes(client: Client) -> list[str]:
+    """One note per shard that the client's last answer is without."""
+    return [f"shard {shard} ({target}) does not answer" for shard, target in client.missing.items()]
+
+
+def report_degraded(notes: Sequence[str]) -> None:
+    """Says on stderr what an answer lacks, and ends the command with status 3; does nothing without notes."""
+    if notes:
+        typer.echo(f"degraded: {'; '.join(notes)}", err=True)
+        raise typer.Exit(3)

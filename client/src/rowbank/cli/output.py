@@ -92,7 +92,7 @@ def rows_table(records: Sequence[Record], columns: Mapping[str, str], width: int
 
 def shown(field: str, value: Any) -> str:
     """Returns `value` as a person reads it; the unit is the suffix of `field`."""
-    if value is None:
+    if value is None or value == []:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rowbank.cli.options import By, Output, OutputFormat, Score, TableName, Target, connect
+from rowbank.cli.options import (
+    MISSING,
+    By,
+    Output,
+    OutputFormat,
+    Score,
+    TableName,
+    Target,
+    connect,
+    missing_notes,
+    report_degraded,
+)
 from rowbank.cli.output import emit_record, emit_rows
 
 if TYPE_CHECKING:
@@ -23,8 +34,9 @@ def row(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show one row: values, frequency, time of last use, optimizer state."""
-    with connect(target) as client:
+    with connect(target, partial=True) as client:
         info = client.table(name).describe_row(key)
+        missing, notes = list(client.missing), missing_notes(client)
     whole = output is not OutputFormat.TABLE
     record: dict[str, Any] = {
         "table": name,
@@ -41,9 +53,11 @@ def row(
     }
     if whole:
         record["slots"] = {slot: numbers.tolist() for slot, numbers in info.slots.items()}
+        record[MISSING] = missing
     else:
         record.update({f"slot {slot}": _abridged(numbers) for slot, numbers in info.slots.items()})
     emit_record(record, output)
+    report_degraded(notes)
 
 
 def top(
@@ -54,12 +68,17 @@ def top(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """List the rows with the highest score."""
-    with connect(target) as client:
+    with connect(target, partial=True) as client:
         best = client.table(name).top(limit, by=by.value)
+        missing, notes = list(client.missing), missing_notes(client)
     columns = zip(best.keys.tolist(), best.frequency.tolist(), best.last_used.tolist(), strict=True)
-    records = [{"key": key, "frequency": frequency, "last_used": last_used} for key, frequency, last_used in columns]
+    records = [
+        {"key": key, "frequency": frequency, "last_used": last_used, MISSING: missing}
+        for key, frequency, last_used in columns
+    ]
     headings = {"key": "KEY", "frequency": "FREQUENCY", "last_used": "LAST USED"}
     emit_rows(records, headings, output, empty=f"table {name} has no rows")
+    report_degraded(notes)
 
 
 def _abridged(numbers: npt.NDArray[np.float32]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rowbank.cli.options import Output, OutputFormat, Target, connect
+from rowbank.cli.options import MISSING, Output, OutputFormat, Target, connect, missing_notes, report_degraded
 from rowbank.cli.output import console, emit_rows, rows_table
 
 if TYPE_CHECKING:
@@ -46,16 +46,18 @@ def stats(
 ) -> None:
     """Show what tables hold and what happened to them since the server started."""
     degraded: list[str] = []
-    with connect(target) as client, _screen(output, watch) as show, contextlib.suppress(KeyboardInterrupt):
+    with (
+        connect(target, partial=True) as client,
+        _screen(output, watch) as show,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         for done in itertools.count(1):
             records, degraded = _read(client, name)
             show(records)
             if not watch or done == count:
                 break
             time.sleep(interval_s)
-    if degraded:
-        typer.echo(f"degraded: {'; '.join(degraded)}", err=True)
-        raise typer.Exit(3)
+    report_degraded(degraded)
 
 
 @contextlib.contextmanager
@@ -79,6 +81,7 @@ def _read(client: Client, name: str | None) -> tuple[Records, list[str]]:
     shards = client.shard_stats()
     tables = [client.table(name).stats()] if name else client.stats()
     cut_off = [shard for shard in shards if not shard.redis_connected]
-    degraded = [f"shard {shard.shard} ({shard.target}) cannot reach Redis" for shard in cut_off]
+    degraded = missing_notes(client)
+    degraded += [f"shard {shard.shard} ({shard.target}) cannot reach Redis" for shard in cut_off]
     degraded += [f"table {table.table} has {table.corrupt_rows} corrupt rows" for table in tables if table.corrupt_rows]
-    return [dataclasses.asdict(table) for table in tables], degraded
+    return [{**dataclasses.asdict(table), MISSING: list(client.missing)} for table in tables], degraded

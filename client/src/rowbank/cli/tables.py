@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rowbank.cli.options import Output, OutputFormat, TableName, Target, connect
+from rowbank.cli.options import (
+    MISSING,
+    Output,
+    OutputFormat,
+    TableName,
+    Target,
+    connect,
+    missing_notes,
+    report_degraded,
+)
 from rowbank.cli.output import emit_record, emit_rows
 
 if TYPE_CHECKING:
+    from rowbank import Client
     from rowbank.admin import TableInfo
 
 _COLUMNS = {
@@ -27,18 +37,23 @@ _COLUMNS = {
 
 def list_tables(target: Target = None, output: Output = OutputFormat.TABLE) -> None:
     """List the tables with their sizes."""
-    with connect(target) as client:
-        records = [_record(info) for info in client.list_tables()]
+    with connect(target, partial=True) as client:
+        infos = client.list_tables()
+        records = [_record(info, client) for info in infos]
+        notes = missing_notes(client)
     if output is OutputFormat.TABLE:
         records = [{**record, "optimizer": record["optimizer"].partition(":")[0]} for record in records]
     emit_rows(records, _COLUMNS, output, empty="no tables; create one with: rowbank table create NAME --dim N")
+    report_degraded(notes)
 
 
 def describe(name: TableName, target: Target = None, output: Output = OutputFormat.TABLE) -> None:
     """Show what one table is made of."""
-    with connect(target) as client:
-        record = _record(client.table_info(name)) | {"holders": client.holders(name)}
+    with connect(target, partial=True) as client:
+        record = _record(client.table_info(name), client) | {"holders": client.holders(name)}
+        notes = missing_notes(client)
     emit_record(record, output)
+    report_degraded(notes)
 
 
 def create(
@@ -84,7 +99,7 @@ def create(
     )
     with connect(target) as client:
         client.create_table(spec, exist_ok=exist_ok)
-        emit_record(_record(client.table_info(name)), output)
+        emit_record(_record(client.table_info(name), client), output)
 
 
 def drop(
@@ -104,7 +119,7 @@ def drop(
     typer.echo(f"dropped {name}" if dropped else f"there was no table {name}")
 
 
-def _record(info: TableInfo) -> dict[str, Any]:
+def _record(info: TableInfo, client: Client) -> dict[str, Any]:
     from rowbank.cli.spec_text import text_of
 
     spec = info.spec
@@ -127,4 +142,5 @@ def _record(info: TableInfo) -> dict[str, Any]:
         "bytes": info.bytes,
         "step": info.step,
         "frozen": info.frozen,
+        MISSING: list(client.missing),
     }
