@@ -61,6 +61,7 @@ class Guard:
         pause_s: how long an open breaker refuses before it lets a call through.
         probe_aside: an open breaker lets a call through beside its caller, who is refused: for reads, so that finding
             out costs nobody anything. Otherwise the caller waits for it.
+        quick_s: a failure that comes sooner costs its caller little, and opens nothing.
     """
 
     def __init__(
@@ -71,11 +72,13 @@ class Guard:
         threads: int,
         pause_s: float = 1.0,
         probe_aside: bool = False,
+        quick_s: float = 0.0,
     ) -> None:
         self._what = what
         self._unavailable = unavailable
         self._pause_s = pause_s
         self._probe_aside = probe_aside
+        self._quick_s = quick_s
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[_Job[Any]] = queue.SimpleQueue()
         self._closed_until = _NEVER  # The breaker is open while this is a time.
@@ -170,9 +173,10 @@ class Guard:
             assert job.started_s is not None
             if job.is_probe:
                 self._probing = False
+            took_s = now - job.started_s
             if isinstance(job.error, RequestError) and job.error.retryable:
-                self._closed_until = now + self._pause_s
-            elif job.left or (job.within_s is not None and now - job.started_s > job.within_s):
+                self._closed_until = now + self._pause_s if took_s >= self._quick_s else _NEVER
+            elif job.left or (job.within_s is not None and took_s > job.within_s):
                 self._closed_until = now if self.is_open else _NEVER  # It answers again; how soon, a probe shows.
             else:
                 self._closed_until = _NEVER

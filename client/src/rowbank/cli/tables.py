@@ -49,9 +49,16 @@ def list_tables(target: Target = None, output: Output = OutputFormat.TABLE) -> N
 
 def describe(name: TableName, target: Target = None, output: Output = OutputFormat.TABLE) -> None:
     """Show what one table is made of."""
+    from rowbank.errors import RedisUnavailable
+
     with connect(target, partial=True) as client:
-        record = _record(client.table_info(name), client) | {"holders": client.holders(name)}
+        record = _record(client.table_info(name), client)
         notes = missing_notes(client)
+        try:
+            record["holders"] = client.holders(name)
+        except RedisUnavailable as error:
+            record["holders"] = None
+            notes.append(f"who holds the table is not known: {error.message}")
     emit_record(record, output)
     report_degraded(notes)
 

@@ -13,6 +13,7 @@ from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server import logs
 from rowbank_server.features import FeatureStore
 from rowbank_server.features.service import FeatureServicer
+from rowbank_server.guard import Guard
 from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.streams import JournalStreams
 from rowbank_server.ps.durability.committer import Committer
@@ -28,6 +29,7 @@ from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.services.row_service import RowServicer
 from rowbank_server.ps.services.snapshots import SnapshotServicer
 from rowbank_server.ps.services.table_service import TableServicer
+from rowbank_server.ps.services.waits import RedisWaits
 from rowbank_server.ps.services.workers import WorkerServicer
 from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.evictor import Evictor
@@ -50,6 +52,7 @@ from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import ShardState, UnfinishedJournalError, new_owner
 
 _log = logging.getLogger("rowbank.ps")
+_QUICK_S = 0.1  # A Redis that refuses a connection sooner than that keeps nobody.
 # A request that wants the interpreter waits this long for a thread that packs rows for Redis; Python's own is 5 ms.
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -122,7 +125,10 @@ class ParameterServer:
         self.metrics = CollectorRegistry()
         self.server = PsServer(
             self._servicers(history),
-            interceptors=[ErrorInterceptor(RequestMetrics(self.metrics))],
+            interceptors=[
+                ErrorInterceptor(RequestMetrics(self.metrics)),
+                RedisWaits(Guard("Redis", RedisUnavailable, threads=settings.worker_threads, quick_s=_QUICK_S)),
+            ],
             worker_threads=settings.worker_threads,
             max_message_bytes=settings.max_message_bytes,
         )

@@ -9,6 +9,7 @@ from rowbank_protos.v1 import tables_pb2, tables_pb2_grpc
 from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.shard import Shard
 
+_REFRESH_WAIT_S = 1.0  # A list without the tables of a moment ago is better than none.
 _MAX_HOLDER = 200
 _MAX_TTL_S = 86_400.0
 
@@ -34,7 +35,9 @@ class TableServicer(tables_pb2_grpc.TableServiceServicer):
     def ListTables(  # noqa: N802
         self, request: tables_pb2.ListTablesRequest, context: grpc.ServicerContext
     ) -> tables_pb2.ListTablesResponse:
-        return tables_pb2.ListTablesResponse(tables=[table.info() for table in self._shard.current_tables()])
+        return tables_pb2.ListTablesResponse(
+            tables=[table.info() for table in self._shard.current_tables(within_s=_REFRESH_WAIT_S)]
+        )
 
     def UpdateTable(  # noqa: N802
         self, request: tables_pb2.UpdateTableRequest, context: grpc.ServicerContext

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from rowbank.errors import InvalidSpec, NotReady, RedisUnavailable, TableExists, TableNotFound
 from rowbank_protos.v1 import common_pb2, tables_pb2
+from rowbank_server.guard import Guard
 from rowbank_server.ps.tables import specs
 from rowbank_server.ps.tables.holders import Holders
 from rowbank_server.ps.tables.loading import load_table
@@ -29,6 +30,8 @@ from rowbank_server.storage.state import Claim, ShardState
 
 _log = logging.getLogger("rowbank.ps")
 _Result = TypeVar("_Result")
+_QUICK_S = 0.1  # A Redis that fails sooner keeps nobody.
+_CATALOG_WAIT_S = 1.0  # For one small answer of Redis that a caller waits for.
 
 
 class Predecessor(Protocol):
@@ -65,6 +68,8 @@ class Shard:
         self._ownership = ownership
         self._holders = holders
         self._bucket_count = bucket_count
+        self._lookups = Guard("Redis", RedisUnavailable, threads=2, quick_s=_QUICK_S)
+        self._refreshes = Guard("Redis", RedisUnavailable, threads=1, probe_aside=True, quick_s=_QUICK_S)
         self._loaders = concurrent.futures.ThreadPoolExecutor(load_threads, thread_name_prefix="load")
         self._tables: dict[str, ShardTable] = {}
         self._dropped: dict[int, str] = {}  # By table id.
@@ -106,15 +111,17 @@ class Shard:
         """All tables, by name."""
         return sorted(self._tables.copy().values(), key=lambda table: table.name)
 
-    def current_tables(self) -> list[ShardTable]:
+    def current_tables(self, *, within_s: float | None = None) -> list[ShardTable]:
         """All tables, those that other shards created a moment ago included; without these while Redis is away.
 
+        Args:
+            within_s: the longest wait for Redis, and for loading those; None: as long as it takes.
         Raises:
             NotReady: tables are still being loaded.
         """
         self._require_ready()
         with contextlib.suppress(RedisUnavailable):
-            self.refresh()
+            self._refreshes.call(self.refresh, within_s=within_s)
         return self.tables()
 
     def get(self, name: str) -> ShardTable:
@@ -129,7 +136,7 @@ class Shard:
         table = self._tables.get(name)
         if table is not None:
             return table
-        entry = self._catalog.get(name)
+        entry = self._lookups.call(lambda: self._catalog.get(name), within_s=_CATALOG_WAIT_S)
         if entry is None:
             known = ", ".join(repr(table.name) for table in self.tables()[:10]) or "none"
             raise TableNotFound(f"table {name!r} does not exist; known tables: {known}", metadata={"table": name})
