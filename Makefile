@@ -16,6 +16,7 @@ BIN := .venv/bin
 PACKAGES := protos client server trainer
 UV := VIRTUAL_ENV=$(CURDIR)/.venv UV_NO_PROGRESS=1 $(BIN)/uv
 UV3 := VIRTUAL_ENV=$(CURDIR)/.venv-keras3 UV_NO_PROGRESS=1 $(BIN)/uv
+UVF := VIRTUAL_ENV=$(CURDIR)/.venv-feast UV_NO_PROGRESS=1 $(BIN)/uv
 MANIFESTS := constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 NATIVE := server/CMakeLists.txt client/CMakeLists.txt \
   $(shell find server/core server/bindings client/native -type f 2>/dev/null)
@@ -68,6 +69,14 @@ install: .venv/.native ## create .venv with all packages, build the native core
 	@$(UV3) pip install -q --no-deps --no-build-isolation --reinstall-package rowbank -C build-dir=build/keras3 -e protos -e client
 	@touch $@
 
+# Feast does not go with TensorFlow 2.16: the tests of its layout have an environment of their own. Without it they are skipped.
+.venv-feast/.tried: constraints-feast.txt .venv/bin/uv
+	@echo "== installing Feast into .venv-feast"
+	@[ -x .venv-feast/bin/python ] || $(UVF) venv -q --python $(BIN)/python .venv-feast
+	@$(UVF) pip install -q -r constraints-feast.txt || \
+	  { rm -rf .venv-feast && mkdir .venv-feast && echo "notice: Feast cannot be installed here; its tests are skipped"; }
+	@touch $@
+
 gen: install ## regenerate the protobuf code from the .proto files
 	@$(BIN)/python -m grpc_tools.protoc -I protos/src --python_out=protos/src --pyi_out=protos/src --grpc_python_out=protos/src $(PROTOS)
 
@@ -81,7 +90,7 @@ check: install ## static checks: style, types, import directions
 	@echo "== import directions" && PYTHONPATH= $(BIN)/lint-imports --no-cache
 	@echo "== mypy" && $(BIN)/mypy
 
-test: install .venv-keras3/.ready ## every test; DATA=folder adds those on MovieLens 100k, PYTEST_ARGS is handed to pytest
+test: install .venv-keras3/.ready .venv-feast/.tried ## every test; DATA=folder adds those on MovieLens 100k, PYTEST_ARGS is handed to pytest
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 demo: install ## train a two-tower model through a real server and ask it for recommendations (DATA=MovieLens folder)
@@ -97,5 +106,5 @@ soak: install ## kill servers for MINUTES=30 while workers push, and check that 
 	@PYTHONPATH=. $(BIN)/python -m tests.journal.soak --minutes $(MINUTES)
 
 clean: ## remove .venv and everything built
-	@rm -rf .venv .venv-keras3 build dist server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out
+	@rm -rf .venv .venv-keras3 .venv-feast build dist server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

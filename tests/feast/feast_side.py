@@ -1,0 +1,112 @@
+"""What a team that uses Feast does, in the Python of an environment that has feast.
+
+Each line on standard input is a JSON document, {"act": "write"|"read"|"time", "redis", "project", "folder", ...}; each is
+answered by one line on standard output.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.types import Array, Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
+
+KINDS = {
+    "int64": Int64,
+    "int32": Int32,
+    "double": Float64,
+    "float": Float32,
+    "string": String,
+    "bool": Bool,
+    "timestamp": UnixTimestamp,
+    "int64_list": Array(Int64),
+    "float_list": Array(Float32),
+    "double_list": Array(Float64),
+    "string_list": Array(String),
+}
+ENTITIES = {"int64": ValueType.INT64, "int32": ValueType.INT32, "string": ValueType.STRING}
+
+
+def open_store(asked: dict[str, Any]) -> tuple[FeatureStore, FeatureView]:
+    """Feast's store on the given Redis, with one view applied."""
+    folder = Path(asked["folder"])
+    config = RepoConfig(
+        project=asked["project"],
+        provider="local",
+        registry=str(folder / "registry.db"),
+        online_store={"type": "redis", "connection_string": asked["redis"]},
+        offline_store={"type": "file"},
+        entity_key_serialization_version=3,
+    )
+    store = FeatureStore(config=config)
+    source = folder / "source.parquet"
+    if not source.exists():
+        columns = {asked["join_key"]: pd.Series([0]), "event_timestamp": pd.Series([pd.Timestamp.now(tz="UTC")])}
+        pd.DataFrame(columns | {name: pd.Series([None], dtype=object) for name in asked["fields"]}).to_parquet(source)
+    entity = Entity(name=asked["join_key"], join_keys=[asked["join_key"]], value_type=ENTITIES[asked["entity"]])
+    view = FeatureView(
+        name=asked["view"],
+        entities=[entity],
+        schema=[
+            Field(name=asked["join_key"], dtype={"int64": Int64, "int32": Int32, "string": String}[asked["entity"]]),
+            *(Field(name=name, dtype=KINDS[kind]) for name, kind in asked["fields"].items()),
+        ],
+        source=FileSource(path=str(source), timestamp_field="event_timestamp"),
+        ttl=datetime.timedelta(days=3650),
+    )
+    store.apply([entity, view])
+    return store, view
+
+
+def write(asked: dict[str, Any]) -> Any:
+    store, view = open_store(asked)
+    frame = pd.DataFrame(asked["rows"])
+    frame["event_timestamp"] = pd.to_datetime(asked["event_time_s"], unit="s", utc=True)
+    for name, kind in asked["fields"].items():
+        if kind == "timestamp":
+            frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
+    store.write_to_online_store(view.name, frame)
+    return len(frame)
+
+
+def _names(asked: dict[str, Any]) -> list[str]:
+    return [f"{asked['view']}:{name}" for name in asked["fields"]]
+
+
+def read(asked: dict[str, Any]) -> Any:
+    store, _ = open_store(asked)
+    rows = [{asked["join_key"]: entity} for entity in asked["entities"]]
+    answer = store.get_online_features(features=_names(asked), entity_rows=rows).to_dict()
+    return {name: answer[name] for name in asked["fields"]}
+
+
+def measure(asked: dict[str, Any]) -> Any:
+    """Median milliseconds of a read, by the number of entities."""
+    store, _ = open_store(asked)
+    out = {}
+    for count in asked["counts"]:
+        rows = [{asked["join_key"]: entity} for entity in asked["entities"][:count]]
+        took = []
+        for _ in range(asked["repeats"]):
+            started = time.perf_counter()
+            store.get_online_features(features=_names(asked), entity_rows=rows).to_dict()
+            took.append(time.perf_counter() - started)
+        out[str(count)] = statistics.median(took) * 1e3
+    return out
+
+
+if __name__ == "__main__":
+    acts = {"write": write, "read": read, "time": measure}
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # Where feast may print what it likes.
+    for line in sys.stdin:
+        question = json.loads(line)
+        answers.write(json.dumps(acts[question["act"]](question)) + "\n")
+        answers.flush()
