@@ -141,8 +141,10 @@ class World:
             "candidate.onnx": tower_file([LENGTH, DIM], self.item_weights),
         }
 
-    def publish(self, client: rowbank.Client, version: str, *, activate: bool = True, **changes: Any) -> None:
-        client.models.publish(self.manifest(version, **changes), self.files(), activate=activate)
+    def publish(
+        self, client: rowbank.Client, version: str, *, rows: str = "live", activate: bool = True, **changes: Any
+    ) -> None:
+        client.models.publish(self.manifest(version, **changes), self.files(), rows=rows, activate=activate)
 
 
 class ApiProcess(ServerProcess):

@@ -8,7 +8,8 @@ import grpc
 
 from rowbank.errors import InvalidFeature
 from rowbank_protos.v1 import features_pb2, features_pb2_grpc
-from rowbank_server.features.store import FeatureRead, FeatureStatus, FeatureStore
+from rowbank_server.features.reading import FeatureRead, FeatureStatus
+from rowbank_server.features.store import FeatureStore
 from rowbank_server.features.values import FeatureData, from_message, to_message
 from rowbank_server.features.views import FeatureView, view_from_message, view_to_message
 

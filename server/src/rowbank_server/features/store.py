@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,42 +12,16 @@ import redis
 from pydantic import ValidationError
 
 from rowbank.errors import InternalError, InvalidFeature, ViewNotFound
-from rowbank_server.features import layout
+from rowbank_server.features import layout, reading
+from rowbank_server.features.reading import FeatureRead, Plan, StoredRow
 from rowbank_server.features.redis_errors import translated
-from rowbank_server.features.values import FeatureData, check, decode, decode_time, encode, encode_time
-from rowbank_server.features.views import FeatureField, FeatureView, describe
+from rowbank_server.features.values import ABSENT, ABSENT_BYTES, check, decode_time, encode, encode_time
+from rowbank_server.features.views import FeatureView, describe
 
 CHUNK = 1000  # Entities per round trip: keeps one reply under a few megabytes.
 _SHARDS = 64  # Sets that an index of entities is spread over, so that none grows big.
 _VIEW_AGE_S = 1.0  # How long a definition read from Redis may be used without asking again.
 _APPEND_TRIES = 20
-
-
-class FeatureStatus(enum.Enum):
-    """What became of one entity's features at a read."""
-
-    PRESENT = "present"
-    NOT_FOUND = "not_found"  # Never written; the values are defaults.
-    OUTSIDE_MAX_AGE = "outside_max_age"  # Written too long ago; the values are defaults.
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureRead:
-    """One entity's features. `event_time_s` is in Unix seconds, 0 where never written."""
-
-    entity: int
-    values: Mapping[str, FeatureData]
-    status: FeatureStatus
-    event_time_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """A read compiled once: the fields to fetch, in order, the view's timestamp last."""
-
-    view: FeatureView
-    fields: tuple[FeatureField, ...]
-    hash_fields: tuple[bytes, ...]
 
 
 class FeatureStore:
@@ -122,7 +94,8 @@ class FeatureStore:
         left out. Two writers of one entity at the same moment: the last one wins.
 
         Args:
-            rows: (entity, values by feature name); of repeated entities the last row counts per feature.
+            rows: (entity, values by feature name); of repeated entities the last row counts per feature. The value
+                `ABSENT` takes a feature away.
             event_time_s: Unix seconds when this was true; None: now.
         Returns:
             The number of rows written.
@@ -164,24 +137,29 @@ class FeatureStore:
         Raises:
             ViewNotFound, InvalidFeature (no such feature, or stored bytes that are no value of its type).
         """
-        plan = self._plan(view_name, names)
-        out: list[FeatureRead] = []
-        with translated(f"read of view {view_name!r}"):
+        view = self.view(view_name)
+        plan = reading.plan(view, [view.field(name) for name in names] if names else view.fields)
+        rows = self.read_rows([plan], entities)
+        return [reading.with_defaults(plan, entity, row) for entity, (row,) in zip(entities, rows, strict=True)]
+
+    def read_rows(self, plans: Sequence[Plan], entities: Sequence[int]) -> list[list[StoredRow]]:
+        """What several views of the same kind of entity hold, in one request per entity: a row per entity and plan.
+
+        Raises:
+            InvalidFeature: stored bytes that are no value of a feature's type.
+        """
+        hash_fields = [field for plan in plans for field in plan.hash_fields]
+        out: list[list[StoredRow]] = []
+        with translated(f"read of {_named(plans)}"):
             for start in range(0, len(entities), CHUNK):
                 chunk = [_int64(entity) for entity in entities[start : start + CHUNK]]
                 with self._redis.pipeline(transaction=False) as pipe:
                     for entity in chunk:
-                        pipe.hmget(layout.entity_key(plan.view.entity, entity, self._namespace), plan.hash_fields)
+                        pipe.hmget(layout.entity_key(plans[0].view.entity, entity, self._namespace), hash_fields)
                     replies = pipe.execute()
                 now = self._clock()
-                out.extend(_read(plan, entity, reply, now) for entity, reply in zip(chunk, replies, strict=True))
+                out.extend(_rows(plans, entity, reply, now) for entity, reply in zip(chunk, replies, strict=True))
         return out
-
-    def _plan(self, view_name: str, names: Sequence[str]) -> _Plan:
-        view = self.view(view_name)
-        fields = tuple(view.field(name) for name in names) if names else view.fields
-        hash_fields = (*(layout.feature_field(view.name, f.name) for f in fields), layout.timestamp_field(view.name))
-        return _Plan(view, fields, hash_fields)
 
     def append(self, view_name: str, name: str, entity: int, items: Sequence[Any], *, limit: int) -> int:
         """Appends to a list feature in one atomic step and keeps its last `limit` elements.
@@ -193,38 +171,54 @@ class FeatureStore:
             RedisUnavailable: also when other writers kept changing the entity at the same moments.
         """
         view = self.view(view_name)
+        plan = reading.plan(view, [view.field(name)])
+
+        def longer(rows: list[StoredRow]) -> list[Any]:
+            held: Any = rows[0].values.get(name, [])
+            return [*held, *items][-limit:]
+
+        return self.change_list(view_name, name, entity, [plan], longer)
+
+    def change_list(
+        self,
+        view_name: str,
+        name: str,
+        entity: int,
+        plans: Sequence[Plan],
+        change: Callable[[list[StoredRow]], list[Any]],
+    ) -> int:
+        """Writes a list feature that depends on what is stored, in one atomic step.
+
+        Args:
+            plans: what is read of the entity; any of its views.
+            change: the list, given what was read, a row per plan; called again if somebody else was faster.
+        Returns, raises: as `append`.
+        """
+        view = self.view(view_name)
         field = view.field(name)
         if not field.type.value.endswith("_list"):
             raise InvalidFeature(f"{view_name}:{name} is a {field.type.value}; only lists can be appended to")
-        added = check(list(items), field.type, f"{view_name}:{name} of {view.entity} {entity}")
+        what = f"{view_name}:{name} of {view.entity} {entity}"
         key = layout.entity_key(view.entity, _int64(entity), self._namespace)
-        hash_field = layout.feature_field(view_name, name)
+        asked = [hash_field for plan in plans for hash_field in plan.hash_fields]
         with translated(f"append to {view_name}:{name}"):
             for _ in range(_APPEND_TRIES):
-                length = self._try_append(key, hash_field, view, field, entity, added, limit)
-                if length is not None:
-                    return length
+                with self._redis.pipeline(transaction=True) as pipe:
+                    try:
+                        pipe.watch(key)
+                        rows = _rows(plans, entity, pipe.hmget(key, asked), self._clock())
+                        kept: Any = check(change(rows), field.type, what)
+                        fields = {layout.feature_field(view_name, name): encode(kept, field.type)}
+                        pipe.multi()
+                        pipe.hset(
+                            key, mapping={**fields, layout.timestamp_field(view_name): encode_time(self._clock())}
+                        )
+                        pipe.execute()
+                    except redis.WatchError:
+                        continue
+                self._redis.sadd(self._index_key(view_name, entity % _SHARDS), entity)
+                return len(kept)
             raise redis.TimeoutError(f"{view.entity} {entity} was changed by others {_APPEND_TRIES} times in a row")
-
-    def _try_append(
-        self, key: bytes, hash_field: bytes, view: FeatureView, field: FeatureField, entity: int, added: Any, limit: int
-    ) -> int | None:
-        what = f"{view.name}:{field.name} of {view.entity} {entity}"
-        with self._redis.pipeline(transaction=True) as pipe:
-            try:
-                pipe.watch(key)
-                stored = pipe.hget(key, hash_field)
-                held: Any = (decode(stored, field.type, what) if stored else None) or []
-                kept = [*held, *added][-limit:]
-                pipe.multi()
-                stamp = encode_time(self._clock())
-                fields = {hash_field: encode(kept, field.type), layout.timestamp_field(view.name): stamp}
-                pipe.hset(key, mapping=fields)
-                pipe.execute()
-            except redis.WatchError:
-                return None
-        self._redis.sadd(self._index_key(view.name, entity % _SHARDS), entity)
-        return len(kept)
 
     def remove(self, view_name: str, entity: int) -> bool:
         """Removes a view's features of one entity; True if there were any."""
@@ -313,26 +307,27 @@ def _encode_row(view: FeatureView, entity: int, values: Mapping[str, Any]) -> di
     encoded = {}
     for name, value in values.items():
         kind = view.field(name).type
+        field = layout.feature_field(view.name, name)
+        if value is ABSENT:
+            encoded[field] = ABSENT_BYTES
+            continue
         checked = check(value, kind, f"{view.name}:{name} of {view.entity} {entity}")
-        encoded[layout.feature_field(view.name, name)] = encode(checked, kind)
+        encoded[field] = encode(checked, kind)
     return encoded
 
 
-def _read(plan: _Plan, entity: int, reply: list[bytes | None], now: float) -> FeatureRead:
-    *stored, stamp = reply
-    event_time_s = decode_time(stamp) if stamp is not None else 0.0
-    status = FeatureStatus.PRESENT
-    if stamp is None and not any(data is not None for data in stored):
-        status = FeatureStatus.NOT_FOUND
-    elif plan.view.max_age_s and now - event_time_s > plan.view.max_age_s:
-        status = FeatureStatus.OUTSIDE_MAX_AGE
-    values: dict[str, FeatureData] = {}
-    for field, data in zip(plan.fields, stored, strict=True):
-        value = None
-        if status is FeatureStatus.PRESENT and data is not None:
-            value = decode(data, field.type, f"{plan.view.name}:{field.name} of {plan.view.entity} {entity}")
-        values[field.name] = field.absent if value is None else value
-    return FeatureRead(entity, values, status, event_time_s)
+def _rows(plans: Sequence[Plan], entity: int, reply: Sequence[bytes | None], now: float) -> list[StoredRow]:
+    rows, start = [], 0
+    for plan in plans:
+        end = start + len(plan.hash_fields)
+        rows.append(reading.parse(plan, entity, reply[start:end], now))
+        start = end
+    return rows
+
+
+def _named(plans: Sequence[Plan]) -> str:
+    names = " and ".join(repr(plan.view.name) for plan in plans)
+    return f"view {names}" if len(plans) == 1 else f"views {names}"
 
 
 def _glob_escape(text: bytes) -> bytes:

@@ -27,6 +27,9 @@ class FeatureType(str, enum.Enum):
     STRING_LIST = "string_list"
 
 
+ABSENT = object()  # In a write: the feature is not there from now on. It is stored as a null.
+ABSENT_BYTES = b""  # A null in the online store: a value without a member.
+
 # What an absent feature without a default of its own reads as.
 EMPTY: Mapping[FeatureType, FeatureData] = {
     FeatureType.INT64: 0,

@@ -66,7 +66,7 @@ class FeatureView(BaseModel):
         for field in self.fields:
             if field.name == name:
                 return field
-        known = ", ".join(field.name for field in self.fields)
+        known = ", ".join(field.name for field in self.fields if field.name != REMOVED)
         raise InvalidFeature(f"view {self.name!r} has no feature {name!r}; it has: {known}")
 
     def check_successor(self, new: FeatureView) -> None:

@@ -70,8 +70,12 @@ class TowerGraph:
 
     def run(self, rows: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         """Vectors [batch, vector_dim] float32 for the rows of each input, [batch, dim] or [batch, length, dim]."""
-        vectors: npt.NDArray[np.float32] = self._session.run([self.tower.output], dict(rows))[0]
-        return vectors
+        batch = len(next(iter(rows.values())))
+        # The runtime takes other kernels for a batch of one, which add up in another order: the same entity would get
+        # another last bit alone than among others. So nothing runs alone.
+        filled = {name: np.repeat(one, 2, axis=0) if batch == 1 else one for name, one in rows.items()}
+        vectors: npt.NDArray[np.float32] = self._session.run([self.tower.output], filled)[0]
+        return vectors[:batch]
 
 
 def input_shape(tower_input: models_pb2.TowerInput, batch: int) -> tuple[int, ...]:

@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.errors import InvalidFeature, InvalidRequest, NotReady, RequestError
-from rowbank_server.features import FeatureRead, FeatureStatus, FeatureStore
+from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
 from rowbank_server.features.values import FeatureType, check
 from rowbank_server.retrieval.budget import FEATURES_SHARE, ROWS_SHARE, Budget, QueryParts
-from rowbank_server.retrieval.generation import HISTORY, Generation
+from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.index import bitmap
 from rowbank_server.retrieval.inputs import RowReader, gather, usable
 from rowbank_server.retrieval.metrics import Metrics
+from rowbank_server.retrieval.model import HISTORY, Model
 from rowbank_server.retrieval.queries import Answer, Found, Query, Source
 
 
@@ -31,6 +32,7 @@ class _Work:
     """A query on its way through the stages."""
 
     query: Query
+    given: Mapping[str, Any]  # Features that came with the query; they count before stored ones.
     features: Mapping[str, Any] | None = None  # Of the query tower, by name.
     history: Sequence[int] = ()
     vector: npt.NDArray[np.float32] | None = None
@@ -51,14 +53,12 @@ class Engine:
         self,
         current: Callable[[], Generation | None],
         problem: Callable[[], str],
-        store: FeatureStore,
         rows: RowReader,
         metrics: Metrics,
         parts: QueryParts,
     ) -> None:
         self._current = current
         self._problem = problem
-        self._store = store
         self._rows = rows
         self._metrics = metrics
         self._parts = parts
@@ -108,32 +108,30 @@ class Engine:
         stored = [work for work in batch if work.query.user_id is not None]
         names = list(dict.fromkeys([*inputs.names, *([HISTORY] if model.has_history else [])]))
         for work in stored:
-            work.features = {inputs.entity: work.query.user_id}
-        if not stored or not names:
+            work.features = {inputs.entity: work.query.user_id, **work.given}
+        if model.users is None or not stored or not names:
             return
-        view = model.manifest.user_view
+        view = model.users
         for work, read in zip(stored, self._read_users(view, stored, names, budget), strict=True):
             if read is None:
                 work.degraded.append("features:unavailable")
-                work.features = work.features if not inputs.names else None
+                work.features = work.features if _complete(model, work.features) else None
                 continue
-            self._metrics.features_read(view, read.status)
+            self._metrics.features_read(view.written, read.status)
             if read.status is FeatureStatus.OUTSIDE_MAX_AGE:
                 work.degraded.append("features:outside_max_age")
             history = read.values.get(HISTORY, [])
             work.history = history if isinstance(history, list) else []  # type: ignore[assignment]
-            named = {f"{view}:{name}": value for name, value in read.values.items()}
-            work.features = {inputs.entity: read.entity, **named}
+            named = {f"{view.base}:{name}": value for name, value in read.values.items()}
+            work.features = {inputs.entity: read.entity, **named, **work.given}
 
     def _read_users(
-        self, view: str, stored: list[_Work], names: list[str], budget: Budget
+        self, view: LayeredView, stored: list[_Work], names: list[str], budget: Budget
     ) -> Sequence[FeatureRead | None]:
         """One read per user; None for those that cannot be read."""
         users = [work.query.user_id or 0 for work in stored]
         try:
-            return self._parts.features.call(
-                lambda: self._store.read(view, users, names), within_s=budget.share_s(FEATURES_SHARE)
-            )
+            return self._parts.features.call(lambda: view.read(users, names), within_s=budget.share_s(FEATURES_SHARE))
         except RequestError as error:
             if error.retryable or len(users) == 1:
                 return [None] * len(users)
@@ -142,8 +140,12 @@ class Engine:
 
     def _embed(self, generation: Generation, batch: list[_Work], budget: Budget) -> None:
         """Runs the query tower for everybody whose features are at hand and who has a row."""
+        lost = [f"rows:{loss.value}" for loss in sorted(set(generation.lost.values()))]
+        for work in batch:
+            if work.query.is_for_somebody:
+                work.degraded += lost
         asked = [work for work in batch if work.features is not None]
-        if not asked:
+        if not asked or generation.query_lost:
             return
         model = generation.model
         keys = model.query_inputs.keys([work.features or {} for work in asked])
@@ -167,27 +169,56 @@ class Engine:
 def _start(generation: Generation, query: Query) -> _Work | RequestError:
     """Checks what can only be checked against the model; a query that fails is answered with the error."""
     try:
-        given = None if query.features is None else _given_features(generation, query.features)
+        given = {} if query.features is None else _given_features(generation.model, query)
+        if query.exclude_seen:
+            _check_seen(generation.model, query)
     except RequestError as error:
         return error
-    return _Work(query, features=given)
+    return _Work(query, given, features=given if query.features is not None else None)
 
 
-def _given_features(generation: Generation, given: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = {tower_input.feature: tower_input for tower_input in generation.model.query_inputs.inputs}
-    for name in sorted(wanted.keys() - given.keys()):
-        raise InvalidRequest(f"features: {name!r} is missing; the query tower takes {', '.join(sorted(wanted))}")
+def _check_seen(model: Model, query: Query) -> None:
+    """Refuses `exclude_seen` where nothing says what was seen; it is never just left undone."""
+    if query.items is not None:
+        return
+    if query.user_id is None:
+        raise InvalidRequest(
+            "exclude_seen: nobody's history is known without a user_id; give user_id as well, or name the items in "
+            "exclude"
+        )
+    if not model.has_history:
+        raise InvalidRequest(
+            f"exclude_seen: model {model.manifest.name!r} {model.version} keeps no histories (its users have no feature "
+            f"{HISTORY!r}); name the items in exclude"
+        )
+
+
+def _complete(model: Model, features: Mapping[str, Any] | None) -> bool:
+    """Whether every feature of the query tower is at hand."""
+    return all(tower_input.feature in (features or {}) for tower_input in model.query_inputs.inputs)
+
+
+def _given_features(model: Model, query: Query) -> dict[str, Any]:
+    """The features of a query by the names that the tower has for them; the feature's name alone will do, too."""
+    wanted = {tower_input.feature: tower_input for tower_input in model.query_inputs.inputs}
+    short = {name.rpartition(":")[2]: name for name in wanted}
+    given = {short.get(name, name): value for name, value in (query.features or {}).items()}
+    takes = ", ".join(sorted(wanted))
+    for name in sorted(wanted.keys() - given.keys()) if query.user_id is None else ():
+        raise InvalidRequest(f"features: {name!r} is missing; the query tower takes {takes}")
     for name in sorted(given.keys() - wanted.keys()):
-        raise InvalidRequest(f"features: {name!r} is unknown; the query tower takes {', '.join(sorted(wanted))}")
+        raise InvalidRequest(f"features: {name!r} is unknown; the query tower takes {takes}")
     try:
-        return {
-            name: check(
-                given[name], FeatureType.INT64_LIST if tower_input.length else FeatureType.INT64, f"features: {name}"
-            )
-            for name, tower_input in wanted.items()
-        }
+        kinds = {name: FeatureType.INT64_LIST if wanted[name].length else FeatureType.INT64 for name in given}
+        checked = {name: check(value, kinds[name], f"features: {name}") for name, value in given.items()}
     except InvalidFeature as error:
         raise InvalidRequest(error.message) from error
+    entity = model.query_inputs.entity
+    if query.user_id is not None and checked.get(entity, query.user_id) != query.user_id:
+        raise InvalidRequest(
+            f"features: {entity!r} is {checked[entity]}, but user_id is {query.user_id}; give one of the two"
+        )
+    return checked
 
 
 def _fall_back(generation: Generation, work: _Work) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rowbank.errors import InternalError, RequestError
-from rowbank_server.features import FeatureStatus, FeatureStore
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.errors import InternalError, NotReady, RequestError
+from rowbank_server.features import FeatureStore
 from rowbank_server.registry import ModelRegistry
+from rowbank_server.retrieval import catalogue as cat
 from rowbank_server.retrieval import generation as gen
-from rowbank_server.retrieval.generation import Generation, Model
+from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.inputs import RowReader
+from rowbank_server.retrieval.lineage import Lineage, Loss, describe
+from rowbank_server.retrieval.model import Model
 
 _log = logging.getLogger("rowbank.api")
 
@@ -42,6 +49,9 @@ class Follower:
     """Keeps `current` at the active version of one model. `current` may be read from any thread.
 
     A version that cannot be loaded leaves the one before it in service; `problem` says why, and it is tried again.
+
+    Rows of tables that are not the version's any more are not read: the vectors that were built from its own rows stay,
+    while titles, withdrawn items and popularity go on; `problem` says it, and the generation holds which tables.
     """
 
     def __init__(
@@ -50,17 +60,19 @@ class Follower:
         registry: ModelRegistry,
         store: FeatureStore,
         rows: RowReader,
+        lineage: Lineage,
         options: FollowerOptions,
         *,
         on_swap: Callable[[Generation], None] = lambda generation: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.current: Generation | None = None
-        self.problem = ""
+        self._failure = ""
         self._model_name = model
         self._registry = registry
         self._store = store
         self._rows = rows
+        self._lineage = lineage
         self._options = options
         self._on_swap = on_swap
         self._clock = clock
@@ -74,6 +86,15 @@ class Follower:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    @property
+    def problem(self) -> str:
+        """What keeps a newer version, or newer rows, from being served; empty if nothing does."""
+        current = self.current
+        lost = ""
+        if current is not None and current.lost:
+            lost = f"model {self._model_name!r}: {describe(current.model.manifest, current.lost)}"
+        return "; ".join(text for text in (self._failure, lost) if text)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -112,11 +133,12 @@ class Follower:
         now = self._clock()
         active = self._registry.active_version(self._model_name)
         if not active:
-            self.problem = (
+            self._failure = (
                 f"no active version of model {self._model_name!r}; train and publish one (rowbank-train two-tower), "
                 "or activate a published one (POST /v1/models/{version}/activate)"
             )
             return
+        self._watch()
         served = self.current
         if served is None or served.model.version != active:
             if now >= self._retry_at:
@@ -125,7 +147,18 @@ class Follower:
             self._rebuild(served.model)
         elif now >= self._retry_at:
             self._take_in(served)
-            self.problem = ""
+            self._failure = ""
+
+    def _watch(self) -> None:
+        """Looks whether the tables are still the version's, and says so with the generation in service."""
+        served = self.current
+        if served is None:
+            return
+        lost = self._lineage.lost(served.model.manifest)
+        if lost != served.lost:
+            self.current = dataclasses.replace(served, lost=lost)
+            self._refresh_at = self._clock()  # Rows that are the version's again are read at once.
+            _log.warning("%s", self.problem or f"model {self._model_name!r}: the version's tables are its own again")
 
     def _load(self, version: str) -> None:
         started = self._clock()
@@ -138,12 +171,29 @@ class Follower:
         started = self._clock()
         with self._lock:
             self._changed.clear()  # Whatever changed until now is read below.
-        ids = self._store.entities(model.manifest.item_view)
-        catalogue = gen.embed_items(model, ids, self._store, self._rows)
-        self._counts = gen.count_interactions(model, self._store, self._options.max_popularity_users)
-        self._swap(gen.assemble(model, catalogue, self._counts, self._next_version(model)))
+        catalogue, lost = self._embed(model, model.items.entities())
+        self._counts = gen.count_interactions(model, self._options.max_popularity_users)
+        self._swap(gen.assemble(model, catalogue, self._counts, self._next_version(model), lost))
         took = self._clock() - started
         self._refresh_at = self._clock() + max(self._options.refresh_s, _REST * took)
+
+    def _embed(self, model: Model, ids: npt.NDArray[np.int64]) -> tuple[cat.Catalogue, Mapping[str, Loss]]:
+        """Items with vectors of the version's own rows, and its tables that are lost.
+
+        Whether they are lost is asked before rows are read and after, so that no row that came meanwhile is taken.
+        """
+        lost = self._lineage.lost(model.manifest)
+        if not gen.reads(model.candidate_inputs, lost):
+            fresh = cat.embed_items(model, ids, self._rows)
+            lost = self._lineage.lost(model.manifest)
+            if not gen.reads(model.candidate_inputs, lost):
+                return fresh, lost
+        served = self.current
+        if served is None:  # Better what is popular than nothing.
+            return cat.embed_items(model, ids, None), lost
+        if served.model.version != model.version:
+            raise NotReady(describe(model.manifest, lost))
+        return cat.with_vectors_of(cat.embed_items(model, ids, None), served.catalogue()), lost
 
     def _take_in(self, served: Generation) -> None:
         with self._lock:
@@ -158,13 +208,10 @@ class Follower:
             raise
 
     def _update(self, served: Generation, items: list[int]) -> None:
-        view = served.model.manifest.item_view
-        reads = self._store.read(view, items)
-        present = [read.entity for read in reads if read.status is not FeatureStatus.NOT_FOUND]
-        removed = [read.entity for read in reads if read.status is FeatureStatus.NOT_FOUND]
-        changed = gen.embed_items(served.model, gen.sorted_ids(present), self._store, self._rows)
-        catalogue = gen.replace_items(served.catalogue(), changed, removed)
-        self._swap(gen.assemble(served.model, catalogue, self._counts, self._next_version(served.model)))
+        changed, lost = self._embed(served.model, cat.sorted_ids(items))
+        removed = sorted(set(items) - set(changed.ids.tolist()))
+        catalogue = cat.replace_items(served.catalogue(), changed, removed)
+        self._swap(gen.assemble(served.model, catalogue, self._counts, self._next_version(served.model), lost))
 
     def _next_version(self, model: Model) -> str:
         self._serial += 1
@@ -172,7 +219,7 @@ class Follower:
 
     def _swap(self, generation: Generation) -> None:
         self.current = generation
-        self.problem = ""
+        self._failure = ""
         self._failures = 0
         self._retry_at = 0.0
         self._on_swap(generation)
@@ -182,6 +229,6 @@ class Follower:
         pause_s = min(_MAX_BACKOFF_S, 0.5 * 2.0 ** min(self._failures - 1, 10))
         self._retry_at = self._clock() + pause_s
         text = f"model {self._model_name!r}: {error.message}"
-        if text != self.problem:
+        if text != self._failure:
             _log.warning("%s; tried again every few seconds", text)
-        self.problem = text
+        self._failure = text

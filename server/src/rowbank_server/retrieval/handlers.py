@@ -13,16 +13,18 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from rowbank.errors import InvalidFeature, InvalidRequest, RequestTooLarge
-from rowbank_server.features import FeatureRead, FeatureStatus, FeatureStore
+from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
 from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry, StoredModel
 from rowbank_server.registry.activation import Activation
 from rowbank_server.retrieval import schemas
 from rowbank_server.retrieval.batching import Batcher
+from rowbank_server.retrieval.catalogue import Standing
 from rowbank_server.retrieval.engine import Engine
 from rowbank_server.retrieval.follower import Follower
-from rowbank_server.retrieval.generation import HISTORY, Generation
+from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
+from rowbank_server.retrieval.model import HISTORY
 from rowbank_server.retrieval.openapi import PAGE
 from rowbank_server.retrieval.problems import ProblemError, to_json
 from rowbank_server.retrieval.queries import Answer, Query
@@ -48,7 +50,6 @@ class Service:
     history_limit: int
     registry: ModelRegistry
     activation: Activation
-    store: FeatureStore
     follower: Follower
     engine: Engine
     batcher: Batcher
@@ -132,6 +133,13 @@ class Handlers:
         return to_json(_recommendations(await self._service.batcher.ask(query)))
 
     async def popular(self, request: Request) -> Response:
+        if "exclude_seen" in request.query_params:
+            raise ProblemError(
+                422,
+                "invalid-request",
+                "exclude_seen: what is popular is the same for everybody; POST /v1/recommend with a user_id leaves out "
+                "what that user has seen",
+            )
         text = request.query_params.get("k", str(Query().k))
         if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= schemas.MAX_K:
             raise ProblemError(
@@ -141,53 +149,58 @@ class Handlers:
 
     async def get_item(self, request: Request) -> Response:
         item, generation = _id(request), self._service.engine.generation()
-        read = await self._read(generation.model.manifest.item_view, item, "item")
+        read = await self._read(generation.model.items, item, "item")
         position = generation.positions([item])
+        standing = Standing(generation.standing[position[0]]) if len(position) else None
+        why_not = "written a moment ago; a search finds it within a second" if standing is None else standing.text
         return to_json(
             schemas.CatalogueItem(
                 id=item,
                 features=dict(read.values),
                 status=read.status.value,
                 event_time_s=read.event_time_s,
-                indexed=bool(len(position) and generation.indexed[position[0]]),
+                indexed=standing is Standing.INDEXED,
                 interactions=int(generation.interactions[position[0]]) if len(position) else 0,
+                not_indexed=why_not,
             )
         )
 
     async def put_item(self, request: Request) -> Response:
-        item, view = _id(request), self._service.engine.generation().model.manifest.item_view
-        written = await self._write(request, view, item)
+        item, items = _id(request), self._service.engine.generation().model.items
+        written = await self._write(request, items, item)
         self._service.follower.item_changed(item)
         return to_json(schemas.Written(written))
 
     async def delete_item(self, request: Request) -> Response:
-        item, view = _id(request), self._service.engine.generation().model.manifest.item_view
-        if not await self._service.ask_redis(lambda: self._service.store.remove(view, item)):
-            raise ProblemError(404, "unknown-item", f"item {item} has no features in view {view!r}")
+        item, items = _id(request), self._service.engine.generation().model.items
+        if not await self._service.ask_redis(lambda: items.remove(item)):
+            raise ProblemError(404, "unknown-item", f"item {item} has no features in view {items.written!r}")
         self._service.follower.item_changed(item)
         return to_json(schemas.Removed(item))
 
     async def get_user(self, request: Request) -> Response:
         user = _id(request)
-        read = await self._read(self._user_view(), user, "user")
+        read = await self._read(self._users(), user, "user")
         return to_json(schemas.Entity(user, dict(read.values), read.status.value, read.event_time_s))
 
     async def put_user(self, request: Request) -> Response:
         user = _id(request)
-        return to_json(schemas.Written(await self._write(request, self._user_view(), user)))
+        return to_json(schemas.Written(await self._write(request, self._users(), user)))
 
     async def post_events(self, request: Request) -> Response:
         body = await _body(request, schemas.EventsBody)
-        view = self._user_view()
+        users = self._users()
         if not self._service.engine.generation().model.has_history:
-            raise InvalidFeature(f"view {view!r} has no feature {HISTORY!r}; add one (int64_list) to record events")
+            raise InvalidFeature(
+                f"view {users.written!r} has no feature {HISTORY!r}; add one (int64_list) to record events"
+            )
         by_user: dict[int, list[int]] = {}
         for event in body.events:
             by_user.setdefault(event.user_id, []).append(event.item_id)
 
         def append() -> None:
             for user, items in by_user.items():
-                self._service.store.append(view, HISTORY, user, items, limit=self._service.history_limit)
+                users.append(HISTORY, user, items, limit=self._service.history_limit)
 
         await self._service.ask_redis(append)
         return to_json(schemas.Written(len(by_user)))
@@ -252,21 +265,21 @@ class Handlers:
     async def docs(self, request: Request) -> Response:
         return HTMLResponse(PAGE)
 
-    def _user_view(self) -> str:
-        view = self._service.engine.generation().model.manifest.user_view
-        if not view:
+    def _users(self) -> LayeredView:
+        users = self._service.engine.generation().model.users
+        if users is None:
             raise InvalidRequest("the model in service names no view of users, so there is nothing to read or write")
-        return view
+        return users
 
-    async def _read(self, view: str, entity: int, what: str) -> FeatureRead:
-        read = (await self._service.ask_redis(lambda: self._service.store.read(view, [entity])))[0]
+    async def _read(self, view: LayeredView, entity: int, what: str) -> FeatureRead:
+        read = (await self._service.ask_redis(lambda: view.read([entity])))[0]
         if read.status is FeatureStatus.NOT_FOUND:
-            raise ProblemError(404, f"unknown-{what}", f"{what} {entity} has no features in view {view!r}")
+            raise ProblemError(404, f"unknown-{what}", f"{what} {entity} has no features in view {view.written!r}")
         return read
 
-    async def _write(self, request: Request, view: str, entity: int) -> int:
+    async def _write(self, request: Request, view: LayeredView, entity: int) -> int:
         body = await _body(request, schemas.EntityBody)
-        return await self._service.ask_redis(lambda: self._service.store.write(view, [(entity, body.features)]))
+        return await self._service.ask_redis(lambda: view.write([(entity, body.features)]))
 
 
 def similar_query(generation: Generation, items: list[int], k: int, exclude: list[int]) -> Query:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from rowbank.errors import DimMismatch, InvalidFeature
 from rowbank_protos.v1 import models_pb2
-from rowbank_server.features import FeatureStore
+from rowbank_server.features import LayeredView
 
 _LARGEST = 1e15
 
@@ -48,15 +48,15 @@ class TowerInputs:
         return [_keys(tower_input, [row[tower_input.feature] for row in rows]) for tower_input in self.inputs]
 
 
-def resolve(tower: models_pb2.Tower, view: str, store: FeatureStore) -> TowerInputs:
+def resolve(tower: models_pb2.Tower, layers: LayeredView | None) -> TowerInputs:
     """Checks that every feature a tower needs is there and of a type that holds keys.
 
     Args:
-        view: the manifest's view of this tower's entities; empty if it has none.
+        layers: this tower's entities; None if the manifest names no view of them.
     Raises:
         ViewNotFound, InvalidFeature: what is missing.
     """
-    definition = store.view(view) if view else None
+    view, definition = (layers.base, layers.definition()) if layers else ("", None)
     entity, names = "", []
     for tower_input in tower.inputs:
         source, _, feature = tower_input.feature.partition(":")

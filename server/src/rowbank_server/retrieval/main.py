@@ -31,6 +31,7 @@ from rowbank_server.retrieval.engine import Engine
 from rowbank_server.retrieval.follower import Follower, FollowerOptions
 from rowbank_server.retrieval.grpc_service import RetrievalServicer
 from rowbank_server.retrieval.handlers import Service
+from rowbank_server.retrieval.lineage import Lineage
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.rows import ClientRows
 from rowbank_server.settings import ApiSettings, SettingsError, require_private, split_address
@@ -63,13 +64,15 @@ async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Ser
         registry,
         store,
         build_rows,
+        Lineage(redis, settings.namespace),
         FollowerOptions(refresh_s=settings.index_refresh_s),
         on_swap=metrics.swapped,
     )
     parts = QueryParts(settings.query_budget_ms / 1e3)
     redis_guard = Guard("Redis", RedisUnavailable, threads=_REDIS_THREADS)
     metrics.watch({"features": parts.features, "rows": parts.rows, "endpoints": redis_guard})
-    engine = Engine(lambda: follower.current, lambda: follower.problem, store, query_rows, metrics, parts)
+    metrics.watch_tables(lambda: follower.current.lost if follower.current else {})
+    engine = Engine(lambda: follower.current, lambda: follower.problem, query_rows, metrics, parts)
     batcher = Batcher(engine.answer, max_batch=settings.max_batch, max_queue=settings.max_queue, on_batch=metrics.batch)
     follower.start()
     try:
@@ -78,7 +81,6 @@ async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Ser
             history_limit=settings.history_limit,
             registry=registry,
             activation=Activation(registry, store),
-            store=store,
             follower=follower,
             engine=engine,
             batcher=batcher,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from rowbank_server.features import FeatureStatus
 from rowbank_server.guard import Guard
+from rowbank_server.retrieval.catalogue import Standing
 from rowbank_server.retrieval.generation import Generation
+from rowbank_server.retrieval.lineage import Loss
 from rowbank_server.retrieval.queries import Answer, Source
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -61,6 +63,18 @@ class Metrics:
         self._catalogue_items = Gauge(
             "rowbank_catalogue_items", "Items of the item view, found by a search or not.", registry=self.registry
         )
+        self._unindexed = Gauge(
+            "rowbank_unindexed_items",
+            "Items of the catalogue that a search cannot find, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._lost = Gauge(
+            "rowbank_api_tables_lost",
+            "Tables of the version in service whose rows are not its own any more.",
+            ["reason"],
+            registry=self.registry,
+        )
         self._model = Gauge("rowbank_model_info", "1 for the version in service.", ["version"], registry=self.registry)
         self._open = Gauge(
             "rowbank_breaker_open",
@@ -74,6 +88,11 @@ class Metrics:
         """Shows the breakers of guards, by the part of the service that they guard."""
         for part, guard in guards.items():
             self._open.labels(part).set_function(functools.partial(_number, guard))
+
+    def watch_tables(self, lost: Callable[[], Mapping[str, Loss]]) -> None:
+        """Shows how many tables are lost, by reason."""
+        for loss in Loss:
+            self._lost.labels(loss.value).set_function(functools.partial(_count, lost, loss))
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Counts one HTTP request."""
@@ -103,6 +122,9 @@ class Metrics:
         self._model.labels(generation.model.version).set(1)
         self._index_items.set(int(generation.indexed.sum()))
         self._catalogue_items.set(len(generation.ids))
+        for standing in Standing:
+            if standing is not Standing.INDEXED:
+                self._unindexed.labels(standing.name.lower()).set(int((generation.standing == standing).sum()))
         self._swaps.inc()
 
     def exposition(self) -> bytes:
@@ -112,3 +134,7 @@ class Metrics:
 
 def _number(guard: Guard) -> float:
     return float(guard.is_open)
+
+
+def _count(lost: Callable[[], Mapping[str, Loss]], loss: Loss) -> float:
+    return float(sum(one is loss for one in lost().values()))

@@ -20,13 +20,14 @@ class Source(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question. At most one of `user_id`, `items` and `features` is given; none asks for what is popular.
+    """One question. Either `user_id` or `features` or both are given, or `items`; none asks for what is popular.
 
     Attributes:
         items: recommend what is near these.
-        features: the query tower's features by name, instead of a stored user's.
+        features: the query tower's features by name, instead of a stored user's; with `user_id`, only those that are
+            to count before the stored ones.
         exclude: item ids that may not be in the answer.
-        exclude_seen: neither may items of the user's history, or `items`.
+        exclude_seen: neither may items of the user's history, or `items`. Refused with neither.
         min_score: leave out items that score less; the answer may then be shorter than k.
     """
 
@@ -37,6 +38,11 @@ class Query:
     exclude: tuple[int, ...] = ()
     exclude_seen: bool = False
     min_score: float | None = None
+
+    @property
+    def is_for_somebody(self) -> bool:
+        """Whether rows or vectors take part in the answer: it does not ask for what is popular."""
+        return self.user_id is not None or self.items is not None or self.features is not None
 
 
 class Found(NamedTuple):

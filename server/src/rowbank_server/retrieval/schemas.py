@@ -23,11 +23,13 @@ class _Body(BaseModel):
 
 
 class RecommendBody(_Body):
-    """Recommend items to a user, near a session's items, or for given features: exactly one of the three."""
+    """Recommend items to a user, near a session's items, or for given features, which may come with a user."""
 
     user_id: Id | None = None
     session_items: Annotated[list[Id], Field(min_length=1, max_length=MAX_LIST)] | None = None
-    features: dict[str, Any] | None = Field(None, description="The query tower's features by name.")
+    features: dict[str, Any] | None = Field(
+        None, description="The query tower's features by name; with user_id, those that count before the stored ones."
+    )
     k: K = DEFAULT_K
     exclude: Ids = Field(default_factory=list, description="Item ids that may not be in the answer.")
     exclude_seen: bool = Field(False, description="Leave out items of the user's history, or the session's.")
@@ -39,9 +41,15 @@ class RecommendBody(_Body):
     @model_validator(mode="after")
     def _one_subject(self) -> RecommendBody:
         given = [name for name in ("user_id", "session_items", "features") if getattr(self, name) is not None]
-        if len(given) != 1:
+        if not given or (self.session_items is not None and len(given) > 1):
             raise ValueError(
-                f"give exactly one of user_id, session_items and features, got {', '.join(given) or 'none'}"
+                "give user_id, features or both, or session_items alone; exactly one of user_id, session_items and "
+                f"features is enough, got {', '.join(given) or 'none'}"
+            )
+        if self.exclude_seen and given == ["features"]:
+            raise ValueError(
+                "exclude_seen: nobody's history is known without a user_id; give user_id as well, or name the items in "
+                "exclude"
             )
         return self
 
@@ -136,7 +144,7 @@ class Entity(msgspec.Struct, frozen=True):
 
 
 class CatalogueItem(msgspec.Struct, frozen=True):
-    """An item's features and whether a search can find it."""
+    """An item's features and whether a search can find it; `not_indexed` says why not."""
 
     id: int
     features: dict[str, Any]
@@ -144,6 +152,7 @@ class CatalogueItem(msgspec.Struct, frozen=True):
     event_time_s: float
     indexed: bool
     interactions: int
+    not_indexed: str = ""
 
 
 class Written(msgspec.Struct, frozen=True):

@@ -1,0 +1,229 @@
+"""Views in layers: what a model version brought along, under what callers wrote since.
+
+A version's own view, the base, is written once when the version is published. Callers write to another view, the
+overlay, which all versions of the model share; so what they wrote survives a publication, an activation and a roll
+back. Of one entity, the layer with the later event time counts first, feature by feature, and the other one fills in
+what it lacks. A plain view is the same thing without an overlay: callers write it itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.errors import InvalidFeature
+from rowbank_server.features import reading
+from rowbank_server.features.reading import FeatureRead, FeatureStatus, Plan, StoredRow
+from rowbank_server.features.store import FeatureStore
+from rowbank_server.features.transforms import Derived
+from rowbank_server.features.values import ABSENT, FeatureData, FeatureType
+from rowbank_server.features.views import REMOVED, FeatureField, FeatureView
+
+
+@dataclass(frozen=True, slots=True)
+class LayeredView:
+    """Features of one kind of entity as a model version sees them. Thread-safe, as the store is.
+
+    Attributes:
+        base: the version's own view, or the only one.
+        overlay: the view that callers write; empty: they write `base`.
+        derived: features that are made of others wherever they are absent, or older than what they are made of.
+        united: list features of which a newer base does not hide what the overlay has: base first, then what the
+            overlay has besides.
+    """
+
+    store: FeatureStore
+    base: str
+    overlay: str = ""
+    derived: tuple[Derived, ...] = ()
+    united: Collection[str] = ()
+
+    @property
+    def written(self) -> str:
+        """The view that callers write, by which they know all of it."""
+        return self.overlay or self.base
+
+    def definition(self) -> FeatureView:
+        """The features of both layers as callers know them; the base's definition counts where both have one.
+
+        Raises:
+            ViewNotFound: a layer does not exist.
+            InvalidFeature: the layers do not fit on each other, or not to the transforms.
+        """
+        base, *upper = self._views()
+        fields = {field.name: field for field in base.fields}
+        for overlay in upper:
+            if overlay.entity != base.entity:
+                raise InvalidFeature(
+                    f"view {overlay.name!r} is of {overlay.entity!r} and cannot lie over view {base.name!r} of "
+                    f"{base.entity!r}"
+                )
+            for field in overlay.fields:
+                kind = fields.setdefault(field.name, field).type
+                if field.type is not kind:
+                    raise InvalidFeature(
+                        f"view {overlay.name!r} cannot lie over view {base.name!r}: feature {field.name!r} is "
+                        f"{field.type.value}, the other has {kind.value}"
+                    )
+        fields.pop(REMOVED, None)
+        return base.model_copy(update={"fields": tuple(fields.values())})
+
+    def check(self, *, removable: bool) -> None:
+        """Refuses layers that could not be served.
+
+        Args:
+            removable: callers may remove entities, so the overlay has to be able to say so.
+        Raises:
+            ViewNotFound, InvalidFeature: what is wrong.
+        """
+        definition = self.definition()
+        for derived in self.derived:
+            derived.check(definition)
+        if removable and self.overlay:
+            kinds = {field.name: field.type for field in self.store.view(self.overlay).fields}
+            if kinds.get(REMOVED) is not FeatureType.BOOL:
+                raise InvalidFeature(
+                    f"view {self.overlay!r} lies over view {self.base!r}, so it needs a bool feature {REMOVED!r} to say "
+                    "which entities were removed; define the view with it"
+                )
+
+    def read(self, entities: Sequence[int], names: Sequence[str] = ()) -> list[FeatureRead]:
+        """Reads features, in the order of `entities`, both layers in one request.
+
+        A removed entity is not found, as one that was never written.
+
+        Args:
+            names: the features wanted; none: all of them.
+        Raises:
+            ViewNotFound, InvalidFeature (no such feature, or stored bytes that are no value of its type).
+        """
+        wanted = self._fields(names)
+        plans = self._plans([*(field.name for field in wanted), *self._besides(wanted)])
+        rows = self.store.read_rows(plans, entities)
+        return [self._merged(entity, layers, wanted) for entity, layers in zip(entities, rows, strict=True)]
+
+    def entities(self) -> npt.NDArray[np.int64]:
+        """Every entity that a layer lists, ascending: [N] int64. Removed ones are among them; they read as not found."""
+        lists = [self.store.entities(name) for name in self._names()]
+        return np.unique(np.concatenate(lists))
+
+    def write(self, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> int:
+        """Writes what callers say, now; features that a row leaves out keep their values, but what is made of a
+        feature goes with it.
+
+        Returns, raises: as `FeatureStore.write`.
+        """
+        view = self.store.view(self.written)
+        has = {field.name for field in view.fields}
+        for entity, values in rows:
+            if REMOVED in values:
+                raise InvalidFeature(
+                    f"{view.entity} {entity}: {REMOVED!r} cannot be written; remove the entity instead"
+                )
+        kept = {REMOVED: False} if REMOVED in has else {}
+        full = [(entity, values and {**self._outdated(values, has), **values, **kept}) for entity, values in rows]
+        return self.store.write(view.name, full)
+
+    def remove(self, entity: int) -> bool:
+        """Removes an entity from sight; True if it was there."""
+        if not self.overlay:
+            return self.store.remove(self.base, entity)
+        view = self.store.view(self.overlay)
+        if self._merged(entity, self.store.read_rows(self._plans([REMOVED]), [entity])[0], ()).status is (
+            FeatureStatus.NOT_FOUND
+        ):
+            return False
+        gone: dict[str, Any] = {field.name: ABSENT for field in view.fields}
+        return bool(self.store.write(view.name, [(entity, {**gone, REMOVED: True})]))
+
+    def append(self, name: str, entity: int, items: Sequence[Any], *, limit: int) -> int:
+        """Appends to a list feature and keeps its last `limit` elements, in one atomic step over both layers.
+
+        The first append to an entity copies what the base has into the overlay.
+
+        Returns, raises: as `FeatureStore.append`.
+        """
+        if not self.overlay:
+            return self.store.append(self.base, name, entity, items, limit=limit)
+        plans = self._plans([name])
+
+        def longer(layers: list[StoredRow]) -> list[Any]:
+            held: Any = self._list(name, _newest_first(layers), layers[0]) or []
+            return [*held, *items][-limit:]
+
+        return self.store.change_list(self.overlay, name, entity, plans, longer)
+
+    def _names(self) -> list[str]:
+        return [self.base, self.overlay] if self.overlay else [self.base]
+
+    def _views(self) -> list[FeatureView]:
+        return [self.store.view(name) for name in self._names()]
+
+    def _fields(self, names: Sequence[str]) -> list[FeatureField]:
+        definition = self.definition()
+        return [definition.field(name) for name in names] if names else list(definition.fields)
+
+    def _plans(self, names: Sequence[str]) -> list[Plan]:
+        """The same read of each layer, as far as the layer has the features."""
+        wanted = dict.fromkeys(names)
+        return [reading.plan(view, [f for f in view.fields if f.name in wanted]) for view in self._views()]
+
+    def _besides(self, wanted: Sequence[FeatureField]) -> list[str]:
+        """What has to be read to know the wanted features, besides them."""
+        names = {field.name for field in wanted}
+        return [REMOVED, *(derived.input for derived in self.derived if derived.output in names)]
+
+    def _outdated(self, values: Mapping[str, Any], has: Collection[str]) -> dict[str, Any]:
+        """What was made of the values before these, and is not among them."""
+        return {derived.output: ABSENT for derived in self.derived if derived.input in values and derived.output in has}
+
+    def _merged(self, entity: int, layers: list[StoredRow], wanted: Sequence[FeatureField]) -> FeatureRead:
+        rows = _newest_first([row for row in layers if row.status is FeatureStatus.PRESENT])
+        status = FeatureStatus.PRESENT if rows else _absence(layers)
+        event_time_s = max(row.event_time_s for row in layers)
+        if rows and rows[0].values.get(REMOVED, False):
+            status, rows = FeatureStatus.NOT_FOUND, []
+        made = {derived.output: derived for derived in self.derived}
+        values: dict[str, FeatureData] = {}
+        for field in wanted:
+            value = self._list(field.name, rows, layers[0]) if field.name in self.united else _first(field.name, rows)
+            if field.name in made:
+                value = _derive(made[field.name], rows)
+            values[field.name] = field.absent if value is None else value
+        return FeatureRead(entity, values, status, event_time_s)
+
+    def _list(self, name: str, rows: Sequence[StoredRow], base: StoredRow) -> FeatureData | None:
+        """A list over the layers, newest first: that of the newer layer, to which a newer base adds the overlay's."""
+        lists: list[Any] = [row.values[name] for row in rows if name in row.values]
+        if name not in self.united or len(lists) < 2 or rows[0] is not base:
+            return lists[0] if lists else None
+        known = set(lists[0])
+        return [*lists[0], *(item for item in lists[1] if item not in known)]
+
+
+def _newest_first(rows: Sequence[StoredRow]) -> list[StoredRow]:
+    """Of equally old rows the base comes first, as it does in `rows`."""
+    return sorted(rows, key=lambda row: row.event_time_s, reverse=True)
+
+
+def _absence(layers: Sequence[StoredRow]) -> FeatureStatus:
+    old = any(row.status is FeatureStatus.OUTSIDE_MAX_AGE for row in layers)
+    return FeatureStatus.OUTSIDE_MAX_AGE if old else FeatureStatus.NOT_FOUND
+
+
+def _first(name: str, rows: Sequence[StoredRow]) -> FeatureData | None:
+    return next((row.values[name] for row in rows if name in row.values), None)
+
+
+def _derive(derived: Derived, rows: Sequence[StoredRow]) -> FeatureData | None:
+    """The output as it was written, unless its input is newer: then it is made of that."""
+    for row in rows:
+        if derived.output in row.values:
+            return row.values[derived.output]
+        if derived.input in row.values:
+            return derived.make(str(row.values[derived.input]))
+    return None

@@ -1,0 +1,149 @@
+"""The items of a generation: which there are, their titles and vectors, and why some cannot be found by a search."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank_server.features import FeatureStatus
+from rowbank_server.retrieval.inputs import RowReader, TowerInputs, gather, usable
+from rowbank_server.retrieval.model import TITLE, Model
+
+_BATCH = 4096  # Items that go through the candidate tower at once.
+
+
+class Standing(enum.IntEnum):
+    """Whether a search can find an item, and if not, why."""
+
+    INDEXED = 0
+    NO_KEYS = 1
+    NO_ROWS = 2
+    NO_VECTOR = 3
+    ROWS_LOST = 4
+
+    @property
+    def text(self) -> str:
+        """For callers; empty for an item that a search can find."""
+        return _TEXTS[self]
+
+
+_TEXTS: Mapping[Standing, str] = {
+    Standing.INDEXED: "",
+    Standing.NO_KEYS: (
+        "its features give the candidate tower no key, as a title without a word does; write a title with words"
+    ),
+    Standing.NO_ROWS: "none of its keys has a row: the model has learnt nothing of what it is made of",
+    Standing.NO_VECTOR: "the candidate tower's vector for it is not finite",
+    Standing.ROWS_LOST: "the rows of its keys are not those that the version was published with; /readyz says more",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Items by position, in ascending order of their ids.
+
+    Attributes:
+        ids: [N] int64.
+        titles: N strings, empty where an item has none.
+        vectors: [N, vector_dim] float32; zero where not indexed.
+        standing: [N] uint8: `Standing` of each.
+    """
+
+    ids: npt.NDArray[np.int64]
+    titles: tuple[str, ...]
+    vectors: npt.NDArray[np.float32]
+    standing: npt.NDArray[np.uint8]
+
+
+def embed_items(model: Model, ids: npt.NDArray[np.int64], rows: RowReader | None) -> Catalogue:
+    """Reads items' features and rows and runs the candidate tower over them.
+
+    Args:
+        ids: [N] int64, ascending. Those that are not there any more are left out; items whose features are too old
+            take part with defaults.
+        rows: None: rows are not to be had, and every item stands as `ROWS_LOST`.
+    """
+    found: list[int] = []
+    titles: list[str] = []
+    vectors = np.zeros((len(ids), model.manifest.vector_dim), dtype=np.float32)
+    standing = np.full(len(ids), Standing.ROWS_LOST, dtype=np.uint8)
+    for start in range(0, len(ids), _BATCH):
+        features = item_features(model, ids[start : start + _BATCH])
+        if not features:
+            continue
+        at = slice(len(found), len(found) + len(features))
+        found.extend(values[model.candidate_inputs.entity] for values in features)
+        titles.extend(str(values.get(f"{model.manifest.item_view}:{TITLE}", "")) for values in features)
+        if rows is not None:
+            vectors[at], standing[at] = _embed(model, features, rows)
+    count = len(found)
+    return Catalogue(np.asarray(found, dtype=np.int64), tuple(titles), vectors[:count], standing[:count])
+
+
+def _embed(
+    model: Model, features: Sequence[Mapping[str, Any]], rows: RowReader
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Vectors [B, vector_dim] and standings [B]."""
+    keys = model.candidate_inputs.keys(features)
+    inputs, known = gather(model.candidate_inputs, keys, rows)
+    vectors = model.candidate.run(inputs)
+    sound = usable(vectors)
+    standing = np.full(len(features), Standing.INDEXED, dtype=np.uint8)
+    standing[~sound] = Standing.NO_VECTOR
+    standing[~known] = Standing.NO_ROWS
+    standing[~_has_keys(model.candidate_inputs, keys)] = Standing.NO_KEYS
+    return np.where((standing == Standing.INDEXED)[:, None], vectors, np.float32(0)), standing
+
+
+def _has_keys(inputs: TowerInputs, keys: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.bool_]:
+    """[B] bool: True where any input has a key that is not padding."""
+    has = np.zeros(len(keys[0]), dtype=np.bool_)
+    for tower_input, wanted in zip(inputs.inputs, keys, strict=True):
+        has |= np.any(wanted != tower_input.pad_key, axis=1) if tower_input.length else True
+    return has
+
+
+def item_features(model: Model, ids: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+    """What the candidate tower and the answers need of each item that is there, by "<view>:<feature>" and join key."""
+    view, entity = model.manifest.item_view, model.candidate_inputs.entity
+    names = list(dict.fromkeys([*model.candidate_inputs.names, *([TITLE] if model.has_title else [])]))
+    if not names and not model.items.overlay:
+        return [{entity: int(item)} for item in ids]
+    return [
+        {entity: read.entity, **{f"{view}:{name}": value for name, value in read.values.items()}}
+        for read in model.items.read(ids.tolist(), names)
+        if read.status is not FeatureStatus.NOT_FOUND
+    ]
+
+
+def with_vectors_of(fresh: Catalogue, served: Catalogue) -> Catalogue:
+    """`fresh` with the vectors and standings that its items have in `served`; what is new there keeps its own."""
+    vectors, standing = fresh.vectors.copy(), fresh.standing.copy()
+    _, here, there = np.intersect1d(fresh.ids, served.ids, assume_unique=True, return_indices=True)
+    vectors[here], standing[here] = served.vectors[there], served.standing[there]
+    return Catalogue(fresh.ids, fresh.titles, vectors, standing)
+
+
+def replace_items(catalogue: Catalogue, changed: Catalogue, removed: Sequence[int]) -> Catalogue:
+    """The catalogue with some items added or changed and some removed; a removed one may not be among the changed."""
+    gone = np.union1d(changed.ids, np.asarray(removed, dtype=np.int64))
+    keep = ~np.isin(catalogue.ids, gone)
+    ids = np.concatenate([catalogue.ids[keep], changed.ids])
+    order = np.argsort(ids, kind="stable")
+    titles = [title for title, kept in zip(catalogue.titles, keep, strict=True) if kept] + list(changed.titles)
+    return Catalogue(
+        ids=ids[order],
+        titles=tuple(titles[i] for i in order),
+        vectors=np.concatenate([catalogue.vectors[keep], changed.vectors])[order],
+        standing=np.concatenate([catalogue.standing[keep], changed.standing])[order],
+    )
+
+
+def sorted_ids(items: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Distinct item ids, ascending: [N] int64."""
+    return np.unique(np.asarray(items, dtype=np.int64))
