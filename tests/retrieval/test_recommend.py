@@ -71,6 +71,16 @@ def test_given_features_stand_in_for_a_stored_user(http: httpx.Client, world: Wo
     assert answer["source"] == "personal"
 
 
+def test_seen_items_are_left_out_where_features_come_with_a_user(http: httpx.Client, world: World) -> None:
+    """The given features make the vector, the user's history says what was seen."""
+    seen = world.histories[4]
+    for features in ({"user_id": 4}, {}):
+        body = {"user_id": 4, "features": features, "k": 6, "exclude_seen": True}
+        answer = post(http, "/v1/recommend", body)
+        assert ids(answer) == world.expected(world.user_vector(4), 6, seen)[0]
+        assert (answer["source"], answer["degraded"]) == ("personal", [])
+
+
 def test_similar_items(http: httpx.Client, world: World) -> None:
     answer = post(http, "/v1/similar", {"item_ids": [107], "k": 4})
     assert ids(answer) == world.expected(world.vectors([107])[0], 4, [107])[0]
@@ -94,11 +104,28 @@ def test_a_batch_is_answered_in_order(http: httpx.Client, world: World) -> None:
 BAD: list[tuple[str, str, bytes, int, str]] = [
     ("POST", "/v1/recommend", b"{", 400, "not JSON"),
     ("POST", "/v1/recommend", b"", 422, "body"),
-    ("POST", "/v1/recommend", b"{}", 422, "exactly one of user_id, session_items and features, got none"),
+    ("POST", "/v1/recommend", b"{}", 422, "give user_id, features or both, or session_items alone; got none of them"),
     ("POST", "/v1/recommend", b'{"user_id": 1, "session_items": [1]}', 422, "got user_id, session_items"),
     ("POST", "/v1/recommend", b'{"user_id": "1"}', 422, "user_id: Input should be a valid integer"),
     ("POST", "/v1/recommend", b'{"user_id": 9223372036854775808}', 422, "user_id: Input should be less than"),
-    ("POST", "/v1/recommend", b'{"user_id": null}', 422, "got none"),
+    ("POST", "/v1/recommend", b'{"user_id": null}', 422, "got none of them"),
+    (
+        "POST",
+        "/v1/recommend",
+        b'{"session_items": [1], "features": {"user_id": 1}}',
+        422,
+        "got session_items, features",
+    ),
+    ("POST", "/v1/recommend", b'{"features": {"user_id": 4}, "exclude_seen": true}', 422, "give user_id as well"),
+    ("POST", "/v1/recommend", b'{"features": {"user_id": 4}, "user_id": 5}', 422, "'user_id' is 4, but user_id is 5"),
+    (
+        "POST",
+        "/v1/recommend:batch",
+        b'{"requests": [{"user_id": 1}, {"features": {"user_id": 4}, "exclude_seen": true}]}',
+        422,
+        "requests.1: exclude_seen: nobody's history is known",
+    ),
+    ("GET", "/v1/popular?exclude_seen=true", b"", 422, "POST /v1/recommend with a user_id"),
     ("POST", "/v1/recommend", b'{"user_id": 1, "k": 0}', 422, "k: Input should be greater than or equal to 1"),
     ("POST", "/v1/recommend", b'{"user_id": 1, "k": 1001}', 422, "k: Input should be less than or equal to 1000"),
     ("POST", "/v1/recommend", b'{"user_id": 1, "top": 5}', 422, "top: Extra inputs are not permitted"),

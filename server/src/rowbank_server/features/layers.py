@@ -87,8 +87,8 @@ class LayeredView:
             kinds = {field.name: field.type for field in self.store.view(self.overlay).fields}
             if kinds.get(REMOVED) is not FeatureType.BOOL:
                 raise InvalidFeature(
-                    f"view {self.overlay!r} lies over view {self.base!r}, so it needs a bool feature {REMOVED!r} to say "
-                    "which entities were removed; define the view with it"
+                    f"view {self.overlay!r} lies over view {self.base!r}, so it needs a bool feature {REMOVED!r} to "
+                    "say which entities were removed; define the view with it"
                 )
 
     def read(self, entities: Sequence[int], names: Sequence[str] = ()) -> list[FeatureRead]:
@@ -107,7 +107,7 @@ class LayeredView:
         return [self._merged(entity, layers, wanted) for entity, layers in zip(entities, rows, strict=True)]
 
     def entities(self) -> npt.NDArray[np.int64]:
-        """Every entity that a layer lists, ascending: [N] int64. Removed ones are among them; they read as not found."""
+        """Every entity that a layer lists, ascending: [N] int64; removed ones are among them and read as not found."""
         lists = [self.store.entities(name) for name in self._names()]
         return np.unique(np.concatenate(lists))
 

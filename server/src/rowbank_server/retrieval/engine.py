@@ -188,8 +188,8 @@ def _check_seen(model: Model, query: Query) -> None:
         )
     if not model.has_history:
         raise InvalidRequest(
-            f"exclude_seen: model {model.manifest.name!r} {model.version} keeps no histories (its users have no feature "
-            f"{HISTORY!r}); name the items in exclude"
+            f"exclude_seen: model {model.manifest.name!r} {model.version} keeps no histories (its users have no "
+            f"feature {HISTORY!r}); name the items in exclude"
         )
 
 

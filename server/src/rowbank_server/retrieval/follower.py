@@ -20,7 +20,7 @@ from rowbank_server.retrieval import generation as gen
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.inputs import RowReader
 from rowbank_server.retrieval.lineage import Lineage, Loss, describe
-from rowbank_server.retrieval.model import Model
+from rowbank_server.retrieval.model import Model, load_model
 
 _log = logging.getLogger("rowbank.api")
 
@@ -163,7 +163,7 @@ class Follower:
     def _load(self, version: str) -> None:
         started = self._clock()
         stored = self._registry.get(self._model_name, version)
-        model = gen.load_model(stored.manifest, self._registry.files(stored.manifest), self._store)
+        model = load_model(stored.manifest, self._registry.files(stored.manifest), self._store)
         self._rebuild(model)
         _log.info("serving model %s %s after %.2f s", self._model_name, version, self._clock() - started)
 

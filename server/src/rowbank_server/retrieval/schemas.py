@@ -43,8 +43,7 @@ class RecommendBody(_Body):
         given = [name for name in ("user_id", "session_items", "features") if getattr(self, name) is not None]
         if not given or (self.session_items is not None and len(given) > 1):
             raise ValueError(
-                "give user_id, features or both, or session_items alone; exactly one of user_id, session_items and "
-                f"features is enough, got {', '.join(given) or 'none'}"
+                f"give user_id, features or both, or session_items alone; got {', '.join(given) or 'none of them'}"
             )
         if self.exclude_seen and given == ["features"]:
             raise ValueError(
