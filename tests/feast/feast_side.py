@@ -1,7 +1,7 @@
 """What a team that uses Feast does, in the Python of an environment that has feast.
 
-Each line on standard input is a JSON document, {"act": "write"|"read"|"time", "redis", "project", "folder", ...}; each is
-answered by one line on standard output.
+Each line on standard input is a JSON document, {"act": "write"|"read"|"time", "redis", "project", "folder", ...}; each
+is answered by one line on standard output.
 """
 
 from __future__ import annotations

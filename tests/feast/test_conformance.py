@@ -1,7 +1,7 @@
 """Features in Feast's layout, against Feast itself: what either writes, the other reads.
 
-Feast does not go with TensorFlow 2.16, so it has an environment of its own, which `make test` creates. Where it cannot be
-installed, these tests are skipped and say so.
+Feast does not go with TensorFlow 2.16, so it has an environment of its own, which `make test` creates. Where it cannot
+be installed, these tests are skipped and say so.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def test_both_write_the_same_keys_and_fields(feast, client, feast_redis, namespa
     values = {"age": 4, "genres": ["x", "y"]}
     server = redis.Redis(port=feast_redis.port)
 
-    def hashes() -> dict[bytes, dict[bytes, bytes]]:
+    def hashes() -> Any:
         keys = [key for key in server.scan_iter(match=b"*user_id*") if key.endswith(namespace.encode())]
         return {key: server.hgetall(key) for key in keys}
 
