@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -13,10 +11,11 @@ import numpy.typing as npt
 
 from rowbank import admin
 from rowbank.admin import EvictionEvent, ServerInfo, ShardStats, TableInfo, TableStats
-from rowbank.calls import connect, methods, routing, storing, training
+from rowbank.calls import connect, forks, methods, routing, storing, training
+from rowbank.calls.channels import CHANNEL_OPTIONS
 from rowbank.calls.holds import Hold
 from rowbank.calls.partial import PartialTransport
-from rowbank.calls.transport import CHANNEL_OPTIONS, Transport
+from rowbank.calls.transport import Transport
 from rowbank.calls.verbs import Calls, Push
 from rowbank.errors import DimMismatch, InvalidRequest, TableNotFound
 from rowbank.features import Features
@@ -35,6 +34,10 @@ _MAX_MESSAGE_BYTES = dict(CHANNEL_OPTIONS)["grpc.max_send_message_length"]
 
 class Client:
     """A connection to every shard of a parameter server. Thread-safe; use it in a `with`, or call `close`.
+
+    In a forked child it goes on as another client, with an identity and connections of its own. Pickled, it is the
+    addresses of its servers and its options: unpickled, it is the one client of the process that has those, which is
+    opened there for the first that is unpickled and stays open.
 
     Args:
         targets: addresses of all shards, in any order: "127.0.0.1:7700", "a:7700,b:7700" or a list. None: the
@@ -75,7 +78,15 @@ class Client:
             self._wire_dtype = columns.data_type(wire_dtype)
         except columns.ColumnError as error:
             raise InvalidRequest(f"wire_dtype: {error}") from None
-        addresses = connect.parse_targets(targets)
+        self._options = {
+            "timeout_s": timeout_s,
+            "connect_timeout_s": connect_timeout_s,
+            "wait_for_ready": wait_for_ready,
+            "wire_dtype": wire_dtype,
+            "max_keys_per_call": max_keys_per_call,
+            "partial": partial,
+        }
+        self._addresses = addresses = connect.parse_targets(targets)
         if partial:
             shards, self._servers, missing = connect.connect_partly(addresses, timeout_s=wait_s)
             self._transport: Transport = PartialTransport(shards, timeout_s=timeout_s, missing=missing)
@@ -86,13 +97,15 @@ class Client:
             transport=self._transport,
             layout=routing.Layout(len(shards), self._servers[0].bucket_count),
             limits=_limits(self._servers),
-            client_id=uuid.uuid4().hex,
             max_keys_per_call=max_keys_per_call,
         )
         self._tables: dict[str, Table] = {}
-        self._tables_lock = threading.Lock()
+        self._tables_lock = forks.Lock()
         self.models = Models(self.calls)
         self.features = Features(self.calls)
+
+    def __reduce__(self) -> Any:
+        return _reopened, (tuple(self._addresses), tuple(self._options.items()))
 
     def __enter__(self) -> Client:
         return self
@@ -337,6 +350,20 @@ class Client:
         except (TableNotFound, DimMismatch):
             self._forget(list(names))
             raise
+
+
+# The clients of this process that were unpickled, by their servers and options.
+_unpickled: dict[tuple[Any, ...], Client] = {}
+_unpickled_lock = forks.Lock()
+
+
+def _reopened(targets: tuple[str, ...], options: tuple[tuple[str, Any], ...]) -> Client:
+    """What a pickled client is unpickled as."""
+    with _unpickled_lock:
+        client = _unpickled.get((targets, options))
+        if client is None or client._transport.closed:
+            client = _unpickled[targets, options] = Client(targets, **dict(options))
+        return client
 
 
 def _limits(servers: Sequence[ServerInfo]) -> routing.Limits:

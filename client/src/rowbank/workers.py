@@ -15,12 +15,13 @@ docs/training.md, "Several workers", has the details. Framework-free; `rowbank.k
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import uuid
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rowbank.calls import methods
 from rowbank.errors import DeadlineExceeded, InvalidRequest, RowbankError, WorkerNotFound, WorkerReplaced
@@ -78,7 +79,8 @@ class Staleness:
 class WorkerGroup:
     """A worker's membership in a group. It is kept alive by a thread of its own, so that slow steps do not end it.
 
-    Used by one training loop at a time. Leave it with `leave`, or use it in a `with`.
+    Used by one training loop at a time. Leave it with `leave`, or use it in a `with`. It belongs to the process that
+    joined: a forked child has no part in it, and joins under a worker id of its own.
 
     Args:
         client: whose shard 0 keeps the group.
@@ -92,7 +94,8 @@ class WorkerGroup:
             known, everybody goes on at once.
         step: steps done so far.
     Raises:
-        InvalidRequest: an argument is out of range, or not what the other workers of the group have.
+        InvalidRequest: an argument is out of range, or not what the other workers of the group have; from any method:
+            the process is a forked child of the one that joined.
         ShardUnavailable: the server does not answer.
     """
 
@@ -114,7 +117,7 @@ class WorkerGroup:
         self.staleness = Staleness()
         self._transport = client.calls.transport
         self._lease_s, self._size, self._step = lease_s, size, step
-        self._incarnation = uuid.uuid4().hex
+        self._incarnation, self._pid = uuid.uuid4().hex, os.getpid()
         self._replaced: WorkerReplaced | None = None
         self._ended = threading.Event()
         self._join()
@@ -182,8 +185,11 @@ class WorkerGroup:
         return lead
 
     def leave(self) -> None:
-        """Ends the membership; the others need not wait for this worker. Calling it twice does no harm."""
-        if self._ended.is_set():
+        """Ends the membership; the others need not wait for this worker.
+
+        Calling it twice does no harm; in a forked child it does nothing.
+        """
+        if os.getpid() != self._pid or self._ended.is_set():
             return
         self._ended.set()
         self._beats.join()
@@ -192,6 +198,12 @@ class WorkerGroup:
         )
         with contextlib.suppress(RowbankError):  # The lease ends it too.
             self._transport.one(methods.LEAVE_GROUP, 0, request)
+
+    def __reduce__(self) -> Any:
+        raise InvalidRequest(
+            f"pickle: the membership of worker {self.worker_id!r} belongs to its process; pickle the Client, and make "
+            "a WorkerGroup with another worker_id where it is unpickled"
+        )
 
     def _join(self) -> workers_pb2.GroupState:
         request = workers_pb2.JoinGroupRequest(
@@ -206,6 +218,11 @@ class WorkerGroup:
         return self._transport.one(methods.JOIN_GROUP, 0, request)
 
     def _report(self, step: int) -> workers_pb2.GroupState:
+        if os.getpid() != self._pid:
+            raise InvalidRequest(
+                f"group {self.name!r}: worker {self.worker_id!r} is process {self._pid}, which forked this one; make a "
+                "WorkerGroup with another worker_id here"
+            )
         if self._replaced is not None:
             raise self._replaced
         request = workers_pb2.AdvanceRequest(

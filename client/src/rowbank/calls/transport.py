@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import itertools
 import operator
+import os
 import random
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
 
+from rowbank.calls import forks
+from rowbank.calls.channels import open_channel
 from rowbank.calls.methods import A, Method, Q
-from rowbank.errors import ClientClosed, RequestError, RowbankError, ShardUnavailable, from_rpc_error
+from rowbank.calls.relayed import RelayedChannel
+from rowbank.errors import (
+    ClientClosed,
+    InvalidRequest,
+    RequestError,
+    RowbankError,
+    ShardUnavailable,
+    from_rpc_error,
+)
 from rowbank_protos.memory import keep_freed_blocks
 from rowbank_protos.v1 import common_pb2
-
-_MIB = 1 << 20
-
-# The read chunk sizes halve the time of a megabyte answer; the reconnect backoff lets a call find a restarted server
-# soon, for gRPC's own would wait up to two minutes and fail every call meanwhile.
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_send_message_length", 64 * _MIB),
-    ("grpc.max_receive_message_length", 64 * _MIB),
-    ("grpc.experimental.tcp_read_chunk_size", _MIB),
-    ("grpc.experimental.tcp_min_read_chunk_size", 256 * 1024),
-    ("grpc.experimental.tcp_max_read_chunk_size", 4 * _MIB),
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
 
 _serialize = operator.methodcaller("SerializeToString")
 
@@ -44,7 +41,16 @@ class Shard:
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self._channel = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+        self._begin()
+        forks.watch(self)
+
+    def renew(self) -> None:
+        """Begins anew in a forked child; the parent's channel is left as it is."""
+        forks.keep_for_ever(self._channel, self._callables)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._channel = open_channel(self.target) if forks.may_run_grpc() else RelayedChannel(self.target)
         self._callables: dict[str, Any] = {}
         self._sequence = itertools.count(1)
 
@@ -83,10 +89,13 @@ class Shard:
 
 
 class Transport:
-    """Runs calls on shards within a deadline, all shards at once. Thread-safe.
+    """Runs calls on shards within a deadline, all shards at once. Thread-safe; another client in a forked child.
 
     Args:
         numbered: whether the shards are in the order of their numbers, so that errors can name them.
+
+    Attributes:
+        client_id: who the mutations are from; each shard numbers them.
     """
 
     def __init__(self, shards: Sequence[Shard], *, timeout_s: float, numbered: bool = True) -> None:
@@ -95,6 +104,32 @@ class Transport:
         self.timeout_s = timeout_s
         self._numbered = numbered
         self._closed = threading.Event()
+        self.client_id = uuid.uuid4().hex
+        forks.watch(self)
+
+    def renew(self) -> None:
+        """Begins anew in a forked child: as another client, which is closed if the parent's is."""
+        was_closed = self._closed.is_set()
+        self._closed = threading.Event()
+        if was_closed:
+            self._closed.set()
+        self.client_id = uuid.uuid4().hex
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed.is_set()
+
+    def __reduce__(self) -> Any:
+        raise InvalidRequest(
+            "pickle: a connection belongs to its process; pickle the Client or a Table, which open another one where "
+            "they are unpickled"
+        )
+
+    def request_id(self, shard: int) -> common_pb2.RequestId:
+        """The name of the next mutation of `shard`."""
+        forks.settle()
+        return self.shards[shard].request_id(self.client_id)
 
     @property
     def present(self) -> list[int]:
@@ -164,13 +199,23 @@ class Transport:
     def stream(self, method: Method[Q, A], shard: int, request: Q, *, timeout_s: float | None) -> Iterator[A]:
         """The answers of one shard as they come; `timeout_s` covers all of them, None: no deadline. Not retried."""
         self._check_open()
-        call = self.shards[shard].answers(method)(request, timeout=timeout_s)
+        call: Any = self.shards[shard].answers(method)(request, timeout=timeout_s)
+        pid = os.getpid()
         try:
-            yield from call
+            while True:
+                _require_process(pid)
+                try:
+                    answer = next(call)
+                except StopIteration:
+                    return
+                yield answer
         except grpc.RpcError as error:
             raise self._failure(error, shard) from None
         finally:
-            call.cancel()
+            if os.getpid() == pid:
+                call.cancel()
+            else:
+                forks.keep_for_ever(call)
 
     def upload(self, method: Method[Q, A], shard: int, requests: Iterator[Q], *, timeout_s: float | None) -> A:
         """The answer of one shard to a stream of requests. Not retried."""
@@ -219,8 +264,16 @@ class Transport:
         return f"shard {shard} at {target}" if self._numbered else target
 
     def _check_open(self) -> None:
+        forks.settle()
         if self._closed.is_set():
             raise ClientClosed(_CLOSED)
+
+
+def _require_process(pid: int) -> None:
+    if os.getpid() != pid:
+        raise InvalidRequest(
+            f"the rows that are being read belong to process {pid}, which forked this one; begin to read them here"
+        )
 
 
 def _exhausted(last: RequestError, attempts: int, elapsed_s: float) -> RequestError:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from rowbank.calls import arrays
+from rowbank.calls import arrays, forks
 from rowbank.calls.verbs import Push
 from rowbank.errors import InternalError, RequestTooLarge
 
@@ -148,6 +148,12 @@ class _Runs:
 
     def __init__(self) -> None:
         self._runs: OrderedDict[int, _Run] = OrderedDict()
+        self._lock = threading.Lock()
+        forks.watch(self)
+
+    def renew(self) -> None:
+        """Begins anew in a forked child: what runs goes on in the parent alone."""
+        self._runs = OrderedDict()
         self._lock = threading.Lock()
 
     def begin(self) -> _Array:

@@ -1,16 +1,19 @@
-"""One open client per target and process, for callers that name a target rather than hold a client."""
+"""One open client per target and process, for callers that name a target rather than hold a client.
+
+A forked child goes on with its parent's clients, each of which is another one there (see `calls.forks`).
+"""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
+from rowbank.calls import forks
 from rowbank.calls.connect import parse_targets
 from rowbank.client import Client
 from rowbank.errors import InvalidRequest
 
-_lock = threading.Lock()
+_lock = forks.Lock()
 _clients: dict[tuple[Any, ...], Client] = {}
 
 

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+
+from rowbank.calls import forks
+from rowbank.errors import InvalidRequest
 
 T = TypeVar("T")
+
+
+class Pending(Generic[T]):
+    """The result of a read, perhaps still on its way; it is the process's that handed the read in."""
+
+    def __init__(self, future: Future[T]) -> None:
+        self._future = future
+        self._pid = os.getpid()
+
+    def result(self) -> T:
+        """Waits for it. Raises what the read failed with, and `InvalidRequest` in a forked child."""
+        if os.getpid() != self._pid:
+            raise InvalidRequest(
+                f"batch: it was looked up for process {self._pid}, which forked this one; enqueue it in this process"
+            )
+        return self._future.result()
 
 
 class Pipeline:
@@ -24,12 +44,20 @@ class Pipeline:
 
     def __init__(self, *, background: bool) -> None:
         self.background = background
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="rowbank-pipeline") if background else None
+        self._begin()
+        forks.watch(self)
+
+    def renew(self) -> None:
+        """Begins anew in a forked child: what is under way is the parent's, and so is the thread."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="rowbank-pipeline") if self.background else None
         self._write: Future[Any] | None = None
 
-    def read(self, call: Callable[[], T]) -> Future[T]:
+    def read(self, call: Callable[[], T]) -> Pending[T]:
         """Hands a read in; its failure is raised where the result is asked for."""
-        return self._run(call)
+        return Pending(self._run(call))
 
     def write(self, call: Callable[[], Any]) -> None:
         """Hands a write in once the one before is done.

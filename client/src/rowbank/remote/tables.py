@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from rowbank.optimizers import Optimizer
 from rowbank.remote.clients import shared_client
 from rowbank.remote.configs import FeatureConfig, TableConfig, flatten, match
 from rowbank.remote.features import Parsed, StaticSize, parse
-from rowbank.remote.pipeline import Pipeline
+from rowbank.remote.pipeline import Pending, Pipeline
 
 if TYPE_CHECKING:
     from rowbank.client import Client
@@ -37,7 +36,7 @@ class _Looked:
 class Batch:
     """The rows of one batch, perhaps still on their way; made by `RemoteTables.enqueue`."""
 
-    def __init__(self, looked: Future[_Looked]) -> None:
+    def __init__(self, looked: Pending[_Looked]) -> None:
         self._looked = looked
         self._applied = False
 
@@ -47,6 +46,7 @@ class Batch:
 
         Raises:
             RowbankError, ValueError, TypeError: the lookup's failure.
+            InvalidRequest: the batch is the parent's, and this process was forked since.
         """
         return self._looked.result().rows
 
