@@ -69,6 +69,12 @@ void bind_reports(nb::module_& m) {
       .def_ro("score_cut", &PyRestrictReport::score_cut)
       .def_ro("sample_keys", &PyRestrictReport::sample_keys)
       .def_ro("evicted_keys", &PyRestrictReport::evicted_keys);
+  nb::class_<PyRanks>(m, "Ranks")
+      .def_ro("rows", &PyRanks::rows)
+      .def_ro("below", &PyRanks::below)
+      .def_ro("within", &PyRanks::within)
+      .def_ro("standings", &PyRanks::standings)
+      .def_ro("lots", &PyRanks::lots);
   nb::class_<PyRowDescription>(m, "RowDescription")
       .def_ro("key", &PyRowDescription::key)
       .def_ro("bucket", &PyRowDescription::bucket)

@@ -27,6 +27,10 @@ struct PyRestrictReport {
   double score_cut;
   nb::object sample_keys, evicted_keys;
 };
+struct PyRanks {
+  std::uint64_t rows, below, within;
+  nb::object standings, lots;
+};
 struct PyRowDescription {
   std::int64_t key;
   std::uint32_t bucket, frequency, last_used;

@@ -1,4 +1,6 @@
 // Python's RowTable and the reports it returns.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -242,6 +244,23 @@ PyRestrictReport preview_restrict(const RowTable& table, std::uint64_t num_reser
   return python_report(std::move(report));
 }
 
+PyRanks ranks_of(const RowTable& table, const std::string& score, std::int64_t now, std::size_t limit,
+                 std::optional<std::pair<std::uint64_t, std::uint64_t>> low,
+                 std::optional<std::pair<std::uint64_t, std::uint64_t>> high) {
+  const auto place = [](const auto& pair) {
+    return pair ? std::optional(Place{pair->first, pair->second}) : std::nullopt;
+  };
+  const RanksRequest request{score_of(score), seconds_of(now), place(low), place(high), limit};
+  Ranks ranks;
+  {
+    const Release nogil;
+    ranks = table.ranks(request);
+  }
+  const std::size_t count = ranks.lots.size();
+  return {ranks.rows, ranks.below, ranks.within, owned_array(std::move(ranks.standings), {count}),
+          owned_array(std::move(ranks.lots), {count})};
+}
+
 nb::object describe(const RowTable& table, std::int64_t key) {
   std::optional<RowDescription> row = table.describe(key);
   if (!row) {
@@ -385,6 +404,8 @@ void bind_row_table(nb::module_& m) {
            nb::arg("sample") = 0)
       .def("preview_restrict", preview_restrict, nb::arg("num_reserved"), nb::arg("trigger"), nb::kw_only(),
            nb::arg("score"), now, nb::arg("sample") = 0)
+      .def("ranks", ranks_of, nb::kw_only(), nb::arg("score"), now, nb::arg("limit"), nb::arg("low") = nb::none(),
+           nb::arg("high") = nb::none())
       .def("describe", describe, nb::arg("key"))
       .def(
           "initial_value",

@@ -112,6 +112,26 @@ struct RestrictReport {
   std::vector<std::int64_t> sample_keys;
   std::vector<std::int64_t> evicted_keys;  // All of them.
 };
+// Where a row stands in the order of eviction: the lower standing goes first, then the lower lot. Alike on all shards.
+struct Place {
+  std::uint64_t standing = 0;
+  std::uint64_t lot = 0;
+};
+struct RanksRequest {
+  Score score = Score::kFrequency;
+  std::uint32_t now = 0;
+  std::optional<Place> low;   // None: from the first to go.
+  std::optional<Place> high;  // None: to the last.
+  std::size_t limit = 0;
+};
+struct Ranks {
+  std::uint64_t rows = 0;
+  std::uint64_t below = 0;   // Rows before `low`.
+  std::uint64_t within = 0;  // Rows from `low` to `high`, both included.
+  // Of those: all if they are at most `limit`, else about as many, spread evenly; in no order.
+  std::vector<std::uint64_t> standings;
+  std::vector<std::uint64_t> lots;
+};
 enum class CycleOutcome : std::uint8_t { kBelowWatermark, kOutOfTime, kNothingToEvict, kComplete };
 enum class EvictionPolicy : std::uint8_t { kNone, kLfu, kLru };
 struct CycleRequest {
@@ -246,6 +266,8 @@ class RowTable {
   RestrictReport restrict_rows(const RestrictRequest& request);
   // What restrict_rows would report now.
   RestrictReport preview_restrict(const RestrictRequest& request) const;
+  // How many rows stand where in the order of eviction, for a cut through the rows of several shards.
+  Ranks ranks(const RanksRequest& request) const;
   // When a cap is passed, evicts the worst rows down to the low watermark, for at most about budget_ms.
   CycleReport evict_cycle(const CycleRequest& request);
   // Removes rows that were last used more than ttl_s before now, for at most about budget_ms; the next call goes on

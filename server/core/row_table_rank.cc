@@ -158,6 +158,37 @@ RowTable::Cut RowTable::find_cut(const RestrictRequest& request) const {
   return cut;
 }
 
+// Without a bracket, a sample of a large table is enough to choose one by, and takes no pass over all metadata.
+Ranks RowTable::ranks(const RanksRequest& request) const {
+  Ranks ranks;
+  std::vector<Rank> found;
+  const std::size_t rows = size();
+  if (!request.low && !request.high && rows > request.limit) {
+    found = sample_rows(request.score, request.now, static_cast<double>(request.limit) / static_cast<double>(rows), 0);
+    ranks.rows = ranks.within = rows;
+  } else {
+    const auto rank_of = [](const std::optional<Place>& place, Rank none) {
+      return place ? Rank{place->standing, place->lot} : none;
+    };
+    RestrictRequest by;
+    by.score = request.score;
+    by.now = request.now;
+    const Census census = take_census(by, rank_of(request.low, Rank{}), rank_of(request.high, Rank::highest()));
+    ranks.rows = census.rows;
+    ranks.below = census.below;
+    ranks.within = census.within.size();
+    const std::size_t step = 1 + ranks.within / (request.limit + 1);
+    for (std::size_t i = 0; i < census.within.size(); i += step) {
+      found.push_back(census.within[i].rank);
+    }
+  }
+  for (const Rank& rank : found) {
+    ranks.standings.push_back(rank.standing);
+    ranks.lots.push_back(rank.lot);
+  }
+  return ranks;
+}
+
 std::vector<std::int64_t> RowTable::lowest_keys(const RestrictRequest& request, std::size_t count) const {
   struct Going {
     Rank rank;

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rowbank import hashing
-from rowbank.calls import methods, routing, verbs
+from rowbank.calls import methods, routing
 from rowbank.calls.connect import parse_targets
 from rowbank.calls.methods import Method
 from rowbank.calls.routing import Layout, Limits
@@ -65,32 +65,6 @@ def test_row_beyond_the_message_limit_is_refused():
     piece = routing.by_shard("t", np.arange(4), Layout(1, 256))[0][1]
     with pytest.raises(RequestTooLarge, match=r"one row of 5000 bytes .*max_message_bytes"):
         list(routing.requests([(piece, 5000)], Limits(max_keys=10, max_bytes=4096)))
-
-
-@pytest.mark.parametrize(
-    ("total", "sizes", "shares"),
-    [
-        (5, [10], [5]),
-        (10, [10, 10], [5, 5]),
-        (3, [1, 1, 1, 1], [1, 1, 1, 0]),
-        (7, [9, 1], [6, 1]),  # 6.3 and 0.7: the larger remainder gets the row.
-        (0, [4, 4], [0, 0]),
-        (8, [5, 3], [5, 3]),
-        (0, [0, 0], [0, 0]),
-    ],
-)
-def test_rows_to_keep_are_shared_out_exactly(total, sizes, shares):
-    assert verbs.share_out(total, sizes) == shares
-
-
-def test_shares_never_exceed_their_shard():
-    rng = np.random.default_rng(3)
-    for _ in range(200):
-        sizes = rng.integers(0, 50, 5).tolist()
-        total = int(rng.integers(0, sum(sizes) + 1))
-        shares = verbs.share_out(total, sizes)
-        assert sum(shares) == total
-        assert all(0 <= share <= size for share, size in zip(shares, sizes, strict=True))
 
 
 def test_methods_are_those_of_the_services():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.admin import RestrictReport, RowInfo, TableInfo, TableStats, TopRows
-from rowbank.calls import verbs
+from rowbank.calls import restricting, verbs
 from rowbank.rows import ExportChunk, Rows
 from rowbank.specs import TableSpec
 
@@ -220,7 +220,8 @@ class Table:
     ) -> RestrictReport:
         """Evicts the lowest rows if there are more than `trigger`, so that exactly `num_reserved` are left.
 
-        With several shards, each keeps its best rows, and the number kept is shared out by the shards' sizes.
+        Rows rank by score, then by last use, then by a hash of the key, over all shards alike. What is written while it
+        runs may change which rows go, never how many stay; docs/eviction.md says how.
 
         Args:
             num_reserved: rows to keep, at least 0.
@@ -229,7 +230,7 @@ class Table:
             sample: how many evicted keys to name in the report.
             reason: what the eviction history says: "restrict" (a program's policy) or "manual" (an operator).
         """
-        return verbs.restrict(
+        return restricting.restrict(
             self._client.calls, self.name, num_reserved, trigger, by, sample=sample, preview=False, reason=reason
         )
 
@@ -237,7 +238,9 @@ class Table:
         self, num_reserved: int, trigger: int | None = None, by: str = "frequency", *, sample: int = 0
     ) -> RestrictReport:
         """What `restrict` would do, without doing it."""
-        return verbs.restrict(self._client.calls, self.name, num_reserved, trigger, by, sample=sample, preview=True)
+        return restricting.restrict(
+            self._client.calls, self.name, num_reserved, trigger, by, sample=sample, preview=True
+        )
 
     def stats(self) -> TableStats:
         """Size and counters, over all shards."""

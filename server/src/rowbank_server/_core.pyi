@@ -122,6 +122,22 @@ class LoadedFields:
         """Fields of another length than a key's, or whose value has another length, a wrong checksum, another format or
         belongs to another bucket; not loaded."""
 
+class Ranks:
+    @property
+    def rows(self) -> int: ...
+    @property
+    def below(self) -> int:
+        """Rows that go before `low`."""
+    @property
+    def within(self) -> int:
+        """Rows from `low` to `high`."""
+    @property
+    def standings(self) -> npt.NDArray[np.uint64]:
+        """Of the rows within: of all if they are at most `limit`, else of some, spread evenly; in no order."""
+    @property
+    def lots(self) -> npt.NDArray[np.uint64]:
+        """As `standings`; of equal standings the lower lot goes first."""
+
 class RestrictReport:
     @property
     def rows_before(self) -> int: ...
@@ -382,6 +398,23 @@ class RowTable:
         self, num_reserved: int, trigger: int, *, score: Score, now: int, sample: int = 0
     ) -> RestrictReport:
         """What restrict would report now; changes nothing."""
+
+    def ranks(
+        self,
+        *,
+        score: Score,
+        now: int,
+        limit: int,
+        low: tuple[int, int] | None = None,
+        high: tuple[int, int] | None = None,
+    ) -> Ranks:
+        """How many rows stand where in restrict's order, which is the same for every table.
+
+        Args:
+            low, high: (standing, lot), both included; None: no bound. With neither, a table of more than `limit` rows
+                is sampled, in less than a pass.
+            limit: how many ranks to list at most, roughly.
+        """
 
     def evict_cycle(
         self,

@@ -57,6 +57,7 @@ LIST_HOLDERS = Method("TableService", "ListHolders", tables_pb2.ListHoldersReque
 
 RESTRICT = Method("AdminService", "Restrict", admin_pb2.RestrictRequest, admin_pb2.RestrictResponse)
 PREVIEW_EVICTION = Method("AdminService", "PreviewEviction", admin_pb2.RestrictRequest, admin_pb2.RestrictResponse)
+RANK_ROWS = Method("AdminService", "RankRows", admin_pb2.RankRowsRequest, admin_pb2.RankRowsResponse)
 LIST_EVICTIONS = Method(
     "AdminService", "ListEvictions", admin_pb2.ListEvictionsRequest, admin_pb2.ListEvictionsResponse
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,7 +21,6 @@ from rowbank_protos import columns
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2
 
 _SCORES = {"frequency": admin_pb2.SCORE_FREQUENCY, "last_used": admin_pb2.SCORE_LAST_USED}
-_REASONS = {"restrict": admin_pb2.EVICTION_REASON_RESTRICT, "manual": admin_pb2.EVICTION_REASON_MANUAL}
 _KEY_BYTES = 8
 
 Q = TypeVar("Q", bound=Message)
@@ -35,7 +34,6 @@ class Calls:
     transport: Transport
     layout: routing.Layout
     limits: routing.Limits
-    client_id: str
     max_keys_per_call: int
 
     def as_keys(self, keys: Any) -> tuple[arrays.Keys, tuple[int, ...]]:
@@ -44,7 +42,7 @@ class Calls:
 
     def request_id(self, shard: int) -> common_pb2.RequestId:
         """The name of the next mutation of `shard`."""
-        return self.transport.shards[shard].request_id(self.client_id)
+        return self.transport.request_id(shard)
 
     def waves(self, table: str, keys: arrays.Keys, row_bytes: int) -> Iterator[list[tuple[int, Piece]]]:
         """The pieces that `keys` travel in: a wave has one request per shard at most, and goes out at once."""
@@ -210,7 +208,7 @@ def export(
     calls: Calls, spec: TableSpec, *, with_slots: bool, chunk_rows: int | None, timeout_s: float | None
 ) -> Iterator[ExportChunk]:
     """See `Table.export`."""
-    rows = 0 if chunk_rows is None else _at_least("chunk_rows", chunk_rows, 1)
+    rows = 0 if chunk_rows is None else at_least("chunk_rows", chunk_rows, 1)
     request = rows_pb2.ExportRequest(table=spec.name, with_slots=with_slots, chunk_rows=rows)
     for shard in range(calls.layout.shard_count):
         for answer in calls.transport.stream(methods.EXPORT, shard, request, timeout_s=timeout_s):
@@ -273,62 +271,6 @@ def raise_step(calls: Calls, table: str, step: int) -> None:
         calls.transport.upload(methods.IMPORT, shard, iter([request]), timeout_s=calls.transport.timeout_s)
 
 
-def restrict(
-    calls: Calls,
-    table: str,
-    num_reserved: int,
-    trigger: int | None,
-    by: str,
-    *,
-    sample: int,
-    preview: bool,
-    reason: str = "restrict",
-) -> admin.RestrictReport:
-    """See `Table.restrict`. Not retried: a repeat does no harm, but would report that nothing was to be done."""
-    keep = _at_least("num_reserved", num_reserved, 0)
-    above = keep if trigger is None else _at_least("trigger", trigger, 0)
-    score, named = _score(by), _at_least("sample", sample, 0)
-    if reason not in _REASONS:
-        raise InvalidRequest(f"reason: expected one of {', '.join(_REASONS)}, got {reason!r}")
-    shares, triggers = [keep], [above]
-    if calls.layout.shard_count > 1:
-        stored = sizes(calls, table)
-        act = sum(stored) > max(above, keep)
-        shares = share_out(keep, stored) if act else stored
-        triggers = shares
-    requests = [
-        (
-            shard,
-            admin_pb2.RestrictRequest(
-                table=table,
-                num_reserved=share,
-                trigger=limit,
-                score=score,
-                reason=_REASONS[reason],
-                sample_keys=named,
-            ),
-        )
-        for shard, (share, limit) in enumerate(zip(shares, triggers, strict=True))
-    ]
-    method = methods.PREVIEW_EVICTION if preview else methods.RESTRICT
-    return admin.merge_restrictions(calls.transport.run(method, requests, retry=preview), named)
-
-
-def share_out(total: int, sizes: Sequence[int]) -> list[int]:
-    """Parts of `total`, in proportion to `sizes`, whole, none above its size, that sum to `total` exactly.
-
-    `total` is at most the sum of `sizes`. Largest remainders get what rounding down left over.
-    """
-    everything = sum(sizes)
-    if everything == 0:
-        return [0] * len(sizes)
-    shares = [total * size // everything for size in sizes]
-    by_remainder = sorted(range(len(sizes)), key=lambda shard: -(total * sizes[shard] % everything))
-    for shard in by_remainder[: total - sum(shares)]:
-        shares[shard] += 1
-    return shares
-
-
 def describe_row(calls: Calls, table: str, key: int) -> admin.RowInfo:
     """See `Table.describe_row`."""
     flat, shape = calls.as_keys(key)
@@ -341,17 +283,21 @@ def describe_row(calls: Calls, table: str, key: int) -> admin.RowInfo:
 
 def top(calls: Calls, table: str, limit: int, by: str) -> admin.TopRows:
     """See `Table.top`."""
-    request = admin_pb2.TopRowsRequest(table=table, limit=_at_least("limit", limit, 1), score=_score(by))
+    request = admin_pb2.TopRowsRequest(table=table, limit=at_least("limit", limit, 1), score=score_of(by))
     return admin.merge_top(calls.transport.each(methods.TOP_ROWS, request), limit, by_frequency=by == "frequency")
 
 
-def _score(by: str) -> admin_pb2.Score:
+def score_of(by: str) -> admin_pb2.Score:
+    """What rows are ranked by. Raises `InvalidRequest`."""
     if by not in _SCORES:
         raise InvalidRequest(f"by: expected one of {', '.join(_SCORES)}, got {by!r}")
     return _SCORES[by]
 
 
-def _at_least(what: str, value: int, low: int) -> int:
+def at_least(what: str, value: Any, low: int, *, bits: int = 63) -> int:
+    """An integer from `low` to 2**bits - 1. Raises `InvalidRequest`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
         raise InvalidRequest(f"{what}: expected an integer of at least {low}, got {value!r}")
+    if value >= 1 << bits:
+        raise InvalidRequest(f"{what}: expected an integer of at most 2**{bits} - 1, got {value!r}")
     return int(value)

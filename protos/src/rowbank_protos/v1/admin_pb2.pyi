@@ -55,20 +55,22 @@ class EvictionEvent(_message.Message):
     def __init__(self, at_ms: _Optional[int] = ..., table: _Optional[str] = ..., reason: _Optional[_Union[EvictionReason, str]] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., score_cut: _Optional[float] = ..., duration_ms: _Optional[float] = ..., rows_left: _Optional[int] = ..., shard: _Optional[int] = ..., outcome: _Optional[str] = ...) -> None: ...
 
 class RestrictRequest(_message.Message):
-    __slots__ = ("table", "num_reserved", "trigger", "score", "reason", "sample_keys")
+    __slots__ = ("table", "num_reserved", "trigger", "score", "reason", "sample_keys", "now_s")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     NUM_RESERVED_FIELD_NUMBER: _ClassVar[int]
     TRIGGER_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_KEYS_FIELD_NUMBER: _ClassVar[int]
+    NOW_S_FIELD_NUMBER: _ClassVar[int]
     table: str
     num_reserved: int
     trigger: int
     score: Score
     reason: EvictionReason
     sample_keys: int
-    def __init__(self, table: _Optional[str] = ..., num_reserved: _Optional[int] = ..., trigger: _Optional[int] = ..., score: _Optional[_Union[Score, str]] = ..., reason: _Optional[_Union[EvictionReason, str]] = ..., sample_keys: _Optional[int] = ...) -> None: ...
+    now_s: int
+    def __init__(self, table: _Optional[str] = ..., num_reserved: _Optional[int] = ..., trigger: _Optional[int] = ..., score: _Optional[_Union[Score, str]] = ..., reason: _Optional[_Union[EvictionReason, str]] = ..., sample_keys: _Optional[int] = ..., now_s: _Optional[int] = ...) -> None: ...
 
 class RestrictResponse(_message.Message):
     __slots__ = ("rows_before", "rows_after", "evicted", "bytes", "score_cut", "duration_ms", "sample")
@@ -87,6 +89,46 @@ class RestrictResponse(_message.Message):
     duration_ms: float
     sample: bytes
     def __init__(self, rows_before: _Optional[int] = ..., rows_after: _Optional[int] = ..., evicted: _Optional[int] = ..., bytes: _Optional[int] = ..., score_cut: _Optional[float] = ..., duration_ms: _Optional[float] = ..., sample: _Optional[bytes] = ...) -> None: ...
+
+class Rank(_message.Message):
+    __slots__ = ("standing", "lot")
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    LOT_FIELD_NUMBER: _ClassVar[int]
+    standing: int
+    lot: int
+    def __init__(self, standing: _Optional[int] = ..., lot: _Optional[int] = ...) -> None: ...
+
+class RankRowsRequest(_message.Message):
+    __slots__ = ("table", "score", "now_s", "low", "high", "limit")
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    NOW_S_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    score: Score
+    now_s: int
+    low: Rank
+    high: Rank
+    limit: int
+    def __init__(self, table: _Optional[str] = ..., score: _Optional[_Union[Score, str]] = ..., now_s: _Optional[int] = ..., low: _Optional[_Union[Rank, _Mapping]] = ..., high: _Optional[_Union[Rank, _Mapping]] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class RankRowsResponse(_message.Message):
+    __slots__ = ("rows", "below", "within", "standings", "lots", "now_s")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    BELOW_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_FIELD_NUMBER: _ClassVar[int]
+    STANDINGS_FIELD_NUMBER: _ClassVar[int]
+    LOTS_FIELD_NUMBER: _ClassVar[int]
+    NOW_S_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    below: int
+    within: int
+    standings: bytes
+    lots: bytes
+    now_s: int
+    def __init__(self, rows: _Optional[int] = ..., below: _Optional[int] = ..., within: _Optional[int] = ..., standings: _Optional[bytes] = ..., lots: _Optional[bytes] = ..., now_s: _Optional[int] = ...) -> None: ...
 
 class ListEvictionsRequest(_message.Message):
     __slots__ = ("table", "limit")

@@ -24,6 +24,11 @@ class AdminServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_admin__pb2.RestrictRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_admin__pb2.RestrictResponse.FromString,
                 )
+        self.RankRows = channel.unary_unary(
+                '/rowbank.v1.AdminService/RankRows',
+                request_serializer=rowbank__protos_dot_v1_dot_admin__pb2.RankRowsRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_admin__pb2.RankRowsResponse.FromString,
+                )
         self.ListEvictions = channel.unary_unary(
                 '/rowbank.v1.AdminService/ListEvictions',
                 request_serializer=rowbank__protos_dot_v1_dot_admin__pb2.ListEvictionsRequest.SerializeToString,
@@ -68,6 +73,13 @@ class AdminServiceServicer(object):
 
     def PreviewEviction(self, request, context):
         """Says what Restrict would do, without doing it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RankRows(self, request, context):
+        """Where a shard's rows stand in the order of eviction, for a cut through the rows of all shards. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,6 +134,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.PreviewEviction,
                     request_deserializer=rowbank__protos_dot_v1_dot_admin__pb2.RestrictRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_admin__pb2.RestrictResponse.SerializeToString,
+            ),
+            'RankRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.RankRows,
+                    request_deserializer=rowbank__protos_dot_v1_dot_admin__pb2.RankRowsRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_admin__pb2.RankRowsResponse.SerializeToString,
             ),
             'ListEvictions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvictions,
@@ -194,6 +211,23 @@ class AdminService(object):
         return grpc.experimental.unary_unary(request, target, '/rowbank.v1.AdminService/PreviewEviction',
             rowbank__protos_dot_v1_dot_admin__pb2.RestrictRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_admin__pb2.RestrictResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def RankRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.AdminService/RankRows',
+            rowbank__protos_dot_v1_dot_admin__pb2.RankRowsRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_admin__pb2.RankRowsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -21,6 +21,8 @@ from rowbank_server.storage.evictions import EvictionHistory
 
 _DEFAULT_EVENTS = 100
 _DEFAULT_TOP_ROWS = 20
+_DEFAULT_RANKS = 16_384
+_MAX_RANKS = 262_144  # 4 MiB of an answer.
 _SCORES: dict[int, _core.Score] = {
     admin_pb2.SCORE_UNSPECIFIED: "frequency",
     admin_pb2.SCORE_FREQUENCY: "frequency",
@@ -75,7 +77,10 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             raise InvalidRequest(f"reason: expected RESTRICT or MANUAL, got {request.reason}")
         started = time.perf_counter()
         limits, score, sample = _limits(request), _score(request.score), request.sample_keys
-        mutation = Evict(table, lambda now: table.rows.restrict(*limits, score=score, now=now, sample=sample))
+        mutation = Evict(
+            table,
+            lambda now: table.rows.restrict(*limits, score=score, now=request.now_s or now, sample=sample),
+        )
         self._committer.commit(mutation, b"", timeout_s=context.time_remaining())
         report = mutation.report
         assert report is not None
@@ -90,9 +95,29 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         table = self._shard.get(request.table)
         started = time.perf_counter()
         report = table.rows.preview_restrict(
-            *_limits(request), score=_score(request.score), now=_now_s(), sample=request.sample_keys
+            *_limits(request), score=_score(request.score), now=request.now_s or _now_s(), sample=request.sample_keys
         )
         return _response(report, (time.perf_counter() - started) * 1e3)
+
+    def RankRows(  # noqa: N802
+        self, request: admin_pb2.RankRowsRequest, context: grpc.ServicerContext
+    ) -> admin_pb2.RankRowsResponse:
+        table, now = self._shard.get(request.table), request.now_s or _now_s()
+        ranks = table.rows.ranks(
+            score=_score(request.score),
+            now=now,
+            limit=min(request.limit or _DEFAULT_RANKS, _MAX_RANKS),
+            low=(request.low.standing, request.low.lot) if request.HasField("low") else None,
+            high=(request.high.standing, request.high.lot) if request.HasField("high") else None,
+        )
+        return admin_pb2.RankRowsResponse(
+            rows=ranks.rows,
+            below=ranks.below,
+            within=ranks.within,
+            standings=ranks.standings.astype("<u8", copy=False).tobytes(),
+            lots=ranks.lots.astype("<u8", copy=False).tobytes(),
+            now_s=now,
+        )
 
     def ListEvictions(  # noqa: N802
         self, request: admin_pb2.ListEvictionsRequest, context: grpc.ServicerContext
