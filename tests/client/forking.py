@@ -179,17 +179,19 @@ def methods(target: str, name: str) -> Any:
 
 def belongs(target: str, name: str) -> Any:
     """What is under way when a process forks stays the parent's, and the child is told so."""
-    table = _open(target, name)
+    table: Any = _open(target, name)
     table.upsert(np.arange(2000), np.zeros((2000, 2), np.float32))
     reading, pipeline = table.export(chunk_rows=100), Pipeline(background=True)
     read = pipeline.read(lambda: table.size())
     first = len(next(reading).keys)
     group = WorkerGroup(table._client, name, "parent", max_staleness_steps=0)
+    hold = table._client.hold_tables(f"job {name}", [name])
 
     def work(child: int) -> None:
         for what in (lambda: next(reading), read.result, lambda: group.advance(1)):
             assert "forked this one" in str(_failure(what))
         group.leave()
+        hold.close()
         assert pipeline.read(lambda: table.size()).result() == 2000
         pipeline.close()
         rest = sum(len(chunk.keys) for chunk in table.export(chunk_rows=100))
@@ -200,9 +202,11 @@ def belongs(target: str, name: str) -> Any:
     statuses = _in_children(2, work, leave=sys.exit)
     left = first + sum(len(chunk.keys) for chunk in reading)
     rejoined = group.advance(1).steps, group.staleness.rejoins
+    held = len(table._client.holders(name))
+    hold.close()
     group.leave()
     pipeline.close()
-    return {"statuses": statuses, "left": left, "read": read.result(), "advanced": rejoined}
+    return {"statuses": statuses, "left": left, "read": read.result(), "advanced": rejoined, "held": held}
 
 
 def trouble(target: str, name: str) -> Any:

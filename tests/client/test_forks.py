@@ -57,7 +57,7 @@ def test_tables_are_sent_to_processes_of_every_start_method(target, table_name):
 
 def test_what_is_under_way_stays_the_parents(target, table_name):
     found = _program("belongs", target, table_name)
-    assert found == {"statuses": [0, 0], "left": 2000, "read": 2000, "advanced": [0, 0]}
+    assert found == {"statuses": [0, 0], "left": 2000, "read": 2000, "advanced": [0, 0], "held": 1}
 
 
 def test_errors_and_streams_are_the_same_in_a_child(target, table_name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from types import TracebackType
 
@@ -15,13 +16,14 @@ from rowbank_protos.v1 import tables_pb2
 class Hold:
     """Holds tables until it is closed, or for `ttl_s` after its process died. See `Client.hold_tables`.
 
-    The constructor takes the hold; what it raises says that there is none.
+    The constructor takes the hold; what it raises says that there is none. It is its process's: in a forked child it
+    does nothing.
     """
 
     def __init__(self, transport: Transport, holder: str, tables: tuple[str, ...], *, run: str, ttl_s: float) -> None:
         self._transport = transport
         self._request = tables_pb2.HoldTablesRequest(holder=holder, tables=tables, ttl_s=ttl_s, run=run)
-        self._pause_s = ttl_s / 3
+        self._pause_s, self._pid = ttl_s / 3, os.getpid()
         self._stop = threading.Event()
         transport.one(methods.HOLD_TABLES, 0, self._request)
         self._thread = threading.Thread(target=self._renew, name="rowbank-hold", daemon=True)
@@ -29,7 +31,7 @@ class Hold:
 
     def close(self) -> None:
         """Ends the hold. If the server cannot be reached, it ends by itself after `ttl_s`."""
-        if self._stop.is_set():
+        if os.getpid() != self._pid or self._stop.is_set():
             return
         self._stop.set()
         self._thread.join()
