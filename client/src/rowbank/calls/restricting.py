@@ -157,7 +157,7 @@ def _shares(calls: Calls, request: admin_pb2.RestrictRequest) -> tuple[list[int]
     least = max(request.num_reserved, request.trigger)
     bracket = _Bracket()
     for _ in range(_MOST_ROUNDS):
-        answers = calls.transport.each(methods.RANK_ROWS, ask)
+        answers = calls.transport.run(methods.RANK_ROWS, [(shard, ask) for shard in range(calls.layout.shard_count)])
         found = _Standing.of(answers)
         rows = int(found.rows.sum())
         now_s = max(answer.now_s for answer in answers)
