@@ -14,6 +14,7 @@ from rowbank_protos.v1 import admin_pb2, rows_pb2, tables_pb2
 from rowbank_server.ps.main import ParameterServer
 from rowbank_server.ps.tables.table import Ownership
 from rowbank_server.settings import PsSettings
+from rowbank_server.storage.eviction_policy import EvictionPolicy
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.layout import Layout
 
@@ -122,7 +123,10 @@ def test_a_table_dropped_during_a_write_back_does_not_come_back(redis_url, names
     with redis.Redis.from_url(redis_url) as client:
         given = {"redis": redis_url, "namespace": namespace}
         first, second = (
-            ParameterServer(PsSettings.model_validate({**given, "shard": f"{shard}/2"}), client) for shard in range(2)
+            ParameterServer(
+                PsSettings.model_validate({**given, "shard": f"{shard}/2"}), client, EvictionPolicy("noeviction", 0)
+            )
+            for shard in range(2)
         )
         try:
             for server in (first, second):

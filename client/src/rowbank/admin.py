@@ -170,7 +170,12 @@ class TopRows:
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """One shard and its limits; `server_id` is new at every start."""
+    """One shard and its limits; `server_id` is new at every start.
+
+    Attributes:
+        redis_eviction_policy: Redis's maxmemory-policy when the server started; empty: it does not tell.
+        redis_may_evict: whether by that Redis may take rows away by itself.
+    """
 
     target: str
     version: str
@@ -181,6 +186,8 @@ class ServerInfo:
     max_keys_per_request: int
     max_message_bytes: int
     server_id: str
+    redis_eviction_policy: str = ""
+    redis_may_evict: bool = False
 
 
 def merge_table_infos(messages: Sequence[tables_pb2.TableInfo]) -> TableInfo:
@@ -288,4 +295,6 @@ def server_info(target: str, message: admin_pb2.GetServerInfoResponse) -> Server
         max_keys_per_request=message.max_keys_per_request,
         max_message_bytes=message.max_message_bytes,
         server_id=message.server_id,
+        redis_eviction_policy=message.redis_eviction_policy,
+        redis_may_evict=message.redis_may_evict,
     )

@@ -113,6 +113,11 @@ class _RedisSettings(CommonSettings):
         validation_alias=shared_name("redis_timeout_s"),
         description="Longest wait for a connection to Redis and for one answer.",
     )
+    allow_redis_eviction: bool = Field(
+        False,
+        validation_alias=shared_name("allow_redis_eviction"),
+        description="Start also if Redis may evict any key, and with it rows, without a word.",
+    )
 
 
 class PsSettings(_RedisSettings):

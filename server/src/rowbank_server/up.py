@@ -107,6 +107,7 @@ class Up:
             *("--namespace", settings.namespace, "--redis-timeout-s", str(settings.redis_timeout_s)),
             *("--log-level", settings.log_level, "--log-format", settings.log_format),
             *(["--insecure"] if settings.insecure else []),
+            *(["--allow-redis-eviction"] if settings.allow_redis_eviction else []),
         ]
         grpc_address = self._start_child("ps", ["--bind", settings.grpc_bind, "--shard", "0/1", *common])
         arguments = ["--bind", settings.http_bind, "--targets", _reachable(grpc_address), "--model", settings.model]

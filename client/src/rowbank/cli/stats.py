@@ -83,5 +83,10 @@ def _read(client: Client, name: str | None) -> tuple[Records, list[str]]:
     cut_off = [shard for shard in shards if not shard.redis_connected]
     degraded = missing_notes(client)
     degraded += [f"shard {shard.shard} ({shard.target}) cannot reach Redis" for shard in cut_off]
+    degraded += [
+        f"shard {info.shard} ({info.target}): Redis may evict rows (maxmemory-policy {info.redis_eviction_policy})"
+        for info in client.server_info()
+        if info.redis_may_evict
+    ]
     degraded += [f"table {table.table} has {table.corrupt_rows} corrupt rows" for table in tables if table.corrupt_rows]
     return [{**dataclasses.asdict(table), MISSING: list(client.missing)} for table in tables], degraded

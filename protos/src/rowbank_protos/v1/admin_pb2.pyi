@@ -268,7 +268,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "namespace", "shard", "shard_count", "bucket_count", "max_keys_per_request", "max_message_bytes", "server_id")
+    __slots__ = ("version", "namespace", "shard", "shard_count", "bucket_count", "max_keys_per_request", "max_message_bytes", "server_id", "redis_eviction_policy", "redis_may_evict")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
@@ -277,6 +277,8 @@ class GetServerInfoResponse(_message.Message):
     MAX_KEYS_PER_REQUEST_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     SERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    REDIS_EVICTION_POLICY_FIELD_NUMBER: _ClassVar[int]
+    REDIS_MAY_EVICT_FIELD_NUMBER: _ClassVar[int]
     version: str
     namespace: str
     shard: int
@@ -285,7 +287,9 @@ class GetServerInfoResponse(_message.Message):
     max_keys_per_request: int
     max_message_bytes: int
     server_id: str
-    def __init__(self, version: _Optional[str] = ..., namespace: _Optional[str] = ..., shard: _Optional[int] = ..., shard_count: _Optional[int] = ..., bucket_count: _Optional[int] = ..., max_keys_per_request: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., server_id: _Optional[str] = ...) -> None: ...
+    redis_eviction_policy: str
+    redis_may_evict: bool
+    def __init__(self, version: _Optional[str] = ..., namespace: _Optional[str] = ..., shard: _Optional[int] = ..., shard_count: _Optional[int] = ..., bucket_count: _Optional[int] = ..., max_keys_per_request: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., server_id: _Optional[str] = ..., redis_eviction_policy: _Optional[str] = ..., redis_may_evict: bool = ...) -> None: ...
 
 class FlushRequest(_message.Message):
     __slots__ = ()

@@ -45,6 +45,7 @@ from rowbank_server.settings import PsSettings, SettingsError, StartError, requi
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
+from rowbank_server.storage.eviction_policy import Danger, EvictionPolicy, check_policy
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.holds import JobHolds
 from rowbank_server.storage.layout import Layout
@@ -60,8 +61,9 @@ _SWITCH_INTERVAL_S = 0.0005
 class ParameterServer:
     """Wires the parts of one shard together."""
 
-    def __init__(self, settings: PsSettings, redis: Redis) -> None:
+    def __init__(self, settings: PsSettings, redis: Redis, policy: EvictionPolicy) -> None:
         self._settings = settings
+        self._policy = policy
         self._redis = redis
         layout, owner = Layout(settings.namespace), new_owner()
         store = RowStore(redis, layout, shard=settings.shard_index, owner=owner)
@@ -138,6 +140,7 @@ class ParameterServer:
                 lambda: self.keeper.redis_connected,
                 self.journal,
                 lambda: self.recovery.corrupt_records,
+                policy.danger is Danger.ROWS,
             )
         )
 
@@ -196,6 +199,8 @@ class ParameterServer:
             max_keys_per_request=settings.max_keys_per_request,
             max_message_bytes=settings.max_message_bytes,
             server_id=uuid.uuid4().hex,
+            redis_eviction_policy=self._policy.name,
+            redis_may_evict=self._policy.danger is Danger.ROWS,
         )
         cluster = ClusterTables(self.shard, self.custody)
         features = FeatureStore(self._redis, settings.namespace)
@@ -222,7 +227,7 @@ def run(settings: PsSettings) -> int:
 
     Raises:
         SettingsError: the settings do not fit together.
-        StartError: an address cannot be listened on.
+        StartError: an address cannot be listened on, or Redis may evict rows.
         RedisUnavailable: Redis cannot be reached at start.
     """
     logs.configure(settings.log_level, settings.log_format)
@@ -238,9 +243,10 @@ def run(settings: PsSettings) -> int:
     except ValueError as error:
         raise SettingsError(str(error)) from None
     _log.info("connected to %s", without_password(settings.redis))
-    server = ParameterServer(settings, redis)
-    server.stop_request.ask_on_signals("rowbank-ps")
     try:
+        policy = check_policy(redis, allowed=settings.allow_redis_eviction, owns_rows=True)
+        server = ParameterServer(settings, redis, policy)
+        server.stop_request.ask_on_signals("rowbank-ps")
         return server.run()
     finally:
         redis.close()

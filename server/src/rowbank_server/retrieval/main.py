@@ -36,6 +36,7 @@ from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.rows import ClientRows
 from rowbank_server.settings import ApiSettings, SettingsError, require_private, split_address
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
+from rowbank_server.storage.eviction_policy import check_policy
 
 _log = logging.getLogger("rowbank.api")
 
@@ -191,6 +192,7 @@ def run(settings: ApiSettings) -> int:
         raise SettingsError(str(error)) from None
     _log.info("connected to %s", without_password(settings.redis))
     try:
+        check_policy(redis, allowed=settings.allow_redis_eviction, owns_rows=False)
         return uvloop.run(_serve(settings, redis))
     finally:
         redis.close()

@@ -47,6 +47,8 @@ class ServerIdentity:
     max_keys_per_request: int
     max_message_bytes: int
     server_id: str
+    redis_eviction_policy: str
+    redis_may_evict: bool
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
@@ -185,6 +187,8 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             max_keys_per_request=me.max_keys_per_request,
             max_message_bytes=me.max_message_bytes,
             server_id=me.server_id,
+            redis_eviction_policy=me.redis_eviction_policy,
+            redis_may_evict=me.redis_may_evict,
         )
 
     def Flush(self, request: admin_pb2.FlushRequest, context: grpc.ServicerContext) -> admin_pb2.FlushResponse:  # noqa: N802

@@ -71,6 +71,7 @@ class TableCollector(Collector):
         redis_connected: answers whether the last write-back and the last append reached Redis.
         journal: the shard's journal.
         corrupt_records: answers how many journal records could not be replayed at start.
+        may_evict: whether Redis may take rows away by itself.
     """
 
     def __init__(
@@ -79,11 +80,13 @@ class TableCollector(Collector):
         redis_connected: Callable[[], bool],
         journal: Journal,
         corrupt_records: Callable[[], int],
+        may_evict: bool,
     ) -> None:
         self._stats = stats
         self._redis_connected = redis_connected
         self._journal = journal
         self._corrupt_records = corrupt_records
+        self._may_evict = may_evict
 
     def collect(self) -> Iterable[Metric]:
         tables = list(self._stats())
@@ -108,6 +111,11 @@ class TableCollector(Collector):
             "rowbank_redis_connected",
             "1 if the last write-back and the last journal append reached Redis.",
             value=float(self._redis_connected()),
+        )
+        yield GaugeMetricFamily(
+            "rowbank_redis_may_evict",
+            "1 if Redis's maxmemory-policy let it take rows away by itself when the server started.",
+            value=float(self._may_evict),
         )
         yield from self._journal_metrics()
 
