@@ -1,0 +1,141 @@
+"""A model whose versions own what they are made of, published as a trainer would: views, tables and transforms."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+from tests.retrieval.support import DIM, F32, LENGTH, PAD, VECTOR_DIM, get, post, tower_file
+
+import rowbank
+from rowbank.features import FeatureField, FeatureView
+from rowbank.models import DataFacts, ModelManifest, TitleTokens, Tower, TowerInput, Transform
+from rowbank.text import token_key
+
+WORDS = tuple(f"word{n}" for n in range(60))
+ITEM_FIELDS = (
+    FeatureField("title", "string"),
+    FeatureField("title_tokens", "int64_list"),
+    FeatureField("_removed", "bool"),
+)
+USER_FIELDS = (FeatureField("history", "int64_list"),)
+
+Scored = list[tuple[int, float | None]]
+
+
+@dataclass
+class Shop:
+    """A model over titled items: users by id, items by the words of their titles. All random, with a seed."""
+
+    model: str
+    seed: int = 3
+    user_count: int = 100
+    item_count: int = 150
+    rng: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+        self.tables = {side: f"{self.model}/r1.{side}" for side in ("user", "title")}
+        self.users = np.arange(1, 1 + self.user_count, dtype=np.int64)
+        self.words = np.asarray([token_key(word) for word in WORDS], dtype=np.int64)
+        self.user_rows, self.word_rows = self._floats(self.user_count, DIM), self._floats(len(WORDS), DIM)
+        self.user_weights, self.item_weights = self._floats(DIM, VECTOR_DIM), self._floats(DIM, VECTOR_DIM)
+        self.titles = {int(item): self.new_title() for item in range(1000, 1000 + self.item_count)}
+        items = list(self.titles)
+        self.histories = {int(u): self.rng.choice(items, 5, replace=False).tolist() for u in self.users}
+
+    def _floats(self, *shape: int) -> F32:
+        return self.rng.standard_normal(shape).astype(np.float32)
+
+    def new_title(self) -> str:
+        return " ".join(self.rng.choice(WORDS, int(self.rng.integers(1, LENGTH + 1)), replace=False))
+
+    def vector(self, title: str) -> F32:
+        """What the candidate tower makes of a title, by NumPy; words that it does not know, and padding, are zeros."""
+        rows = np.zeros((LENGTH, DIM), np.float32)
+        for at, word in enumerate(title.split()[:LENGTH]):
+            if word in WORDS:
+                rows[at] = self.word_rows[WORDS.index(word)]
+        vector: F32 = rows.mean(axis=0) @ self.item_weights
+        return vector
+
+    def create_tables(self, client: rowbank.Client) -> None:
+        for side, keys, rows in (("user", self.users, self.user_rows), ("title", self.words, self.word_rows)):
+            spec = rowbank.TableSpec(self.tables[side], dim=DIM, optimizer=rowbank.SGD(0.5))
+            client.create_table(spec, exist_ok=True).upsert(keys, rows)
+
+    def retrain(self, client: rowbank.Client) -> None:
+        """Moves every row a long way, by pushes, as training does."""
+        for side, keys in (("user", self.users), ("title", self.words)):
+            for _ in range(5):
+                client.table(self.tables[side]).push(keys, self._floats(len(keys), DIM))
+
+    def views(self, version: str) -> dict[str, str]:
+        return {
+            "item_view": f"{self.model}_{version}_items",
+            "user_view": f"{self.model}_{version}_users",
+            "item_overlay": f"{self.model}_items",
+            "user_overlay": f"{self.model}_users",
+        }
+
+    def publish(
+        self, client: rowbank.Client, version: str, *, rows: str = "frozen", withdrawn: Any = (), **options: Any
+    ) -> None:
+        """Writes the version's views as its files say, and publishes it."""
+        read_at_s = time.time()
+        views = self.views(version)
+        for role, name in views.items():
+            entity, fields = ("item_id", ITEM_FIELDS) if role.startswith("item") else ("user_id", USER_FIELDS)
+            client.features.put_view(FeatureView(name, entity, fields))
+        listed: dict[int, dict[str, Any]] = {
+            item: {"title": title, "title_tokens": [token_key(word) for word in title.split()]}
+            for item, title in self.titles.items()
+        }
+        gone: dict[int, dict[str, Any]] = {item: {"_removed": True} for item in withdrawn}
+        client.features.write(views["item_view"], {**listed, **gone}, event_time_s=read_at_s)
+        histories = {user: {"history": seen} for user, seen in self.histories.items()}
+        client.features.write(views["user_view"], histories, event_time_s=read_at_s)
+        files = {
+            "query.onnx": tower_file([DIM], self.user_weights),
+            "candidate.onnx": tower_file([LENGTH, DIM], self.item_weights),
+        }
+        client.models.publish(self.manifest(version, read_at_s), files, rows=rows, **options)
+
+    def manifest(self, version: str, read_at_s: float) -> ModelManifest:
+        views = self.views(version)
+        tokens = f"{views['item_view']}:title_tokens"
+        query = Tower((TowerInput("rows", self.tables["user"], "user_id", DIM, 0, 0),), "vector", "query.onnx")
+        title = TowerInput("rows", self.tables["title"], tokens, DIM, LENGTH, PAD)
+        return ModelManifest(
+            name=self.model,
+            version=version,
+            query=query,
+            candidate=Tower((title,), "vector", "candidate.onnx"),
+            vector_dim=VECTOR_DIM,
+            created_at_s=1000.0,
+            transforms=(Transform("title", "title_tokens", TitleTokens(LENGTH)),),
+            data=DataFacts("made up", self.user_count, self.item_count, 5 * self.user_count, read_at_s),
+            **views,
+        )
+
+    def answers(self, http: httpx.Client, *, version: str) -> list[Scored]:
+        """What every user is recommended, ids and scores, with and without what they have seen."""
+        requests = [
+            {"user_id": int(user), "k": 10, "exclude_seen": unseen} for user in self.users for unseen in (False, True)
+        ]
+        answers = post(http, "/v1/recommend:batch", {"requests": requests})["answers"]
+        assert {(answer["model_version"], answer["source"], *answer["degraded"]) for answer in answers} == {
+            (version, "personal")
+        }
+        return [scored(answer) for answer in answers]
+
+
+def scored(answer: Any) -> Scored:
+    return [(item["id"], item["score"]) for item in answer["items"]]
+
+
+def index_version(http: httpx.Client) -> str:
+    return str(get(http, "/readyz")["index_version"])
