@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from rowbank.errors import InvalidFile
-from rowbank.files.places import Place
+from rowbank.files.places import Place, is_inner_path
 from rowbank.files.table_file import Head, Slots, spec_json, spec_of
 from rowbank.specs import TableSpec
 
@@ -154,6 +154,7 @@ def read(folder: Place, location: str) -> Snapshot:
             raise InvalidFile(f"{place}: expected format {FORMAT_VERSION}, got {version!r}")
         if checksum != _checksum(body):
             raise InvalidFile(f"{place}: its checksum does not match; it was changed")
+        _require_inside(place, body)
         return Snapshot(
             location=location,
             rowbank=body["rowbank"],
@@ -166,6 +167,13 @@ def read(folder: Place, location: str) -> Snapshot:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, json_format.ParseError) as error:
         raise InvalidFile(f"{place}: not a manifest: {error}") from None
+
+
+def _require_inside(place: Place, body: dict[str, Any]) -> None:
+    """What a manifest names lies in its folder, or beside it: nothing else is read on its word."""
+    files = [file["path"] for table in body["tables"] for kind in _KINDS for file in table[kind]]
+    if not all(is_inner_path(path) for path in files) or "/" in body["base"] or body["base"] in (".", ".."):
+        raise InvalidFile(f"{place}: names files outside of its folder; it was not written by a snapshot")
 
 
 def _table(body: dict[str, Any]) -> SnapshotTable:

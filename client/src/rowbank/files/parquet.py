@@ -57,13 +57,13 @@ def export_table(table: Table, path: str, *, progress: Progress | None = None) -
         progress: called after each piece.
     Raises:
         MissingPackage: pyarrow or fsspec is not installed.
-        InvalidFile: the file cannot be written.
+        InvalidFile: the path names a folder, or the file cannot be written.
         TableNotFound: the table was dropped.
     """
     arrow()
+    place = places.file_place(path)
     info = table._client.table_info(table.name)
     head = Head(info.spec, info.slots, info.step)
-    place = places.place_of(path)
     with places.writing(place) as stream:
         with TableWriter(stream, head) as writer:
             for chunk in table.export(with_slots=bool(head.slots)):

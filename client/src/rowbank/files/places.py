@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rowbank.errors import InvalidFile, MissingPackage
+from rowbank.errors import InvalidFile, InvalidRequest, MissingPackage
 
 _PIECE_BYTES = 1 << 20
 
@@ -64,6 +64,37 @@ def place_of(url: str) -> Place:
     return Place(fs, path)
 
 
+def file_place(url: str) -> Place:
+    """The place of a file to be written. Raises InvalidFile if a folder is there, or could only be meant."""
+    place = place_of(url)
+    require_no_folder(place)
+    if str(url).endswith("/"):
+        raise InvalidFile(f"{url}: expected the name of a file, got that of a folder; add a name to it")
+    return place
+
+
+def require_no_folder(place: Place) -> None:
+    """Raises InvalidFile if there is a folder."""
+    if place.fs.isdir(place.path):
+        raise InvalidFile(
+            f"{place}: expected the name of a file, got a folder; name a file in it, such as {place}/NAME"
+        )
+
+
+def require_folder_name(what: str, name: str) -> None:
+    """Raises InvalidRequest unless `name` is one plain name, which cannot lead out of the folder that it is put in."""
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        raise InvalidRequest(
+            f"{what}: expected the name of a folder without a path, such as nightly, got {name!r}; the folder that it "
+            "is in is the other argument"
+        )
+
+
+def is_inner_path(path: str) -> bool:
+    """Whether a path, as a manifest has it, stays in its folder."""
+    return bool(path) and not path.startswith("/") and "\\" not in path and ".." not in path.split("/")
+
+
 def missing_parquet(package: str) -> MissingPackage:
     """The error for a package of the extra `parquet` that is not installed."""
     return MissingPackage(f"{package} is not installed, and Parquet files need it: pip install 'rowbank[parquet]'")
@@ -108,6 +139,7 @@ def writing(place: Place) -> Iterator[HashingFile]:
     Raises:
         InvalidFile: the file system refuses.
     """
+    require_no_folder(place)
     part = Place(place.fs, f"{place.path}.part-{uuid.uuid4().hex[:8]}")
     try:
         parent = place.fs._parent(place.path)
@@ -132,6 +164,8 @@ def reading(place: Place) -> Iterator[Any]:
             yield stream
     except FileNotFoundError:
         raise InvalidFile(f"{place}: no such file") from None
+    except IsADirectoryError:
+        raise InvalidFile(f"{place}: expected a file, got a folder; name a file in it") from None
     except OSError as error:
         raise InvalidFile(f"{place}: cannot be read: {error}") from None
 

@@ -58,14 +58,17 @@ def save(
             base has not, or with other rows or another number of shards, is written whole.
         progress: called with rows so far and rows there are.
     Raises:
+        InvalidRequest: `name` or `base` is no plain name of a folder.
         InvalidFile: there is no such base, the folder exists or cannot be written.
         NotReady: another snapshot is being saved, or the shards could not be held still at once.
         SnapshotNotFound: a shard was restarted, or writing stalled for a minute.
     """
     arrow()
-    folder_name = name or f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:4]}"
-    if "/" in folder_name:
-        raise InvalidRequest(f"name: expected the name of a folder, got {folder_name!r}")
+    moment = f"{datetime.datetime.now(datetime.timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:4]}"
+    folder_name = moment if name is None else name
+    places.require_folder_name("name", folder_name)
+    if base is not None:
+        places.require_folder_name("base", base)
     folder = places.place_of(location) / folder_name
     full = f"{location.rstrip('/')}/{folder_name}"
     earlier = None if base is None else manifest.read(places.place_of(location) / base, _sibling(full, base))
@@ -89,6 +92,8 @@ def find(location: str) -> list[Snapshot]:
     place = places.place_of(location)
     if not place.exists():
         raise InvalidFile(f"{location}: no such folder")
+    if not place.fs.isdir(place.path):
+        raise InvalidFile(f"{location}: expected a folder with snapshots in it, got a file")
     folders = [entry["name"] for entry in place.fs.ls(place.path, detail=True) if entry["type"] == "directory"]
     names = [folder.rstrip("/").rpartition("/")[2] for folder in folders]
     found = [

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from rowbank_trainer.commands.shared import open_movielens
+from rowbank_trainer.data.options import MISSING_WORDS, Reading
 from rowbank_trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ DownloadOption = Annotated[
     str, typer.Option(help="What to download without data: ml-100k, ml-1m, or none for synthetic data.")
 ]
 InteractionsOption = Annotated[
-    Path | None, typer.Option(help="Your interactions instead: a Parquet or CSV file with users and items.")
+    Path | None, typer.Option(help="Your interactions instead: a Parquet, CSV or JSON-lines file.")
 ]
 TrainOption = Annotated[Path | None, typer.Option(help="With --test: interactions that come split already.")]
 TestOption = Annotated[Path | None, typer.Option(help="With --train: what the model is judged on.")]
@@ -31,6 +32,22 @@ ItemColumnOption = Annotated[str | None, typer.Option(help="Column of item ids, 
 TimeColumnOption = Annotated[str | None, typer.Option(help="Column of times; not needed for random splits.")]
 WeightColumnOption = Annotated[str | None, typer.Option(help="Column of weights in training.")]
 TitleColumnOption = Annotated[str | None, typer.Option(help="Column of titles; without one the item tower goes by id.")]
+DelimiterOption = Annotated[
+    str | None, typer.Option(help="Between columns of text files, such as ';' or tab.", show_default="recognised")
+]
+IdTypeOption = Annotated[
+    str, typer.Option(help="int, text, or auto: integers if all ids are plain ones such as 7, not 007.")
+]
+TimeUnitOption = Annotated[
+    str, typer.Option(help="Of times that are numbers: s, ms, us, ns, date (20240131), or auto: by their size.")
+]
+MissingValuesOption = Annotated[
+    str, typer.Option(help="Comma list of words that mean a missing cell, as blank does, in any case.")
+]
+SkipBadRowsOption = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and say which.")
+]
+MISSING_VALUES = ",".join(MISSING_WORDS)
 
 
 def open_data(
@@ -43,11 +60,13 @@ def open_data(
     test: Path | None,
     items: Path | None,
     columns: dict[str, str | None],
+    reading: Reading,
 ) -> Dataset:
     """The dataset that the options name.
 
     Args:
         columns: names by role: user, item, time, weight, title.
+        reading: how cells are understood.
     Raises:
         TrainerError: options contradict each other, or data is missing or malformed.
     """
@@ -56,6 +75,7 @@ def open_data(
     if not given:
         extra = [f"--{role}-column" for role, name in columns.items() if name is not None]
         extra += ["--items"] if items is not None else []
+        extra += reading.given()
         if extra:
             raise TrainerError(f"{extra[0]} says how to read your own files; name them with --interactions")
         return open_movielens(data, download, shown)
@@ -64,4 +84,15 @@ def open_data(
     from rowbank_trainer.data.columns import ColumnNames
     from rowbank_trainer.data.files import InteractionFiles, load_files
 
-    return load_files(InteractionFiles(interactions, train, test, items, ColumnNames(**columns)))
+    def notify(text: str) -> None:
+        shown.print(text, highlight=False, markup=False)
+
+    return load_files(InteractionFiles(interactions, train, test, items, ColumnNames(**columns), reading), notify)
+
+
+def reading_of(
+    delimiter: str | None, id_type: str, time_unit: str, missing_values: str, skip_bad_rows: bool
+) -> Reading:
+    """How cells are understood, as the options say. Raises TrainerError."""
+    words = tuple(word.strip() for word in missing_values.split(",") if word.strip())
+    return Reading(delimiter, id_type, words, skip_bad_rows, time_unit)

@@ -8,18 +8,25 @@ from typing import Annotated
 import typer
 
 from rowbank_trainer.commands.files import (
+    MISSING_VALUES,
     DataOption,
+    DelimiterOption,
     DownloadOption,
+    IdTypeOption,
     InteractionsOption,
     ItemColumnOption,
     ItemsOption,
+    MissingValuesOption,
+    SkipBadRowsOption,
     TestOption,
     TimeColumnOption,
+    TimeUnitOption,
     TitleColumnOption,
     TrainOption,
     UserColumnOption,
     WeightColumnOption,
     open_data,
+    reading_of,
 )
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
 from rowbank_trainer.errors import TrainerError
@@ -43,6 +50,11 @@ def online(
     time_column: TimeColumnOption = None,
     weight_column: WeightColumnOption = None,
     title_column: TitleColumnOption = None,
+    delimiter: DelimiterOption = None,
+    id_type: IdTypeOption = "auto",
+    time_unit: TimeUnitOption = "auto",
+    missing_values: MissingValuesOption = MISSING_VALUES,
+    skip_bad_rows: SkipBadRowsOption = False,
     days: Annotated[float, typer.Option(help="Length of a period.")] = _ONLINE.days,
     periods: Annotated[int, typer.Option(help="So many equal periods instead.")] = _ONLINE.periods,
     passes: Annotated[int, typer.Option(help="Passes over each period.")] = _ONLINE.passes,
@@ -89,6 +101,7 @@ def online(
         shown, data=data, download=download, interactions=interactions, train=train, test=test, items=items,
         columns={"user": user_column, "item": item_column, "time": time_column, "weight": weight_column,
                  "title": title_column},
+        reading=reading_of(delimiter, id_type, time_unit, missing_values, skip_bad_rows),
     )  # fmt: skip
     with quiet_import():
         from rowbank_trainer.online.job import OnlineJob, run

@@ -9,18 +9,25 @@ from typing import Annotated
 import typer
 
 from rowbank_trainer.commands.files import (
+    MISSING_VALUES,
     DataOption,
+    DelimiterOption,
     DownloadOption,
+    IdTypeOption,
     InteractionsOption,
     ItemColumnOption,
     ItemsOption,
+    MissingValuesOption,
+    SkipBadRowsOption,
     TestOption,
     TimeColumnOption,
+    TimeUnitOption,
     TitleColumnOption,
     TrainOption,
     UserColumnOption,
     WeightColumnOption,
     open_data,
+    reading_of,
 )
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
 from rowbank_trainer.errors import TrainerError
@@ -43,6 +50,11 @@ def two_tower(
     time_column: TimeColumnOption = None,
     weight_column: WeightColumnOption = None,
     title_column: TitleColumnOption = None,
+    delimiter: DelimiterOption = None,
+    id_type: IdTypeOption = "auto",
+    time_unit: TimeUnitOption = "auto",
+    missing_values: MissingValuesOption = MISSING_VALUES,
+    skip_bad_rows: SkipBadRowsOption = False,
     split: Annotated[
         str, typer.Option(help="What is held out: random:0.2, time:0.2 or leave-last:1.")
     ] = _DEFAULTS.split,
@@ -127,6 +139,7 @@ def two_tower(
         shown, data=data, download=download, interactions=interactions, train=train, test=test, items=items,
         columns={"user": user_column, "item": item_column, "time": time_column, "weight": weight_column,
                  "title": title_column},
+        reading=reading_of(delimiter, id_type, time_unit, missing_values, skip_bad_rows),
     )  # fmt: skip
     with quiet_import():
         from rowbank_trainer.two_tower.job import Job, run

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Ids = npt.NDArray[np.int64]
+TICKS_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,9 @@ class Interactions:
         user_ids: [N] int64.
         item_ids: [N] int64.
         ratings: [N] float32, one to five stars.
-        times: [N] int64, Unix seconds.
+        times: [N] int64 ticks since 1970, as exact as they were given; only their order matters to most.
         weights: [N] float32 of at least 0: how much each counts in training; None: all alike.
+        time_unit: of a tick: "s", "ms", "us" or "ns".
     """
 
     user_ids: Ids
@@ -28,14 +30,22 @@ class Interactions:
     ratings: npt.NDArray[np.float32]
     times: Ids
     weights: npt.NDArray[np.float32] | None = None
+    time_unit: str = "s"
 
     def __len__(self) -> int:
         return len(self.user_ids)
 
+    @property
+    def ticks_per_s(self) -> int:
+        """How many ticks of `times` make a second."""
+        return TICKS_PER_S[self.time_unit]
+
     def take(self, rows: Ids) -> Interactions:
         """The interactions at `rows` ([M] int64 positions), in that order."""
         weights = None if self.weights is None else self.weights[rows]
-        return Interactions(self.user_ids[rows], self.item_ids[rows], self.ratings[rows], self.times[rows], weights)
+        return Interactions(
+            self.user_ids[rows], self.item_ids[rows], self.ratings[rows], self.times[rows], weights, self.time_unit
+        )
 
 
 @dataclass(frozen=True, slots=True)

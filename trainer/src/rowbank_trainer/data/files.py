@@ -1,28 +1,26 @@
-"""Interactions from files of the user's own, Parquet or CSV."""
+"""Interactions from files of the user's own: Parquet, delimited text or JSON lines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow
 
-from rowbank_trainer.data.columns import (
-    ColumnNames,
-    IdColumn,
-    find_column,
-    merge_names,
-    read_ids,
-    read_table,
-    read_texts,
-    read_times,
-    read_weights,
-)
-from rowbank_trainer.data.dataset import Catalogue, Dataset, Ids, Interactions
+from rowbank_trainer.data.cells.ids import NumberedIds, number_ids
+from rowbank_trainer.data.cells.times import Times
+from rowbank_trainer.data.columns import ColumnNames
+from rowbank_trainer.data.dataset import TICKS_PER_S, Catalogue, Dataset, Ids, Interactions
+from rowbank_trainer.data.options import Reading
+from rowbank_trainer.data.parts import Listed, Part, read_listed, read_part
 from rowbank_trainer.errors import DataError
+
+Notify = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """For callers who do not want to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +32,7 @@ class InteractionFiles:
         train, test: two files, split already; instead of `interactions`.
         items: the catalogue, a file with an item and a title column; None: the items of the interactions.
         columns: their names, in all files.
+        reading: how cells are understood.
     """
 
     interactions: Path | None = None
@@ -41,6 +40,7 @@ class InteractionFiles:
     test: Path | None = None
     items: Path | None = None
     columns: ColumnNames = field(default_factory=ColumnNames)
+    reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
         if (self.train is None) != (self.test is None):
@@ -49,99 +49,130 @@ class InteractionFiles:
             raise DataError("expected either --interactions FILE, or --train FILE and --test FILE")
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One file, read."""
-
-    path: Path
-    users: IdColumn
-    items: IdColumn
-    times: Ids | None
-    weights: npt.NDArray[np.float32] | None
-    titles: list[str] | None
-
-
-def load_files(files: InteractionFiles) -> Dataset:
+def load_files(files: InteractionFiles, notify: Notify = _silent) -> Dataset:
     """Reads interactions; those of `test` become the dataset's `held_out`.
 
+    Args:
+        notify: told, in a sentence for each file and kind of id, what was understood, and which rows were left out.
     Raises:
         DataError: a file is missing or malformed; the message says which, what was expected and what to do.
     """
     paths = [files.interactions] if files.interactions is not None else [files.train, files.test]
-    parts = [_read(path, files.columns) for path in paths if path is not None]
+    parts = [read_part(path, files.columns, files.reading, notify) for path in paths if path is not None]
     _require_alike(parts)
-    item_columns, item_paths = [part.items for part in parts], [part.path for part in parts]
-    listed = None if files.items is None else _read_items(files.items, files.columns)
-    if listed is not None and files.items is not None:
-        item_columns, item_paths = [*item_columns, listed[0]], [*item_paths, files.items]
-    user_names = merge_names([part.users for part in parts], [part.path for part in parts], "user")
-    item_names = merge_names(item_columns, item_paths, "item")
-    catalogue = _catalogue(parts, listed, item_names)
+    listed = None if files.items is None else read_listed(files.items, files.columns, files.reading, notify)
+    _require_title(files, parts, listed)
+    users = number_ids([part.users for part in parts], "user", files.reading.id_type)
+    items = number_ids(
+        [part.items for part in parts] + ([] if listed is None else [listed.items]), "item", files.reading.id_type
+    )
+    notify(f"User ids are {users.understood}; item ids are {items.understood}.")
+    if listed is not None:
+        _compare(parts, listed, items, notify)
+    catalogue = _catalogue(parts, listed, items)
+    _say_titles(parts, listed, catalogue, notify)
+    times = _in_one_unit(parts)
+    made = [
+        Interactions(
+            user_ids=users.keys[index],
+            item_ids=items.keys[index],
+            ratings=np.ones(part.rows, np.float32) if part.weights is None else part.weights,
+            times=times[index].ticks,
+            weights=part.weights,
+            time_unit=times[index].unit,
+        )
+        for index, part in enumerate(parts)
+    ]
     return Dataset(
         name=" + ".join(part.path.name for part in parts),
-        interactions=_interactions(parts[0]),
+        interactions=made[0],
         catalogue=catalogue,
-        held_out=_interactions(parts[1]) if len(parts) > 1 else None,
+        held_out=made[1] if len(made) > 1 else None,
         timed=parts[0].times is not None,
-        user_names=user_names,
-        item_names=item_names,
+        user_names=users.names,
+        item_names=items.names,
     )
 
 
-def _read(path: Path, names: ColumnNames) -> _Part:
-    table = read_table(path)
-
-    def column(role: str, *, required: bool) -> str | None:
-        return find_column(table, path, role, getattr(names, role), required=required)
-
-    user, item = column("user", required=True), column("item", required=True)
-    time, weight, title = (column(role, required=False) for role in ("time", "weight", "title"))
-    assert user is not None
-    assert item is not None
-    return _Part(
-        path,
-        read_ids(table, path, user),
-        read_ids(table, path, item),
-        None if time is None else read_times(table, path, time),
-        None if weight is None else read_weights(table, path, weight),
-        None if title is None else read_texts(table, path, title),
-    )
-
-
-def _read_items(path: Path, names: ColumnNames) -> tuple[IdColumn, list[str] | None]:
-    table: pyarrow.Table = read_table(path)
-    item = find_column(table, path, "item", names.item, required=True)
-    title = find_column(table, path, "title", names.title, required=False)
-    assert item is not None
-    return read_ids(table, path, item), None if title is None else read_texts(table, path, title)
-
-
-def _require_alike(parts: Sequence[_Part]) -> None:
+def _require_alike(parts: Sequence[Part]) -> None:
     for name in ("times", "weights"):
         if len({getattr(part, name) is None for part in parts}) > 1:
             with_it = next(part.path for part in parts if getattr(part, name) is not None)
-            raise DataError(f"only {with_it} has {name}; expected both of --train and --test to have them, or neither")
+            raise DataError(
+                f"only {with_it} has {name}; expected both of --train and --test to have them, or neither; "
+                f"--{name[:-1]}-column names the column"
+            )
 
 
-def _interactions(part: _Part) -> Interactions:
-    count = len(part.users.keys)
-    return Interactions(
-        user_ids=part.users.keys,
-        item_ids=part.items.keys,
-        ratings=np.ones(count, np.float32) if part.weights is None else part.weights,
-        times=np.zeros(count, np.int64) if part.times is None else part.times,
-        weights=part.weights,
+def _in_one_unit(parts: Sequence[Part]) -> list[Times]:
+    """The times of all files in the finest of their units."""
+    timed = [part.times for part in parts if part.times is not None]
+    unit = max((times.unit for times in timed), key=TICKS_PER_S.__getitem__, default="s")
+    try:
+        return [
+            Times(np.zeros(part.rows, np.int64), unit, "") if part.times is None else part.times.in_unit(unit)
+            for part in parts
+        ]
+    except OverflowError:
+        raise DataError(
+            f"{parts[0].path} and {parts[1].path}: times of one are too far from 1970 for the unit of the other; "
+            "write both in one unit"
+        ) from None
+
+
+def _require_title(files: InteractionFiles, parts: Sequence[Part], listed: Listed | None) -> None:
+    """A column of titles that was asked for must be in one of the files at least."""
+    wanted = files.columns.title
+    sources: list[Part | Listed] = [*parts, *([] if listed is None else [listed])]
+    if wanted is None or any(source.title_column for source in sources):
+        return
+    have = "; ".join(f"{source.path}: {', '.join(source.source.columns)}" for source in sources)
+    raise DataError(f"no file has a column {wanted!r} (--title-column); their columns are {have}")
+
+
+def _compare(parts: Sequence[Part], listed: Listed, items: NumberedIds, notify: Notify) -> None:
+    """Says how many items that are met the catalogue lists: none at all is a mistake.
+
+    Raises:
+        DataError: it lists none.
+    """
+    met = np.unique(np.concatenate(items.keys[: len(parts)]))
+    unlisted = np.setdiff1d(met, items.keys[-1])
+    if not len(unlisted):
+        return
+
+    def shown(key: int) -> str:
+        return repr(items.names[key]) if items.names is not None else str(key)
+
+    if len(unlisted) == len(met):
+        raise DataError(
+            f"{listed.path}: lists none of the {len(met)} items of {parts[0].path}; they have ids such as "
+            f"{shown(int(met[0]))}, it has ids such as {shown(int(items.keys[-1][0]))}; write ids alike in both, or "
+            "name another column with --item-column"
+        )
+    notify(
+        f"{len(unlisted)} of {len(met)} items with interactions are not in {listed.path}, such as "
+        f"{shown(int(unlisted[0]))}: they are candidates without a title."
     )
 
 
-def _catalogue(
-    parts: Sequence[_Part], listed: tuple[IdColumn, list[str] | None] | None, names: dict[int, str] | None
-) -> Catalogue:
+def _say_titles(parts: Sequence[Part], listed: Listed | None, catalogue: Catalogue, notify: Notify) -> None:
+    sources: list[Part | Listed] = [*([] if listed is None else [listed]), *parts]
+    taken = [f"column {source.title_column!r} of {source.path}" for source in sources if source.title_column]
+    if taken:
+        count = sum(1 for title in catalogue.titles if title)
+        notify(f"Titles are {' and '.join(taken)}: {count} of {len(catalogue)} items have one.")
+        return
+    columns = "; ".join(f"{source.path} has {', '.join(source.source.columns)}" for source in sources)
+    notify(f"No column is recognised as titles ({columns}): items go by id. --title-column NAME says otherwise.")
+
+
+def _catalogue(parts: Sequence[Part], listed: Listed | None, ids: NumberedIds) -> Catalogue:
     """All items of the list and of the interactions; the first title of each that is not empty."""
-    sources = [(part.items.keys, part.titles) for part in parts]
+    sources = [(keys, part.titles) for keys, part in zip(ids.keys, parts, strict=False)]
     if listed is not None:
-        sources.insert(0, (listed[0].keys, listed[1]))
-    item_ids = np.unique(np.concatenate([keys for keys, _ in sources]))
+        sources.insert(0, (ids.keys[-1], listed.titles))
+    item_ids: Ids = np.unique(np.concatenate([keys for keys, _ in sources]))
     titled = any(titles is not None for _, titles in sources)
     titles = np.full(len(item_ids), "", dtype=object)
     for keys, given in reversed(sources):
@@ -150,7 +181,7 @@ def _catalogue(
             rows = np.flatnonzero(texts != "")[::-1]  # Of several assignments to one place the last stays.
             titles[np.searchsorted(item_ids, keys[rows])] = texts[rows]
     if not titled:
-        titles[:] = [str(key) if names is None else names[key] for key in item_ids.tolist()]
+        titles[:] = [str(key) if ids.names is None else ids.names[key] for key in item_ids.tolist()]
     return Catalogue(
         item_ids=item_ids,
         titles=tuple(titles.tolist()),

@@ -52,7 +52,9 @@ def timeline(dataset: Dataset, config: OnlineConfig) -> Timeline:
     if config.periods:
         ends = np.unique(np.linspace(0, len(ordered), config.periods + 1).astype(np.int64)[1:])
     else:
-        number = ((ordered.times - ordered.times[0]) / (config.days * _DAY_S)).astype(np.int64)
+        # Whole ticks: a fraction's rounding would move what happens at the very end of a period into the next.
+        length = max(1, round(config.days * _DAY_S * ordered.ticks_per_s))
+        number = (ordered.times - ordered.times[0]) // length
         ends = np.append(np.flatnonzero(np.diff(number)) + 1, len(ordered)).astype(np.int64)
     if len(ends) < 2:
         raise DataError(
@@ -70,4 +72,4 @@ def _joined(first: Interactions, second: Interactions) -> Interactions:
         [first.weights, second.weights]
     )  # fmt: skip
     ratings = np.concatenate([first.ratings, second.ratings])
-    return Interactions(both("user_ids"), both("item_ids"), ratings, both("times"), weights)
+    return Interactions(both("user_ids"), both("item_ids"), ratings, both("times"), weights, first.time_unit)

@@ -149,7 +149,7 @@ def train_periods(
         yield PeriodReading(
             period=period + 1,
             interactions=len(part),
-            begins_s=int(part.times[0]),
+            begins_s=int(part.times[0]) // part.ticks_per_s,
             step=run.steps,
             loss=loss,
             rows=run.tables.sizes(),
