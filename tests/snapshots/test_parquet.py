@@ -190,3 +190,21 @@ main()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     expected = f"error: {package} is not installed, and Parquet files need it: pip install 'rowbank[parquet]'\n"
     assert (done.returncode, done.stderr) == (1, expected)
+
+
+def test_a_folder_is_no_file(rowbank, client, adam_table, tmp_path, monkeypatch):
+    """Refused before a row is read; nothing is left in the folder."""
+    folder = tmp_path / "dd"
+    folder.mkdir()
+    monkeypatch.setattr(type(adam_table), "export", lambda *_, **__: pytest.fail("the table was read"))
+    for path in (folder, f"{folder}/"):
+        with pytest.raises(
+            InvalidFile, match="dd: expected the name of a file, got a folder; name a file in it, such as"
+        ):
+            parquet.export_table(adam_table, str(path))
+    with pytest.raises(InvalidFile, match="/new/: expected the name of a file, got that of a folder"):
+        parquet.export_table(adam_table, f"{tmp_path}/new/")
+    with pytest.raises(InvalidFile, match="dd: expected a file, got a folder; name a file in it"):
+        parquet.import_table(client, str(folder))
+    assert "expected the name of a file, got a folder" in rowbank("export", adam_table.name, str(folder), code=1).stderr
+    assert list(tmp_path.rglob("*")) == [folder]

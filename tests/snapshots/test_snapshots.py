@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import threading
 from pathlib import Path
@@ -323,3 +324,36 @@ def test_commands(rowbank, start_ps, tmp_path):
     (tmp_path / "kept" / "monday" / "table-0" / "shard-0.rows.parquet").write_bytes(b"PAR1")
     broken = rowbank("snapshot", "verify", f"{folder}/monday", code=1)
     assert "table-0/shard-0.rows.parquet: expected" in broken.stderr
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "../a", "a\\b", "a\nb"])
+def test_names_stay_in_the_folder(client, adam_table, tmp_path, name):
+    folder = tmp_path / "outer" / "snaps"
+    for arguments in ({"name": name}, {"base": name}):
+        with pytest.raises(InvalidRequest, match=r"(name|base): expected the name of a folder without a path, such as"):
+            snapshots.save(client, str(folder), **arguments)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_manifest_that_leads_out_of_its_folder_is_refused(client, adam_table, tmp_path):
+    saved = snapshots.save(client, str(tmp_path / "in"), name="one")
+    path = tmp_path / "in" / "one" / "manifest.json"
+    body = json.loads(path.read_text())
+    for change in ({"base": "../other"}, {"base": ".."}):
+        rewrite(path, {**body, **change})
+        with pytest.raises(InvalidFile, match="names files outside of its folder"):
+            snapshots.verify(saved.location)
+    for place in ("../../secret", "/etc/passwd", "a/../../b"):
+        body["tables"][0]["files"][0]["path"] = place
+        rewrite(path, body)
+        with pytest.raises(InvalidFile, match="names files outside of its folder"):
+            snapshots.restore(client, saved.location, replace=True)
+    with pytest.raises(InvalidFile, match="expected a folder with snapshots in it, got a file"):
+        snapshots.find(str(path))
+
+
+def rewrite(path, body):
+    """Writes a manifest with a checksum that matches."""
+    rest = {key: value for key, value in body.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps({**rest, "sha256": digest}))

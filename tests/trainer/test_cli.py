@@ -43,6 +43,9 @@ def test_help_imports_no_tensorflow() -> None:
         (["--tables", "dynamic"], "error: --tables: unknown kind 'dynamic'; expected a comma list of static,"),
         (["--epochs", "0"], "error: epochs must be at least 1, got 0"),
         (["--tables", "static", "--restrict"], "error: --restrict: static tables cannot shrink"),
+        (["--train", "a.csv", "--test", "b.csv", "--split", "time:0.2"], "error: --split and --train contradict each"),
+        (["--id-type", "text"], "error: --id-type says how to read your own files; name them with --interactions"),
+        (["--interactions", "a.csv", "--id-type", "words"], "error: --id-type: expected one of auto, int, text, got"),
         (["--download", "ml-9"], "error: --download: expected one of ml-100k, ml-1m, none, got 'ml-9'"),
     ],
 )

@@ -90,6 +90,13 @@ def open_data(
     return load_files(InteractionFiles(interactions, train, test, items, ColumnNames(**columns), reading), notify)
 
 
+def refuse_split(context: typer.Context, train: Path | None) -> None:
+    """Raises TrainerError if a split was asked for of files that come split already."""
+    source = context.get_parameter_source("split")
+    if train is not None and source is not None and source.name == "COMMANDLINE":
+        raise TrainerError("--split and --train contradict each other: what --test holds is held out; give one of them")
+
+
 def reading_of(
     delimiter: str | None, id_type: str, time_unit: str, missing_values: str, skip_bad_rows: bool
 ) -> Reading:

@@ -28,6 +28,7 @@ from rowbank_trainer.commands.files import (
     WeightColumnOption,
     open_data,
     reading_of,
+    refuse_split,
 )
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
 from rowbank_trainer.errors import TrainerError
@@ -130,6 +131,7 @@ def two_tower(
     if restrict and not any(variant.dynamic for variant in variants):
         raise TrainerError(f"--restrict: static tables cannot shrink; got only --tables {tables}")
     wanted = any(variant.remote for variant in variants) if publish is None else publish
+    refuse_split(context, train)
     shown = console()
     if workers != 1:
         if workers < 1 or worker is not None:
