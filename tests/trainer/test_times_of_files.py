@@ -150,6 +150,13 @@ def test_bad_times_can_be_skipped_and_units_named(tmp_path: Path) -> None:
         Reading(time_unit="minutes")
 
 
+@pytest.mark.parametrize("good", ["1711846799", "2024-01-31", "2024-01-31T00:00:00Z"])
+def test_what_times_are_is_told_by_one_that_is_a_time(tmp_path: Path, good: str) -> None:
+    """Also if the first cells are none."""
+    found = load(events(tmp_path, ["-", "n.d.", good, "-", good]), skip_bad_rows=True)
+    assert found.item_ids.tolist() == [2, 4]
+
+
 def test_files_in_two_units_meet_in_the_finer_one(tmp_path: Path) -> None:
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     train.write_text(f"user,item,time\n1,1,{SECONDS}\n")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow
 import pyarrow.compute
 
-from rowbank_trainer.data.cells.column import BadRows, Column, as_numpy, failing, is_text, missing
+from rowbank_trainer.data.cells.column import NUMBER_SHAPE, BadRows, Column, as_numpy, failing, is_text, missing
 from rowbank_trainer.errors import DataError
 
 _ADVICE = "expected a number of at least 0 in every row; mend them"
@@ -29,7 +29,7 @@ def read_weights(column: Column, missing_words: Sequence[str]) -> tuple[npt.NDAr
     try:
         numbers = _numbers(values)
     except pyarrow.ArrowInvalid:
-        refused = failing(values, _numbers)
+        refused = failing(values, _numbers, NUMBER_SHAPE)
         wrong[rows[refused]] = True
         rows = np.delete(rows, refused)
         numbers = _numbers(column.values.take(pyarrow.array(rows)))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow
 import pyarrow.compute
 
-from rowbank_trainer.data.cells.column import Column, Values, as_numpy, failing, is_text
+from rowbank_trainer.data.cells.column import NUMBER_SHAPE, Column, Values, as_numpy, failing, is_text
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.errors import DataError
 
@@ -20,7 +20,10 @@ EXPECTED = (
     "numbers since 1970, dates such as 2024-01-31 or 20240131, or timestamps such as 2024-01-31 12:00:00 "
     "or 2024-01-31T12:00:00.5+02:00"
 )
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+_NUMBER = re.compile(NUMBER_SHAPE)
+_ISO_SHAPE = r"^\d{4}-\d{2}-\d{2}([ T][\d:.]+(Z|[+-][\d:]+)?)?$"
+_ISO = re.compile(_ISO_SHAPE)
+_LOOKED_AT = 1000  # Cells among which is one that tells what they all are.
 _ZONE = re.compile(r"\d{4}-\d{2}-\d{2}[ T]\d{2}.*(Z|[+-]\d{2}(:?\d{2})?)", re.DOTALL)
 _TICKS = ("s", "ms", "us", "ns")
 _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
@@ -66,10 +69,11 @@ def parse_written(column: Column, values: Values) -> Parsed:
     if not len(values):
         return Parsed(_none())
     values = pyarrow.compute.utf8_trim_whitespace(values)
-    first = str(values[0])
-    parse = parse_numbers if _NUMBER.fullmatch(first) else _parse_iso
-    parsed = parse(values)
-    if parse is _parse_iso and len(parsed.refused):
+    first = next((text for text in values[:_LOOKED_AT].to_pylist() if _NUMBER.match(text) or _ISO.match(text)), "")
+    if not _ISO.match(first):
+        return parse_numbers(values)
+    parsed = _parse_iso(values, "UTC" if _ZONE.fullmatch(first) else None)
+    if len(parsed.refused):
         _refuse_mixed_zones(column, values.take(pyarrow.array(parsed.refused)), first)
     return parsed
 
@@ -80,7 +84,7 @@ def parse_numbers(values: Values) -> Parsed:
         return _whole(values)
     with contextlib.suppress(pyarrow.ArrowInvalid):
         return _decimals(values)
-    return _with_refused(values, _floats)
+    return _with_refused(values, _floats, NUMBER_SHAPE)
 
 
 def parse_floats(numbers: npt.NDArray[np.float64]) -> Parsed:
@@ -114,17 +118,16 @@ def _floats(values: Values) -> Parsed:
     return parse_floats(as_numpy(values.cast(pyarrow.float64(), safe=False)).astype(np.float64))
 
 
-def _with_refused(values: Values, parse: Callable[[Values], Parsed]) -> Parsed:
+def _with_refused(values: Values, parse: Callable[[Values], Parsed], shape: str) -> Parsed:
     """Parses what can be parsed; the rest is refused."""
-    refused = failing(values, parse)
+    refused = failing(values, parse, shape)
     if not len(refused):
         return parse(values)
     kept = np.delete(np.arange(len(values)), refused)
     if not len(kept):
         return Parsed(np.zeros(len(values), np.int64), refused=refused)
-    some = parse_numbers(values.take(pyarrow.array(kept))) if parse is _floats else parse(
-        values.take(pyarrow.array(kept))
-    )  # fmt: skip
+    good = values.take(pyarrow.array(kept))
+    some = parse_numbers(good) if parse is _floats else parse(good)  # Which may be whole, after all.
     whole = np.zeros(len(values), np.int64)
     whole[kept] = some.whole
     fraction = None
@@ -135,9 +138,8 @@ def _with_refused(values: Values, parse: Callable[[Values], Parsed]) -> Parsed:
     return Parsed(whole, fraction, refused, some.unit, some.understood)
 
 
-def _parse_iso(values: Values) -> Parsed:
-    """Timestamps of ISO 8601, all with or all without a zone, in the coarsest unit that keeps every digit."""
-    zone = "UTC" if _ZONE.fullmatch(str(values[0])) else None
+def _parse_iso(values: Values, zone: str | None) -> Parsed:
+    """Timestamps of ISO 8601, all with a time zone or all without, in the coarsest unit that keeps every digit."""
 
     def parse(piece: Values, units: tuple[str, ...] = _TICKS) -> Parsed:
         for unit in units:
@@ -158,9 +160,9 @@ def _parse_iso(values: Values) -> Parsed:
         raise AssertionError(units)
 
     try:
-        return _with_refused(values, parse)
+        return _with_refused(values, parse, _ISO_SHAPE)
     except pyarrow.ArrowInvalid:  # Each can be parsed, but not all in one unit: some are too far away for nanoseconds.
-        return _with_refused(values, lambda piece: parse(piece, ("ns",)))
+        return _with_refused(values, lambda piece: parse(piece, ("ns",)), _ISO_SHAPE)
 
 
 def _require_years(values: Values) -> None:
