@@ -74,6 +74,33 @@ def test_answers_are_those_of_http(stub: retrieval_pb2_grpc.RetrievalServiceStub
     assert "the catalogue has no item 31337" in from_rpc_error(failure.value).message
 
 
+def test_exclude_seen_is_refused_where_nobody_has_a_history(
+    start_api: Callable[..., ApiProcess], shared_ps: object, target: str, world: World
+) -> None:
+    """Over gRPC as over HTTP, alone or in a batch: it is never just left undone."""
+    with rowbank.Client(target) as client:
+        world.create_tables(client)
+        world.write_features(client)
+        world.publish(client, "v1", name="no_histories", user_view="")
+    api = start_api(target, "shared", "--grpc-bind", "127.0.0.1:0", "--model", "no_histories")
+    asked = {"user_id": 4, "exclude_seen": True}
+    with httpx.Client(base_url=api.url) as http:
+        serving(http, "v1")
+        for path, body in (("/v1/recommend", asked), ("/v1/recommend:batch", {"requests": [asked]})):
+            refused = http.post(path, json=body)
+            assert refused.status_code == 422
+            assert "exclude_seen: model 'no_histories' v1 keeps no histories" in refused.json()["detail"]
+        session = http.post("/v1/recommend", json={"session_items": [107], "exclude_seen": True})
+        assert 107 not in [item["id"] for item in session.json()["items"]]
+    port = re.search(r"gRPC at 127\.0\.0\.1:(\d+)", api.log)
+    assert port
+    with grpc.insecure_channel(f"127.0.0.1:{port[1]}") as channel, pytest.raises(grpc.RpcError) as failure:
+        retrieval_pb2_grpc.RetrievalServiceStub(channel).Recommend(pb.RecommendRequest(**asked))
+    error = from_rpc_error(failure.value)
+    assert isinstance(error, InvalidRequest)
+    assert "name the items in exclude" in error.message
+
+
 def test_without_a_model_it_is_not_ready(start_api: Callable[..., ApiProcess], target: str, namespace: str) -> None:
     api = start_api(target, namespace, "--grpc-bind", "127.0.0.1:0")
     port = re.search(r"gRPC at 127\.0\.0\.1:(\d+)", api.log)

@@ -122,6 +122,14 @@ def test_a_removed_item_is_gone_until_it_is_written_again(items: LayeredView) ->
     assert items.read([1], ["title", "genre"])[0].values == {"title": "One", "genre": "comedy"}
 
 
+def test_whoever_writes_a_removed_item_brings_it_back(items: LayeredView) -> None:
+    """Also a writer of the feature store, who knows nothing of removals."""
+    items.write([(1, {"title": "One"})])
+    items.remove(1)
+    items.store.write("m_items", [(1, {"title": "Again"})])
+    assert items.read([1], ["title"])[0].values == {"title": "Again"}
+
+
 def test_the_newer_layer_decides_who_is_removed(items: LayeredView) -> None:
     items.write([(1, {"title": "Of a caller"}), (2, {"title": "Deleted"})])
     items.remove(2)

@@ -124,8 +124,7 @@ class LayeredView:
                 raise InvalidFeature(
                     f"{view.entity} {entity}: {REMOVED!r} cannot be written; remove the entity instead"
                 )
-        kept = {REMOVED: False} if REMOVED in has else {}
-        full = [(entity, values and {**self._outdated(values, has), **values, **kept}) for entity, values in rows]
+        full = [(entity, values and {**self._outdated(values, has), **values}) for entity, values in rows]
         return self.store.write(view.name, full)
 
     def remove(self, entity: int) -> bool:

@@ -16,7 +16,7 @@ from rowbank_server.features import layout, reading
 from rowbank_server.features.reading import FeatureRead, Plan, StoredRow
 from rowbank_server.features.redis_errors import translated
 from rowbank_server.features.values import ABSENT, ABSENT_BYTES, check, decode_time, encode, encode_time
-from rowbank_server.features.views import FeatureView, describe
+from rowbank_server.features.views import REMOVED, FeatureView, describe
 
 CHUNK = 1000  # Entities per round trip: keeps one reply under a few megabytes.
 _SHARDS = 64  # Sets that an index of entities is spread over, so that none grows big.
@@ -95,7 +95,7 @@ class FeatureStore:
 
         Args:
             rows: (entity, values by feature name); of repeated entities the last row counts per feature. The value
-                `ABSENT` takes a feature away.
+                `ABSENT` takes a feature away. A removed entity that is written is there again.
             event_time_s: Unix seconds when this was true; None: now.
         Returns:
             The number of rows written.
@@ -304,6 +304,8 @@ def _int64(entity: int) -> int:
 def _encode_row(view: FeatureView, entity: int, values: Mapping[str, Any]) -> dict[bytes, bytes]:
     if not values:
         raise InvalidFeature(f"{view.entity} {entity}: a row of view {view.name!r} holds no feature")
+    marks = any(field.name == REMOVED for field in view.fields)
+    values = {REMOVED: False, **values} if marks else values  # What is written is there.
     encoded = {}
     for name, value in values.items():
         kind = view.field(name).type
