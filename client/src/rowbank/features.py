@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rowbank.calls import methods
 from rowbank.calls.verbs import Calls
@@ -27,6 +28,7 @@ _TYPES = {
     "string_list": features_pb2.FEATURE_TYPE_STRING_LIST,
 }
 _TYPE_NAMES = {number: name for name, number in _TYPES.items()}
+_EMPTY = {"int64": 0, "double": 0.0, "string": "", "bool": False}
 _STATUS = {
     features_pb2.FEATURE_STATUS_PRESENT: "present",
     features_pb2.FEATURE_STATUS_NOT_FOUND: "not_found",
@@ -152,6 +154,12 @@ class Features:
             results.extend(_result_from_proto(result) for result in answer.results)
         return results
 
+    def entities(self, view: str) -> npt.NDArray[np.int64]:
+        """Every entity that has features of a view, ascending: [N] int64. Raises `ViewNotFound`."""
+        request = features_pb2.ListEntitiesRequest(view=view)
+        answers = self._calls.transport.stream(methods.LIST_ENTITIES, 0, request, timeout_s=None)
+        return np.fromiter((entity for answer in answers for entity in answer.entities), dtype=np.int64)
+
     def _view(self, name: str) -> FeatureView:
         views = {view.name: view for view in self.list_views()}
         if name not in views:
@@ -186,6 +194,15 @@ def value_to_proto(field: FeatureField, value: Any) -> features_pb2.FeatureValue
     if kind == "bool":
         return features_pb2.FeatureValue(bool_value=value)
     return features_pb2.FeatureValue(string_value=value)
+
+
+def normalized(field: FeatureField, value: Any) -> Any:
+    """`value` as a read answers it: lists are tuples; None is the default. Raises `InvalidFeature`."""
+    if value is None:
+        value = field.default
+    if value is None:
+        return () if field.type.endswith("_list") else _EMPTY[field.type]
+    return _value_from_proto(value_to_proto(field, value))
 
 
 def _is_a(kind: str, value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from rowbank_protos.v1 import common_pb2, models_pb2, tables_pb2
 
 __all__ = [
     "DataFacts",
+    "FrozenCost",
     "HashText",
     "ModelEntry",
     "ModelFile",
@@ -49,7 +50,9 @@ __all__ = [
 
 _CHUNK_BYTES = 1 << 20
 _MAX_TABLE_NAME = 128
-_VALUE_DTYPES = ("float32", "float16", "bfloat16")
+_DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+_VALUE_DTYPES = tuple(_DTYPE_BYTES)
+_ROW_OVERHEAD_BYTES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,14 @@ class PruneReport:
 
     versions: tuple[str, ...]
     tables: tuple[str, ...]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenCost:
+    """What a version's copies of tables take: rows, and about how many bytes of RAM, over all shards."""
+
+    rows: int
     bytes: int
 
 
@@ -134,6 +145,22 @@ class Models:
                 drop_copies(self._calls.transport, [table.name for table in bound.tables])
             raise
 
+    def frozen_cost(self, tables: Iterable[str], value_dtype: str = "") -> FrozenCost:
+        """What frozen copies of tables would take now. Raises `TableNotFound`.
+
+        Args:
+            value_dtype: as for `publish`.
+        """
+        infos = [self._info(table) for table in tables]
+        widths = [_DTYPE_BYTES[value_dtype or info.spec.value_dtype] for info in infos]
+        return FrozenCost(
+            sum(info.rows for info in infos),
+            sum(
+                info.rows * (info.spec.dim * width + _ROW_OVERHEAD_BYTES)
+                for info, width in zip(infos, widths, strict=True)
+            ),
+        )
+
     def list(self, name: str = "") -> list[ModelEntry]:
         """All versions of the model `name`, or of all models, newest first. Raises `ModelNotFound`."""
         answer = self._calls.transport.one(methods.LIST_MODELS, 0, models_pb2.ListModelsRequest(name=name))
@@ -144,6 +171,12 @@ class Models:
         request = models_pb2.GetModelRequest(name=name, version=version)
         answer = self._calls.transport.one(methods.GET_MODEL, 0, request)
         return ModelEntry(manifest_from_proto(answer.manifest), answer.active)
+
+    def read_file(self, name: str, version: str, file: str) -> bytes:
+        """One file of a version, such as a tower; "" is the active version. Raises `ModelNotFound`."""
+        request = models_pb2.ReadModelFileRequest(name=name, version=version, file=file)
+        chunks = self._calls.transport.stream(methods.READ_MODEL_FILE, 0, request, timeout_s=None)
+        return b"".join(chunk.data for chunk in chunks)
 
     def activate(self, name: str, version: str, *, force: bool = False) -> str:
         """Serves that version from now on; returns the one before, "" if there was none.
@@ -177,9 +210,12 @@ class Models:
 
     def _live_tables(self, manifest: ModelManifest) -> Iterator[VersionTable]:
         for table in manifest.table_names:
-            answers = self._calls.transport.each(methods.GET_TABLE, tables_pb2.GetTableRequest(name=table))
-            info = admin.merge_table_infos([answer.table for answer in answers])
+            info = self._info(table)
             yield VersionTable(table, table, info.table_id, info.step, info.rows, info.bytes)
+
+    def _info(self, table: str) -> admin.TableInfo:
+        answers = self._calls.transport.each(methods.GET_TABLE, tables_pb2.GetTableRequest(name=table))
+        return admin.merge_table_infos([answer.table for answer in answers])
 
     def _frozen(self, manifest: ModelManifest, value_dtype: str, timeout_s: float) -> ModelManifest:
         names = frozen_names(manifest.name, manifest.version, manifest.table_names)

@@ -94,6 +94,7 @@ ACTIVATE_MODEL = Method(
     "ModelService", "ActivateModel", models_pb2.ActivateModelRequest, models_pb2.ActivateModelResponse
 )
 PRUNE_MODELS = Method("ModelService", "PruneModels", models_pb2.PruneModelsRequest, models_pb2.PruneModelsResponse)
+READ_MODEL_FILE = Method("ModelService", "ReadModelFile", models_pb2.ReadModelFileRequest, models_pb2.FileChunk)
 
 PUT_VIEW = Method("FeatureService", "PutView", features_pb2.PutViewRequest, features_pb2.PutViewResponse)
 LIST_VIEWS = Method("FeatureService", "ListViews", features_pb2.ListViewsRequest, features_pb2.ListViewsResponse)
@@ -102,4 +103,7 @@ WRITE_FEATURES = Method(
 )
 READ_FEATURES = Method(
     "FeatureService", "ReadFeatures", features_pb2.ReadFeaturesRequest, features_pb2.ReadFeaturesResponse
+)
+LIST_ENTITIES = Method(
+    "FeatureService", "ListEntities", features_pb2.ListEntitiesRequest, features_pb2.ListEntitiesResponse
 )

@@ -34,6 +34,11 @@ class FeatureServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesResponse.FromString,
                 )
+        self.ListEntities = channel.unary_stream(
+                '/rowbank.v1.FeatureService/ListEntities',
+                request_serializer=rowbank__protos_dot_v1_dot_features__pb2.ListEntitiesRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_features__pb2.ListEntitiesResponse.FromString,
+                )
 
 
 class FeatureServiceServicer(object):
@@ -63,6 +68,13 @@ class FeatureServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEntities(self, request, context):
+        """Every entity that has features of a view, ascending, in parts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FeatureServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -85,6 +97,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.ReadFeatures,
                     request_deserializer=rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesResponse.SerializeToString,
+            ),
+            'ListEntities': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListEntities,
+                    request_deserializer=rowbank__protos_dot_v1_dot_features__pb2.ListEntitiesRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_features__pb2.ListEntitiesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -161,5 +178,22 @@ class FeatureService(object):
         return grpc.experimental.unary_unary(request, target, '/rowbank.v1.FeatureService/ReadFeatures',
             rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListEntities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/rowbank.v1.FeatureService/ListEntities',
+            rowbank__protos_dot_v1_dot_features__pb2.ListEntitiesRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_features__pb2.ListEntitiesResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

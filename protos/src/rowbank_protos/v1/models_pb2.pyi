@@ -261,3 +261,13 @@ class PruneModelsResponse(_message.Message):
     tables: _containers.RepeatedScalarFieldContainer[str]
     bytes: int
     def __init__(self, versions: _Optional[_Iterable[str]] = ..., tables: _Optional[_Iterable[str]] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class ReadModelFileRequest(_message.Message):
+    __slots__ = ("name", "version", "file")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    file: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., file: _Optional[str] = ...) -> None: ...

@@ -39,6 +39,11 @@ class ModelServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_models__pb2.PruneModelsRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_models__pb2.PruneModelsResponse.FromString,
                 )
+        self.ReadModelFile = channel.unary_stream(
+                '/rowbank.v1.ModelService/ReadModelFile',
+                request_serializer=rowbank__protos_dot_v1_dot_models__pb2.ReadModelFileRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_models__pb2.FileChunk.FromString,
+                )
 
 
 class ModelServiceServicer(object):
@@ -77,6 +82,13 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadModelFile(self, request, context):
+        """One file of a version, in chunks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -104,6 +116,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.PruneModels,
                     request_deserializer=rowbank__protos_dot_v1_dot_models__pb2.PruneModelsRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_models__pb2.PruneModelsResponse.SerializeToString,
+            ),
+            'ReadModelFile': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadModelFile,
+                    request_deserializer=rowbank__protos_dot_v1_dot_models__pb2.ReadModelFileRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_models__pb2.FileChunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -197,5 +214,22 @@ class ModelService(object):
         return grpc.experimental.unary_unary(request, target, '/rowbank.v1.ModelService/PruneModels',
             rowbank__protos_dot_v1_dot_models__pb2.PruneModelsRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_models__pb2.PruneModelsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ReadModelFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/rowbank.v1.ModelService/ReadModelFile',
+            rowbank__protos_dot_v1_dot_models__pb2.ReadModelFileRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_models__pb2.FileChunk.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

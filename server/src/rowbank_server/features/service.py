@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import grpc
 
@@ -18,6 +18,8 @@ _STATUS = {
     FeatureStatus.NOT_FOUND: features_pb2.FEATURE_STATUS_NOT_FOUND,
     FeatureStatus.OUTSIDE_MAX_AGE: features_pb2.FEATURE_STATUS_OUTSIDE_MAX_AGE,
 }
+
+_ENTITIES_PER_ANSWER = 65_536  # At most 10 bytes each.
 
 
 class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
@@ -52,6 +54,13 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         view = self._store.view(request.view)
         results = self._store.read(view.name, list(request.entities), list(request.names))
         return features_pb2.ReadFeaturesResponse(results=[_result(view, result) for result in results])
+
+    def ListEntities(  # noqa: N802
+        self, request: features_pb2.ListEntitiesRequest, context: grpc.ServicerContext
+    ) -> Iterator[features_pb2.ListEntitiesResponse]:
+        entities = self._store.entities(request.view).tolist()
+        for start in range(0, len(entities), _ENTITIES_PER_ANSWER):
+            yield features_pb2.ListEntitiesResponse(entities=entities[start : start + _ENTITIES_PER_ANSWER])
 
 
 def _values(view: FeatureView, row: features_pb2.FeatureRow) -> Mapping[str, FeatureData]:

@@ -11,7 +11,7 @@ from rowbank_protos.v1 import models_pb2, models_pb2_grpc
 from rowbank_server.registry.activation import Activation
 from rowbank_server.registry.binding import Binder
 from rowbank_server.registry.pruning import Pruning
-from rowbank_server.registry.store import ModelRegistry, StoredModel
+from rowbank_server.registry.store import CHUNK_BYTES, ModelRegistry, StoredModel
 from rowbank_server.registry.validation import validate
 
 MAX_MODEL_BYTES = 512 << 20
@@ -79,6 +79,13 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     ) -> models_pb2.PruneModelsResponse:
         done = self._pruning.prune(request.name, request.keep, dry_run=request.dry_run)
         return models_pb2.PruneModelsResponse(versions=done.versions, tables=done.tables, bytes=done.bytes)
+
+    def ReadModelFile(  # noqa: N802
+        self, request: models_pb2.ReadModelFileRequest, context: grpc.ServicerContext
+    ) -> Iterator[models_pb2.FileChunk]:
+        data = self._registry.file(self._registry.get(request.name, request.version).manifest, request.file)
+        for start in range(0, max(1, len(data)), CHUNK_BYTES):
+            yield models_pb2.FileChunk(name=request.file, data=data[start : start + CHUNK_BYTES])
 
 
 def _collect(

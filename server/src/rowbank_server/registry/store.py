@@ -123,19 +123,29 @@ class ModelRegistry:
         Raises:
             InternalError: what is stored is not what was published.
         """
-        out = {}
-        for file in manifest.files:
-            key = self._key(manifest.name, f"file:{manifest.version}:{file.name}")
-            with translated(f"file {file.name!r} of model {manifest.name!r}"):
-                chunks = self._redis.hgetall(key)
-            data = b"".join(chunks[index] for index in sorted(chunks, key=int))
-            if hashlib.sha256(data).hexdigest() != file.sha256.lower():
-                raise InternalError(
-                    f"model {manifest.name!r} {manifest.version}: stored file {file.name!r} ({len(data)} bytes) "
-                    f"does not have its SHA-256 {file.sha256}; publish the model again as a new version"
-                )
-            out[file.name] = data
-        return out
+        return {file.name: self._read_file(manifest, file) for file in manifest.files}
+
+    def file(self, manifest: models_pb2.ModelManifest, name: str) -> bytes:
+        """One file of a version, likewise. Raises `ModelNotFound` if it has no such file."""
+        listed = {file.name: file for file in manifest.files}
+        if name not in listed:
+            raise ModelNotFound(
+                f"model {manifest.name!r} {manifest.version} has no file {name!r}; its files: {', '.join(listed)}",
+                metadata={"model": manifest.name, "version": manifest.version},
+            )
+        return self._read_file(manifest, listed[name])
+
+    def _read_file(self, manifest: models_pb2.ModelManifest, file: models_pb2.ModelFile) -> bytes:
+        key = self._key(manifest.name, f"file:{manifest.version}:{file.name}")
+        with translated(f"file {file.name!r} of model {manifest.name!r}"):
+            chunks = self._redis.hgetall(key)
+        data = b"".join(chunks[index] for index in sorted(chunks, key=int))
+        if hashlib.sha256(data).hexdigest() != file.sha256.lower():
+            raise InternalError(
+                f"model {manifest.name!r} {manifest.version}: stored file {file.name!r} ({len(data)} bytes) "
+                f"does not have its SHA-256 {file.sha256}; publish the model again as a new version"
+            )
+        return data
 
     def active_version(self, name: str) -> str:
         """The active version; empty if none is."""
