@@ -91,7 +91,7 @@ def train(grpc: str, data: Path | None, out: Path) -> None:
     """Trains and publishes the two-tower model."""
     say("training the two-tower model with static tables and on Rowbank")
     source = ["--data", str(data)] if data else []
-    options = ["--tables", "static,rowbank", "--restrict", "--publish", "--targets", grpc, "--out", str(out)]
+    options = ["--tables", "static,rowbank", "--restrict", "--activate", "--targets", grpc, "--out", str(out)]
     command("rowbank-train", "two-tower", *options, *source)
 
 

@@ -14,7 +14,7 @@ from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.logq import TableFrequencies, counts_in_table, initial_log_q, log_probabilities
 from rowbank_trainer.two_tower.loss import in_batch_softmax
 from rowbank_trainer.two_tower.problem import prepare
-from rowbank_trainer.two_tower.tables.remote import RemoteTables
+from rowbank_trainer.two_tower.tables.remote import RemoteTables, named_tables
 
 
 def by_formula(users, items, ids, log_q, temperature, remove, weights) -> float:
@@ -97,8 +97,9 @@ def test_the_table_s_frequencies_become_the_correction(
     bare = dataclasses.replace(small, catalogue=dataclasses.replace(small.catalogue, titled=False))
     config = dataclasses.replace(quick, logq="table", logq_refresh=5)
     problem = prepare(bare, config)
+    names = named_tables(table_name, "item")
     with rowbank.Client(target) as client:
-        tables = RemoteTables(client, config, prefix=table_name, item_table="item")
+        tables = RemoteTables(client, config, names, drawn_as=names)
         watch = TableFrequencies(tables, problem, config)
         model = type("Model", (), {"log_q": tf.Variable(np.zeros(len(problem.catalogue), np.float32))})()
         watch.set_model(model)

@@ -22,6 +22,7 @@ from rowbank_trainer.online.job import OnlineJob, run
 from rowbank_trainer.online.periods import timeline
 from rowbank_trainer.progress import Progress
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
+from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.training import TrainingRun
 
 pytestmark = pytest.mark.timeout(600)
@@ -48,7 +49,12 @@ def job(out: Path, target: str, **changes) -> OnlineJob:
     model = TwoTowerConfig(batch_size=32, dim=8, vector_dim=8, hidden=(16,), learning_rate=0.02, log_every=2,
                            restrict_every=3)  # fmt: skip
     online = OnlineConfig(passes=2, steps_per_restrict=3, trigger=0.6)
-    settings = {"variants": (Variant.ROWBANK,), "restrict": True, "publish": True, "model_name": "stream"}
+    settings = {
+        "variants": (Variant.ROWBANK,),
+        "restrict": True,
+        "publication": Publication(activate=True, keep=20),
+        "model_name": "stream",
+    }
     return OnlineJob(model, online, targets=target, out=out, arguments={}, **(settings | changes))
 
 
@@ -114,7 +120,9 @@ def test_tables_fall_at_the_trigger_and_grow_again(whole: Path, target: str) -> 
         listed = {entry.manifest.version: entry for entry in client.models.list() if entry.manifest.name == "stream"}
         assert set(versions) <= set(listed)
         assert listed[versions[-1]].active
-        assert listed[versions[-1]].manifest.query.inputs[0].table == "stream.restricted.user"
+        assert {entry.manifest.rows for entry in listed.values()} == {"frozen"}
+        (source,) = [table.source for table in listed[versions[-1]].manifest.tables if table.source.endswith(".user")]
+        assert source == f"stream/{metrics['run']}.restricted.user"
 
 
 def stopping_fit(number: int) -> Callable[..., float]:
@@ -149,7 +157,7 @@ def test_a_stopped_stream_goes_on_after_its_last_period(
     growing: Dataset, whole: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = io.StringIO()
-    resumed = job(tmp_path, target, publish=False, resume=True)
+    resumed = job(tmp_path, target, publication=Publication(), resume=True)
     # Two passes a period: first in the sixth period of the tables that only grow, then in the fourth of the others.
     for number in (12, 10 + 8):
         monkeypatch.setattr(TrainingRun, "fit", stopping_fit(number))
@@ -174,7 +182,7 @@ def test_a_stopped_stream_goes_on_after_its_last_period(
 
 
 def test_resuming_puts_restricted_tables_back(growing: Dataset, whole: Path, target: str) -> None:
-    name = "stream.restricted.user"
+    name = f"stream/{json.loads((whole / 'metrics.json').read_text())['run']}.restricted.user"
     again = job(whole, target, resume=True)
     run(again, growing, Console(file=io.StringIO()))
     saved = rows_of(target, name)

@@ -27,9 +27,12 @@ from rowbank_trainer.two_tower.export import INPUT, OUTPUT
 from rowbank_trainer.two_tower.job import Job, run
 from rowbank_trainer.two_tower.model import BatchSource
 from rowbank_trainer.two_tower.problem import prepare
+from rowbank_trainer.two_tower.publication import Publication
+from rowbank_trainer.two_tower.runs import RunTables
 from rowbank_trainer.two_tower.tables.opening import open_tables
 from rowbank_trainer.two_tower.training import TrainingRun
 
+ACTIVATE = Publication(activate=True)
 pytestmark = pytest.mark.timeout(600)  # Each job compiles a graph, which takes its time on a busy machine.
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -39,7 +42,7 @@ def run_job(dataset: Dataset, config: TwoTowerConfig, out: Path, *variants: Vari
     settings: dict[str, Any] = {
         "restrict": False,
         "targets": None,
-        "publish": False,
+        "publication": Publication(),
         "model_name": "two_tower",
         "arguments": {},
     }
@@ -138,7 +141,9 @@ def test_published_model_ranks_as_the_trained_one(
     """Rows from the server through the published towers, over the published features, give the reported accuracy."""
     address = start_ps().target
     config = dataclasses.replace(quick, epochs=1)
-    metrics, text = run_job(small, config, tmp_path, variant, targets=address, publish=True, model_name="movies")
+    metrics, text = run_job(
+        small, config, tmp_path, variant, targets=address, publication=ACTIVATE, model_name="movies"
+    )
     assert "Published movies" in text
     problem = prepare(small, config)
     with rowbank.Client(address) as client:
@@ -146,14 +151,22 @@ def test_published_model_ranks_as_the_trained_one(
         assert entry.active
         assert entry.manifest.version == metrics["published"]["version"]
         assert entry.manifest.logit_scale == pytest.approx(1 / config.temperature)
-        items = client.features.read("items", problem.catalogue.item_ids)
+        items = client.features.read(entry.manifest.item_view, problem.catalogue.item_ids)
         tokens = np.array([item.values["title_tokens"] for item in items])
         np.testing.assert_array_equal(tokens, problem.item_keys)
         assert items[0].values["title"] == problem.catalogue.titles[0]
-        history = client.features.read("users", [1])[0].values["history"]
-        assert set(history) == set(problem.train.item_ids[problem.train.user_ids == 1])
+        # What was held out was met, too; the history says so, by time.
+        met = small.interactions.take(np.flatnonzero(small.interactions.user_ids == 1))
+        history = client.features.read(entry.manifest.user_view, [1])[0].values["history"]
+        assert sorted(history) == sorted(met.item_ids)
+        moments = dict(zip(met.item_ids.tolist(), met.times.tolist(), strict=True))
+        assert [moments[item] for item in history] == sorted(moments[item] for item in history)
         query, candidate = entry.manifest.query.inputs[0], entry.manifest.candidate.inputs[0]
-        assert (candidate.length, candidate.pad_key, candidate.feature) == (6, 0, "items:title_tokens")
+        assert (candidate.length, candidate.pad_key, candidate.feature) == (
+            6,
+            0,
+            f"{entry.manifest.item_view}:title_tokens",
+        )
         user_rows = client.table(query.table).pull(problem.user_keys)
         item_rows = client.table(candidate.table).pull(tokens)
     scorer = vector_scorer(
@@ -172,17 +185,17 @@ def test_published_model_is_served_over_http(small: Dataset, quick: TwoTowerConf
     server = UpProcess("--data-dir", str(tmp_path / "data"), log=tmp_path / "log")
     with closing(server):
         server.wait_ready()
-        run_job(small, config, tmp_path / "out", Variant.ROWBANK, targets=server.target, publish=True)
+        run_job(small, config, tmp_path / "out", Variant.ROWBANK, targets=server.target, publication=ACTIVATE)
         until(lambda: httpx.get(f"{server.http_url}/readyz").status_code == 200, what="the model is served")
         body = {"user_id": user, "k": 10, "exclude_seen": True}
         answer = httpx.post(f"{server.http_url}/v1/recommend", json=body).json()
         with rowbank.Client(server.target) as client:
-            user_rows = client.table("two_tower.user").pull([user])
-            item_rows = client.table("two_tower.title").pull(problem.item_keys)
+            user_rows = client.table("two_tower/1.user").pull([user])
+            item_rows = client.table("two_tower/1.title").pull(problem.item_keys)
     scores = (
         vectors(tmp_path / "out" / "candidate.onnx", item_rows) @ vectors(tmp_path / "out" / "query.onnx", user_rows)[0]
     )
-    scores[problem.catalogue.positions(problem.train.item_ids[problem.train.user_ids == user])] = -np.inf
+    scores[problem.catalogue.positions(problem.known.item_ids[problem.known.user_ids == user])] = -np.inf
     best = np.argsort(-scores)[:10]
     assert answer["source"] == "personal"
     assert [item["id"] for item in answer["items"]] == problem.catalogue.item_ids[best].tolist()
@@ -202,9 +215,10 @@ def test_a_server_that_refuses_a_step_ends_training_with_its_words(
     problem = prepare(small, quick)
     with rowbank.Client(target) as client:
         for variant in (Variant.ROWBANK, Variant.ROWBANK_TFRA):
-            tables = open_tables(variant, problem, quick, client, model_name="refused", restrict=False)
+            with RunTables.begin(client, "refused") as own:
+                tables = open_tables(variant, problem, quick, own, restrict=False)
             tables.item_layer(tf.constant([[1]], tf.int64))  # The layer has opened its table.
-            client.drop_table(tables.table_names["item"])
+            client.drop_table(tables.table_names["item"], force=True)
             batches = BatchSource(problem, tables, quick).batches(np.arange(1000), drop_remainder=True)
             run = TrainingRun("refused", problem, tables, quick, limits=None)
             with pytest.raises(

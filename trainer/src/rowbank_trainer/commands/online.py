@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -28,10 +29,19 @@ from rowbank_trainer.commands.files import (
     open_data,
     reading_of,
 )
+from rowbank_trainer.commands.publishing import (
+    ActivateOption,
+    DataNameOption,
+    ForceOption,
+    FrozenDtypeOption,
+    PublishOption,
+    RowsOption,
+)
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.online.config import OnlineConfig
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
+from rowbank_trainer.two_tower.publication import Publication
 
 _MODEL = TwoTowerConfig(batch_size=256)
 _ONLINE = OnlineConfig()
@@ -77,9 +87,16 @@ def online(
     logq: Annotated[str, typer.Option(help="Correction for popularity: counts, table, or none.")] = _MODEL.logq,
     seed: Annotated[int, typer.Option(help="Of initial values, order and dropout.")] = _MODEL.seed,
     log_every: Annotated[int, typer.Option(help="Steps between readings of table sizes.")] = _MODEL.log_every,
-    publish: Annotated[
-        bool, typer.Option("--publish/--no-publish", help="Publish the model after each period.")
-    ] = False,
+    publish: PublishOption = False,
+    activate: ActivateOption = False,
+    rows: RowsOption = "frozen",
+    frozen_dtype: FrozenDtypeOption = "float32",
+    keep_versions: Annotated[int, typer.Option(help="Versions that stay when another is stored.")] = 5,
+    force: ForceOption = False,
+    data_name: DataNameOption = None,
+    run: Annotated[
+        str | None, typer.Option(help="Names the run's tables, <model-name>/<run>.*  (default: the next free number).")
+    ] = None,
     model_name: Annotated[str, typer.Option(help="In the registry; tables' names begin with it.")] = "online",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after the last period that an earlier run finished.")
@@ -94,9 +111,11 @@ def online(
     )  # fmt: skip
     settings = OnlineConfig(days, periods, passes, steps_per_restrict, trigger, max_user_rows, max_item_rows, keep)
     variants = Variant.parse_list(tables)
-    if publish and not any(variant.remote for variant in variants):
+    publication = Publication(publish, activate, rows, frozen_dtype, keep_versions, force, data_name)
+    if publication.wanted and not any(variant.remote for variant in variants):
         raise TrainerError("--publish: online training publishes tables that are on the server; add --tables rowbank")
     shown = console()
+    read_at_s = time.time()
     dataset = open_data(
         shown, data=data, download=download, interactions=interactions, train=train, test=test, items=items,
         columns={"user": user_column, "item": item_column, "time": time_column, "weight": weight_column,
@@ -104,7 +123,12 @@ def online(
         reading=reading_of(delimiter, id_type, time_unit, missing_values, skip_bad_rows),
     )  # fmt: skip
     with quiet_import():
-        from rowbank_trainer.online.job import OnlineJob, run
-    run(
-        OnlineJob(model, settings, variants, restrict, targets, publish, out, model_name, given, resume), dataset, shown
+        from rowbank_trainer.online.job import OnlineJob
+        from rowbank_trainer.online.job import run as train_online
+    train_online(
+        OnlineJob(
+            model, settings, variants, restrict, targets, publication, out, model_name, given, read_at_s, resume, run
+        ),
+        dataset,
+        shown,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from rowbank_trainer.commands.files import (
     MISSING_VALUES,
@@ -30,10 +32,19 @@ from rowbank_trainer.commands.files import (
     reading_of,
     refuse_split,
 )
+from rowbank_trainer.commands.publishing import (
+    ActivateOption,
+    DataNameOption,
+    ForceOption,
+    FrozenDtypeOption,
+    PublishOption,
+    RowsOption,
+)
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.parallel import WorkerPart, spawn_workers, without_option
+from rowbank_trainer.two_tower.publication import Publication
 
 _DEFAULTS = TwoTowerConfig()
 
@@ -97,11 +108,23 @@ def two_tower(
     ] = _DEFAULTS.restrict_trigger,
     restrict_every: Annotated[int, typer.Option(help="Steps between restrictions.")] = _DEFAULTS.restrict_every,
     log_every: Annotated[int, typer.Option(help="Steps between readings of table sizes.")] = _DEFAULTS.log_every,
-    publish: Annotated[
-        bool | None,
-        typer.Option("--publish/--no-publish", help="Publish the model (default: if a table is on the server)."),
-    ] = None,
+    publish: PublishOption = False,
+    activate: ActivateOption = False,
+    rows: RowsOption = "frozen",
+    frozen_dtype: FrozenDtypeOption = "float32",
+    keep: Annotated[
+        int, typer.Option("--keep", "--keep-versions", help="Versions that stay when another is stored.")
+    ] = 5,
+    force: ForceOption = False,
+    data_name: DataNameOption = None,
     model_name: Annotated[str, typer.Option(help="In the registry; tables' names begin with it.")] = "two_tower",
+    run: Annotated[
+        str | None, typer.Option(help="Names the run's tables, <model-name>/<run>.*  (default: the next free number).")
+    ] = None,
+    continue_from: Annotated[
+        str | None,
+        typer.Option("--continue", help="Train on from a version's tables and towers: active, latest or a version."),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes that train at once on this machine.")] = 1,
     worker: Annotated[
         str | None, typer.Option(help="I/N: this is worker I, from 0, of N on any machines; needs --group.")
@@ -130,13 +153,14 @@ def two_tower(
     part = None if worker is None else WorkerPart.parse(worker, group, max_staleness_steps)
     if restrict and not any(variant.dynamic for variant in variants):
         raise TrainerError(f"--restrict: static tables cannot shrink; got only --tables {tables}")
-    wanted = any(variant.remote for variant in variants) if publish is None else publish
+    publication = Publication(publish, activate, rows, frozen_dtype, keep, force, data_name)
     refuse_split(context, train)
     shown = console()
     if workers != 1:
         if workers < 1 or worker is not None:
             raise TrainerError(f"--workers: expected at least 1, and not with --worker, got {workers}")
-        raise typer.Exit(spawn_workers(without_option(sys.argv[1:], "--workers"), workers, out, shown))
+        raise typer.Exit(_train_together(workers, targets, model_name, run, out, shown))
+    read_at_s = time.time()
     dataset = open_data(
         shown, data=data, download=download, interactions=interactions, train=train, test=test, items=items,
         columns={"user": user_column, "item": item_column, "time": time_column, "weight": weight_column,
@@ -144,5 +168,27 @@ def two_tower(
         reading=reading_of(delimiter, id_type, time_unit, missing_values, skip_bad_rows),
     )  # fmt: skip
     with quiet_import():
-        from rowbank_trainer.two_tower.job import Job, run
-    run(Job(config, variants, restrict, targets, wanted, out, model_name, given, resume, part), dataset, shown)
+        from rowbank_trainer.two_tower.job import Job
+        from rowbank_trainer.two_tower.job import run as train_model
+    train_model(
+        Job(
+            config, variants, restrict, targets, publication, out, model_name, given, read_at_s, resume, part, run,
+            continue_from,
+        ),
+        dataset,
+        shown,
+    )  # fmt: skip
+
+
+def _train_together(
+    workers: int, targets: str | None, model_name: str, run: str | None, out: Path, shown: Console
+) -> int:
+    """Starts the workers of one run; the lead's exit status."""
+    from rowbank import Client
+    from rowbank_trainer.two_tower.runs import check_run_name, next_free
+
+    if run is None:
+        with Client(targets) as client:
+            run = next_free(client, model_name)
+    arguments = without_option(without_option(sys.argv[1:], "--workers"), "--run")
+    return spawn_workers(arguments, workers, check_run_name(run), out, shown)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,19 @@ from rowbank_trainer.online.periods import timeline
 from rowbank_trainer.online.plots import plot_accuracy, plot_sizes
 from rowbank_trainer.online.stream import Judged, PeriodReading, Stream, settings_json, train_periods
 from rowbank_trainer.progress import Progress
-from rowbank_trainer.two_tower.checkpoint import Checkpoints, fingerprint
+from rowbank_trainer.two_tower.checkpoint import (
+    Checkpoints,
+    Remembered,
+    fingerprint,
+    remember_run,
+    remembered_run,
+)
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.job import client_for, make_folder
-from rowbank_trainer.two_tower.publish import publish, tower_files
+from rowbank_trainer.two_tower.publication import Publication
+from rowbank_trainer.two_tower.publish import Published, Publisher, require_served, say_wordless, tower_files
 from rowbank_trainer.two_tower.report import versions, write_ids
+from rowbank_trainer.two_tower.runs import Run, RunTables
 from rowbank_trainer.two_tower.tables.opening import open_tables
 from rowbank_trainer.two_tower.training import TrainingRun
 from rowbank_trainer.two_tower.watches import Limit, Limits
@@ -39,7 +49,8 @@ class OnlineJob:
 
     Attributes:
         restrict: train each variant whose tables can shrink once more, with tables cut at the trigger.
-        publish: whether the first variant on Rowbank, restricted if that is asked for, is published after each period.
+        publication: what becomes, after each period, of the model of the first variant on Rowbank, restricted if
+            that is asked for.
     """
 
     model: TwoTowerConfig
@@ -47,11 +58,18 @@ class OnlineJob:
     variants: tuple[Variant, ...]
     restrict: bool
     targets: str | None
-    publish: bool
+    publication: Publication
     out: Path
     model_name: str
     arguments: Mapping[str, Any]
+    read_at_s: float = field(default_factory=time.time)
     resume: bool = False
+    run: str | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.out / "checkpoint"
 
 
 Finished = tuple[TrainingRun, list[PeriodReading]]
@@ -74,15 +92,35 @@ def run(job: OnlineJob, dataset: Dataset, console: Console) -> None:
         highlight=False,
     )
     popularity = [stream.judge_popularity(period) for period in range(len(stream) - 1)]
-    with client_for(job.targets, job.publish or any(variant.remote for variant in job.variants)) as client:
-        finished = []
+    say_wordless(console, stream.whole)
+    with client_for(job.targets, any(variant.remote for variant in job.variants)) as client, _own(job, client) as own:
+        finished: list[Finished] = []
+        refused: list[Published] = []
         for variant, restrict in _plan(job):
             tf_keras.backend.clear_session()
             tf_keras.utils.set_random_seed(job.model.seed)
-            finished.append(_train(job, variant, limits if restrict else None, stream, client, console))
-        _write(job, dataset, stream, limits, popularity, finished)
+            finished.append(_train(job, variant, limits if restrict else None, stream, own, console, refused))
+        _write(job, dataset, stream, limits, popularity, finished, None if own is None else own.run.name)
         _summarise(console, stream, popularity, finished)
     console.print(f"Report: {job.out}/metrics.json, accuracy.png, sizes.png", highlight=False)
+    if refused:
+        require_served(refused[-1])
+
+
+@contextlib.contextmanager
+def _own(job: OnlineJob, client: Client | None) -> Iterator[RunTables | None]:
+    """The run whose tables are trained; None: nothing is on a server."""
+    if client is None:
+        yield None
+        return
+    remembered = remembered_run(job.checkpoints, job.model_name) if job.resume else None
+    if remembered is not None:
+        tables = RunTables(client, Run(job.model_name, remembered.run))
+    else:
+        tables = RunTables.begin(client, job.model_name, job.run)
+    with tables:
+        remember_run(job.checkpoints, job.model_name, Remembered(tables.run.name, None))
+        yield tables
 
 
 def _plan(job: OnlineJob) -> list[tuple[Variant, bool]]:
@@ -95,7 +133,7 @@ def _plan(job: OnlineJob) -> list[tuple[Variant, bool]]:
 
 def _published(job: OnlineJob) -> tuple[Variant, bool] | None:
     """Which of the runs is published."""
-    if not job.publish:
+    if not job.publication.wanted:
         return None
     return next(variant for variant in job.variants if variant.remote), job.restrict
 
@@ -110,13 +148,19 @@ def _limits(vocabulary: Mapping[str, int], config: OnlineConfig) -> Limits:
 
 
 def _train(
-    job: OnlineJob, variant: Variant, limits: Limits | None, stream: Stream, client: Client | None, console: Console
+    job: OnlineJob,
+    variant: Variant,
+    limits: Limits | None,
+    stream: Stream,
+    own: RunTables | None,
+    console: Console,
+    refused: list[Published],
 ) -> Finished:
     label = f"{variant.value}, restricted" if limits is not None else variant.value
-    checkpoints = Checkpoints(job.out / "checkpoint", label, _fingerprint(job, label, stream))
+    checkpoints = Checkpoints(job.checkpoints, label, _fingerprint(job, label, stream))
     state = checkpoints.continue_from(resume=job.resume, resumable=variant.resumable, console=console, unit="period")
     tables = open_tables(
-        variant, stream.whole, job.model, client, model_name=job.model_name, restrict=limits is not None,
+        variant, stream.whole, job.model, own, restrict=limits is not None,
         rows=None if state is None or not variant.remote else checkpoints.rows_of(state),
     )  # fmt: skip
     run = TrainingRun(label, stream.whole, tables, job.model, limits=limits)
@@ -128,17 +172,27 @@ def _train(
     chosen = _published(job) == (variant, limits is not None)
 
     def publish_now(trained: TrainingRun, period: int) -> str:
-        if not chosen or client is None or not trained.history.epochs:
+        if own is not None and variant.remote:
+            own.hold_all()
+        if not chosen or own is None or not trained.history.epochs:
             return ""
-        problem = stream.problem(stream.line.until(period))
-        return publish(client, trained, problem, job.model, model_name=job.model_name).version
+        # Figures of unlike periods are no measure of each other.
+        evaluated = f"the period after {min(period + 1, len(stream) - 1)} of {len(stream)}"
+        publisher = Publisher(own.client, job.model, job.publication, job.read_at_s, evaluated, console)
+        published = publisher.publish(trained, stream.known_after(period), own)
+        if published.refused:
+            console.print(f"NOTICE: {published.refused}", style="bold yellow", highlight=False, markup=False)
+            refused.append(published)
+        return published.version
 
     progress = Progress(console)
     with progress.run(label, epochs=len(stream), steps=max(1, stream.steps() // len(stream))):
         for reading in train_periods(run, stream, len(readings), progress, publish_now):
             readings.append(reading)
             if variant.resumable:
-                checkpoints.save(run, client, {"periods": [one.as_json() for one in readings]})
+                checkpoints.save(
+                    run, None if own is None else own.client, {"periods": [one.as_json() for one in readings]}
+                )
     for name, data in tower_files(run, stream.whole, job.model).items():
         (job.out / name).write_bytes(data)
     return run, readings
@@ -159,6 +213,7 @@ def _write(
     limits: Limits | None,
     popularity: list[Judged],
     finished: list[Finished],
+    run: str | None,
 ) -> None:
     figures = {
         "arguments": dict(job.arguments),
@@ -172,16 +227,18 @@ def _write(
         "limits": {} if limits is None else {
             kind: {"trigger": limit.trigger, "num_reserved": limit.num_reserved} for kind, limit in limits.items()
         },
+        "run": run,
         "popularity": [judged.as_json() for judged in popularity],
         "variants": [
-            {**run.as_json(), "periods": [reading.as_json() for reading in readings]} for run, readings in finished
+            {**trained.as_json(), "periods": [reading.as_json() for reading in readings]}
+            for trained, readings in finished
         ],
         "versions": versions(),
     }  # fmt: skip
     try:
         (job.out / "metrics.json").write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         plot_accuracy(job.out / "accuracy.png", finished, popularity, f"Online training on {dataset.name}")
-        runs = [run for run, _ in finished]
+        runs = [trained for trained, _ in finished]
         plot_sizes(job.out / "sizes.png", runs, stream.whole.vocabulary, limits, f"Table sizes on {dataset.name}")
     except OSError as error:
         raise TrainerError(f"{job.out}: the report cannot be written: {error.strerror}") from None

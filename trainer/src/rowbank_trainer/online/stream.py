@@ -97,6 +97,11 @@ class Stream:
         counts = np.bincount(positions, minlength=len(self.whole.catalogue))
         return dataclasses.replace(self.whole, train=part, train_positions=positions, item_counts=counts)
 
+    def known_after(self, period: int) -> Problem:
+        """The problem of learning from all periods up to and with `period` (from 0); nothing else is known then."""
+        part = self.line.until(period)
+        return dataclasses.replace(self.problem(part), known=part)
+
     def steps(self) -> int:
         """Optimizer steps over all periods."""
         sizes = np.diff(np.r_[0, self.line.ends])

@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.two_tower.training import TrainingRun
 
 _STATE = "state.json"
+_RUN = "run.json"
 _DENSE = "dense"
 
 
@@ -113,6 +115,37 @@ class Checkpoints:
                     shutil.rmtree(old)
         except OSError as error:
             raise TrainerError(f"{target}: the checkpoint cannot be written: {error.strerror}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Which run the checkpoints of a job are of.
+
+    Attributes:
+        run: its name.
+        version: that it goes on from; None: it began anew.
+    """
+
+    run: str
+    version: str | None
+
+
+def remember_run(folder: Path, model: str, remembered: Remembered) -> None:
+    """Says in the folder of a job's checkpoints which run they are of. Raises TrainerError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _RUN).write_text(json.dumps({"model": model, **asdict(remembered)}) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise TrainerError(f"{folder}: the checkpoint cannot be written: {error.strerror}") from None
+
+
+def remembered_run(folder: Path, model: str) -> Remembered | None:
+    """Which run of a model the checkpoints in a folder are of; None if there are none of it."""
+    path = folder / _RUN
+    if not path.exists():
+        return None
+    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return Remembered(said["run"], said["version"]) if said["model"] == model else None
 
 
 def fingerprint(facts: Mapping[str, Any], *columns: Any) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,23 @@ from rowbank_trainer.data import Dataset
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.evaluation import Evaluator
 from rowbank_trainer.progress import Progress
-from rowbank_trainer.two_tower.checkpoint import Checkpoints, fingerprint
+from rowbank_trainer.two_tower.checkpoint import (
+    Checkpoints,
+    Remembered,
+    fingerprint,
+    remember_run,
+    remembered_run,
+)
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
+from rowbank_trainer.two_tower.continuing import Start, find_start, load_training
 from rowbank_trainer.two_tower.model import BatchSource
-from rowbank_trainer.two_tower.parallel import WorkerPart
+from rowbank_trainer.two_tower.parallel import WorkerPart, worker_run
 from rowbank_trainer.two_tower.part import PartTraining
 from rowbank_trainer.two_tower.problem import Problem, prepare
-from rowbank_trainer.two_tower.publish import Published, publish, tower_files
-from rowbank_trainer.two_tower.report import print_summary, write_ids, write_metrics, write_plots
+from rowbank_trainer.two_tower.publication import Publication
+from rowbank_trainer.two_tower.publish import Publisher, require_served, say_published, say_wordless, tower_files
+from rowbank_trainer.two_tower.report import Report, print_summary, write_ids
+from rowbank_trainer.two_tower.runs import Run, RunTables
 from rowbank_trainer.two_tower.tables.opening import open_tables
 from rowbank_trainer.two_tower.training import TrainingRun, train_epoch
 from rowbank_trainer.two_tower.watches import limits_of
@@ -37,63 +47,146 @@ class Job:
         variants: trained one after the other, on the same data, from the same seeds.
         restrict: train each variant whose tables can shrink once more, with restrictions.
         targets: addresses of the parameter server; None: ROWBANK_TARGETS, else the local default.
-        publish: whether to publish a model: that of the first variant on Rowbank, else of the first variant.
+        publication: what becomes of the model of the first variant on Rowbank, else of the first variant.
         out: folder for the report, the exported towers and checkpoints.
         model_name: in the registry, and the beginning of table names.
         arguments: as given on the command line, for the report.
+        read_at_s: Unix seconds at which reading the data began.
         resume: go on from the checkpoints in `out`.
         part: which of several workers this is; None: the only one.
+        run: what the run is called; None: the next free number.
+        going_on: "active", "latest" or the version to go on from; None: start anew.
     """
 
     config: TwoTowerConfig
     variants: tuple[Variant, ...]
     restrict: bool
     targets: str | None
-    publish: bool
+    publication: Publication
     out: Path
     model_name: str
     arguments: Mapping[str, Any]
+    read_at_s: float = field(default_factory=time.time)
     resume: bool = False
     part: WorkerPart | None = None
+    run: str | None = None
+    going_on: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.config.logq == "table" and set(self.variants) != {Variant.ROWBANK}:
+            raise TrainerError(
+                "--logq table: only the tables of kind rowbank count what is trained; use --tables rowbank"
+            )
+        if self.part is not None and (set(self.variants) != {Variant.ROWBANK} or self.restrict or self.resume):
+            raise TrainerError("several workers train --tables rowbank, without --restrict and --resume")
+        if self.going_on is None:
+            return
+        if set(self.variants) != {Variant.ROWBANK} or self.restrict or self.part is not None:
+            raise TrainerError("--continue trains --tables rowbank in one process, without --restrict")
+        if self.run is not None:
+            raise TrainerError("--run: --continue goes on with the run of its version; leave one of them out")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.out / "checkpoint"
 
 
 def run(job: Job, dataset: Dataset, console: Console) -> None:
     """Does the job.
 
     Raises:
-        TrainerError, RowbankError: what went wrong; nothing was published then.
+        TrainerError, RowbankError: what went wrong.
     """
-    if job.config.logq == "table" and set(job.variants) != {Variant.ROWBANK}:
-        raise TrainerError("--logq table: only the tables of kind rowbank count what is trained; use --tables rowbank")
-    if job.part is not None and (set(job.variants) != {Variant.ROWBANK} or job.restrict or job.resume):
-        raise TrainerError("several workers train --tables rowbank, without --restrict and --resume")
     make_folder(job.out)
     problem = prepare(dataset, job.config)
     evaluator = problem.evaluator()
     baseline = problem.baseline(evaluator)
     say_data(console, dataset, problem, job.config)
-    with client_for(job.targets, job.publish or any(variant.remote for variant in job.variants)) as client:
-        if job.part is None:
-            runs = _train_all(job, problem, evaluator, client, console)
-        else:
-            assert client is not None
-            training = PartTraining(job.part, problem, job.config, client, job.model_name, job.out)
-            runs = [training.run(evaluator, console)]
-            if not job.part.lead:
-                return
-        print_summary(console, problem, baseline, runs)
-        # Written before anything is published, so that a refusal does not cost the figures.
-        write_metrics(job.out, problem, job.config, job.arguments, baseline, runs, None)
-        write_plots(job.out, problem, baseline, runs)
-        write_ids(job.out, dataset)
-        chosen = _choose(runs)
-        for name, data in tower_files(chosen, problem, job.config).items():
-            (job.out / name).write_bytes(data)
-        if job.publish and client is not None:
-            published = publish(client, chosen, problem, job.config, model_name=job.model_name)
-            write_metrics(job.out, problem, job.config, job.arguments, baseline, runs, published)
-            say_published(console, published)
+    say_wordless(console, problem)
+    remote = any(variant.remote for variant in job.variants)
+    with client_for(job.targets, job.publication.wanted or remote) as client:
+        start = _start(job, client, problem, console)
+        with _own_tables(job, client, start) as own:
+            if own is not None:
+                console.print(f"Tables: {own.run.prefix}.* ({own.run.title})", highlight=False)
+            if job.part is None:
+                runs = _train_all(job, problem, evaluator, own, start, console)
+            else:
+                assert own is not None
+                runs = [PartTraining(job.part, problem, job.config, own, job.out).run(evaluator, console)]
+                if not job.part.lead:
+                    return
+            print_summary(console, problem, baseline, runs)
+            report = Report(
+                job.out, problem, job.config, job.arguments, baseline, runs, None if own is None else own.run.name
+            )
+            # Written before anything is published, so that a refusal does not cost the figures.
+            report.write(None)
+            write_ids(job.out, dataset)
+            chosen = _choose(runs)
+            for name, data in tower_files(chosen, problem, job.config).items():
+                (job.out / name).write_bytes(data)
+            published = None
+            if job.publication.wanted and own is not None:
+                published = _publisher(job, dataset, own.client, console).publish(chosen, problem, own)
+                report.write(published)
+                say_published(console, published)
     console.print(f"Report: {job.out}/metrics.json, accuracy.png, sizes.png", highlight=False)
+    if published is not None:
+        require_served(published)
+    elif remote:
+        _say_unpublished(job, chosen, console)
+
+
+def _start(job: Job, client: Client | None, problem: Problem, console: Console) -> Start | None:
+    """The version to go on from, if there is one; a resumed job keeps to the one that it began with."""
+    remembered = remembered_run(job.checkpoints, job.model_name) if job.resume else None
+    which = job.going_on if remembered is None else remembered.version
+    if which is None:
+        return None
+    assert client is not None
+    start = find_start(client, job.model_name, which, problem, job.config)
+    console.print(f"Goes on from version {start.version} ({start.run.title})", highlight=False)
+    if remembered is None:
+        for note in start.notes:
+            console.print(f"NOTICE: {note}", style="bold yellow", highlight=False)
+    return start
+
+
+@contextlib.contextmanager
+def _own_tables(job: Job, client: Client | None, start: Start | None) -> Iterator[RunTables | None]:
+    """The run whose tables are trained; None: nothing is on a server."""
+    if client is None:
+        yield None
+        return
+    remembered = remembered_run(job.checkpoints, job.model_name) if job.resume else None
+    if start is not None:
+        tables = RunTables(client, start.run)
+    elif remembered is not None:
+        tables = RunTables(client, Run(job.model_name, remembered.run))
+    elif job.part is not None and not job.part.lead:
+        tables = RunTables(client, Run(job.model_name, worker_run(job.part, job.run)), worker=job.part.worker_id)
+    else:
+        wanted = job.run if job.part is None else worker_run(job.part, job.run)
+        tables = RunTables.begin(client, job.model_name, wanted)
+    with tables:
+        if job.part is None:
+            version = None if start is None else start.version
+            remember_run(job.checkpoints, job.model_name, Remembered(tables.run.name, version))
+        yield tables
+
+
+def _publisher(job: Job, dataset: Dataset, client: Client, console: Console) -> Publisher:
+    evaluated = "a test part of its own" if dataset.held_out is not None else job.config.split
+    if job.config.evaluate_on == "validation":
+        evaluated = f"validation, {evaluated}"
+    return Publisher(client, job.config, job.publication, job.read_at_s, evaluated, console)
+
+
+def _say_unpublished(job: Job, chosen: TrainingRun, console: Console) -> None:
+    again = "the same command with --resume and --publish" if chosen.resumable else "train with --publish"
+    console.print(f"Not published. To store this model: {again}; with --activate it is served, too.", highlight=False)
 
 
 def make_folder(out: Path) -> None:
@@ -124,7 +217,12 @@ def client_for(targets: str | None, needed: bool) -> Iterator[Client | None]:
 
 
 def _train_all(
-    job: Job, problem: Problem, evaluator: Evaluator, client: Client | None, console: Console
+    job: Job,
+    problem: Problem,
+    evaluator: Evaluator,
+    own: RunTables | None,
+    start: Start | None,
+    console: Console,
 ) -> list[TrainingRun]:
     runs = []
     for variant in job.variants:
@@ -132,7 +230,7 @@ def _train_all(
             # Also lets go of the names that the last run's tables had within TensorFlow.
             tf_keras.backend.clear_session()
             tf_keras.utils.set_random_seed(job.config.seed)
-            runs.append(_train(job, variant, restrict, problem, evaluator, client, console))
+            runs.append(_train(job, variant, restrict, problem, evaluator, own, start, console))
     return runs
 
 
@@ -142,36 +240,48 @@ def _train(
     restrict: bool,
     problem: Problem,
     evaluator: Evaluator,
-    client: Client | None,
+    own: RunTables | None,
+    start: Start | None,
     console: Console,
 ) -> TrainingRun:
     config = job.config
     label = f"{variant.value}, restricted" if restrict else variant.value
-    checkpoints = Checkpoints(job.out / "checkpoint", label, _fingerprint(job, label, problem))
+    checkpoints = Checkpoints(job.checkpoints, label, _fingerprint(job, label, problem, start))
     state = checkpoints.continue_from(resume=job.resume, resumable=variant.resumable, console=console)
     tables = open_tables(
-        variant, problem, config, client, model_name=job.model_name, restrict=restrict,
+        variant, problem, config, own, restrict=restrict,
         rows=None if state is None or not variant.remote else checkpoints.rows_of(state),
+        going_on=None if start is None else start.tables,
     )  # fmt: skip
     run = TrainingRun(
-        label, problem, tables, config, limits=limits_of(problem.vocabulary, config) if restrict else None
-    )
+        label, problem, tables, config, limits=limits_of(problem.vocabulary, config) if restrict else None,
+        resumable=variant.resumable,
+    )  # fmt: skip
+    client = None if own is None else own.client
+    if start is not None:
+        load_training(run, start.training)
+    begun_at = run.epochs_done
     if state is not None:
         run.restore(state)
         checkpoints.load_dense(run, state)
+    elif start is not None:
+        checkpoints.save(run, client)  # From here on the tables differ from the version's.
     source = BatchSource(problem, tables, config)
     progress = Progress(console)
-    with progress.run(label, epochs=config.epochs, steps=len(problem.train) // config.batch_size):
-        while run.epochs_done < config.epochs:
+    last = begun_at + config.epochs
+    with progress.run(label, epochs=last, steps=len(problem.train) // config.batch_size):
+        while run.epochs_done < last:
             train_epoch(run, source, problem, evaluator, config, progress)
+            if own is not None and variant.remote:
+                own.hold_all()
             if variant.resumable:
                 checkpoints.save(run, client)
     return run
 
 
-def _fingerprint(job: Job, label: str, problem: Problem) -> str:
+def _fingerprint(job: Job, label: str, problem: Problem, start: Start | None) -> str:
     facts = {name: value for name, value in asdict(job.config).items() if name != "epochs"}
-    facts |= {"label": label, "model_name": job.model_name}
+    facts |= {"label": label, "model_name": job.model_name, "goes_on_from": None if start is None else start.version}
     train, held_out = problem.train, problem.held_out
     return fingerprint(facts, problem.item_keys, train.user_ids, train.item_ids, held_out.user_ids, held_out.item_ids)
 
@@ -180,12 +290,3 @@ def _choose(runs: list[TrainingRun]) -> TrainingRun:
     """The model to export: rows that are on the server already go before rows that would have to be uploaded."""
     unrestricted = [run for run in runs if not run.restricted]
     return next((run for run in unrestricted if run.tables.table_names), unrestricted[0])
-
-
-def say_published(console: Console, published: Published) -> None:
-    """One line about a version in the registry."""
-    tables = ", ".join(published.tables.values())
-    console.print(
-        f"Published {published.name} {published.version} ({published.label}; tables {tables}) and activated it.",
-        highlight=False,
-    )

@@ -61,13 +61,24 @@ class WorkerPart:
         return f"worker-{self.index}"
 
 
-def spawn_workers(arguments: Sequence[str], count: int, out: Path, console: Console) -> int:
+def worker_run(part: WorkerPart, given: str | None) -> str:
+    """What the run of several workers is called: as given, else as their group. Raises TrainerError."""
+    if given is None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", part.group):
+        raise TrainerError(
+            f"--group {part.group!r} names the run's tables, too, which takes letters, digits, dashes and underscores; "
+            "choose another, or name the run with --run"
+        )
+    return part.group if given is None else given
+
+
+def spawn_workers(arguments: Sequence[str], count: int, run: str, out: Path, console: Console) -> int:
     """Runs a command as `count` workers on this machine; returns the lead's exit status.
 
     The lead writes to this terminal, the others to `worker-<I>.log` in `out`.
 
     Args:
-        arguments: of `rowbank-train`, without those that say which worker.
+        arguments: of `rowbank-train`, without those that say which worker and which run.
+        run: what the run is called.
     """
     out.mkdir(parents=True, exist_ok=True)
     for measured in out.glob("worker-*.json"):
@@ -77,7 +88,7 @@ def spawn_workers(arguments: Sequence[str], count: int, out: Path, console: Cons
     processes = []
     try:
         for index in range(count):
-            command = [*program, "--worker", f"{index}/{count}", "--group", group]
+            command = [*program, "--worker", f"{index}/{count}", "--group", group, "--run", run]
             if index == 0:
                 processes.append(subprocess.Popen(command))
                 continue

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rowbank import Client
 from rowbank.keras.workers import StalenessBound
 from rowbank.workers import WorkerGroup
 from rowbank_trainer.errors import TrainerError
@@ -23,8 +22,9 @@ from rowbank_trainer.two_tower.history import EpochReading
 from rowbank_trainer.two_tower.model import BatchSource, epoch_order
 from rowbank_trainer.two_tower.parallel import LEASE_S, WorkerPart
 from rowbank_trainer.two_tower.problem import Problem
+from rowbank_trainer.two_tower.runs import RunTables
 from rowbank_trainer.two_tower.shared_dense import SharedDense
-from rowbank_trainer.two_tower.tables.remote import RemoteTables
+from rowbank_trainer.two_tower.tables.remote import RemoteTables, named_tables
 from rowbank_trainer.two_tower.training import TrainingRun
 
 _WAIT_FOR_ALL_S = 180.0
@@ -34,15 +34,13 @@ class PartTraining:
     """Trains one worker's part.
 
     Args:
-        model_name: beginning of the tables' names.
+        own: the run that all workers train.
         out: where `worker-<I>.json` goes, with what was measured.
     """
 
-    def __init__(
-        self, part: WorkerPart, problem: Problem, config: TwoTowerConfig, client: Client, model_name: str, out: Path
-    ) -> None:
-        self._part, self._problem, self._config, self._client = part, problem, config, client
-        self._name, self._out = model_name, out
+    def __init__(self, part: WorkerPart, problem: Problem, config: TwoTowerConfig, own: RunTables, out: Path) -> None:
+        self._part, self._problem, self._config, self._client = part, problem, config, own.client
+        self._own, self._out = own, out
 
     def run(self, evaluator: Evaluator, console: Console) -> TrainingRun:
         """Trains; in the lead until all others have left, with figures after every epoch and at the end.
@@ -77,9 +75,13 @@ class PartTraining:
     def _open(self) -> tuple[TrainingRun, SharedDense]:
         """Tables, dense weights and model; the lead makes them, the others take them over."""
         part, config = self._part, self._config
-        item_table = self._problem.item_table
-        tables = RemoteTables(self._client, config, prefix=self._name, item_table=item_table, take_over=not part.lead)
-        shared = SharedDense(self._client, f"{self._name}.dense", learning_rate=config.learning_rate, lead=part.lead)
+        prefix, item_table = self._own.run.prefix, self._problem.item_table
+        names = named_tables(prefix, item_table)
+        self._own.hold([*names.values(), f"{prefix}.dense"])
+        drawn_as = named_tables(self._own.run.model, item_table)
+        tables = RemoteTables(self._client, config, names, drawn_as=drawn_as, take_over=not part.lead)
+        shared = SharedDense(self._client, f"{prefix}.dense", learning_rate=config.learning_rate, lead=part.lead)
+        self._own.hold_all()
         # Dropout differs between workers; initial weights are the lead's.
         own = dataclasses.replace(config, seed=config.seed + 7919 * part.index)
         run = TrainingRun(f"rowbank, {part.count} workers", self._problem, tables, own, limits=None, shared=shared)

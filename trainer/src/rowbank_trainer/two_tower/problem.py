@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
-from rowbank.text import title_keys
+from rowbank.text import PAD_KEY, title_keys
 from rowbank_trainer.data.dataset import Catalogue, Dataset, Ids, Interactions
 from rowbank_trainer.data.splits import Split, SplitRule, split, split_by
 from rowbank_trainer.errors import TrainerError
@@ -30,6 +31,7 @@ class Problem:
         item_counts: [M] int64, how often each item is met in training.
         user_keys: [U] int64, ascending: every user, of either part.
         vocabulary: distinct keys that training will see, by table.
+        known: all that users are known to have met, whatever part of it is trained on or held out.
     """
 
     dataset_name: str
@@ -42,6 +44,14 @@ class Problem:
     item_counts: Ids
     user_keys: Ids
     vocabulary: dict[str, int]
+    known: Interactions
+
+    @property
+    def wordless(self) -> list[str]:
+        """Titles without a word: a model that goes by titles knows nothing of such items."""
+        if not self.catalogue.titled:
+            return []
+        return [self.catalogue.titles[row] for row in np.flatnonzero((self.item_keys == PAD_KEY).all(axis=1))]
 
     def evaluator(self) -> Evaluator:
         """Judges scores on the held-out part."""
@@ -88,7 +98,17 @@ def problem_of(dataset: Dataset, parts: Split, config: TwoTowerConfig) -> Proble
             "user": len(np.unique(parts.train.user_ids)),
             "item": len(np.unique(keys[np.unique(positions)])),
         },
+        known=dataset.interactions if dataset.held_out is None else _joined(dataset.interactions, dataset.held_out),
     )
+
+
+def _joined(first: Interactions, second: Interactions) -> Interactions:
+    """All interactions of both, without weights."""
+    both = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in ("user_ids", "item_ids", "ratings", "times")
+    }
+    return dataclasses.replace(first, **both, weights=None)
 
 
 def _split(dataset: Dataset, config: TwoTowerConfig) -> Split:

@@ -1,45 +1,190 @@
-"""Publishes a trained model: towers to the registry, features to the feature store, rows where they are missing."""
+"""Publishes a trained model: rows where they are missing, catalogue and histories, then the version itself."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from rowbank import Client
-from rowbank.features import FeatureField, FeatureView
-from rowbank.models import ModelManifest, Tower, TowerInput
+from rowbank.catalogue import CatalogueReport, write_catalogue
+from rowbank.errors import ModelDiffers
+from rowbank.features import FeatureField
+from rowbank.models import DataFacts, ModelManifest, PruneReport, TitleTokens, Tower, TowerInput, Transform
+from rowbank_trainer.errors import PublishError
 from rowbank_trainer.two_tower.config import TwoTowerConfig
+from rowbank_trainer.two_tower.continuing import TRAINING_FILE, training_file
 from rowbank_trainer.two_tower.export import INPUT, OUTPUT, export_tower
 from rowbank_trainer.two_tower.problem import Problem
-from rowbank_trainer.two_tower.tables.base import TABLE_KINDS
-from rowbank_trainer.two_tower.tables.remote import table_spec
+from rowbank_trainer.two_tower.publication import Publication
+from rowbank_trainer.two_tower.runs import Run, RunTables
+from rowbank_trainer.two_tower.tables.base import TABLE_KINDS, TableKind
+from rowbank_trainer.two_tower.tables.remote import RemoteTables, named_tables, table_spec
 from rowbank_trainer.two_tower.training import TrainingRun
 
-_ITEMS = FeatureView(
-    "items",
-    entity="item_id",
-    fields=(
-        FeatureField("title", "string"),
-        FeatureField("title_tokens", "int64_list"),
-        FeatureField("genres", "string_list"),
-        FeatureField("year", "int64"),
-    ),
+ITEM_FIELDS = (
+    FeatureField("title", "string"),
+    FeatureField("title_tokens", "int64_list"),
+    FeatureField("genres", "string_list"),
+    FeatureField("year", "int64"),
 )
-_USERS = FeatureView("users", entity="user_id", fields=(FeatureField("history", "int64_list"),))
+_QUALITY_CUTOFF = 20
+_MIB = 1 << 20
+_FIRST_TITLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A model version in the registry."""
+    """A model version in the registry.
+
+    Attributes:
+        run: that it comes from.
+        tables: that were trained, by kind.
+        activated: whether it is served.
+        refused: why it is not, although that was asked for; empty if it was not refused.
+    """
 
     name: str
     version: str
     label: str
-    tables: Mapping[str, str]
+    run: str
+    rows: str
+    tables: Mapping[TableKind, str]
+    activated: bool
+    refused: str
+    catalogue: CatalogueReport
+    pruned: PruneReport
+
+    def as_json(self) -> dict[str, Any]:
+        """Ready for `json.dump`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Publishes models of one job.
+
+    Attributes:
+        read_at_s: Unix seconds at which the data was read.
+        evaluated: what the figures were measured on, for comparisons with other versions: "random:0.2".
+    """
+
+    client: Client
+    config: TwoTowerConfig
+    publication: Publication
+    read_at_s: float
+    evaluated: str
+    console: Console
+
+    def publish(self, trained: TrainingRun, problem: Problem, own: RunTables) -> Published:
+        """Stores a version with all that its answers depend on and, if that was asked for, has it served.
+
+        Rows that live in this process are stored in tables of the run first.
+
+        Raises:
+            ExportError: a tower cannot be written.
+            RowbankError: the server refused; the registry is then as before.
+        """
+        files = tower_files(trained, problem, self.config)
+        if isinstance(trained.tables, RemoteTables):
+            files[TRAINING_FILE] = training_file(trained)
+        tables = dict(trained.tables.table_names) or _upload_rows(own, trained, problem, self.config)
+        self._say_cost(tables)
+        now = time.time()
+        version = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(2)}"
+        report = self._write_catalogue(own.run, version, problem)
+        manifest = self._manifest(own.run, version, now, trained, problem, tables, report)
+        refused = self._store(manifest, files)
+        pruned = self.client.models.prune(own.run.model, keep=self.publication.keep)
+        activated = self.publication.activate and not refused
+        return Published(
+            own.run.model, version, trained.label, own.run.name, self.publication.rows, tables, activated, refused,
+            report, pruned,
+        )  # fmt: skip
+
+    def _say_cost(self, tables: Mapping[TableKind, str]) -> None:
+        if self.publication.rows != "frozen":
+            return
+        cost = self.client.models.frozen_cost(tables.values(), self.publication.frozen_dtype)
+        self.console.print(
+            f"Publishing: the frozen copy takes {cost.rows} rows, about {cost.bytes / _MIB:.1f} MiB of RAM",
+            highlight=False,
+        )
+
+    def _write_catalogue(self, run: Run, version: str, problem: Problem) -> CatalogueReport:
+        items, users = catalogue_rows(problem), histories(problem)
+        said = {"items": len(items), "users": len(users)}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if done < total or total > said[what]:
+                self.console.print(f"Publishing: {done} of {total} {what} written", highlight=False)
+
+        return write_catalogue(
+            self.client, run.model, version, items=items, users=users, read_at_s=self.read_at_s,
+            item_fields=ITEM_FIELDS, progress=progress,
+        )  # fmt: skip
+
+    def _manifest(
+        self,
+        run: Run,
+        version: str,
+        now: float,
+        trained: TrainingRun,
+        problem: Problem,
+        tables: Mapping[TableKind, str],
+        report: CatalogueReport,
+    ) -> ModelManifest:
+        config, views = self.config, report.views
+        metrics = {
+            f"{where}_{name}": rate
+            for where, rates in trained.accuracy.as_json().items()
+            for name, rate in rates.items()
+        }
+        quality = f"recall@{_QUALITY_CUTOFF} on {self.evaluated}"
+        metrics[quality] = trained.accuracy.recall[_QUALITY_CUTOFF]
+        titled = problem.catalogue.titled
+        candidate = (
+            TowerInput(
+                INPUT, tables["item"], f"{views.item_view}:title_tokens", config.dim, problem.item_keys.shape[1], 0
+            )
+            if titled
+            else TowerInput(INPUT, tables["item"], "item_id", config.dim)
+        )
+        return ModelManifest(
+            name=run.model,
+            version=version,
+            query=Tower((TowerInput(INPUT, tables["user"], "user_id", config.dim),), OUTPUT, "query.onnx"),
+            candidate=Tower((candidate,), OUTPUT, "candidate.onnx"),
+            vector_dim=config.vector_dim,
+            metrics=metrics,
+            created_at_s=now,
+            logit_scale=1.0 / config.temperature,
+            transforms=(Transform("title", "title_tokens", TitleTokens(config.max_tokens)),) if titled else (),
+            data=DataFacts(
+                self.publication.data_name or problem.dataset_name, len(problem.user_keys), len(problem.catalogue),
+                len(problem.known), self.read_at_s,
+            ),
+            quality_metric=quality,
+            run=run.prefix,
+            **asdict(views),
+        )  # fmt: skip
+
+    def _store(self, manifest: ModelManifest, files: Mapping[str, bytes]) -> str:
+        """Publishes; returns why the version is not served, if it was refused."""
+        asked = self.publication
+        try:
+            self.client.models.publish(
+                manifest, files, rows=asked.rows, value_dtype=asked.frozen_dtype if asked.rows == "frozen" else "",
+                activate=asked.activate, force=asked.force,
+            )  # fmt: skip
+        except ModelDiffers as error:
+            return error.message
+        return ""
 
 
 def tower_files(trained: TrainingRun, problem: Problem, config: TwoTowerConfig) -> dict[str, bytes]:
@@ -55,86 +200,87 @@ def tower_files(trained: TrainingRun, problem: Problem, config: TwoTowerConfig) 
     }
 
 
-def publish(
-    client: Client, trained: TrainingRun, problem: Problem, config: TwoTowerConfig, *, model_name: str
-) -> Published:
-    """Puts features, then the model, where the retrieval service finds them, and activates it.
-
-    Rows that live in this process are stored in tables `<model_name>.user` and `<model_name>.title` (or `.item`) first.
-
-    Raises:
-        ExportError: a tower cannot be written.
-        RowbankError: the server refused; the registry is then as before.
-    """
-    files = tower_files(trained, problem, config)
-    tables = dict(trained.tables.table_names) or _upload_rows(client, trained, problem, config, model_name)
-    write_features(client, problem)
-    now = time.time()
-    manifest = ModelManifest(
-        name=model_name,
-        version=f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(2)}",
-        query=Tower((TowerInput(INPUT, tables["user"], "user_id", config.dim),), OUTPUT, "query.onnx"),
-        candidate=Tower(
-            (_candidate_input(problem, tables["item"], config.dim),),
-            OUTPUT,
-            "candidate.onnx",
-        ),
-        vector_dim=config.vector_dim,
-        metrics={
-            f"{where}_{name}": rate
-            for where, rates in trained.accuracy.as_json().items()
-            for name, rate in rates.items()
-        },
-        created_at_s=now,
-        item_view=_ITEMS.name,
-        user_view=_USERS.name,
-        logit_scale=1.0 / config.temperature,
-    )
-    version = client.models.publish(manifest, files, activate=True)
-    return Published(model_name, version, trained.label, tables)
-
-
-def _candidate_input(problem: Problem, table: str, dim: int) -> TowerInput:
-    """The words of the title; of an item without one the id itself."""
-    if not problem.catalogue.titled:
-        return TowerInput(INPUT, table, _ITEMS.entity, dim)
-    return TowerInput(INPUT, table, "items:title_tokens", dim, problem.item_keys.shape[1], 0)
-
-
-def write_features(client: Client, problem: Problem) -> None:
-    """Writes what serving needs to know: the catalogue, and what each user has met in training."""
+def catalogue_rows(problem: Problem) -> dict[int, dict[str, Any]]:
+    """Every item and its features, as `ITEM_FIELDS` has them."""
     catalogue = problem.catalogue
-    client.features.put_view(_ITEMS)
-    client.features.put_view(_USERS)
-    client.features.write(
-        _ITEMS.name,
-        {
-            int(item_id): {
-                "title": catalogue.titles[row],
-                "title_tokens": problem.item_keys[row] if catalogue.titled else (),
-                "genres": list(catalogue.genres[row]),
-                "year": catalogue.years[row],
-            }
-            for row, item_id in enumerate(catalogue.item_ids)
-        },
+    return {
+        int(item): {
+            "title": catalogue.titles[row],
+            "title_tokens": problem.item_keys[row] if catalogue.titled else (),
+            "genres": catalogue.genres[row],
+            "year": catalogue.years[row],
+        }
+        for row, item in enumerate(catalogue.item_ids)
+    }
+
+
+def histories(problem: Problem) -> dict[int, dict[str, Any]]:
+    """Every user and what they are known to have met, held-out parts included, oldest first."""
+    known = problem.known
+    order = np.lexsort((known.times, known.user_ids))
+    users, starts = np.unique(known.user_ids[order], return_index=True)
+    met = np.split(known.item_ids[order], starts[1:])
+    return {int(user): {"history": items} for user, items in zip(users, met, strict=True)}
+
+
+def say_wordless(console: Console, problem: Problem) -> None:
+    """Names items that a model which goes by titles knows nothing of, if there are any."""
+    titles = problem.wordless
+    if titles:
+        first = ", ".join(map(repr, titles[:_FIRST_TITLES]))
+        console.print(
+            f"NOTICE: {len(titles)} items have a title without a word, so the model knows nothing of them and does not "
+            f"recommend them: {first}{', ...' if len(titles) > _FIRST_TITLES else ''}",
+            style="bold yellow", highlight=False, markup=False,
+        )  # fmt: skip
+
+
+def say_published(console: Console, published: Published) -> None:
+    """What was stored, what that changes for those who are served, and what to do next."""
+    report, pruned = published.catalogue, published.pruned
+    served = "activated it" if published.activated else "did not activate it"
+    console.print(
+        f"Published {published.name} {published.version} ({published.label}; run {published.run}, "
+        f"{published.rows} rows) and {served}.",
+        highlight=False,
     )
-    train = problem.train
-    order = np.lexsort((train.times, train.user_ids))
-    users, starts = np.unique(train.user_ids[order], return_index=True)
-    histories = np.split(train.item_ids[order], starts[1:])
-    client.features.write(
-        _USERS.name, {int(user): {"history": history} for user, history in zip(users, histories, strict=True)}
+    console.print(
+        f"Catalogue: {report.items} items; against the active version {report.added} added, {report.changed} changed, "
+        f"{report.left} left, {report.kept} kept as callers wrote them. Histories of {report.users} users.",
+        highlight=False,
     )
+    if pruned.versions or pruned.tables:
+        console.print(
+            f"Pruned {len(pruned.versions)} older versions and {len(pruned.tables)} tables that nothing needs, "
+            f"{pruned.bytes / _MIB:.1f} MiB.",
+            highlight=False,
+        )
+    if not published.activated and not published.refused:
+        console.print(
+            f"To serve it: rowbank models activate {published.name} {published.version}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def require_served(published: Published) -> None:
+    """Raises PublishError if the version was to be served and was refused; it is stored."""
+    if published.refused:
+        raise PublishError(
+            f"{published.refused}. It is stored; to serve it all the same: "
+            f"rowbank models activate {published.name} {published.version} --force"
+        )
 
 
 def _upload_rows(
-    client: Client, trained: TrainingRun, problem: Problem, config: TwoTowerConfig, model_name: str
-) -> dict[str, str]:
+    own: RunTables, trained: TrainingRun, problem: Problem, config: TwoTowerConfig
+) -> dict[TableKind, str]:
     keys = {"user": np.unique(problem.train.user_ids), "item": np.unique(problem.item_keys)}
-    names: dict[str, str] = {}
+    names = named_tables(own.run.prefix, problem.item_table)
+    drawn_as = named_tables(own.run.model, problem.item_table)
+    own.make_way(names.values())
+    own.hold(names.values())
     for index, kind in enumerate(TABLE_KINDS):
-        names[kind] = f"{model_name}.{problem.item_table if kind == 'item' else kind}"
-        client.drop_table(names[kind], missing_ok=True)
-        table = client.create_table(table_spec(names[kind], config, seed=config.seed + index))
-        table.upsert(keys[kind], trained.tables.rows(kind, keys[kind]))
+        spec = table_spec(names[kind], config, seed=config.seed + index, drawn_as=drawn_as[kind])
+        own.client.create_table(spec).upsert(keys[kind], trained.tables.rows(kind, keys[kind]))
     return names

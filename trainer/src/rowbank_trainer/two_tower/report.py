@@ -8,7 +8,7 @@ import json
 import operator
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,42 +59,55 @@ def _rates(accuracy: Accuracy) -> list[str]:
     return [f"{figure:.4f}" for figure in figures]
 
 
-def write_metrics(
-    folder: Path,
-    problem: Problem,
-    config: TwoTowerConfig,
-    arguments: Mapping[str, Any],
-    baseline: Accuracy,
-    runs: Sequence[TrainingRun],
-    published: Published | None,
-) -> None:
-    """Writes `metrics.json`. May be called again when more is known.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What goes into `metrics.json` and the pictures.
 
-    Raises:
-        TrainerError: the folder cannot be written.
+    Attributes:
+        run: what the run on the server is called; None: there is none.
     """
-    figures = {
-        "arguments": dict(arguments),
-        "config": asdict(config),
-        "dataset": {
-            "name": problem.dataset_name,
-            "users": len(problem.user_keys),
-            "items": len(problem.catalogue),
-            "train": len(problem.train),
-            "held_out": len(problem.held_out),
-            "evaluated_on": config.evaluate_on,
-            "vocabulary": problem.vocabulary,
-        },
-        "baseline": baseline.as_json(),
-        "variants": [run.as_json() for run in runs],
-        "workers": _workers(folder) if any(run.label.endswith("workers") for run in runs) else [],
-        "published": None if published is None else asdict(published),
-        "versions": versions(),
-    }
-    try:
-        (folder / "metrics.json").write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise TrainerError(f"{folder}: the report cannot be written: {error.strerror}") from None
+
+    folder: Path
+    problem: Problem
+    config: TwoTowerConfig
+    arguments: Mapping[str, Any]
+    baseline: Accuracy
+    runs: Sequence[TrainingRun]
+    run: str | None
+
+    def write(self, published: Published | None) -> None:
+        """Writes `metrics.json`, `accuracy.png` and `sizes.png`. May be called again when more is known.
+
+        Raises:
+            TrainerError: the folder cannot be written.
+        """
+        problem, config = self.problem, self.config
+        figures = {
+            "arguments": dict(self.arguments),
+            "config": asdict(config),
+            "dataset": {
+                "name": problem.dataset_name,
+                "users": len(problem.user_keys),
+                "items": len(problem.catalogue),
+                "train": len(problem.train),
+                "held_out": len(problem.held_out),
+                "evaluated_on": config.evaluate_on,
+                "vocabulary": problem.vocabulary,
+                "wordless_titles": len(problem.wordless),
+            },
+            "baseline": self.baseline.as_json(),
+            "run": self.run,
+            "variants": [run.as_json() for run in self.runs],
+            "workers": _workers(self.folder) if any(run.label.endswith("workers") for run in self.runs) else [],
+            "published": None if published is None else published.as_json(),
+            "versions": versions(),
+        }
+        try:
+            text = json.dumps(figures, indent=2, sort_keys=True) + "\n"
+            (self.folder / "metrics.json").write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise TrainerError(f"{self.folder}: the report cannot be written: {error.strerror}") from None
+        _write_plots(self.folder, problem, self.baseline, self.runs)
 
 
 def _workers(folder: Path) -> list[Any]:
@@ -121,12 +134,7 @@ def write_ids(folder: Path, dataset: Dataset) -> None:
             raise TrainerError(f"{folder}: {file} cannot be written: {error.strerror}") from None
 
 
-def write_plots(folder: Path, problem: Problem, baseline: Accuracy, runs: Sequence[TrainingRun]) -> None:
-    """Writes `accuracy.png` and `sizes.png`.
-
-    Raises:
-        TrainerError: the folder cannot be written.
-    """
+def _write_plots(folder: Path, problem: Problem, baseline: Accuracy, runs: Sequence[TrainingRun]) -> None:
     try:
         plot_accuracy(folder / "accuracy.png", runs, baseline, f"Two-tower on {problem.dataset_name}")
         plot_sizes(folder / "sizes.png", runs, problem.vocabulary, f"Table sizes on {problem.dataset_name}")

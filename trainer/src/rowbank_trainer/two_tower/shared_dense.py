@@ -27,8 +27,6 @@ class SharedDense:
 
     def __init__(self, client: Client, name: str, *, learning_rate: float, lead: bool) -> None:
         spec = TableSpec(name, dim=_ROW, initializer=Zeros(), optimizer=Adam(learning_rate))
-        if lead:
-            client.drop_table(name, missing_ok=True)
         self._table = client.create_table(spec, exist_ok=not lead)
         self.name = name
         self.variables: list[tf.Variable] = []

@@ -31,6 +31,7 @@ class TrainingRun:
     Args:
         label: tells it apart in reports.
         limits: when its tables are restricted; None: never.
+        resumable: whether its checkpoints can be gone on from.
         shared: dense weights that other workers train too.
     """
 
@@ -42,9 +43,10 @@ class TrainingRun:
         config: TwoTowerConfig,
         *,
         limits: Limits | None,
+        resumable: bool = False,
         shared: SharedDense | None = None,
     ) -> None:
-        self.label, self.tables, self.restricted = label, tables, limits is not None
+        self.label, self.tables, self.restricted, self.resumable = label, tables, limits is not None, resumable
         self.model = TwoTower(tables, config, initial_log_q(problem, config), shared)
         self.model.compile(optimizer=tables.optimizer(config.learning_rate))
         self.history = History()
@@ -104,6 +106,10 @@ class TrainingRun:
         earlier = History.from_json(state["history"])
         for name in ("sizes", "restrictions", "epochs"):
             getattr(self.history, name)[:] = getattr(earlier, name)
+
+    def go_on_after(self, epochs: int, steps: int) -> None:
+        """Counts on from an earlier training, whose history is not this run's."""
+        self.epochs_done, self._watch.step = epochs, steps
 
     @property
     def accuracy(self) -> Accuracy:

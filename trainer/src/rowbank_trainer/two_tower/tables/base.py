@@ -25,7 +25,7 @@ class RowTables(abc.ABC):
 
     user_layer: Any
     item_layer: Any
-    table_names: dict[str, str]
+    table_names: dict[TableKind, str]
 
     @abc.abstractmethod
     def optimizer(self, learning_rate: float) -> Any:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import rowbank.tfra
-from rowbank import Client
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.problem import Problem
-from rowbank_trainer.two_tower.tables.base import TABLE_KINDS, RowTables
-from rowbank_trainer.two_tower.tables.remote import RemoteTables
+from rowbank_trainer.two_tower.runs import RunTables
+from rowbank_trainer.two_tower.tables.base import TABLE_KINDS, RowTables, TableKind
+from rowbank_trainer.two_tower.tables.remote import RemoteTables, named_tables
 from rowbank_trainer.two_tower.tables.static import StaticTables
 from rowbank_trainer.two_tower.tables.tfra import TfraTables, local_tables
 
@@ -19,45 +19,51 @@ def open_tables(
     variant: Variant,
     problem: Problem,
     config: TwoTowerConfig,
-    client: Client | None,
+    own: RunTables | None,
     *,
-    model_name: str,
     restrict: bool,
     rows: Mapping[str, Path] | None = None,
+    going_on: Mapping[TableKind, str] | None = None,
 ) -> RowTables:
-    """Tables for one training run.
+    """Tables for training one variant.
 
     Args:
-        client: where Rowbank's tables are; needed by the variants that use them.
-        model_name: the tables' names begin with it, and say besides whether they are restricted.
-        restrict: whether the tables will be restricted.
+        own: the run whose tables they are; needed by the variants that are on Rowbank. What an earlier process of the
+            run left of them is dropped.
+        restrict: whether the tables will be restricted, which their names say.
         rows: for `rowbank`: files of rows to start with, by table name; None: the tables start empty.
+        going_on: for `rowbank`: tables to go on with as they are, by kind; None: tables of the run's own.
+    Raises:
+        TrainerError: see `RunTables.make_way`.
     """
     if variant is Variant.STATIC:
         return StaticTables(problem, config)
     if variant is Variant.TFRA_LOCAL:
         return local_tables(config, problem.item_table)
-    if client is None:
-        raise ValueError(f"{variant.value} needs a client")
+    if own is None:
+        raise ValueError(f"{variant.value} needs a run on a server")
     suffix = ".restricted" if restrict else ""
-    if variant is Variant.ROWBANK:
-        return RemoteTables(client, config, prefix=f"{model_name}{suffix}", item_table=problem.item_table, rows=rows)
-    prefix = f"{model_name}.tfra{suffix}"
-    return _tfra_on_rowbank(client, config, prefix=prefix, restrict=restrict, item_table=problem.item_table)
+    if variant is Variant.ROWBANK_TFRA:
+        return _tfra_on_rowbank(own, config, f"{own.run.prefix}.tfra{suffix}", restrict, problem.item_table)
+    if going_on is not None and rows is None:
+        own.hold(going_on.values())
+        return RemoteTables(own.client, config, going_on, drawn_as=None)
+    names = going_on or named_tables(f"{own.run.prefix}{suffix}", problem.item_table)
+    own.make_way(names.values())
+    own.hold(names.values())
+    drawn_as = named_tables(f"{own.run.model}{suffix}", problem.item_table)
+    return RemoteTables(own.client, config, names, drawn_as=drawn_as, rows=rows)
 
 
-def _tfra_on_rowbank(
-    client: Client, config: TwoTowerConfig, *, prefix: str, restrict: bool, item_table: str
-) -> RowTables:
-    # A creator takes up tables of an earlier run where it finds them; rows, slots and all share the prefix.
-    for info in client.list_tables():
-        if info.spec.name.startswith(f"{prefix}/"):
-            client.drop_table(info.spec.name, missing_ok=True)
+def _tfra_on_rowbank(own: RunTables, config: TwoTowerConfig, prefix: str, restrict: bool, item_table: str) -> RowTables:
+    # A creator takes up tables where it finds them; rows, slots and all share the prefix.
+    own.make_way(own.of_prefix(f"{prefix}/"))
     tables = TfraTables(
         config,
-        creator=rowbank.tfra.TableCreator(client, prefix=prefix),
+        creator=rowbank.tfra.TableCreator(own.client, prefix=prefix),
         restrict_policy=rowbank.tfra.FrequencyRestrictPolicy if restrict else None,
         item_table=item_table,
     )
     tables.table_names = {kind: tables.variable(kind).tables[0].store.table.name for kind in TABLE_KINDS}
+    own.hold(tables.table_names.values())
     return tables

@@ -1,0 +1,159 @@
+"""Goes on from a published version: its trained tables as they are, its towers and its optimizer's state.
+
+The tables are those that the version was made from, optimizer state and frequencies included, and they are trained in
+place. Towers and optimizer come from a file of the version, which holds a checkpoint of TensorFlow's.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from rowbank import Client
+from rowbank.errors import ModelNotFound, TableNotFound
+from rowbank.models import ModelManifest, TowerInput
+from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.two_tower.config import TwoTowerConfig
+from rowbank_trainer.two_tower.problem import Problem
+from rowbank_trainer.two_tower.runs import Run, versions
+from rowbank_trainer.two_tower.tables.base import TableKind
+from rowbank_trainer.two_tower.training import TrainingRun
+
+TRAINING_FILE = "training.npz"
+_PARTS = {"index": "dense.index", "data": "dense.data-00000-of-00001"}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a training goes on from.
+
+    Attributes:
+        run: whose tables they are.
+        tables: by kind.
+        training: content of the version's training file.
+        notes: what to tell about it.
+    """
+
+    version: str
+    run: Run
+    tables: Mapping[TableKind, str]
+    training: bytes
+    notes: tuple[str, ...] = ()
+
+
+def training_file(trained: TrainingRun) -> bytes:
+    """The towers and the optimizer's state, to go on from."""
+    with tempfile.TemporaryDirectory(prefix="rowbank-train-") as folder:
+        _checkpoint(trained).write(f"{folder}/dense")
+        parts = {name: np.frombuffer((Path(folder) / file).read_bytes(), np.uint8) for name, file in _PARTS.items()}
+    facts = json.dumps({"epochs": trained.epochs_done, "steps": trained.steps}).encode()
+    stream = io.BytesIO()
+    np.savez(stream, facts=np.frombuffer(facts, np.uint8), **parts)
+    return stream.getvalue()
+
+
+def load_training(trained: TrainingRun, training: bytes) -> None:
+    """Puts towers, optimizer state and counts of steps and epochs where `training_file` found them.
+
+    Raises:
+        TrainerError: the towers are of another shape.
+    """
+    with np.load(io.BytesIO(training)) as arrays, tempfile.TemporaryDirectory(prefix="rowbank-train-") as folder:
+        for name, file in _PARTS.items():
+            (Path(folder) / file).write_bytes(arrays[name].tobytes())
+        try:
+            # What the optimizer keeps is made, and read, at the first step; until then the reader has the values.
+            _checkpoint(trained).read(f"{folder}/dense").expect_partial()
+        except ValueError as error:
+            raise TrainerError(f"--continue: the version's towers are of another shape: {error}") from None
+        facts = json.loads(arrays["facts"].tobytes())
+    trained.go_on_after(facts["epochs"], facts["steps"])
+
+
+def _checkpoint(trained: TrainingRun) -> tf.train.Checkpoint:
+    model = trained.model
+    return tf.train.Checkpoint(user=model.user_tower, item=model.item_tower, optimizer=model.optimizer)
+
+
+def find_start(client: Client, model: str, which: str, problem: Problem, config: TwoTowerConfig) -> Start:
+    """The version to go on from, checked against data and settings.
+
+    Args:
+        which: "active", "latest", or a version.
+    Raises:
+        TrainerError: there is no such version, or it cannot be gone on with; the message says why.
+    """
+    manifest = _find(client, model, which)
+    what = f"--continue: version {manifest.version} of {model}"
+    if not manifest.run or TRAINING_FILE not in [file.name for file in manifest.files]:
+        raise TrainerError(
+            f"{what} holds no {TRAINING_FILE}, which rowbank-train stores with models of --tables rowbank; train a new "
+            "run instead, without --continue"
+        )
+    sources = {table.name: table for table in manifest.tables}
+    inputs: dict[TableKind, TowerInput] = {"user": manifest.query.inputs[0], "item": manifest.candidate.inputs[0]}
+    _require_alike(what, inputs, manifest, problem, config)
+    run = Run(model, manifest.run.rpartition("/")[2])
+    tables: dict[TableKind, str] = {kind: sources[part.table].source for kind, part in inputs.items()}
+    notes = []
+    for kind, table in tables.items():
+        try:
+            step = client.table_info(table).step
+        except TableNotFound:
+            raise TrainerError(
+                f"{what} was made from table {table!r}, which is gone; train a new run instead, without --continue"
+            ) from None
+        then = sources[inputs[kind].table].step
+        if step < then:
+            raise TrainerError(
+                f"{what} was made from table {table!r} at step {then}, and the table is at step {step} now: it was "
+                "emptied or made anew; train a new run instead, without --continue"
+            )
+        if step > then:
+            notes.append(f"table {table} was trained on from step {then} to {step} since version {manifest.version}")
+        busy = [holder for holder in client.holders(table) if holder.startswith(run.title)]
+        if busy:
+            raise TrainerError(
+                f"{what}: its table {table!r} is being trained by {busy[0]}; wait until that ends (a minute, if it was "
+                "killed), or train a new run, without --continue"
+            )
+    training = client.models.read_file(model, manifest.version, TRAINING_FILE)
+    return Start(manifest.version, run, tables, training, tuple(notes))
+
+
+def _find(client: Client, model: str, which: str) -> ModelManifest:
+    if which == "latest":
+        found = versions(client, model)
+        if not found:
+            raise TrainerError(f"--continue latest: model {model!r} has no version; train and publish one first")
+        return found[0]
+    try:
+        return client.models.get(model, "" if which == "active" else which).manifest
+    except ModelNotFound as error:
+        raise TrainerError(f"--continue {which}: {error}; rowbank models list {model} shows what there is") from None
+
+
+def _require_alike(
+    what: str,
+    inputs: Mapping[TableKind, TowerInput],
+    manifest: ModelManifest,
+    problem: Problem,
+    config: TwoTowerConfig,
+) -> None:
+    for kind, part in inputs.items():
+        if part.dim != config.dim:
+            raise TrainerError(f"{what} has {kind} rows of {part.dim} numbers; got --dim {config.dim}")
+    if manifest.vector_dim != config.vector_dim:
+        raise TrainerError(f"{what} has vectors of {manifest.vector_dim} numbers; got {config.vector_dim}")
+    length = inputs["item"].length
+    wanted = problem.item_keys.shape[1] if problem.catalogue.titled else 0
+    if length != wanted:
+        names = [f"the first {words} words of their titles" if words else "their ids" for words in (length, wanted)]
+        raise TrainerError(f"{what} knows items by {names[0]}, and these data by {names[1]}; train a new run instead")
