@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from rowbank.errors import InvalidFeature
 from rowbank_protos.v1 import online_pb2
 from rowbank_server.features import FeatureType, layout
+from rowbank_server.features.layout import KeyKind
 from rowbank_server.features.values import check, decode, decode_time, encode, encode_time
 
 # Published test vectors of MurmurHash3 x86 32-bit.
@@ -28,6 +31,13 @@ GOLDEN_KEYS = {
     7: b"\x01\0\0\0\x02\0\0\0\x07\0\0\0item_id\x04\0\0\0\x08\0\0\0\x07\0\0\0\0\0\0\0rowbank",
     -9: b"\x01\0\0\0\x02\0\0\0\x07\0\0\0item_id\x04\0\0\0\x08\0\0\0\xf7\xff\xff\xff\xff\xff\xff\xffrowbank",
 }
+# Of the same project with Int32 and String join keys.
+OTHER_KEYS = [
+    (7, KeyKind.INT32, b"\x01\0\0\0\x02\0\0\0\x07\0\0\0item_id\x03\0\0\0\x04\0\0\0\x07\0\0\0rowbank"),
+    (-9, KeyKind.INT32, b"\x01\0\0\0\x02\0\0\0\x07\0\0\0item_id\x03\0\0\0\x04\0\0\0\xf7\xff\xff\xffrowbank"),
+    (7, KeyKind.STRING, b"\x01\0\0\0\x02\0\0\0\x07\0\0\0item_id\x02\0\0\0\x01\0\0\x007rowbank"),
+    (-9, KeyKind.STRING, b"\x01\0\0\0\x02\0\0\0\x07\0\0\0item_id\x02\0\0\0\x02\0\0\0-9rowbank"),
+]
 GOLDEN_FIELDS = {
     "title": b"\xd5\x90\x1c|",
     "year": b"\xecZ\x17\x19",
@@ -62,6 +72,20 @@ def test_entity_keys_are_feasts(entity: int) -> None:
     assert layout.entity_of_key(GOLDEN_KEYS[entity], "item_id", "rowbank") == entity
     assert layout.entity_of_key(GOLDEN_KEYS[entity], "user_id", "rowbank") is None
     assert layout.entity_of_key(GOLDEN_KEYS[entity], "item_id", "shop") is None
+
+
+@pytest.mark.parametrize(("entity", "kind", "key"), OTHER_KEYS)
+def test_keys_of_other_types_are_feasts(entity: int, kind: KeyKind, key: bytes) -> None:
+    assert layout.entity_key("item_id", entity, "rowbank", kind) == key
+    assert layout.entity_of_key(key, "item_id", "rowbank") == entity
+    assert layout.entity_of_key(key, "item_id", "bank") is None
+    assert layout.entity_of_key(key[:-1], "item_id", "rowban") == entity
+
+
+@pytest.mark.parametrize("text", [b"ann", b"007", b"+7", b" 7", b"9223372036854775808", b"", b"\xff", b"1_0"])
+def test_strings_that_are_no_ids_are_nobodys(text: bytes) -> None:
+    key = layout.entity_prefix("item_id") + struct.pack("<II", 2, len(text)) + text + b"rowbank"
+    assert layout.entity_of_key(key, "item_id", "rowbank") is None
 
 
 def test_fields_are_feasts() -> None:

@@ -106,6 +106,14 @@ class LayeredView:
         rows = self.store.read_rows(plans, entities)
         return [self._merged(entity, layers, wanted) for entity, layers in zip(entities, rows, strict=True)]
 
+    def read_sound(self, entities: Sequence[int], names: Sequence[str] = ()) -> list[FeatureRead]:
+        """As `read`, without entities whose stored bytes cannot be read: they are noted in the store's `unreadable`."""
+        wanted = self._fields(names)
+        plans = self._plans([*(field.name for field in wanted), *self._besides(wanted)])
+        rows = self.store.read_sound_rows(plans, entities)
+        pairs = zip(entities, rows, strict=True)
+        return [self._merged(entity, layers, wanted) for entity, layers in pairs if layers is not None]
+
     def entities(self) -> npt.NDArray[np.int64]:
         """Every entity that a layer lists, ascending: [N] int64; removed ones are among them and read as not found."""
         lists = [self.store.entities(name) for name in self._names()]

@@ -8,11 +8,19 @@ can be read here, and what is written here can be read by Feast.
 
 from __future__ import annotations
 
+import enum
 import struct
 
-# Numbers of feast.types.ValueType.
-_STRING = 2
-_INT64 = 4
+
+class KeyKind(enum.IntEnum):
+    """What an entity's id is in its key, as `feast.types.ValueType` numbers it. We write INT64 and read all."""
+
+    STRING = 2  # The id in decimal.
+    INT32 = 3
+    INT64 = 4
+
+
+_FORMATS = {KeyKind.INT32: "<i", KeyKind.INT64: "<q"}
 _MASK = 0xFFFFFFFF
 
 
@@ -43,23 +51,44 @@ def _rotate(word: int, bits: int) -> int:
 
 
 def entity_prefix(join_key: str) -> bytes:
-    """What every entity key of this join key starts with, up to its value."""
+    """What every entity key of this join key starts with, up to what its value is."""
     name = join_key.encode()
-    return struct.pack("<III", 1, _STRING, len(name)) + name + struct.pack("<II", _INT64, 8)
+    return struct.pack("<III", 1, KeyKind.STRING, len(name)) + name
 
 
-def entity_key(join_key: str, entity: int, project: str) -> bytes:
-    """The Redis key of one entity's hash."""
-    return entity_prefix(join_key) + struct.pack("<q", entity) + project.encode()
+def entity_key(join_key: str, entity: int, project: str, kind: KeyKind = KeyKind.INT64) -> bytes:
+    """The Redis key of one entity's hash. REQUIRES: `kind` can hold the entity, see `can_hold`."""
+    value = str(entity).encode() if kind is KeyKind.STRING else struct.pack(_FORMATS[kind], entity)
+    return entity_prefix(join_key) + struct.pack("<II", kind, len(value)) + value + project.encode()
+
+
+def can_hold(kind: KeyKind, entity: int) -> bool:
+    """Whether a 64-bit id has a key of that kind."""
+    return kind is not KeyKind.INT32 or -(2**31) <= entity < 2**31
 
 
 def entity_of_key(key: bytes, join_key: str, project: str) -> int | None:
-    """The entity that `key` belongs to; None if it is no key of this join key and project."""
+    """The entity that `key` belongs to; None if it is no key of this join key and project, or of no integer."""
     prefix, suffix = entity_prefix(join_key), project.encode()
-    if len(key) != len(prefix) + 8 + len(suffix) or not key.startswith(prefix) or not key.endswith(suffix):
+    if not key.startswith(prefix) or not key.endswith(suffix) or len(key) < len(prefix) + 8 + len(suffix):
         return None
-    entity: int = struct.unpack_from("<q", key, len(prefix))[0]
-    return entity
+    kind, length = struct.unpack_from("<II", key, len(prefix))
+    value = key[len(prefix) + 8 : len(key) - len(suffix)]
+    if length != len(value):
+        return None
+    for known, form in _FORMATS.items():
+        if kind == known:
+            return int(struct.unpack(form, value)[0]) if length == struct.calcsize(form) else None
+    return _canonical(value) if kind == KeyKind.STRING else None
+
+
+def _canonical(text: bytes) -> int | None:
+    """The 64-bit integer whose decimal form `text` is."""
+    try:
+        entity = int(text)
+    except ValueError:
+        return None
+    return entity if str(entity).encode() == text and -(2**63) <= entity < 2**63 else None
 
 
 def feature_field(view: str, feature: str) -> bytes:

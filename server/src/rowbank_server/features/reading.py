@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rowbank.errors import InvalidFeature
 from rowbank_server.features import layout
 from rowbank_server.features.values import FeatureData, decode, decode_time
 from rowbank_server.features.views import FeatureField, FeatureView
@@ -60,7 +61,10 @@ def parse(of: Plan, entity: int, reply: Sequence[bytes | None], now: float) -> S
         InvalidFeature: bytes that are no value of the feature's type; named.
     """
     *stored, stamp = reply
-    event_time_s = decode_time(stamp) if stamp is not None else 0.0
+    try:
+        event_time_s = decode_time(stamp) if stamp is not None else 0.0
+    except InvalidFeature as error:
+        raise InvalidFeature(f"{of.view.name} of {of.view.entity} {entity}: {error.message}") from error
     status = FeatureStatus.PRESENT
     if stamp is None and not any(data is not None for data in stored):
         status = FeatureStatus.NOT_FOUND
@@ -81,3 +85,15 @@ def with_defaults(of: Plan, entity: int, row: StoredRow) -> FeatureRead:
     held = row.values if row.status is FeatureStatus.PRESENT else {}
     values = {field.name: held.get(field.name, field.absent) for field in of.fields}
     return FeatureRead(entity, values, row.status, row.event_time_s)
+
+
+def united(rows: Sequence[StoredRow]) -> StoredRow:
+    """What one view holds of one entity under several keys: feature by feature, the later event counts."""
+    there = [row for row in rows if row.status is not FeatureStatus.NOT_FOUND]
+    if len(there) < 2:
+        return there[0] if there else rows[0]
+    values: dict[str, FeatureData] = {}
+    for row in sorted(there, key=lambda row: row.event_time_s):
+        values |= row.values
+    newest = max(there, key=lambda row: row.event_time_s)
+    return StoredRow(values, newest.status, newest.event_time_s)

@@ -13,8 +13,10 @@ from pydantic import ValidationError
 
 from rowbank.errors import InternalError, InvalidFeature, ViewNotFound
 from rowbank_server.features import layout, reading
+from rowbank_server.features.entity_reader import EntityReader
 from rowbank_server.features.reading import FeatureRead, Plan, StoredRow
 from rowbank_server.features.redis_errors import translated
+from rowbank_server.features.unreadable import Unreadable
 from rowbank_server.features.values import ABSENT, ABSENT_BYTES, check, decode_time, encode, encode_time
 from rowbank_server.features.views import REMOVED, FeatureView, describe
 
@@ -41,6 +43,8 @@ class FeatureStore:
         self._clock = clock
         self._views_key = f"{namespace}:features:views"
         self._views: dict[str, tuple[float, FeatureView]] = {}
+        self._reader = EntityReader(client, namespace, clock)
+        self.unreadable = Unreadable()
 
     def put_view(self, view: FeatureView) -> bool:
         """Defines or changes a view; True if that changed anything.
@@ -121,7 +125,7 @@ class FeatureStore:
         written = 0
         with self._redis.pipeline(transaction=False) as pipe:
             for (entity, fields), key, known in zip(rows, keys, stamps, strict=True):
-                if known is not None and decode_time(known) > now:
+                if known is not None and _is_later(known, now):
                     continue
                 pipe.hset(key, mapping={**fields, stamp_field: stamp})
                 pipe.sadd(self._index_key(view.name, entity % _SHARDS), entity)
@@ -148,18 +152,23 @@ class FeatureStore:
         Raises:
             InvalidFeature: stored bytes that are no value of a feature's type.
         """
-        hash_fields = [field for plan in plans for field in plan.hash_fields]
-        out: list[list[StoredRow]] = []
         with translated(f"read of {_named(plans)}"):
-            for start in range(0, len(entities), CHUNK):
-                chunk = [_int64(entity) for entity in entities[start : start + CHUNK]]
-                with self._redis.pipeline(transaction=False) as pipe:
-                    for entity in chunk:
-                        pipe.hmget(layout.entity_key(plans[0].view.entity, entity, self._namespace), hash_fields)
-                    replies = pipe.execute()
-                now = self._clock()
-                out.extend(_rows(plans, entity, reply, now) for entity, reply in zip(chunk, replies, strict=True))
-        return out
+            outcomes = [outcome for chunk in _chunks(entities) for outcome in self._reader.read(plans, chunk)]
+        rows = []
+        for outcome in outcomes:
+            if isinstance(outcome, InvalidFeature):
+                raise outcome
+            rows.append(outcome)
+        return rows
+
+    def read_sound_rows(self, plans: Sequence[Plan], entities: Sequence[int]) -> list[list[StoredRow] | None]:
+        """As `read_rows`, but None for an entity whose stored bytes cannot be read; it is noted in `unreadable`."""
+        with translated(f"read of {_named(plans)}"):
+            outcomes = [outcome for chunk in _chunks(entities) for outcome in self._reader.read(plans, chunk)]
+        pairs = list(zip(entities, outcomes, strict=True))
+        bad = {entity: outcome.message for entity, outcome in pairs if isinstance(outcome, InvalidFeature)}
+        self.unreadable.update(plans[0].view.name, bad, [entity for entity in entities if entity not in bad])
+        return [None if isinstance(outcome, InvalidFeature) else outcome for outcome in outcomes]
 
     def append(self, view_name: str, name: str, entity: int, items: Sequence[Any], *, limit: int) -> int:
         """Appends to a list feature in one atomic step and keeps its last `limit` elements.
@@ -200,13 +209,12 @@ class FeatureStore:
             raise InvalidFeature(f"{view_name}:{name} is a {field.type.value}; only lists can be appended to")
         what = f"{view_name}:{name} of {view.entity} {entity}"
         key = layout.entity_key(view.entity, _int64(entity), self._namespace)
-        asked = [hash_field for plan in plans for hash_field in plan.hash_fields]
         with translated(f"append to {view_name}:{name}"):
             for _ in range(_APPEND_TRIES):
                 with self._redis.pipeline(transaction=True) as pipe:
                     try:
                         pipe.watch(key)
-                        rows = _rows(plans, entity, pipe.hmget(key, asked), self._clock())
+                        rows = self._reader.read_own(pipe, plans, entity)
                         kept: Any = check(change(rows), field.type, what)
                         fields = {layout.feature_field(view_name, name): encode(kept, field.type)}
                         pipe.multi()
@@ -225,13 +233,10 @@ class FeatureStore:
         view = self.view(view_name)
         fields = [layout.feature_field(view.name, field.name) for field in view.fields]
         with translated(f"removal from view {view_name!r}"), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hdel(
-                layout.entity_key(view.entity, _int64(entity), self._namespace),
-                *fields,
-                layout.timestamp_field(view.name),
-            )
             pipe.srem(self._index_key(view.name, entity % _SHARDS), entity)
-            return bool(pipe.execute()[0])
+            for key in self._reader.keys(view.entity, _int64(entity)):
+                pipe.hdel(key, *fields, layout.timestamp_field(view.name))
+            return any(pipe.execute()[1:])
 
     def drop_view(self, view_name: str) -> None:
         """Forgets a view with the features of all its entities. What a crash leaves of it is read by nobody."""
@@ -318,13 +323,17 @@ def _encode_row(view: FeatureView, entity: int, values: Mapping[str, Any]) -> di
     return encoded
 
 
-def _rows(plans: Sequence[Plan], entity: int, reply: Sequence[bytes | None], now: float) -> list[StoredRow]:
-    rows, start = [], 0
-    for plan in plans:
-        end = start + len(plan.hash_fields)
-        rows.append(reading.parse(plan, entity, reply[start:end], now))
-        start = end
-    return rows
+def _is_later(stamp: bytes, now: float) -> bool:
+    """Whether a row was last written by a later event; of one whose time cannot be read, anything is the latest."""
+    try:
+        return decode_time(stamp) > now
+    except InvalidFeature:
+        return False
+
+
+def _chunks(entities: Sequence[int]) -> Iterator[list[int]]:
+    for start in range(0, len(entities), CHUNK):
+        yield [_int64(entity) for entity in entities[start : start + CHUNK]]
 
 
 def _named(plans: Sequence[Plan]) -> str:

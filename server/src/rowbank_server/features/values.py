@@ -170,6 +170,9 @@ def encode_time(seconds: float) -> bytes:
 
 
 def decode_time(data: bytes) -> float:
-    """Unix seconds of a stored timestamp."""
-    stamp = Timestamp.FromString(data)
+    """Unix seconds of a stored timestamp. Raises InvalidFeature: the bytes are none."""
+    try:
+        stamp = Timestamp.FromString(data)
+    except DecodeError as error:
+        raise InvalidFeature(f"the stored bytes are no timestamp: {error}") from error
     return float(stamp.seconds + stamp.nanos * 1e-9)

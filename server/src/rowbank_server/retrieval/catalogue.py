@@ -109,14 +109,18 @@ def _has_keys(inputs: TowerInputs, keys: Sequence[npt.NDArray[np.int64]]) -> npt
 
 
 def item_features(model: Model, ids: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    """What the candidate tower and the answers need of each item that is there, by "<view>:<feature>" and join key."""
+    """What the candidate tower and the answers need of each item, by "<view>:<feature>" and join key.
+
+    Items that are not there, or of which a stored feature cannot be read, are left out: one of them must not keep the
+    others from being served.
+    """
     view, entity = model.manifest.item_view, model.candidate_inputs.entity
     names = list(dict.fromkeys([*model.candidate_inputs.names, *([TITLE] if model.has_title else [])]))
     if not names and not model.items.overlay:
         return [{entity: int(item)} for item in ids]
     return [
         {entity: read.entity, **{f"{view}:{name}": value for name, value in read.values.items()}}
-        for read in model.items.read(ids.tolist(), names)
+        for read in model.items.read_sound(ids.tolist(), names)
         if read.status is not FeatureStatus.NOT_FOUND
     ]
 

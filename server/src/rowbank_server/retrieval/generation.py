@@ -105,7 +105,7 @@ def count_interactions(model: Model, max_users: int) -> dict[int, int]:
         return {}
     counts: dict[int, int] = {}
     for start in range(0, len(users), _BATCH):
-        reads = model.users.read(users[start : start + _BATCH].tolist(), [HISTORY])
+        reads = model.users.read_sound(users[start : start + _BATCH].tolist(), [HISTORY])
         seen = [read.values[HISTORY] for read in reads if read.status is FeatureStatus.PRESENT]
         named = np.fromiter(itertools.chain.from_iterable(seen), dtype=np.int64)  # type: ignore[arg-type]
         items, times = np.unique(named, return_counts=True)

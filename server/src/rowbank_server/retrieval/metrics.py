@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from rowbank_server.features import FeatureStatus
+from rowbank_server.features.unreadable import Unreadable
 from rowbank_server.guard import Guard
 from rowbank_server.retrieval.catalogue import Standing
 from rowbank_server.retrieval.generation import Generation
@@ -84,6 +87,10 @@ class Metrics:
         )
         self._swaps = Counter("rowbank_index_swaps_total", "Generations put into service.", registry=self.registry)
 
+    def watch_unreadable(self, unreadable: Unreadable) -> None:
+        """Shows how many entities' stored features cannot be read, at each scrape."""
+        self.registry.register(_UnreadableCollector(unreadable))
+
     def watch(self, guards: Mapping[str, Guard]) -> None:
         """Shows the breakers of guards, by the part of the service that they guard."""
         for part, guard in guards.items():
@@ -138,3 +145,18 @@ def _number(guard: Guard) -> float:
 
 def _count(lost: Callable[[], Mapping[str, Loss]], loss: Loss) -> float:
     return float(sum(one is loss for one in lost().values()))
+
+
+class _UnreadableCollector(Collector):
+    def __init__(self, unreadable: Unreadable) -> None:
+        self._unreadable = unreadable
+
+    def collect(self) -> Iterable[Metric]:
+        gauge = GaugeMetricFamily(
+            "rowbank_unreadable_entities",
+            "Items and users that are left out, because what is stored of them cannot be read.",
+            labels=["view"],
+        )
+        for view, count in sorted(self._unreadable.counts().items()):
+            gauge.add_metric([view], float(count))
+        yield gauge
