@@ -144,7 +144,17 @@ def test_versions_change_under_load_and_every_answer_is_one_of_them(site: Site, 
             while not stop.is_set():
                 got.append((user, own.post("/v1/recommend", json={"user_id": user})))
 
+    batches: list[set[str]] = []
+
+    def load_batches() -> None:
+        body = {"requests": [{"user_id": int(user), "k": 3} for user in shop.users] * 2}
+        with httpx.Client(base_url=http.base_url, timeout=30) as own:
+            while not stop.is_set():
+                answers = post(own, "/v1/recommend:batch", body)["answers"]
+                batches.append({answer["model_version"] for answer in answers})
+
     threads = [threading.Thread(target=load, args=(user,)) for user in (1, 4, 9)]
+    threads.append(threading.Thread(target=load_batches))
     for thread in threads:
         thread.start()
     for version in ("v1", "v2", "v1", "v2"):
@@ -152,10 +162,13 @@ def test_versions_change_under_load_and_every_answer_is_one_of_them(site: Site, 
         serving(http, version)
         seen = len(got)
         until(lambda seen=seen: len(got) > seen + 30)
+        done = len(batches)
+        until(lambda done=done: len(batches) > done)
     stop.set()
     for thread in threads:
         thread.join()
     assert {answer.status_code for _, answer in got} == {200}
+    assert {len(versions) for versions in batches} == {1}
     for user, answer in got:
         assert scored(answer.json()) == known[answer.json()["model_version"]][user]
         assert not answer.json()["degraded"]

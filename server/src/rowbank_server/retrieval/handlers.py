@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
 
 MAX_BODY_BYTES = 4 << 20
+_TRIES = 3  # Of answering a batch by one version while versions change.
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +119,22 @@ class Handlers:
 
     async def recommend_batch(self, request: Request) -> Response:
         body = await _body(request, schemas.RecommendBatchBody)
-        answers: list[schemas.Recommendations | None] = [None] * len(body.requests)
+        answers = await self._answer_all(body.requests)
+        for _ in range(_TRIES):
+            if len({answer.model_version for answer in answers}) == 1:
+                break
+            answers = await self._answer_all(body.requests)  # The version changed meanwhile: all of one, then.
+        return to_json(schemas.RecommendationsBatch(answers))
+
+    async def _answer_all(self, bodies: Sequence[schemas.RecommendBody]) -> list[schemas.Recommendations]:
+        answers: list[schemas.Recommendations | None] = [None] * len(bodies)
 
         async def ask(index: int, one: schemas.RecommendBody) -> None:
             answer = await self._service.batcher.ask(one.query())
             answers[index] = _recommendations(answer, explain=one.explain)
 
-        await _gather([ask(index, one) for index, one in enumerate(body.requests)])
-        return to_json(schemas.RecommendationsBatch([answer for answer in answers if answer is not None]))
+        await _gather([ask(index, one) for index, one in enumerate(bodies)])
+        return [answer for answer in answers if answer is not None]
 
     async def similar(self, request: Request) -> Response:
         body = await _body(request, schemas.SimilarBody)
