@@ -61,13 +61,14 @@ def test_wrong_usage_exits_2_and_says_so(arguments):
     done = rowbank(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert "Error" in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["table", "create", "t", "--dim", "0"], "error: dim: expected an integer from 1 to 4096, got 0"),
+        (["table", "create", "t", "--dim", "0"], "error: --dim: expected an integer from 1 to 4096, got '0'"),
         (["table", "create", "t", "--dim", "4", "--optimizer", "sgdd"], "error: --optimizer: expected one of sgd, "),
         (
             ["table", "create", "t", "--dim", "4", "--optimizer", "sgd:rate=1"],
@@ -81,7 +82,7 @@ def test_wrong_usage_exits_2_and_says_so(arguments):
 )
 def test_bad_spec_is_one_line_on_stderr(arguments, expected):
     done = rowbank(*arguments)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith(expected)
     assert done.stderr.count("\n") == 1

@@ -74,10 +74,32 @@ def test_policies_are_described_as_given(rowbank, answer, table_name):
     rowbank("table", "drop", table_name, "--yes")
 
 
-def test_what_the_server_cannot_do_is_refused(rowbank):
-    done = rowbank("table", "create", "refused", "--dim", "4", "--min-count", "256", code=1)
-    assert done.stderr.startswith("error: table 'refused': ")
-    assert done.stderr.count("\n") == 1
+def test_a_table_that_exists_says_what_differs(rowbank, table_name):
+    create = ("table", "create", table_name, "--dim", "4", "--optimizer", "adagrad:learning_rate=0.1")
+    rowbank(*create)
+    equal = rowbank(*create, code=1).stderr
+    assert equal == f"error: table '{table_name}' exists, with an equal spec; exist_ok=True (--exist-ok) accepts it\n"
+    rowbank(*create, "--exist-ok")
+    other = ("--dim", "8", "--optimizer", "adam", "--eviction", "lru", "--max-rows", "9", "--exist-ok")
+    assert rowbank(*create, *other, code=1).stderr == (
+        f"error: table '{table_name}' exists with another spec: dim is 4, asked for 8; "
+        "optimizer is adagrad, asked for adam; eviction.policy is none, asked for lru; eviction.max_rows is 0, "
+        "asked for 9; ask for what it is, choose another name, or drop it first\n"
+    )
+    rowbank("table", "drop", table_name, "--yes")
+
+
+def test_known_tables_begin_with_the_closest_and_say_how_many_more_there_are(rowbank):
+    names = [f"a{number:02}-known" for number in range(12)] + ["zz-profiles-known"]
+    for name in names:
+        rowbank("table", "create", name, "--dim", "4")
+    text = rowbank("table", "describe", "zz-profile-known", code=1).stderr
+    listed = text.partition("known tables: ")[2].split(" and ")
+    assert listed[0].split(", ")[0] == "'zz-profiles-known'"
+    assert len(listed[0].split(", ")) == 10
+    assert int(listed[1].split()[0]) >= 3
+    for name in names:
+        rowbank("table", "drop", name, "--yes")
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_large_calls_are_split_and_a_large_push_is_refused(start_ps):
 
 def test_connecting_to_nobody_names_the_target():
     target = f"127.0.0.1:{free_port()}"
-    with pytest.raises(errors.ShardUnavailable, match=f"cannot connect to {target}: {target}: UNAVAILABLE"):
+    with pytest.raises(errors.ShardUnavailable, match=f"cannot connect to {target}: connection refused"):
         Client(target, wait_for_ready=False)
     with pytest.raises(errors.ShardUnavailable, match=f"cannot connect to {target}: .* is the server running"):
         Client(target, connect_timeout_s=0.3)

@@ -172,7 +172,7 @@ def test_views_survive_the_wire() -> None:
         (features_pb2.FeatureView(name="v", entity="e"), "fields"),
         (
             features_pb2.FeatureView(name="v:w", entity="e", fields=[{"name": "a", "type": 1}]),
-            "name: String should match",
+            "name: expected 1 to 128 letters, digits and _",
         ),
         (features_pb2.FeatureView(name="v", entity="e", fields=[{"name": "a"}]), "'a' has no type"),
         (features_pb2.FeatureView(name="v", entity="e", fields=[{"name": "a", "type": 1}] * 2), "named twice: a"),

@@ -25,7 +25,7 @@ def api(http: httpx.Client) -> Any:
 def test_it_lists_exactly_the_routes(api: Any) -> None:
     batcher = Batcher(lambda queries, arrived_s: [], max_batch=1, max_queue=1)
     nothing: Any = None
-    app = create_app(Service("m", 1, nothing, nothing, nothing, nothing, batcher, Metrics(), nothing, 1.0))
+    app = create_app(Service("m", 1, nothing, nothing, nothing, nothing, nothing, batcher, Metrics(), nothing, 1.0))
     routes = {
         (route.path, method.lower())
         for route in app.routes

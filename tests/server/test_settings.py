@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rowbank.addresses import split_address
 from rowbank_server.__main__ import main
 from rowbank_server.settings import (
     ApiSettings,
@@ -13,7 +14,6 @@ from rowbank_server.settings import (
     is_loopback,
     load,
     require_private,
-    split_address,
     variable,
 )
 
@@ -51,8 +51,11 @@ def test_the_file_may_lie_elsewhere(tmp_path, monkeypatch):
     ("text", "message"),
     [
         ("namespace = 'a b'", r"setting namespace \(ROWBANK_NAMESPACE\)"),
-        ("flush_intervall_s = 1", "'flush_intervall_s' is unknown to ps; known: bind, "),
-        ("[ps]\nflush_interval_s = -1", r"flush_interval_s \(ROWBANK_PS_FLUSH_INTERVAL_S\): .*greater than 0, got -1"),
+        ("flush_intervall_s = 1", "setting flush_intervall_s is unknown; did you mean flush_interval_s under"),
+        (
+            "[ps]\nflush_interval_s = -1",
+            r"flush_interval_s \(ROWBANK_PS_FLUSH_INTERVAL_S\): .* above 0.*, got -1",
+        ),
         ("= nonsense", r"rowbank\.toml: cannot be read as TOML"),
     ],
 )
@@ -106,7 +109,7 @@ def test_help_names_every_option(capsys):
 
 def test_wrong_settings_end_with_status_2(capsys):
     assert main(["ps", "--shard", "one"]) == 2
-    assert "rowbank-ps: error: setting shard (ROWBANK_PS_SHARD)" in capsys.readouterr().err
+    assert "error: setting shard (ROWBANK_PS_SHARD)" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         main(["nothing"])
     assert ended.value.code == 2

@@ -41,7 +41,7 @@ def test_help_imports_no_tensorflow() -> None:
     [
         (["--data", "/nowhere"], "error: /nowhere: expected a folder with u.data and u.item"),
         (["--tables", "dynamic"], "error: --tables: unknown kind 'dynamic'; expected a comma list of static,"),
-        (["--epochs", "0"], "error: epochs must be at least 1, got 0"),
+        (["--epochs", "0"], "error: --epochs must be at least 1, got 0"),
         (["--tables", "static", "--restrict"], "error: --restrict: static tables cannot shrink"),
         (["--train", "a.csv", "--test", "b.csv", "--split", "time:0.2"], "error: --split and --train contradict each"),
         (["--id-type", "text"], "error: --id-type says how to read your own files; name them with --interactions"),
@@ -49,17 +49,26 @@ def test_help_imports_no_tensorflow() -> None:
         (["--download", "ml-9"], "error: --download: expected one of ml-100k, ml-1m, none, got 'ml-9'"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_code_1(arguments: list[str], message: str) -> None:
+def test_wrong_input_is_one_line(arguments: list[str], message: str) -> None:
+    """Wrong usage has exit code 2, data that is not there 1."""
     done = rowbank_train("two-tower", *arguments)
-    assert done.returncode == 1
+    assert done.returncode == (1 if "--data" in arguments else 2)
     assert done.stderr.startswith(message)
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_wrong_usage_is_exit_code_2() -> None:
-    assert rowbank_train("two-tower", "--nonsense").returncode == 2
-    assert rowbank_train("two-tower", "--epochs", "many").returncode == 2
+    for arguments, message in (
+        (
+            ["two-tower", "--epoch", "3"],
+            "error: rowbank-train two-tower has no option --epoch; did you mean --epochs?\n",
+        ),
+        (["two-tower", "--epochs", "many"], "error: --epochs: expected an integer, got 'many'\n"),
+        (["two-towers"], "error: rowbank-train has no command 'two-towers'; did you mean two-tower?\n"),
+    ):
+        done = rowbank_train(*arguments)
+        assert (done.returncode, done.stderr) == (2, message)
 
 
 def test_malformed_data_names_file_and_line(tmp_path: Path) -> None:

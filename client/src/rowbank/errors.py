@@ -225,6 +225,16 @@ _BARE = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
 }
 
+# What gRPC says of a connection that fails, by a part of it.
+_CONNECTION_WORDS = {
+    "Connection refused": "connection refused: nothing listens there",
+    "lookup": "no such host",
+    "DNS resolution failed": "no such host",
+    "No such file or directory": "no such socket",
+    "No route to host": "no route to that host",
+    "Network is unreachable": "the network is unreachable",
+}
+
 
 def to_status(error: RequestError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
     """The status code, message and trailing metadata by which `error` travels."""
@@ -252,7 +262,16 @@ def from_rpc_error(error: grpc.RpcError, *, target: str = "") -> RequestError:
     if cls is RequestTooLarge:  # gRPC names the numbers, and not whose they are.
         metadata["setting"] = "max_message_bytes"
         message += " (server setting max_message_bytes); send several smaller requests"
-    return cls(f"{where}{code.name}: {message}", metadata=metadata)
+    return cls(f"{where}{_plain(code, message)}", metadata=metadata)
+
+
+def _plain(code: grpc.StatusCode, details: str) -> str:
+    """What gRPC says of a connection, in plain words where it is one of the usual things."""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        for found, words in _CONNECTION_WORDS.items():
+            if found in details:
+                return words
+    return f"{code.name}: {details}"
 
 
 def _error_info(trailers: object) -> common_pb2.ErrorInfo | None:

@@ -14,6 +14,7 @@ from rowbank.errors import InvalidSpec
 from rowbank_protos.v1 import tables_pb2
 
 _SEED_MAX = 2**64 - 1
+_LOW, _HIGH = -0.05, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,19 @@ class Uniform:
     """Evenly spread over [low, high); keras.initializers.RandomUniform's default range."""
 
     kind: ClassVar[str] = "uniform"
-    low: float = -0.05
-    high: float = 0.05
+    low: float = _LOW
+    high: float = _HIGH
     seed: int = 0
 
     def __post_init__(self) -> None:
         low = _checks.float32("Uniform.low", self.low, "a finite number")
-        high = _checks.float32("Uniform.high", self.high, f"a finite number of at least low = {low}", low=low)
+        high = _checks.float32("Uniform.high", self.high, "a finite number")
+        if low > high:
+            given = ", ".join(
+                f"{name} = {value}{' (the default)' if value == default else ''}"
+                for name, value, default in (("low", low, _LOW), ("high", high, _HIGH))
+            )
+            raise InvalidSpec(f"Uniform: expected low to be at most high, got {given}")
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
         object.__setattr__(self, "seed", _checks.integer("Uniform.seed", self.seed, low=0, high=_SEED_MAX))

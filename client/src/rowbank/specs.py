@@ -136,8 +136,8 @@ class TableSpec:
         if not isinstance(self.value_dtype, str) or self.value_dtype not in ("float32", "float16", "bfloat16"):
             raise InvalidSpec(f"value_dtype: expected 'float32', 'float16' or 'bfloat16', got {self.value_dtype!r}")
         if self.durability not in _DURABILITIES:
-            names = ", ".join(repr(name) for name in _DURABILITIES)
-            raise InvalidSpec(f"durability: expected one of {names}, got {self.durability!r}")
+            names = ", ".join(repr(name) for name in _DURABILITIES if name)
+            raise InvalidSpec(f"durability: expected one of {names}, or None, got {self.durability!r}")
         _check_class("admission", self.admission, Admission)
         _check_class("eviction", self.eviction, Eviction)
         initializer_to_proto(self.initializer)

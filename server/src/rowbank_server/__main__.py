@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
+from rowbank.closest import did_you_mean
 from rowbank_server.settings import (
     ApiSettings,
     CommonSettings,
@@ -14,6 +17,7 @@ from rowbank_server.settings import (
     StartError,
     UpSettings,
     load,
+    variables_without_effect,
 )
 
 _ROLES: dict[str, type[CommonSettings]] = {"ps": PsSettings, "api": ApiSettings, "up": UpSettings}
@@ -21,20 +25,55 @@ _ROLES: dict[str, type[CommonSettings]] = {"ps": PsSettings, "api": ApiSettings,
 _COMMANDS = {"ps": "rowbank serve ps", "api": "rowbank serve api", "up": "rowbank up"}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rowbank_server", description="Runs a Rowbank server in this process.")
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line that begins as every error does, and names the command that was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        text = re.sub(r"argument (\S+): expected one argument", r"\1: expected a value after it, got none", message)
+        text = re.sub(r"argument (\S+): ignored explicit argument", r"\1 takes no value, got", text)
+        self.exit(2, f"error: {text}; {self.prog} --help lists the options\n")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="rowbank_server", description="Runs a Rowbank server in this process.", allow_abbrev=False)
     roles = parser.add_subparsers(dest="role", required=True, metavar="ps|api|up")
     for role, cls in _ROLES.items():
         summary = (cls.__doc__ or "").strip()
-        command = roles.add_parser(role, prog=_COMMANDS[role], help=summary, description=summary)
+        command = roles.add_parser(
+            role, prog=_COMMANDS[role], help=summary, description=summary, allow_abbrev=False, argument_default=None
+        )
         for name, field in cls.model_fields.items():
-            option = f"--{name.replace('_', '-')}"
-            text = f"{field.description} Default: {field.get_default()!s}".replace("%", "%%")
+            text = f"{field.description} Default: {_shown(field.get_default())}".replace("%", "%%")
             if field.annotation is bool:
-                command.add_argument(option, action="store_const", const=True, default=None, help=text)
+                command.add_argument(_option(name), action="store_const", const=True, help=text)
             else:
-                command.add_argument(option, default=None, metavar="VALUE", help=text)
+                command.add_argument(_option(name), metavar="VALUE", help=text)
     return parser
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return {"": "none", "False": "off"}.get(str(default), str(default))
+
+
+def _parse(arguments: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
+    """The process and the settings that arguments name; ends the program where they are wrong."""
+    parser = _parser()
+    parsed, left = parser.parse_known_args(arguments)
+    given = vars(parsed)
+    role = given.pop("role")
+    options = [_option(name) for name in _ROLES[role].model_fields]
+    if left:
+        word = left[0].partition("=")[0]
+        wrong = f"has no option {word}" if word.startswith("-") else f"takes options only, got {word!r}"
+        hint = did_you_mean(word, options) or f"; {_COMMANDS[role]} --help lists the options"
+        parser.exit(2, f"error: {_COMMANDS[role]} {wrong}{hint}\n")
+    return role, given
 
 
 def _run(settings: CommonSettings) -> int:
@@ -55,24 +94,26 @@ def _run(settings: CommonSettings) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server that the arguments name; returns the exit status: 0 ok, 1 failed, 2 wrong settings."""
-    parsed = vars(_parser().parse_args(arguments))
-    role = parsed.pop("role")
+    role, given = _parse(arguments)
     try:
-        return _run(load(_ROLES[role], parsed))
+        settings = load(_ROLES[role], given)
+        for sentence in variables_without_effect():
+            sys.stderr.write(f"warning: {sentence}\n")
+        return _run(settings)
     except SettingsError as error:
-        return _fail(role, error, 2)
+        return _fail(error, 2)
     except StartError as error:
-        return _fail(role, error, 1)
+        return _fail(error, 1)
     except Exception as error:
         from rowbank.errors import RowbankError
 
         if not isinstance(error, RowbankError):
             raise
-        return _fail(role, error, 1)
+        return _fail(error, 1)
 
 
-def _fail(role: str, error: Exception, status: int) -> int:
-    sys.stderr.write(f"rowbank-{role}: error: {error}\n")
+def _fail(error: Exception, status: int) -> int:
+    sys.stderr.write(f"error: {error}\n")
     return status
 
 

@@ -15,8 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from rowbank import variables
+from rowbank.addresses import parse_targets, split_address
+from rowbank.closest import closest
+from rowbank_server import wording
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,7 +32,10 @@ else:
 CONFIG_VARIABLE = "ROWBANK_CONFIG"
 DEFAULT_CONFIG = "rowbank.toml"
 ROLES = ("ps", "api", "up")
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):(?P<port>\d{1,5})")
+# Beside the settings: read by other parts of the product, or set for its tests.
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "ROWBANK_REDIS_SERVER", "ROWBANK_CHAOS_SEED", "ROWBANK_TEST_NEWEST"})
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_SHARD = re.compile(r"[0-9]{1,4}/[0-9]{1,4}")
 _LOOPBACK_HOSTS = {"localhost", "[::1]"}
 
 
@@ -41,18 +50,6 @@ class StartError(Exception):
 def shared_name(name: str) -> AliasChoices:
     """Both names of a setting that all processes share: the field's, and the variable's without a process in it."""
     return AliasChoices(name, f"ROWBANK_{name.upper()}")
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "127.0.0.1:7700" or "[::1]:7700"; port 0 asks for a free one.
-
-    Raises:
-        ValueError: it is not of that form.
-    """
-    match = _ADDRESS.fullmatch(address)
-    if match is None or int(match["port"]) > 65535:
-        raise ValueError(f"expected HOST:PORT with a port up to 65535, such as 127.0.0.1:7700, got {address!r}")
-    return match["host"], int(match["port"])
 
 
 def is_loopback(address: str) -> bool:
@@ -70,7 +67,6 @@ class CommonSettings(BaseSettings):
     namespace: str = Field(
         "rowbank",
         validation_alias=shared_name("namespace"),
-        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
         description="Prefix of every key in Redis; servers with different namespaces share nothing.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -84,6 +80,13 @@ class CommonSettings(BaseSettings):
         validation_alias=shared_name("insecure"),
         description="Allow binding to addresses that other machines can reach, without TLS or tokens.",
     )
+
+    @field_validator("namespace")
+    @classmethod
+    def _check_namespace(cls, value: str) -> str:
+        if not _NAMESPACE.fullmatch(value):
+            raise ValueError(f"expected 1 to 64 characters of A-Z a-z 0-9 _ . -, got {value!r}")
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -128,7 +131,7 @@ class PsSettings(_RedisSettings):
 
     bind: str = Field("127.0.0.1:7700", description="HOST:PORT of the gRPC server; port 0 takes a free one.")
     metrics_bind: str = Field("", description="HOST:PORT of the Prometheus metrics (HTTP, /metrics); empty: off.")
-    shard: str = Field("0/1", pattern=r"^\d{1,4}/\d{1,4}$", description="Which shard of how many: I/N, I from 0.")
+    shard: str = Field("0/1", description="Which shard of how many: I/N, I from 0.")
     bucket_count: int = Field(256, ge=1, le=65536, description="Buckets per table; fixed when a table is created.")
     flush_interval_s: float = Field(1.0, gt=0, le=3600, description="Longest time between write-backs to Redis.")
     max_dirty_rows: int = Field(
@@ -186,9 +189,9 @@ class PsSettings(_RedisSettings):
     @field_validator("shard")
     @classmethod
     def _check_shard(cls, value: str) -> str:
-        index, count = (int(part) for part in value.split("/"))
+        index, count = (int(part) for part in value.split("/")) if _SHARD.fullmatch(value) else (0, 0)
         if index >= count:
-            raise ValueError(f"expected I/N with I from 0 to N-1, got {value}")
+            raise ValueError(f"expected I/N with I from 0 to N-1, such as 0/1, got {value!r}")
         return value
 
     @property
@@ -239,12 +242,13 @@ class ApiSettings(_RedisSettings):
     @field_validator("targets", mode="before")
     @classmethod
     def _split_targets(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return tuple(parse_targets(value)) if isinstance(value, (str, list)) else value
 
-    @field_validator("bind")
+    @field_validator("bind", "grpc_bind")
     @classmethod
-    def _check_bind(cls, value: str) -> str:
-        split_address(value)
+    def _check_bind(cls, value: str, info: ValidationInfo) -> str:
+        if value or info.field_name == "bind":
+            split_address(value)
         return value
 
 
@@ -313,26 +317,79 @@ def require_private(address: str, *, insecure: bool, setting: str) -> None:
         )
 
 
+def unknown_variables() -> list[str]:
+    """Environment variables that begin like ours and that nothing of ours reads."""
+    return variables.unknown(_known_variables(), os.environ)
+
+
+def variables_without_effect() -> list[str]:
+    """A sentence about each of the environment's variables that begin like ours and that nothing of ours reads."""
+    return [variables.without_effect(name, _known_variables()) for name in unknown_variables()]
+
+
+def _known_variables() -> set[str]:
+    return {variable(cls, name) for cls in _PROCESSES for name in cls.model_fields} | OTHER_VARIABLES
+
+
+_PROCESSES: tuple[type[CommonSettings], ...] = (PsSettings, ApiSettings, UpSettings)
+
+
 def _file_values(cls: type[CommonSettings]) -> dict[str, Any]:
+    """What the file says to a process. Raises `SettingsError`, also for what it says to others and they do not know."""
     named = os.environ.get(CONFIG_VARIABLE)
     path = Path(named or DEFAULT_CONFIG)
     if not named and not path.is_file():
         return {}
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        whose = f" ({CONFIG_VARIABLE} names it)" if named else ""
+        raise SettingsError(f"{path}: cannot be read{whose}: {error.strerror or error}") from None
+    except ValueError as error:
         raise SettingsError(f"{path}: cannot be read as TOML: {error}") from None
-    common = {name: value for name, value in content.items() if name not in ROLES}
+    _check_names(path, content)
     # A shared setting may be one that only other processes know, such as `targets`.
-    known = {name for other in (PsSettings, ApiSettings, UpSettings) for name in other.model_fields}
-    common = {name: value for name, value in common.items() if name in cls.model_fields or name not in known}
+    common = {name: value for name, value in content.items() if name not in ROLES and name in cls.model_fields}
     return {**common, **content.get(cls.role, {})}
 
 
-def _describe(cls: type[CommonSettings], problem: Any) -> str:
+def _check_names(path: Path, content: Mapping[str, Any]) -> None:
+    of_process = {cls.role: list(cls.model_fields) for cls in _PROCESSES}
+    shared = [
+        name
+        for cls in _PROCESSES
+        for name, field in cls.model_fields.items()
+        if isinstance(field.validation_alias, AliasChoices)
+    ]
+    for name, value in content.items():
+        if name in ROLES:
+            if not isinstance(value, dict):
+                raise SettingsError(f"{path}: {name}: expected a table, [{name}], got {wording.show(value)}")
+            for inner in value:
+                if inner not in of_process[name]:
+                    known = of_process[name]
+                    raise SettingsError(f"{path}: setting {inner} in [{name}] {wording.unknown_field(inner, known)}")
+        elif name not in shared:
+            homes = [f"[{role}]" for role, names in of_process.items() if name in names]
+            if homes:
+                raise SettingsError(f"{path}: setting {name} belongs to one process: put it under {' or '.join(homes)}")
+            raise SettingsError(f"{path}: setting {name} {_misplaced(name, [*dict.fromkeys(shared), *ROLES])}")
+
+
+def _misplaced(name: str, known: list[str]) -> str:
+    """What is said of an unknown name at the top of the file, where a process's setting may be meant."""
+    if closest(name, known) is None:
+        for cls in _PROCESSES:
+            meant = closest(name, cls.model_fields)
+            if meant is not None:
+                return f"is unknown; did you mean {meant} under [{cls.role}]? Known at the top: {', '.join(known)}"
+    return wording.unknown_field(name, known)
+
+
+def _describe(cls: type[CommonSettings], problem: ErrorDetails) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "settings"
     field = next((field for field in cls.model_fields if name in (field, variable(cls, field))), None)
     if field is None:
-        return f"setting {name!r} is unknown to {cls.role}; known: {', '.join(sorted(cls.model_fields))}"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"setting {field} ({variable(cls, field)}): {message}, got {problem['input']!r}"
+        return f"setting {name} {wording.unknown_field(name, sorted(cls.model_fields))}"
+    named: ErrorDetails = {**problem, "loc": (field, *problem["loc"][1:])}
+    return f"setting {field} ({variable(cls, field)}): {wording.what(cls, named)}"

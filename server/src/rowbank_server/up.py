@@ -17,8 +17,9 @@ from types import FrameType
 
 from rowbank_server import logs
 from rowbank_server.children import spawn
+from rowbank_server.listening import require_free
 from rowbank_server.redis_supervisor import EmbeddedRedis
-from rowbank_server.settings import StartError, UpSettings, require_private, variable
+from rowbank_server.settings import StartError, UpSettings, require_private, unknown_variables, variable
 
 _log = logging.getLogger("rowbank.up")
 _WATCH_INTERVAL_S = 0.1
@@ -94,6 +95,8 @@ class Up:
     def start(self) -> tuple[str, str]:
         """Starts all, each after what it needs; returns the gRPC address and the HTTP URL. Raises StartError."""
         settings = self._settings
+        require_free("grpc_bind", settings.grpc_bind)
+        require_free("http_bind", settings.http_bind)
         url = settings.redis
         if not url:
             self._redis = EmbeddedRedis(
@@ -103,6 +106,8 @@ class Up:
             url = self._redis.url
         # The URL may hold a password, and everybody on the machine can read a command line.
         self._environment = {**os.environ, variable(UpSettings, "redis"): url}
+        for name in unknown_variables():  # Once warned of is enough.
+            del self._environment[name]
         common = [
             *("--namespace", settings.namespace, "--redis-timeout-s", str(settings.redis_timeout_s)),
             *("--log-level", settings.log_level, "--log-format", settings.log_format),

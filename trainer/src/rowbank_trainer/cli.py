@@ -11,7 +11,7 @@ from rowbank_trainer.commands.online import online
 from rowbank_trainer.commands.rating import rating
 from rowbank_trainer.commands.two_tower import two_tower
 from rowbank_trainer.commands.unified import unified
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import TrainerError, UsageError
 
 app = typer.Typer(
     help="Training jobs with embedding tables in this process or on a Rowbank server.",
@@ -30,11 +30,18 @@ app.command("unified")(unified)
 def main() -> None:
     """Runs the program: exit code 0 if all went well, 1 after an error, 2 for wrong usage."""
     from rowbank.errors import RowbankError
+    from rowbank.usage import run
 
     try:
-        app()
+        run(app, "rowbank-train")
     except (TrainerError, RowbankError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        Console(stderr=True).print(
+            f"error: {where}{error.strerror or error}", style="red", highlight=False, soft_wrap=True, markup=False
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

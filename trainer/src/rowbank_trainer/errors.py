@@ -9,6 +9,10 @@ class TrainerError(Exception):
     """A training job cannot go on; the message says what was wrong, what was expected and what to do."""
 
 
+class UsageError(TrainerError):
+    """Options are wrong or contradict each other; the program ends with status 2, as for options that do not exist."""
+
+
 class DataError(TrainerError):
     """Input data is missing or malformed."""
 
@@ -18,9 +22,18 @@ class DataError(TrainerError):
         return cls(f"{path}:{line}: {problem}")
 
 
+class ReadingError(UsageError, DataError):
+    """An option that says how data is read is wrong; no data was looked at."""
+
+
 class ExportError(TrainerError):
     """A tower cannot be written as ONNX, or what was written does not compute the same."""
 
 
 class PublishError(TrainerError):
     """A model cannot be published."""
+
+
+def option(name: str) -> str:
+    """The command line's option for the field `name` of a job's settings."""
+    return f"--{name.replace('_', '-')}"

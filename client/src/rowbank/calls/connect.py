@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
+from rowbank import addresses, variables
 from rowbank._version import __version__
 from rowbank.admin import ServerInfo, server_info
 from rowbank.calls.methods import GET_SERVER_INFO
@@ -23,22 +24,25 @@ from rowbank.errors import (
 from rowbank_protos.v1 import admin_pb2
 
 DEFAULT_TARGET = "127.0.0.1:7700"
-TARGETS_VARIABLE = "ROWBANK_TARGETS"
 
 
 def parse_targets(targets: str | Sequence[str] | None) -> list[str]:
-    """Addresses from an argument, else from ROWBANK_TARGETS, else the default one.
+    """Addresses in full from an argument, else from ROWBANK_TARGETS, else the default one.
 
     Raises:
-        InvalidRequest: none, an empty one, or one twice.
+        InvalidRequest: none, an empty one, one twice, or one that is no address.
     """
+    what = "targets"
     if targets is None:
-        targets = os.environ.get(TARGETS_VARIABLE) or DEFAULT_TARGET
-    parts = targets.split(",") if isinstance(targets, str) else list(targets)
-    result = [part.strip() for part in parts]
-    if not result or not all(result) or len(set(result)) != len(result):
-        raise InvalidRequest(f"targets: expected distinct addresses such as '127.0.0.1:7700', got {targets!r}")
-    return result
+        named = os.environ.get(variables.TARGETS)
+        if not named:
+            variables.warn_of_near_misses()
+            return [DEFAULT_TARGET]
+        what, targets = f"variable {variables.TARGETS}", named
+    try:
+        return addresses.parse_targets(targets)
+    except addresses.AddressError as error:
+        raise InvalidRequest(f"{what}: {error}") from None
 
 
 def connect(targets: Sequence[str], *, timeout_s: float, wait: bool) -> tuple[list[Shard], list[ServerInfo]]:
@@ -94,9 +98,9 @@ def _ask(transport: Transport, targets: Sequence[str], *, wait: bool) -> list[Se
         _check(infos, len(targets))
     except (DeadlineExceeded, NotReady, ShardUnavailable) as error:
         transport.close()
-        raise type(error)(
-            f"cannot connect to {', '.join(targets)}: {error.message}", metadata={**error.metadata}
-        ) from None
+        named = ", ".join(targets)
+        text = error.message.removeprefix(f"{named}: ")
+        raise type(error)(f"cannot connect to {named}: {text}", metadata={**error.metadata}) from None
     except BaseException:
         transport.close()
         raise

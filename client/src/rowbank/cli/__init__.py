@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Runs the command in `sys.argv` and exits: 0 ok, 1 error, 2 wrong usage, 3 answered but degraded."""
     from rowbank.cli.app import app
+    from rowbank.usage import run
 
     try:
-        app(prog_name="rowbank")
+        run(app, "rowbank")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Whoever read has gone, as in `| head -1`.
+            sys.exit(1)
+        sys.stderr.write(f"error: {error.filename or ''}{': ' if error.filename else ''}{error.strerror or error}\n")
+        sys.exit(1)
     except Exception as error:
         # Only now: the class lives beside the gRPC codes, and help must not wait for gRPC.
         from rowbank.errors import RowbankError

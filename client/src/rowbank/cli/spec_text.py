@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, get_args
 
+import typer
+
 from rowbank import initializers, optimizers
+from rowbank.closest import did_you_mean
 from rowbank.errors import InvalidSpec
 
 Part = TypeVar("Part")
@@ -36,6 +40,20 @@ def parse_optimizer(text: str) -> optimizers.Optimizer:
     return _parse("--optimizer", text, {part.kind: part for part in _OPTIMIZERS})
 
 
+@contextlib.contextmanager
+def as_typed(options: Mapping[str, str]) -> Iterator[None]:
+    """Turns an `InvalidSpec` into wrong usage that names what was typed.
+
+    Args:
+        options: option by the part of a spec that the error names.
+    """
+    try:
+        yield
+    except InvalidSpec as error:
+        part, colon, rest = error.message.partition(":")
+        raise typer.BadParameter(f"{options.get(part, part)}{colon}{rest}") from None
+
+
 def text_of(part: initializers.Initializer | optimizers.Optimizer) -> str:
     """Writes a part in the notation that the parsers read."""
     numbers = ",".join(f"{field.name}={_number_text(getattr(part, field.name))}" for field in dataclasses.fields(part))
@@ -45,16 +63,22 @@ def text_of(part: initializers.Initializer | optimizers.Optimizer) -> str:
 def _parse(option: str, text: str, kinds: Mapping[str, type[Part]]) -> Part:
     kind, _, assignments = text.partition(":")
     if kind not in kinds:
-        raise InvalidSpec(f"{option}: expected one of {', '.join(kinds)}, got {kind!r}")
+        raise InvalidSpec(f"{option}: expected one of {', '.join(kinds)}, got {kind!r}{did_you_mean(kind, kinds)}")
     fields = {field.name: field.type for field in dataclasses.fields(kinds[kind])}  # type: ignore[arg-type]
     numbers: dict[str, Any] = {}
     for assignment in filter(None, assignments.split(",")):
         name, equals, number = assignment.partition("=")
         if not equals or name not in fields:
             known = ", ".join(fields) or "nothing"
-            raise InvalidSpec(f"{option}: {kind} takes NAME=NUMBER of {known}, got {assignment!r}")
+            hint = did_you_mean(name, fields) if equals else ""
+            raise InvalidSpec(f"{option}: {kind} takes NAME=NUMBER of {known}, got {assignment!r}{hint}")
+        if name in numbers:
+            raise InvalidSpec(f"{option}: {name} is given twice in {text!r}")
         numbers[name] = _number(option, name, number, str(fields[name]))
-    return kinds[kind](**numbers)
+    try:
+        return kinds[kind](**numbers)
+    except InvalidSpec as error:
+        raise InvalidSpec(f"{option} {text}: {error.message}") from None
 
 
 def _number(option: str, name: str, text: str, kind: str) -> float | int | bool:

@@ -33,6 +33,17 @@ _COLUMNS = {
     "eviction": "EVICTION",
     "step": "STEP",
 }
+# What was typed for the parts of a spec that an error may name.
+_OPTIONS = {
+    "name": "TABLE",
+    "value_dtype": "--dtype",
+    "Eviction.policy": "--eviction",
+    "Eviction.max_rows": "--max-rows",
+    "Eviction.max_bytes": "--max-bytes",
+    "Eviction.ttl_s": "--ttl-s",
+    "durability": "--durability",
+    "frequency_half_life_s": "--half-life-s",
+}
 
 
 def list_tables(target: Target = None, output: Output = OutputFormat.TABLE) -> None:
@@ -65,7 +76,7 @@ def describe(name: TableName, target: Target = None, output: Output = OutputForm
 
 def create(
     name: TableName,
-    dim: Annotated[int, typer.Option("--dim", help="Width of a row, 1 to 4096.")],
+    dim: Annotated[int, typer.Option("--dim", min=1, max=4096, help="Width of a row, 1 to 4096.")],
     value_dtype: Annotated[str, typer.Option("--dtype", help="float32, float16 or bfloat16.")] = "float32",
     initializer: Annotated[
         str,
@@ -74,7 +85,9 @@ def create(
     optimizer: Annotated[
         str, typer.Option("--optimizer", help="How gradients are applied, for example adagrad:learning_rate=0.1.")
     ] = "sgd",
-    min_count: Annotated[int, typer.Option("--min-count", help="Occurrence at which a key gets its own row.")] = 1,
+    min_count: Annotated[
+        int, typer.Option("--min-count", min=1, max=255, help="Occurrence that gives a key its own row.")
+    ] = 1,
     eviction: Annotated[str, typer.Option("--eviction", help="Which rows go first: lfu, lru or none.")] = "none",
     max_rows: Annotated[int, typer.Option("--max-rows", help="Cap on rows over all shards; 0: none.")] = 0,
     max_bytes: Annotated[int, typer.Option("--max-bytes", help="Cap on bytes over all shards; 0: none.")] = 0,
@@ -90,20 +103,24 @@ def create(
 ) -> None:
     """Create a table."""
     from rowbank import Admission, Eviction, TableSpec
-    from rowbank.cli.spec_text import parse_initializer, parse_optimizer
+    from rowbank.cli.spec_text import as_typed, parse_initializer, parse_optimizer
 
-    spec = TableSpec(
-        name=name,
-        dim=dim,
-        value_dtype=value_dtype,
-        initializer=parse_initializer(initializer),
-        optimizer=parse_optimizer(optimizer),
-        admission=Admission(min_count),
-        eviction=Eviction(eviction, max_rows=max_rows, max_bytes=max_bytes, ttl_s=ttl_s),
-        durability=durability,
-        frequency_half_life_s=half_life_s,
-        track_reads=track_reads,
-    )
+    for option, cap in (("--max-rows", max_rows), ("--max-bytes", max_bytes)):
+        if cap and eviction == "none":
+            raise typer.BadParameter(f"{option} {cap} needs --eviction lfu or --eviction lru, to say which rows go")
+    with as_typed(_OPTIONS):
+        spec = TableSpec(
+            name=name,
+            dim=dim,
+            value_dtype=value_dtype,
+            initializer=parse_initializer(initializer),
+            optimizer=parse_optimizer(optimizer),
+            admission=Admission(min_count),
+            eviction=Eviction(eviction, max_rows=max_rows, max_bytes=max_bytes, ttl_s=ttl_s),
+            durability=durability,
+            frequency_half_life_s=half_life_s,
+            track_reads=track_reads,
+        )
     with connect(target) as client:
         client.create_table(spec, exist_ok=exist_ok)
         emit_record(_record(client.table_info(name), client), output)

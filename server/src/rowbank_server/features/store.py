@@ -297,7 +297,7 @@ def _parse_view(stored: bytes) -> FeatureView:
     try:
         return FeatureView.model_validate_json(stored)
     except ValidationError as error:
-        raise InternalError(f"a stored view cannot be read: {describe(error)}") from error
+        raise InternalError(f"a stored view cannot be read: {describe(FeatureView, error)}") from error
 
 
 def _int64(entity: int) -> int:

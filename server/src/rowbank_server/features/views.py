@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rowbank.errors import InvalidFeature
 from rowbank_protos.v1 import features_pb2
+from rowbank_server import wording
 from rowbank_server.features.values import EMPTY, FeatureData, FeatureType, check, from_message, to_message
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"expected 1 to 128 letters, digits and _, no digit first, got {name[:80]!r}")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
 
 REMOVED = "_removed"  # The boolean feature of an entity that was taken out of a catalogue, where a view has it.
 
@@ -107,7 +118,7 @@ def view_from_message(message: features_pb2.FeatureView) -> FeatureView:
             {"name": message.name, "entity": message.entity, "fields": fields, "max_age_s": message.max_age_s}
         )
     except ValidationError as error:
-        raise InvalidFeature(f"view {message.name!r}: {describe(error)}") from error
+        raise InvalidFeature(f"view {message.name!r}: {describe(FeatureView, error)}") from error
 
 
 def view_to_message(view: FeatureView) -> features_pb2.FeatureView:
@@ -120,10 +131,10 @@ def view_to_message(view: FeatureView) -> features_pb2.FeatureView:
     return message
 
 
-def describe(error: ValidationError) -> str:
-    """A validation error on one line: where, what was wrong, what was got."""
-    parts = []
-    for fault in error.errors(include_url=False):
-        where = ".".join(str(step) for step in fault["loc"])
-        parts.append(f"{where + ': ' if where else ''}{fault['msg']}, got {str(fault['input'])[:80]!r}")
-    return "; ".join(parts)
+def describe(model: type[BaseModel], error: ValidationError) -> str:
+    """A validation error on one line: where, what was expected, what was got."""
+    faults = error.errors(include_url=False)
+    return "; ".join(
+        f"{place}: {wording.what(model, fault)}" if (place := wording.where(fault, "")) else wording.what(model, fault)
+        for fault in faults
+    )

@@ -9,6 +9,7 @@ import uuid
 from prometheus_client import CollectorRegistry, start_http_server
 
 import rowbank_server
+from rowbank.addresses import split_address
 from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server import logs
 from rowbank_server.features import FeatureStore
@@ -16,6 +17,7 @@ from rowbank_server.features.service import FeatureServicer
 from rowbank_server.guard import Guard
 from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.streams import JournalStreams
+from rowbank_server.listening import cannot
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.durability.gate import MutationGate
@@ -41,7 +43,7 @@ from rowbank_server.registry.activation import Activation
 from rowbank_server.registry.binding import Binder
 from rowbank_server.registry.pruning import Pruning
 from rowbank_server.registry.service import ModelServicer
-from rowbank_server.settings import PsSettings, SettingsError, StartError, require_private, split_address
+from rowbank_server.settings import PsSettings, SettingsError, StartError, require_private
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
@@ -235,7 +237,10 @@ def run(settings: PsSettings) -> int:
     if settings.metrics_bind:
         require_private(settings.metrics_bind, insecure=settings.insecure, setting="metrics_bind")
     if not settings.redis:
-        raise SettingsError("setting redis (ROWBANK_REDIS): a URL such as redis://127.0.0.1:6379 is needed")
+        raise SettingsError(
+            "setting redis (ROWBANK_REDIS): expected a URL such as redis://127.0.0.1:6379, got none; "
+            "`rowbank up` runs a Redis of its own"
+        )
     try:
         redis = connect_at_start(
             settings.redis, timeout_s=settings.redis_timeout_s, client_name=f"rowbank-ps-{settings.shard_index}"
@@ -257,5 +262,5 @@ def _serve_metrics(address: str, registry: CollectorRegistry) -> None:
     try:
         server, _ = start_http_server(port, addr=host.strip("[]"), registry=registry)
     except OSError as error:
-        raise StartError(f"metrics_bind {address}: cannot listen there: {error.strerror or error}") from None
+        raise cannot("metrics_bind", address, error) from None
     _log.info("metrics at http://%s:%d/metrics", host, server.server_port)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-import errno
 import functools
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from rowbank.addresses import split_address
 from rowbank_protos.memory import keep_freed_blocks
 from rowbank_protos.v1 import (
     admin_pb2,
@@ -32,7 +31,8 @@ from rowbank_protos.v1 import (
     workers_pb2,
     workers_pb2_grpc,
 )
-from rowbank_server.settings import StartError, split_address
+from rowbank_server.listening import require_free
+from rowbank_server.settings import StartError
 
 # Reads in pieces of a megabyte: gRPC's own choice makes a message of a megabyte take twice as long.
 READ_CHUNK_OPTIONS = (
@@ -116,12 +116,13 @@ class PsServer:
             StartError: it cannot be listened on.
         """
         host, port = split_address(address)
+        require_free("bind", address)
         try:
             bound = self._server.add_insecure_port(address)
         except RuntimeError:
             bound = 0
         if not bound:
-            raise StartError(f"bind {address}: {_why_not(host, port)}")
+            raise StartError(f"bind {address}: port {port} was taken a moment ago; start again or choose another port")
         self._server.start()
         return f"{host}:{bound}"
 
@@ -185,18 +186,3 @@ def _run_by(pool: concurrent.futures.ThreadPoolExecutor, behavior: Callable[...,
 
 def _serialized(message: Message) -> bytes:
     return message.SerializeToString()
-
-
-def _why_not(host: str, port: int) -> str:
-    """Why an address cannot be listened on; gRPC itself does not say."""
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host.strip("[]"), port))
-            probe.listen()
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return f"port {port} is in use; stop what listens there or choose another port (0: any free one)"
-            return f"cannot listen there: {error.strerror or error}"
-    return "cannot listen there"

@@ -39,7 +39,17 @@ def endpoints(handlers: Handlers) -> list[Endpoint]:
         Endpoint(
             "POST", "/v1/similar", h.similar, "Items near given items", s.Recommendations, s.SimilarBody, (*_QUERY, 404)
         ),
-        Endpoint("GET", "/v1/popular", h.popular, "Most popular items", s.Recommendations, None, (422, 503), k),
+        Endpoint(
+            "GET",
+            "/v1/popular",
+            h.popular,
+            "Most popular items",
+            s.Recommendations,
+            None,
+            (422, 503),
+            k,
+            ("exclude_seen",),
+        ),
         Endpoint("GET", "/v1/items/{id}", h.get_item, "An item", s.CatalogueItem, None, (404, 422, 503)),
         Endpoint("PUT", "/v1/items/{id}", h.put_item, "Add or change an item", s.Written, s.EntityBody, _WRITE),
         Endpoint("DELETE", "/v1/items/{id}", h.delete_item, "Remove an item", s.Removed, None, (404, 422, 503)),
@@ -89,10 +99,13 @@ def create_app(service: Service) -> Starlette:
 def _guarded(handler: Handler, endpoint: Endpoint, metrics: Metrics) -> Any:
     """Turns what a handler raises into problem details, and counts and times the request."""
     what = f"{endpoint.method} {endpoint.path}"
+    known, explained = [name for name, _ in endpoint.query], endpoint.explained
 
     async def guarded(request: Request) -> Response:
         started = time.perf_counter()
         try:
+            if endpoint.path.startswith("/v1/"):  # Probes and scrapers may add what they like to the others.
+                problems.require_known(request.query_params, known, explained)
             response = await handler(request)
         except Exception as error:
             response = problems.respond(problems.from_exception(error, what))

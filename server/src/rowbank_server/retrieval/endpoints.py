@@ -24,6 +24,7 @@ class Endpoint:
         answer: the struct of the 200 answer; None for text of `content_type`.
         problems: other statuses that callers should expect.
         query: query parameters, integers from 1, by name with a description.
+        explained: query parameters that it does not have, and whose absence the handler explains.
     """
 
     method: str
@@ -34,6 +35,7 @@ class Endpoint:
     body: type[BaseModel] | None = None
     problems: Sequence[int] = ()
     query: Sequence[tuple[str, str]] = ()
+    explained: Sequence[str] = ()
     content_type: str = "application/json"
     body_required: bool = True
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from rowbank.closest import listed
 from rowbank.errors import InvalidFeature, InvalidRequest, RequestTooLarge
+from rowbank_server import wording
 from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
 from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry, StoredModel
@@ -26,8 +28,9 @@ from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
 from rowbank_server.retrieval.model import HISTORY
 from rowbank_server.retrieval.openapi import PAGE
-from rowbank_server.retrieval.problems import ProblemError, to_json
+from rowbank_server.retrieval.problems import BodyError, ProblemError, to_json
 from rowbank_server.retrieval.queries import Answer, Query
+from rowbank_server.retrieval.reach import Reach
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
@@ -52,6 +55,7 @@ class Service:
     registry: ModelRegistry
     activation: Activation
     follower: Follower
+    reach: Reach
     engine: Engine
     batcher: Batcher
     metrics: Metrics
@@ -63,7 +67,7 @@ class Service:
         return await self.redis.acall(call, within_s=self.redis_wait_s)
 
 
-async def _body(request: Request, kind: type[Body], *, empty: bytes = b"null") -> Body:
+async def _body(request: Request, kind: type[Body], *, empty: bytes = b"") -> Body:
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > MAX_BODY_BYTES:
         raise RequestTooLarge(f"the body has {length} bytes; at most {MAX_BODY_BYTES} are read")
@@ -74,7 +78,15 @@ async def _body(request: Request, kind: type[Body], *, empty: bytes = b"null") -
         if total > MAX_BODY_BYTES:
             raise RequestTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes, the most that is read")
         chunks.append(chunk)
-    return kind.model_validate_json(b"".join(chunks) or empty)
+    content = b"".join(chunks).strip() or empty
+    if not content:
+        raise ProblemError(
+            400, "malformed-json", f"the body is empty; expected JSON with {listed(wording.fields(kind))}"
+        )
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        raise BodyError(kind, error) from None
 
 
 def _id(request: Request) -> int:
@@ -260,10 +272,12 @@ class Handlers:
         follower = self._service.follower
         generation = follower.current
         if generation is None:
-            raise ProblemError(503, "not-ready", follower.problem or "no model is loaded yet; try again in a moment")
+            problems = [text for text in (self._service.reach.problem, follower.problem) if text]
+            raise ProblemError(503, "not-ready", "; ".join(problems) or "no model is loaded yet; try again in a moment")
         items = int(generation.indexed.sum())
         version = generation.model.version
-        return to_json(schemas.Health("ready", version, generation.index_version, items, follower.problem))
+        problem = follower.problem or self._service.reach.problem
+        return to_json(schemas.Health("ready", version, generation.index_version, items, problem))
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._service.metrics.exposition(), headers={"content-type": CONTENT_TYPE})

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 
@@ -17,11 +16,13 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from rowbank.addresses import split_address
 from rowbank.errors import RedisUnavailable
 from rowbank_protos.v1 import retrieval_pb2, retrieval_pb2_grpc
 from rowbank_server import logs
 from rowbank_server.features import FeatureStore
 from rowbank_server.guard import Guard
+from rowbank_server.listening import listen, require_free
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.activation import Activation
 from rowbank_server.retrieval.app import create_app
@@ -33,8 +34,9 @@ from rowbank_server.retrieval.grpc_service import RetrievalServicer
 from rowbank_server.retrieval.handlers import Service
 from rowbank_server.retrieval.lineage import Lineage
 from rowbank_server.retrieval.metrics import Metrics
+from rowbank_server.retrieval.reach import Reach
 from rowbank_server.retrieval.rows import ClientRows
-from rowbank_server.settings import ApiSettings, SettingsError, require_private, split_address
+from rowbank_server.settings import ApiSettings, SettingsError, StartError, require_private
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
 from rowbank_server.storage.eviction_policy import check_policy
 
@@ -76,7 +78,9 @@ async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Ser
     metrics.watch_tables(lambda: follower.current.lost if follower.current else {})
     engine = Engine(lambda: follower.current, lambda: follower.problem, query_rows, metrics, parts)
     batcher = Batcher(engine.answer, max_batch=settings.max_batch, max_queue=settings.max_queue, on_batch=metrics.batch)
+    reach = Reach(settings.targets)
     follower.start()
+    reach.start()
     try:
         yield Service(
             model=settings.model,
@@ -84,6 +88,7 @@ async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Ser
             registry=registry,
             activation=Activation(registry, store),
             follower=follower,
+            reach=reach,
             engine=engine,
             batcher=batcher,
             metrics=metrics,
@@ -93,12 +98,13 @@ async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Ser
     finally:
         await batcher.close()
         await asyncio.to_thread(follower.stop)
+        await asyncio.to_thread(reach.stop)
         query_rows.close()
         build_rows.close()
 
 
 async def _serve(settings: ApiSettings, redis: Redis) -> int:
-    listener = _listen(settings.bind)
+    listener = listen("bind", settings.bind)
     async with open_service(settings, redis) as service:
         config = uvicorn.Config(
             create_app(service),
@@ -117,7 +123,7 @@ async def _serve(settings: ApiSettings, redis: Redis) -> int:
             await asyncio.sleep(0.005)
         if server.started:
             host, port = listener.getsockname()[:2]
-            _log.info("serving model %r of namespace %s", settings.model, settings.namespace)
+            _log.info("listening for model %r of namespace %s", settings.model, settings.namespace)
             sys.stdout.write(f"ready rowbank-api http://{f'[{host}]' if ':' in host else host}:{port}\n")
             sys.stdout.flush()
         await serving
@@ -125,18 +131,6 @@ async def _serve(settings: ApiSettings, redis: Redis) -> int:
             await rpc.stop(settings.drain_timeout_s)
     _log.info("stopped")
     return 0
-
-
-def _listen(address: str) -> socket.socket:
-    host, port = split_address(address)
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
-    except OSError as error:
-        raise SettingsError(f"bind {address}: cannot listen there: {error.strerror or error}") from None
-    return listener
 
 
 async def _start_grpc(settings: ApiSettings, service: Service) -> grpc.aio.Server | None:
@@ -150,10 +144,11 @@ async def _start_grpc(settings: ApiSettings, service: Service) -> grpc.aio.Serve
     for served in ("", name):
         await checks.set(served, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection([name, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    require_free("grpc_bind", settings.grpc_bind)
     try:
         port = server.add_insecure_port(settings.grpc_bind)
     except RuntimeError as error:
-        raise SettingsError(f"grpc_bind {settings.grpc_bind}: cannot listen there: {error}") from None
+        raise StartError(f"grpc_bind {settings.grpc_bind}: cannot listen there: {error}") from None
     await server.start()
     _log.info("gRPC at %s:%d", split_address(settings.grpc_bind)[0], port)
     return server
@@ -186,7 +181,10 @@ def run(settings: ApiSettings) -> int:
         if address:
             require_private(address, insecure=settings.insecure, setting=name)
     if not settings.redis:
-        raise SettingsError("setting redis (ROWBANK_REDIS): a URL such as redis://127.0.0.1:6379 is needed")
+        raise SettingsError(
+            "setting redis (ROWBANK_REDIS): expected a URL such as redis://127.0.0.1:6379, got none; "
+            "`rowbank up` runs a Redis of its own"
+        )
     try:
         redis = connect_at_start(settings.redis, timeout_s=settings.redis_timeout_s, client_name="rowbank-api")
     except ValueError as error:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import msgspec
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rowbank.closest import did_you_mean
 from rowbank.errors import RequestError, RequestTooLarge
+from rowbank_server import wording
 
 _log = logging.getLogger("rowbank.api")
 
@@ -81,16 +86,47 @@ def respond(problem: ProblemError) -> Response:
     return Response(msgspec.json.encode(body), problem.status, headers, CONTENT_TYPE)
 
 
-def from_validation(error: ValidationError) -> ProblemError:
-    """A body or query that does not fit: 400 where it is no JSON, else 422 with every fault."""
-    faults = [
-        Fault(".".join(str(step) for step in fault["loc"]) or "body", fault["msg"].removeprefix("Value error, "))
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    if any(fault["type"] == "json_invalid" for fault in error.errors(include_url=False, include_context=False)):
-        return ProblemError(400, "malformed-json", f"the body is not JSON: {faults[0].message}")
+class BodyError(Exception):
+    """A body does not fit its model."""
+
+    def __init__(self, model: type[BaseModel], error: ValidationError) -> None:
+        super().__init__(str(error))
+        self.model = model
+        self.error = error
+
+
+def from_validation(model: type[BaseModel], error: ValidationError) -> ProblemError:
+    """A body that does not fit its model: 400 where it is no JSON, else 422 with every fault."""
+    told = error.errors(include_url=False)
+    if told[0]["type"] == "json_invalid":
+        return ProblemError(400, "malformed-json", f"the body is not JSON{_place(told[0]['msg'])}")
+    faults = [Fault(wording.where(fault), wording.what(model, fault)) for fault in told]
     detail = "; ".join(f"{fault.where}: {fault.message}" for fault in faults)
     return ProblemError(422, "invalid-request", detail, faults)
+
+
+def require_known(parameters: QueryParams, known: Sequence[str], explained: Sequence[str] = ()) -> None:
+    """Refuses query parameters that an endpoint does not have, and those given twice.
+
+    Args:
+        explained: neither has it these, but leaves it to the handler to say why.
+    Raises:
+        ProblemError: 422.
+    """
+    for name in parameters:
+        if name not in known and name not in explained:
+            exist = f"known: {', '.join(known)}" if known else "there are none here"
+            hint = did_you_mean(name, known)
+            text = f"query parameter {name[:40]!r} is unknown{hint}{'' if hint else ';'} {exist}"
+            raise ProblemError(422, "invalid-request", text, [Fault(name[:40], "is unknown")])
+        if len(parameters.getlist(name)) > 1:
+            raise ProblemError(422, "invalid-request", f"query parameter {name!r}: expected one, got several")
+
+
+def _place(text: str) -> str:
+    """Where a text stops being JSON, if pydantic says so: its words are those of its parser."""
+    found = re.search(r"line (\d+) column (\d+)", text)
+    return f": line {found[1]}, column {found[2]}" if found else ""
 
 
 def from_error(error: RequestError) -> ProblemError:
@@ -114,8 +150,8 @@ def from_exception(error: Exception, what: str) -> ProblemError:
     """Whatever a handler raised; what was not expected is logged and not told."""
     if isinstance(error, ProblemError):
         return error
-    if isinstance(error, ValidationError):
-        return from_validation(error)
+    if isinstance(error, BodyError):
+        return from_validation(error.model, error.error)
     if isinstance(error, RequestError):
         if error.code is grpc.StatusCode.INTERNAL:
             _log.error("%s: %s", what, error.message, exc_info=error)

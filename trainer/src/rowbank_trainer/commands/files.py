@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rowbank_trainer.commands.shared import open_movielens
 from rowbank_trainer.data.options import MISSING_WORDS, Reading
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError
 
 if TYPE_CHECKING:
     from rowbank_trainer.data import Dataset
@@ -77,10 +77,10 @@ def open_data(
         extra += ["--items"] if items is not None else []
         extra += reading.given()
         if extra:
-            raise TrainerError(f"{extra[0]} says how to read your own files; name them with --interactions")
+            raise UsageError(f"{extra[0]} says how to read your own files; name them with --interactions")
         return open_movielens(data, download, shown)
     if data is not None:
-        raise TrainerError(f"--data and {given[0]} both name data; give one of them")
+        raise UsageError(f"--data and {given[0]} both name data; give one of them")
     from rowbank_trainer.data.columns import ColumnNames
     from rowbank_trainer.data.files import InteractionFiles, load_files
 
@@ -94,7 +94,7 @@ def refuse_split(context: typer.Context, train: Path | None) -> None:
     """Raises TrainerError if a split was asked for of files that come split already."""
     source = context.get_parameter_source("split")
     if train is not None and source is not None and source.name == "COMMANDLINE":
-        raise TrainerError("--split and --train contradict each other: what --test holds is held out; give one of them")
+        raise UsageError("--split and --train contradict each other: what --test holds is held out; give one of them")
 
 
 def reading_of(

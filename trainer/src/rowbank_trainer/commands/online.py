@@ -38,7 +38,7 @@ from rowbank_trainer.commands.publishing import (
     RowsOption,
 )
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError
 from rowbank_trainer.online.config import OnlineConfig
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.publication import Publication
@@ -113,7 +113,7 @@ def online(
     variants = Variant.parse_list(tables)
     publication = Publication(publish, activate, rows, frozen_dtype, keep_versions, force, data_name)
     if publication.wanted and not any(variant.remote for variant in variants):
-        raise TrainerError("--publish: online training publishes tables that are on the server; add --tables rowbank")
+        raise UsageError("--publish: online training publishes tables that are on the server; add --tables rowbank")
     shown = console()
     read_at_s = time.time()
     dataset = open_data(

@@ -23,7 +23,7 @@ from rowbank_trainer.commands.comparison import (
 )
 from rowbank_trainer.commands.shared import TargetsOption, console, open_movielens, plain, quiet_import
 from rowbank_trainer.comparison.trials import TableKind, parse_list, parse_seeds
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError
 from rowbank_trainer.rating.config import Model, RatingConfig
 
 _DEFAULTS = RatingConfig()
@@ -78,4 +78,4 @@ def _numbers(option: str, text: str, kind: Callable[[str], _Number]) -> tuple[_N
     try:
         return tuple(kind(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise TrainerError(f"{option}: expected numbers with commas, got {text!r}") from None
+        raise UsageError(f"{option}: expected numbers with commas, got {text!r}") from None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError
 
 if TYPE_CHECKING:
     from rowbank_trainer.data import Dataset
@@ -50,7 +50,7 @@ def open_movielens(folder: Path | None, download: str, shown: Console) -> Datase
 
     archives = {ML_100K.name: ML_100K, ML_1M.name: ML_1M, "none": None}
     if download not in archives:
-        raise TrainerError(f"--download: expected one of {', '.join(archives)}, got {download!r}")
+        raise UsageError(f"--download: expected one of {', '.join(archives)}, got {download!r}")
     return open_dataset(folder, archive=archives[download], cache=default_cache(), notify=notifier(shown))
 
 

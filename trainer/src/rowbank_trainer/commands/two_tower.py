@@ -41,7 +41,7 @@ from rowbank_trainer.commands.publishing import (
     RowsOption,
 )
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.parallel import WorkerPart, spawn_workers, without_option
 from rowbank_trainer.two_tower.publication import Publication
@@ -152,13 +152,13 @@ def two_tower(
     variants = Variant.parse_list(tables)
     part = None if worker is None else WorkerPart.parse(worker, group, max_staleness_steps)
     if restrict and not any(variant.dynamic for variant in variants):
-        raise TrainerError(f"--restrict: static tables cannot shrink; got only --tables {tables}")
+        raise UsageError(f"--restrict: static tables cannot shrink; got only --tables {tables}")
     publication = Publication(publish, activate, rows, frozen_dtype, keep, force, data_name)
     refuse_split(context, train)
     shown = console()
     if workers != 1:
         if workers < 1 or worker is not None:
-            raise TrainerError(f"--workers: expected at least 1, and not with --worker, got {workers}")
+            raise UsageError(f"--workers: expected at least 1, and not with --worker, got {workers}")
         raise typer.Exit(_train_together(workers, targets, model_name, run, out, shown))
     read_at_s = time.time()
     dataset = open_data(

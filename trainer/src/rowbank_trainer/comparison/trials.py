@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import TrainerError, UsageError
 
 STATE_FILE = "state.json"
 
@@ -124,9 +124,9 @@ def parse_list(option: str, text: str, kind: type[enum.Enum]) -> tuple[Any, ...]
         try:
             member = kind(name)
         except ValueError:
-            raise TrainerError(f"{option}: unknown name {name!r}; expected a comma list of {known}") from None
+            raise UsageError(f"{option}: unknown name {name!r}; expected a comma list of {known}") from None
         if member in found:
-            raise TrainerError(f"{option}: {name!r} is listed twice")
+            raise UsageError(f"{option}: {name!r} is listed twice")
         found.append(member)
     return tuple(found)
 
@@ -139,5 +139,5 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdigit() for part in parts) or len(set(map(int, parts))) != len(parts):
-        raise TrainerError(f"--seeds: expected distinct whole numbers of at least 0 with commas, got {text!r}")
+        raise UsageError(f"--seeds: expected distinct whole numbers of at least 0 with commas, got {text!r}")
     return tuple(map(int, parts))

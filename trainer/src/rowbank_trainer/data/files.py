@@ -14,7 +14,7 @@ from rowbank_trainer.data.columns import ColumnNames
 from rowbank_trainer.data.dataset import TICKS_PER_S, Catalogue, Dataset, Ids, Interactions
 from rowbank_trainer.data.options import Reading
 from rowbank_trainer.data.parts import Listed, Part, read_listed, read_part
-from rowbank_trainer.errors import DataError
+from rowbank_trainer.errors import DataError, ReadingError
 
 Notify = Callable[[str], None]
 
@@ -44,7 +44,7 @@ class InteractionFiles:
 
     def __post_init__(self) -> None:
         if (self.train is None) != (self.test is None):
-            raise DataError("--train and --test go together; got only one of them")
+            raise ReadingError("--train and --test go together; got only one of them")
         if (self.interactions is None) == (self.train is None):
             raise DataError("expected either --interactions FILE, or --train FILE and --test FILE")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rowbank_trainer.errors import DataError
+from rowbank_trainer.errors import DataError, ReadingError
 
 MISSING_WORDS = ("NA", "N/A", "<NA>", "null", "NaN", "None")
 ID_TYPES = ("auto", "int", "text")
@@ -32,7 +32,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.id_type not in ID_TYPES:
-            raise DataError(f"--id-type: expected one of {', '.join(ID_TYPES)}, got {self.id_type!r}")
+            raise ReadingError(f"--id-type: expected one of {', '.join(ID_TYPES)}, got {self.id_type!r}")
         if self.time_unit not in TIME_UNITS:
             raise DataError(f"--time-unit: expected one of {', '.join(TIME_UNITS)}, got {self.time_unit!r}")
         if self.delimiter in ("tab", "\\t"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rowbank_trainer.data.dataset import Ids, Interactions
-from rowbank_trainer.errors import DataError
+from rowbank_trainer.errors import DataError, ReadingError
 
 _EXPECTED = "expected random:FRACTION, time:FRACTION or leave-last:COUNT, such as time:0.2"
 
@@ -46,11 +46,11 @@ class SplitRule:
         except ValueError:
             amount = 0.0
         if not found:
-            raise DataError(f"--split: {_EXPECTED}; got {text!r}")
+            raise ReadingError(f"--split: {_EXPECTED}; got {text!r}")
         whole = found.group(1) == "leave-last"
         if not (amount >= 1.0 and amount == int(amount) if whole else 0.0 < amount < 1.0):
             wanted = "a whole number of at least 1" if whole else "a fraction between 0 and 1"
-            raise DataError(f"--split {found.group(1)}: expected {wanted}, got {found.group(2)}")
+            raise ReadingError(f"--split {found.group(1)}: expected {wanted}, got {found.group(2)}")
         return cls(found.group(1), amount)
 
     def __str__(self) -> str:

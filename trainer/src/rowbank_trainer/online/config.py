@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class OnlineConfig:
     def __post_init__(self) -> None:
         for name, low in (("passes", 1), ("steps_per_restrict", 1), ("max_user_rows", 0), ("max_item_rows", 0)):
             if getattr(self, name) < low:
-                raise TrainerError(f"{name} must be at least {low}, got {getattr(self, name)}")
+                raise UsageError(f"{option(name)} must be at least {low}, got {getattr(self, name)}")
         if self.periods < 0 or self.periods == 1:
-            raise TrainerError(f"periods must be at least 2, or 0 to go by days, got {self.periods}")
+            raise UsageError(f"--periods must be at least 2, or 0 to go by days, got {self.periods}")
         if not self.days > 0.0:
-            raise TrainerError(f"days must be above 0, got {self.days}")
+            raise UsageError(f"--days must be above 0, got {self.days}")
         for name in ("trigger", "keep"):
             if not 0.0 < getattr(self, name) <= 1.0:
-                raise TrainerError(f"{name} must be above 0 and at most 1, got {getattr(self, name)}")
+                raise UsageError(f"{option(name)} must be above 0 and at most 1, got {getattr(self, name)}")

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from rowbank import Client
 from rowbank_trainer.data import Dataset
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import TrainerError, UsageError
 from rowbank_trainer.online.config import OnlineConfig
 from rowbank_trainer.online.periods import timeline
 from rowbank_trainer.online.plots import plot_accuracy, plot_sizes
@@ -82,7 +82,7 @@ def run(job: OnlineJob, dataset: Dataset, console: Console) -> None:
         TrainerError, RowbankError: what went wrong; what was published before stays.
     """
     if job.model.logq == "table" and set(job.variants) != {Variant.ROWBANK}:
-        raise TrainerError("--logq table: only the tables of kind rowbank count what is trained; use --tables rowbank")
+        raise UsageError("--logq table: only the tables of kind rowbank count what is trained; use --tables rowbank")
     make_folder(job.out)
     stream = Stream(dataset, timeline(dataset, job.online), job.model, job.online)
     limits = _limits(stream.whole.vocabulary, job.online) if job.restrict else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError, option
 
 
 class Model(enum.Enum):
@@ -44,18 +44,18 @@ class RatingConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "dim", "users_per_bucket"):
             if getattr(self, name) < 1:
-                raise TrainerError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise UsageError(f"{option(name)} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "initial_range"):
             if not getattr(self, name) > 0.0:
-                raise TrainerError(f"{name} must be above 0, got {getattr(self, name)}")
+                raise UsageError(f"{option(name)} must be above 0, got {getattr(self, name)}")
         if not 0.0 < self.test_fraction < 1.0:
-            raise TrainerError(f"test_fraction must be in (0, 1), got {self.test_fraction}")
+            raise UsageError(f"test_fraction must be in (0, 1), got {self.test_fraction}")
         if any(share <= 0.0 for share in self.block_shares) or sum(self.block_shares) >= 1.0:
-            raise TrainerError(f"block_shares must be above 0 and less than 1 together, got {self.block_shares}")
+            raise UsageError(f"--block-shares must be above 0 and less than 1 together, got {self.block_shares}")
         if len(self.block_dims) != len(self.block_shares) + 1 or any(dim < 1 for dim in self.block_dims):
-            raise TrainerError(
-                f"block_dims: expected {len(self.block_shares) + 1} widths of at least 1, one more than block_shares, "
-                f"as the last block has the rest; got {self.block_dims}"
+            raise UsageError(
+                f"--block-dims: expected {len(self.block_shares) + 1} widths of at least 1, one more than "
+                f"--block-shares, as the last block has the rest; got {self.block_dims}"
             )
 
     def boundaries(self, items: int) -> list[int]:

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from rowbank_trainer.data.splits import SplitRule
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError, option
 
 SIMILARITIES = ("cosine", "dot")
 LOGQ_SOURCES = ("counts", "table", "none")
@@ -48,9 +48,9 @@ class Variant(enum.Enum):
             try:
                 variant = cls(name)
             except ValueError:
-                raise TrainerError(f"--tables: unknown kind {name!r}; expected a comma list of {known}") from None
+                raise UsageError(f"--tables: unknown kind {name!r}; expected a comma list of {known}") from None
             if variant in found:
-                raise TrainerError(f"--tables: {name!r} is listed twice")
+                raise UsageError(f"--tables: {name!r} is listed twice")
             found.append(variant)
         return tuple(found)
 
@@ -113,25 +113,25 @@ class TwoTowerConfig:
         for name in ("epochs", "batch_size", "dim", "vector_dim", "max_tokens", "log_every", "restrict_every",
                      "logq_refresh"):  # fmt: skip
             if getattr(self, name) < 1:
-                raise TrainerError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise UsageError(f"{option(name)} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "temperature", "initial_range"):
             if not getattr(self, name) > 0.0:
-                raise TrainerError(f"{name} must be above 0, got {getattr(self, name)}")
+                raise UsageError(f"{option(name)} must be above 0, got {getattr(self, name)}")
         for name in ("row_dropout", "hidden_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise TrainerError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+                raise UsageError(f"{option(name)} must be in [0, 1), got {getattr(self, name)}")
         if not 0.0 < self.validation_fraction < 1.0:
-            raise TrainerError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
+            raise UsageError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
         SplitRule.parse(self.split)
         for name, known in (("similarity", SIMILARITIES), ("logq", LOGQ_SOURCES)):
             if getattr(self, name) not in known:
-                raise TrainerError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+                raise UsageError(f"{option(name)} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if not 0.0 < self.restrict_keep <= self.restrict_trigger <= 1.0:
-            raise TrainerError(
+            raise UsageError(
                 "expected 0 < restrict_keep <= restrict_trigger <= 1, "
                 f"got {self.restrict_keep} and {self.restrict_trigger}"
             )
         if self.evaluate_on not in ("test", "validation"):
-            raise TrainerError(f"evaluate_on must be 'test' or 'validation', got {self.evaluate_on!r}")
+            raise UsageError(f"--evaluate-on must be 'test' or 'validation', got {self.evaluate_on!r}")
         if self.batch_size < 2:
-            raise TrainerError("batch_size must be at least 2: a user is contrasted with the rest of its batch")
+            raise UsageError("--batch-size must be at least 2: a user is contrasted with the rest of its batch")

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from rowbank import Client
 from rowbank_trainer.data import Dataset
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import TrainerError, UsageError
 from rowbank_trainer.evaluation import Evaluator
 from rowbank_trainer.progress import Progress
 from rowbank_trainer.two_tower.checkpoint import (
@@ -74,17 +74,17 @@ class Job:
 
     def __post_init__(self) -> None:
         if self.config.logq == "table" and set(self.variants) != {Variant.ROWBANK}:
-            raise TrainerError(
+            raise UsageError(
                 "--logq table: only the tables of kind rowbank count what is trained; use --tables rowbank"
             )
         if self.part is not None and (set(self.variants) != {Variant.ROWBANK} or self.restrict or self.resume):
-            raise TrainerError("several workers train --tables rowbank, without --restrict and --resume")
+            raise UsageError("several workers train --tables rowbank, without --restrict and --resume")
         if self.going_on is None:
             return
         if set(self.variants) != {Variant.ROWBANK} or self.restrict or self.part is not None:
-            raise TrainerError("--continue trains --tables rowbank in one process, without --restrict")
+            raise UsageError("--continue trains --tables rowbank in one process, without --restrict")
         if self.run is not None:
-            raise TrainerError("--run: --continue goes on with the run of its version; leave one of them out")
+            raise UsageError("--run: --continue goes on with the run of its version; leave one of them out")
 
     @property
     def checkpoints(self) -> Path:

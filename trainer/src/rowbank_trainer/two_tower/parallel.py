@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError
 
 LEASE_S = 15.0
 
@@ -38,16 +38,16 @@ class WorkerPart:
 
     def __post_init__(self) -> None:
         if self.max_staleness_steps < 0:
-            raise TrainerError(f"--max-staleness-steps must be at least 0, got {self.max_staleness_steps}")
+            raise UsageError(f"--max-staleness-steps must be at least 0, got {self.max_staleness_steps}")
 
     @classmethod
     def parse(cls, text: str, group: str | None, max_staleness_steps: int) -> WorkerPart:
         """Reads "0/4" and the group. Raises TrainerError."""
         found = re.fullmatch(r"(\d+)/(\d+)", text)
         if not found or not int(found.group(1)) < int(found.group(2)):
-            raise TrainerError(f"--worker: expected I/N with I from 0 to N - 1, such as 0/4, got {text!r}")
+            raise UsageError(f"--worker: expected I/N with I from 0 to N - 1, such as 0/4, got {text!r}")
         if not group:
-            raise TrainerError("--worker: name the run with --group, the same for all of its workers and for no other")
+            raise UsageError("--worker: name the run with --group, the same for all of its workers and for no other")
         return cls(int(found.group(1)), int(found.group(2)), group, max_staleness_steps)
 
     @property
@@ -64,7 +64,7 @@ class WorkerPart:
 def worker_run(part: WorkerPart, given: str | None) -> str:
     """What the run of several workers is called: as given, else as their group. Raises TrainerError."""
     if given is None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", part.group):
-        raise TrainerError(
+        raise UsageError(
             f"--group {part.group!r} names the run's tables, too, which takes letters, digits, dashes and underscores; "
             "choose another, or name the run with --run"
         )

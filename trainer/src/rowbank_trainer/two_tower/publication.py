@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError
 
 ROWS_MODES = ("frozen", "live")
 FROZEN_DTYPES = ("float32", "float16")
@@ -37,15 +37,15 @@ class Publication:
 
     def __post_init__(self) -> None:
         if self.rows not in ROWS_MODES:
-            raise TrainerError(f"--rows: expected {' or '.join(ROWS_MODES)}, got {self.rows!r}")
+            raise UsageError(f"--rows: expected {' or '.join(ROWS_MODES)}, got {self.rows!r}")
         if self.frozen_dtype not in FROZEN_DTYPES:
-            raise TrainerError(f"--frozen-dtype: expected {' or '.join(FROZEN_DTYPES)}, got {self.frozen_dtype!r}")
+            raise UsageError(f"--frozen-dtype: expected {' or '.join(FROZEN_DTYPES)}, got {self.frozen_dtype!r}")
         if self.rows == "live" and self.frozen_dtype != "float32":
-            raise TrainerError(f"--frozen-dtype {self.frozen_dtype} is for frozen rows; leave out --rows live, or it")
+            raise UsageError(f"--frozen-dtype {self.frozen_dtype} is for frozen rows; leave out --rows live, or it")
         if self.keep < 1:
-            raise TrainerError(f"versions to keep: expected at least 1, got {self.keep}")
+            raise UsageError(f"versions to keep: expected at least 1, got {self.keep}")
         if self.force and not self.activate:
-            raise TrainerError("--force says to serve a model however it differs; give --activate, too")
+            raise UsageError("--force says to serve a model however it differs; give --activate, too")
 
     @property
     def wanted(self) -> bool:

@@ -11,7 +11,7 @@ from types import TracebackType
 from rowbank import SGD, Client, TableSpec
 from rowbank.errors import ModelNotFound, RowbankError, TableExists
 from rowbank.models import ModelManifest
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import TrainerError, UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CLAIM = "claim"
@@ -42,7 +42,7 @@ class Run:
 def check_run_name(name: str) -> str:
     """A name for `--run`. Raises TrainerError."""
     if not _NAME.fullmatch(name):
-        raise TrainerError(f"--run: expected 1 to 64 letters, digits, dashes or underscores, got {name!r}")
+        raise UsageError(f"--run: expected 1 to 64 letters, digits, dashes or underscores, got {name!r}")
     return name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import UsageError, option
 
 FEATURES = (
     "movie_id", "user_id", "user_gender", "user_zip_code", "user_occupation_text", "bucketized_user_age",
@@ -60,16 +60,16 @@ class UnifiedConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "dim", "num_tables"):
             if getattr(self, name) < 1:
-                raise TrainerError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise UsageError(f"{option(name)} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "initial_range"):
             if not getattr(self, name) > 0.0:
-                raise TrainerError(f"{name} must be above 0, got {getattr(self, name)}")
+                raise UsageError(f"{option(name)} must be above 0, got {getattr(self, name)}")
         if self.dim % self.num_tables:
-            raise TrainerError(f"dim: expected a multiple of the {self.num_tables} unified tables, got {self.dim}")
+            raise UsageError(f"--dim: expected a multiple of the {self.num_tables} unified tables, got {self.dim}")
         if not 2 <= self.threshold <= 5:
-            raise TrainerError(f"threshold must be from 2 to 5 stars, got {self.threshold}")
+            raise UsageError(f"threshold must be from 2 to 5 stars, got {self.threshold}")
         if not 0.0 < self.test_fraction < 1.0:
-            raise TrainerError(f"test_fraction must be in (0, 1), got {self.test_fraction}")
+            raise UsageError(f"test_fraction must be in (0, 1), got {self.test_fraction}")
 
     @property
     def total_buckets(self) -> int:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
+from rowbank.closest import closest_first, listed
 from rowbank.errors import InvalidSpec, NotReady, RedisUnavailable, TableExists, TableNotFound
 from rowbank_protos.v1 import common_pb2, tables_pb2
 from rowbank_server.guard import Guard
@@ -138,7 +139,7 @@ class Shard:
             return table
         entry = self._lookups.call(lambda: self._catalog.get(name), within_s=_CATALOG_WAIT_S)
         if entry is None:
-            known = ", ".join(repr(table.name) for table in self.tables()[:10]) or "none"
+            known = listed(map(repr, closest_first(name, [table.name for table in self.tables()])))
             raise TableNotFound(f"table {name!r} does not exist; known tables: {known}", metadata={"table": name})
         with self._lock:
             return self._tables.get(name) or self._open(entry)
@@ -185,14 +186,7 @@ class Shard:
         if created:
             _log.info("created table %s (id %d, dim %d)", spec.name, entry.table_id, spec.dim)
             return table, True
-        if not exist_ok:
-            raise TableExists(f"table {spec.name!r} exists", metadata={"table": spec.name})
-        differing = specs.differing_fields(entry.spec, spec)
-        if differing:
-            raise TableExists(
-                f"table {spec.name!r} exists with another spec; different: {', '.join(differing)}",
-                metadata={"table": spec.name, "fields": ",".join(differing)},
-            )
+        self._require_equal(entry, spec, exist_ok=exist_ok)
         return table, False
 
     def update(self, asked: tables_pb2.TableSpec) -> ShardTable:
@@ -333,6 +327,21 @@ class Shard:
             with contextlib.suppress(HoldsChangedError):  # Then who began to hold a table may have taken this one.
                 self._guarded(functools.partial(self._catalog.drop, entry, holds_seen=None if force else seen))
                 return
+
+    def _require_equal(self, entry: CatalogEntry, spec: tables_pb2.TableSpec, *, exist_ok: bool) -> None:
+        """Refuses a name that is taken, by another spec or without `exist_ok`. Raises TableExists."""
+        fields = specs.differing_fields(entry.spec, spec)
+        if fields:
+            raise TableExists(
+                f"table {spec.name!r} exists with another spec: {'; '.join(specs.differences(entry.spec, spec))}; "
+                "ask for what it is, choose another name, or drop it first",
+                metadata={"table": spec.name, "fields": ",".join(fields)},
+            )
+        if not exist_ok:
+            raise TableExists(
+                f"table {spec.name!r} exists, with an equal spec; exist_ok=True (--exist-ok) accepts it",
+                metadata={"table": spec.name},
+            )
 
     def _require_durable(self, spec: tables_pb2.TableSpec) -> None:
         if spec.durability == common_pb2.DURABILITY_SYNCED and not self._synced_supported():

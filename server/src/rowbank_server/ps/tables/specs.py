@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from google.protobuf.message import Message
@@ -120,6 +120,31 @@ def differing_fields(one: tables_pb2.TableSpec, other: tables_pb2.TableSpec) -> 
     """The fields in which two canonical specs differ."""
     names = [field.name for field in tables_pb2.TableSpec.DESCRIPTOR.fields]
     return [name for name in names if getattr(one, name) != getattr(other, name)]
+
+
+def differences(one: tables_pb2.TableSpec, other: tables_pb2.TableSpec) -> list[str]:
+    """In words, what canonical spec `one` has and `other` asks for: "dim is 8, asked for 16"."""
+    has, asks = dict(_leaves(one)), dict(_leaves(other))
+    paths = [path for path in {**has, **asks} if has.get(path) != asks.get(path)]
+    # Another kind of optimizer has other numbers, which say nothing beside the kinds.
+    kinds = [path for path in paths if path in has and path in asks]
+    return [f"{path} is {has[path]}, asked for {asks[path]}" for path in kinds]
+
+
+def _leaves(message: Message, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every number and name in a spec by its path; a choice of kinds is itself one."""
+    for field in message.DESCRIPTOR.fields:
+        path, value = prefix + field.name, getattr(message, field.name)
+        if field.containing_oneof is not None:
+            if not message.HasField(field.name):
+                continue
+            yield prefix.rstrip("."), field.name
+        if field.message_type is not None:
+            yield from _leaves(value, f"{path}.")
+        elif field.enum_type is not None:
+            yield path, field.enum_type.values_by_number[value].name.rpartition("_")[2].lower()
+        else:
+            yield path, f"{value:.6g}" if isinstance(value, float) else repr(value)
 
 
 def require_updatable(old: tables_pb2.TableSpec, new: tables_pb2.TableSpec) -> None:

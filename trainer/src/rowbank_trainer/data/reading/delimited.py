@@ -19,7 +19,7 @@ import pyarrow.csv
 
 from rowbank_trainer.data.reading.source import BLOCK_BYTES, Source, unreadable
 from rowbank_trainer.data.reading.text import not_utf8, open_bytes, read_head
-from rowbank_trainer.errors import DataError
+from rowbank_trainer.errors import DataError, ReadingError
 
 _SNIFFED = (",", ";", "\t", "|")
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -40,7 +40,7 @@ class DelimitedSource(Source):
         self.path = path
         self._skip_malformed = skip_malformed
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n' or ord(delimiter) > 127):
-            raise DataError(f"--delimiter: expected one character such as ';' or 'tab', got {delimiter!r}")
+            raise ReadingError(f"--delimiter: expected one character such as ';' or 'tab', got {delimiter!r}")
         raw = read_head(path, _HEAD_BYTES)
         head = raw.decode("utf-8-sig", errors="replace")
         if len(raw) == _HEAD_BYTES:
