@@ -17,7 +17,14 @@ import pyarrow.compute
 
 from rowbank_trainer.data.cells.calendar import DATE_DIGITS, TIME_DIGITS, looks_like_dates, seconds_of_dates
 from rowbank_trainer.data.cells.column import BadRows, Column, Values, as_numpy, failing, is_text, missing
-from rowbank_trainer.data.cells.written_times import EXPECTED, Parsed, parse_floats, parse_numbers, parse_written
+from rowbank_trainer.data.cells.written_times import (
+    EXPECTED,
+    Parsed,
+    parse_floats,
+    parse_numbers,
+    parse_whole,
+    parse_written,
+)
 from rowbank_trainer.data.dataset import TICKS_PER_S, Ids
 from rowbank_trainer.errors import DataError
 
@@ -56,14 +63,15 @@ def read_times(column: Column, missing_words: Sequence[str], time_unit: str = "a
     Raises:
         DataError: another type, or units are mixed.
     """
-    absent = missing(column, missing_words)
+    quick = parse_whole(column.values)  # The usual case; whole numbers are no missing cells.
+    absent = missing(column, missing_words) if quick is None else np.zeros(len(column.values), np.bool_)
     rows = np.flatnonzero(~absent).astype(np.int64)
     values = column.values.take(pyarrow.array(rows)) if absent.any() else column.values
     bad = []
     if absent.any():
         advice = "expected a time in every row; fill them in"
         bad.append(BadRows(column, "missing time", "missing times", np.flatnonzero(absent).astype(np.int64), advice))
-    parsed = _parse(column, values)
+    parsed = _parse(column, values) if quick is None else quick
     refused, wrong = parsed.refused, np.zeros(0, np.int64)
     if len(refused):
         kept = np.delete(np.arange(len(values)), refused)

@@ -78,6 +78,16 @@ def parse_written(column: Column, values: Values) -> Parsed:
     return parsed
 
 
+def parse_whole(values: Values) -> Parsed | None:
+    """Texts that all are whole numbers without blanks around them, in one pass; None: something else."""
+    if not is_text(values.type) or values.null_count:
+        return None
+    try:
+        return _whole(values)
+    except pyarrow.ArrowInvalid:
+        return None
+
+
 def parse_numbers(values: Values) -> Parsed:
     """Whole numbers, else decimal fractions of up to nine digits, else any fractions, of texts or decimals."""
     with contextlib.suppress(pyarrow.ArrowInvalid):
@@ -97,13 +107,15 @@ def parse_floats(numbers: npt.NDArray[np.float64]) -> Parsed:
 
 
 def _whole(values: Values) -> Parsed:
-    # The cast takes 0x1F for a number.
-    if (
-        is_text(values.type)
-        and pyarrow.compute.any(pyarrow.compute.match_substring(values, "x", ignore_case=True)).as_py()
-    ):
-        raise pyarrow.ArrowInvalid("hexadecimal")
-    return Parsed(as_numpy(values.cast(pyarrow.int64())).astype(np.int64))
+    numbers = values.cast(pyarrow.int64())
+    if is_text(values.type) and _has_x(values):
+        raise pyarrow.ArrowInvalid("hexadecimal")  # 0x1F, which the cast takes for a number.
+    return Parsed(as_numpy(numbers).astype(np.int64, copy=False))
+
+
+def _has_x(values: Values) -> bool:
+    found = (pyarrow.compute.match_substring(values, letter) for letter in ("x", "X"))
+    return any(pyarrow.compute.any(one).as_py() for one in found)
 
 
 def _decimals(values: Values) -> Parsed:
