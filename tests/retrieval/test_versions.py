@@ -187,7 +187,8 @@ def test_what_callers_wrote_survives_a_publication(site: Site, shop: Shop) -> No
     shop.titles[1002] = "word9"  # The files say it otherwise, and are read later.
     del shop.titles[1004]
     del shop.titles[1003]
-    shop.publish(site.client, "v2", withdrawn=[1004])
+    report = shop.publish(site.client, "v2")
+    assert (report.added, report.changed, report.left, report.kept) == (0, 1, 1, 1)
     serving(http, "v2")
     everything = [item["id"] for item in get(http, "/v1/popular?k=1000")["items"]]
     assert sorted(everything) == sorted([*shop.titles, 5000])
@@ -253,6 +254,11 @@ def clear(site: Site, shop: Shop) -> None:
     site.client.table(shop.tables["user"]).clear(force=True)
 
 
+def restore(site: Site, shop: Shop) -> None:
+    table = site.client.table(shop.tables["user"])
+    table.import_rows(list(table.export(with_slots=True)))
+
+
 def train(site: Site, shop: Shop) -> None:
     with site.client.hold_tables("another run", list(shop.tables.values()), run="r2"):
         shop.retrain(site.client)
@@ -264,6 +270,7 @@ def train(site: Site, shop: Shop) -> None:
         (drop, "table_dropped", "table 'shop/r1.user' was dropped since it was published"),
         (make_anew, "table_dropped", "table 'shop/r1.user' was dropped since it was published"),
         (clear, "table_changed", "table 'shop/r1.user' was cleared, restored or imported into since"),
+        (restore, "table_changed", "table 'shop/r1.user' was cleared, restored or imported into since"),
         (train, "trained_by_another_run", "table 'shop/r1.title' was trained by another run"),
     ],
 )

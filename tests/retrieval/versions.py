@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 from tests.retrieval.support import DIM, F32, LENGTH, PAD, VECTOR_DIM, get, post, tower_file
 
 import rowbank
-from rowbank.features import FeatureField, FeatureView
+from rowbank.catalogue import CatalogueReport, ViewNames, write_catalogue
+from rowbank.features import FeatureField
 from rowbank.models import DataFacts, ModelManifest, TitleTokens, Tower, TowerInput, Transform
 from rowbank.text import token_key
 
@@ -19,9 +21,7 @@ WORDS = tuple(f"word{n}" for n in range(60))
 ITEM_FIELDS = (
     FeatureField("title", "string"),
     FeatureField("title_tokens", "int64_list"),
-    FeatureField("_removed", "bool"),
 )
-USER_FIELDS = (FeatureField("history", "int64_list"),)
 
 Scored = list[tuple[int, float | None]]
 
@@ -73,40 +73,26 @@ class Shop:
             for _ in range(5):
                 client.table(self.tables[side]).push(keys, self._floats(len(keys), DIM))
 
-    def views(self, version: str) -> dict[str, str]:
-        return {
-            "item_view": f"{self.model}_{version}_items",
-            "user_view": f"{self.model}_{version}_users",
-            "item_overlay": f"{self.model}_items",
-            "user_overlay": f"{self.model}_users",
-        }
-
-    def publish(
-        self, client: rowbank.Client, version: str, *, rows: str = "frozen", withdrawn: Any = (), **options: Any
-    ) -> None:
+    def publish(self, client: rowbank.Client, version: str, *, rows: str = "frozen", **options: Any) -> CatalogueReport:
         """Writes the version's views as its files say, and publishes it."""
         read_at_s = time.time()
-        views = self.views(version)
-        for role, name in views.items():
-            entity, fields = ("item_id", ITEM_FIELDS) if role.startswith("item") else ("user_id", USER_FIELDS)
-            client.features.put_view(FeatureView(name, entity, fields))
-        listed: dict[int, dict[str, Any]] = {
+        items = {
             item: {"title": title, "title_tokens": [token_key(word) for word in title.split()]}
             for item, title in self.titles.items()
         }
-        gone: dict[int, dict[str, Any]] = {item: {"_removed": True} for item in withdrawn}
-        client.features.write(views["item_view"], {**listed, **gone}, event_time_s=read_at_s)
         histories = {user: {"history": seen} for user, seen in self.histories.items()}
-        client.features.write(views["user_view"], histories, event_time_s=read_at_s)
+        report = write_catalogue(
+            client, self.model, version, items=items, users=histories, read_at_s=read_at_s, item_fields=ITEM_FIELDS
+        )
         files = {
             "query.onnx": tower_file([DIM], self.user_weights),
             "candidate.onnx": tower_file([LENGTH, DIM], self.item_weights),
         }
-        client.models.publish(self.manifest(version, read_at_s), files, rows=rows, **options)
+        client.models.publish(self.manifest(version, report.views, read_at_s), files, rows=rows, **options)
+        return report
 
-    def manifest(self, version: str, read_at_s: float) -> ModelManifest:
-        views = self.views(version)
-        tokens = f"{views['item_view']}:title_tokens"
+    def manifest(self, version: str, views: ViewNames, read_at_s: float) -> ModelManifest:
+        tokens = f"{views.item_view}:title_tokens"
         query = Tower((TowerInput("rows", self.tables["user"], "user_id", DIM, 0, 0),), "vector", "query.onnx")
         title = TowerInput("rows", self.tables["title"], tokens, DIM, LENGTH, PAD)
         return ModelManifest(
@@ -118,7 +104,7 @@ class Shop:
             created_at_s=1000.0,
             transforms=(Transform("title", "title_tokens", TitleTokens(LENGTH)),),
             data=DataFacts("made up", self.user_count, self.item_count, 5 * self.user_count, read_at_s),
-            **views,
+            **dataclasses.asdict(views),
         )
 
     def answers(self, http: httpx.Client, *, version: str) -> list[Scored]:
