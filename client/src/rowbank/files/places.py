@@ -152,7 +152,7 @@ def writing(place: Place) -> Iterator[HashingFile]:
         with contextlib.suppress(Exception):
             place.fs.rm_file(part.path)
         if isinstance(error, OSError):
-            raise InvalidFile(f"{place}: cannot be written: {error}") from None
+            raise InvalidFile(f"{place}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
         raise
 
 

@@ -197,7 +197,8 @@ class TableReader:
         except InvalidFile:
             raise
         except self._errors as error:
-            raise InvalidFile(f"{self._place}: not a whole Parquet file: {error}") from None
+            text = "not a whole Parquet file: it is torn, damaged or of another kind"
+            raise InvalidFile(f"{self._place}: {text}") from error
 
 
 @contextlib.contextmanager
