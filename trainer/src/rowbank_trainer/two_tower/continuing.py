@@ -59,21 +59,27 @@ def training_file(trained: TrainingRun) -> bytes:
     return stream.getvalue()
 
 
-def load_training(trained: TrainingRun, training: bytes) -> None:
+def load_training(trained: TrainingRun, training: bytes, folder: Path) -> None:
     """Puts towers, optimizer state and counts of steps and epochs where `training_file` found them.
 
+    Args:
+        folder: gets the checkpoint, and must keep it until the first step: what the optimizer keeps of each weight is
+            made, and read, only then.
     Raises:
-        TrainerError: the towers are of another shape.
+        TrainerError: the towers are of another shape, or the folder cannot be written.
     """
-    with np.load(io.BytesIO(training)) as arrays, tempfile.TemporaryDirectory(prefix="rowbank-train-") as folder:
-        for name, file in _PARTS.items():
-            (Path(folder) / file).write_bytes(arrays[name].tobytes())
+    with np.load(io.BytesIO(training)) as arrays:
         try:
-            # What the optimizer keeps is made, and read, at the first step; until then the reader has the values.
-            _checkpoint(trained).read(f"{folder}/dense").expect_partial()
-        except ValueError as error:
-            raise TrainerError(f"--continue: the version's towers are of another shape: {error}") from None
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, file in _PARTS.items():
+                (folder / file).write_bytes(arrays[name].tobytes())
+        except OSError as error:
+            raise TrainerError(f"{folder}: the version's checkpoint cannot be written: {error.strerror}") from None
         facts = json.loads(arrays["facts"].tobytes())
+    try:
+        _checkpoint(trained).read(str(folder / "dense")).expect_partial()
+    except ValueError as error:
+        raise TrainerError(f"--continue: the version's towers are of another shape: {error}") from None
     trained.go_on_after(facts["epochs"], facts["steps"])
 
 

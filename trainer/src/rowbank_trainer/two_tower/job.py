@@ -259,7 +259,7 @@ def _train(
     )  # fmt: skip
     client = None if own is None else own.client
     if start is not None:
-        load_training(run, start.training)
+        load_training(run, start.training, job.checkpoints / "version")
     begun_at = run.epochs_done
     if state is not None:
         run.restore(state)

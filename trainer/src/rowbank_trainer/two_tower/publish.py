@@ -112,7 +112,7 @@ class Publisher:
             return
         cost = self.client.models.frozen_cost(tables.values(), self.publication.frozen_dtype)
         self.console.print(
-            f"Publishing: the frozen copy takes {cost.rows} rows, about {cost.bytes / _MIB:.1f} MiB of RAM",
+            f"Publishing: the frozen copy takes {cost.rows} rows, about {_size(cost.bytes)} of RAM",
             highlight=False,
         )
 
@@ -252,7 +252,7 @@ def say_published(console: Console, published: Published) -> None:
     if pruned.versions or pruned.tables:
         console.print(
             f"Pruned {len(pruned.versions)} older versions and {len(pruned.tables)} tables that nothing needs, "
-            f"{pruned.bytes / _MIB:.1f} MiB.",
+            f"{_size(pruned.bytes)}.",
             highlight=False,
         )
     if not published.activated and not published.refused:
@@ -270,6 +270,10 @@ def require_served(published: Published) -> None:
             f"{published.refused}. It is stored; to serve it all the same: "
             f"rowbank models activate {published.name} {published.version} --force"
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / _MIB:.1f} MiB" if count >= _MIB else f"{count / 1024:.1f} KiB"
 
 
 def _upload_rows(
