@@ -173,7 +173,9 @@ class EmbeddedRedis:
             run_dir.mkdir(mode=0o700, exist_ok=True)
             run_dir.chmod(0o700)
         except OSError as error:
-            raise StartError(f"data directory {self.data_dir}: {error.strerror or error}") from None
+            raise StartError(
+                f"data directory {self.data_dir}: {error.strerror or error}; choose another --data-dir"
+            ) from None
         if len(os.fsencode(run_dir / "redis.sock")) > _MAX_SOCKET_PATH:
             self._temporary_dir = self._temporary_dir or tempfile.mkdtemp(prefix="rowbank-")  # Made with mode 0700.
             run_dir = Path(self._temporary_dir)
@@ -185,7 +187,9 @@ class EmbeddedRedis:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise StartError(f"data directory {self.data_dir}: {error.strerror or error}") from None
+            raise StartError(
+                f"data directory {self.data_dir}: {error.strerror or error}; choose another --data-dir"
+            ) from None
         deadline = time.monotonic() + _LOCK_WAIT_S
         while True:
             try:
