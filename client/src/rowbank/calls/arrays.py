@@ -34,8 +34,7 @@ def as_keys(keys: Any, *, limit: int) -> tuple[Keys, tuple[int, ...]]:
         raise InvalidRequest("keys: expected integers from -2**63 to 2**63 - 1, got Python objects or larger numbers")
     if array.dtype.kind not in "iu":
         raise InvalidRequest(f"keys: expected integers, got dtype {array.dtype}")
-    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
-        raise InvalidRequest(f"keys: expected at most 2**63 - 1 (keys are int64), got {int(array.max())}")
+    require_int64("keys", array)
     if array.size > limit:
         raise RequestTooLarge(
             f"keys: expected at most {limit} in one call (Client's max_keys_per_call), got {array.size}; "
@@ -43,6 +42,12 @@ def as_keys(keys: Any, *, limit: int) -> tuple[Keys, tuple[int, ...]]:
             metadata={"limit": str(limit), "setting": "max_keys_per_call", "keys": str(array.size)},
         )
     return np.ascontiguousarray(array, dtype=np.int64).reshape(-1), array.shape
+
+
+def require_int64(what: str, array: Array) -> None:
+    """Raises `InvalidRequest` if an unsigned integer is 2**63 or more."""
+    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise InvalidRequest(f"{what}: expected at most 2**63 - 1 (keys are int64), got {int(array.max())}")
 
 
 def as_values(what: str, values: Any, *, shape: tuple[int, ...], dim: int, table: str) -> Floats:
@@ -89,17 +94,17 @@ def as_flags(what: str, flags: Any, *, shape: tuple[int, ...]) -> npt.NDArray[np
     return np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1).view(np.uint8)
 
 
-def as_counts(counts: Any, *, shape: tuple[int, ...]) -> npt.NDArray[np.uint32]:
-    """[N] uint32, from integers of `shape` that are at least 1."""
+def as_counts(counts: Any, *, shape: tuple[int, ...], name: str = "counts", low: int = 1) -> npt.NDArray[np.uint32]:
+    """[N] uint32, from integers of `shape` that are at least `low`."""
     array = np.asarray(counts)
     if array.size == 0:
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
-        raise InvalidRequest(f"counts: expected integers, got dtype {array.dtype}")
+        raise InvalidRequest(f"{name}: expected integers, got dtype {array.dtype}")
     if array.shape != shape:
-        raise InvalidRequest(f"counts: expected shape {list(shape)} to match the keys, got {list(array.shape)}")
-    if array.size and (int(array.min()) < 1 or int(array.max()) > np.iinfo(np.uint32).max):
-        raise InvalidRequest(f"counts: expected 1 to 2**32 - 1, got {int(array.min())} to {int(array.max())}")
+        raise InvalidRequest(f"{name}: expected shape {list(shape)} to match the keys, got {list(array.shape)}")
+    if array.size and (int(array.min()) < low or int(array.max()) > np.iinfo(np.uint32).max):
+        raise InvalidRequest(f"{name}: expected {low} to 2**32 - 1, got {int(array.min())} to {int(array.max())}")
     return np.ascontiguousarray(array, dtype=np.uint32).reshape(-1)
 
 

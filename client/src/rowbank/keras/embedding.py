@@ -10,6 +10,7 @@ import tensorflow as tf
 from rowbank import TableSpec
 from rowbank.keras.framework import KERAS_3, global_policy, keras
 from rowbank.keras.gateway import RowGateway
+from rowbank.keras.ids import as_int64
 from rowbank.remote.clients import shared_client, targets_of
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Embedding(keras.layers.Layer):
         return config
 
     def _rows(self, flat: tf.Tensor, training: Any) -> tf.Tensor:
-        keys = tf.cast(_integers(flat), tf.int64)
+        keys = as_int64(_integers(flat))
         known = training if isinstance(training, bool) or training is None else tf.get_static_value(training)
         if not self.trainable or (known is not None and not known):
             rows = self._opened().read(keys)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from rowbank import TableSpec
 from rowbank.keras.embedding import SquashedEmbedding, as_shape, flattened
 from rowbank.keras.framework import keras
+from rowbank.keras.ids import as_int64
 
 
 @keras.saving.register_keras_serializable("rowbank")
@@ -59,7 +60,7 @@ class FieldwiseEmbedding(SquashedEmbedding):
         """
         single = not isinstance(inputs, (tf.SparseTensor, tf.RaggedTensor)) and len(inputs.shape) == 1
         ids, examples, count = flattened(tf.expand_dims(inputs, 0) if single else inputs)
-        fields = tf.cast(self.slot_map_fn(tf.cast(ids, tf.int64)), tf.int64)
+        fields = tf.cast(self.slot_map_fn(as_int64(ids)), tf.int64)
         known = tf.debugging.assert_equal(
             tf.reduce_all((fields >= 0) & (fields < self.nslots)),
             True,

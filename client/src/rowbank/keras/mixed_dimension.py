@@ -10,8 +10,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from rowbank import Client, Table, TableSpec
+from rowbank.calls import arrays
 from rowbank.keras.embedding import Embedding
 from rowbank.keras.framework import keras
+from rowbank.keras.ids import as_int64
 from rowbank.remote.clients import targets_of
 
 _UNSEEN = ("own", "shared", "zeros")
@@ -118,7 +120,7 @@ class MDEmbedding(keras.layers.Layer):
         ids = tf.convert_to_tensor(inputs)
         if not ids.dtype.is_integer:
             raise TypeError(f"ids: expected integers, got {ids.dtype.name}; turn strings into int64 first")
-        flat = tf.reshape(tf.cast(ids, tf.int64), [-1])
+        flat = tf.reshape(as_int64(ids), [-1])
         vectors = self._vectors(flat, training)
         vectors = tf.reshape(vectors, tf.concat([tf.shape(ids), [self.base_dim]], axis=0))
         vectors.set_shape(ids.shape.concatenate([self.base_dim]))
@@ -171,6 +173,7 @@ def _ids(values: Any) -> _Ids:
     ids = np.asarray(values)
     if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
         raise ValueError(f"vocabulary: expected one axis of integer ids, got {ids.dtype} of shape {ids.shape}")
+    arrays.require_int64("vocabulary", ids)
     return ids.astype(np.int64)
 
 

@@ -9,8 +9,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from rowbank import TableSpec
+from rowbank.calls import arrays
 from rowbank.keras.embedding import Embedding, as_shape
 from rowbank.keras.framework import keras
+from rowbank.keras.ids import as_int64
 
 _COMBINERS = ("multiply", "add", "concat")
 _MAX_BUCKETS = 2**62
@@ -54,7 +56,9 @@ class QREmbedding(Embedding):
 
     def keys(self, ids: Any) -> npt.NDArray[np.int64]:
         """The table's keys of ids, for readers without TensorFlow: [...] integers give [..., 2] int64."""
-        ids = np.asarray(ids, dtype=np.int64)
+        ids = np.asarray(ids)
+        arrays.require_int64("ids", ids)
+        ids = ids.astype(np.int64)
         return np.stack([2 * (ids // self.num_buckets), 2 * (ids % self.num_buckets) + 1], axis=-1)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
@@ -71,7 +75,7 @@ class QREmbedding(Embedding):
         ids = tf.convert_to_tensor(inputs)
         if not ids.dtype.is_integer:
             raise TypeError(f"ids: expected integers, got {ids.dtype.name}; turn strings into int64 first")
-        ids = tf.cast(ids, tf.int64)
+        ids = as_int64(ids)
         quotients = 2 * tf.math.floordiv(ids, self.num_buckets)
         remainders = 2 * tf.math.floormod(ids, self.num_buckets) + 1
         rows = super().call(tf.stack([quotients, remainders], axis=-1), training=training)

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from rowbank.calls import arrays
+from rowbank.keras.ids import as_int64_in_graph
 from rowbank.remote.configs import FeatureConfig, flatten, match, pack_like
 from rowbank.remote.tables import RemoteTables, named_features, table_configs
 
@@ -137,7 +139,9 @@ def frozen_rows(
 
 
 def _of_keys(tables: RemoteTables, name: str, keys: Any) -> tuple[Any, Any]:
-    distinct = np.unique(np.asarray(keys, np.int64))
+    given = np.asarray(keys)
+    arrays.require_int64(f"keys of table {name!r}", given)
+    distinct = np.unique(given.astype(np.int64))
     return distinct, tables.client.pull({name: distinct})[name]
 
 
@@ -157,11 +161,11 @@ def _activation(table: FrozenTable, config: FeatureConfig, ids: Any, weights: An
         return _sparse(table, config, ids.to_sparse(), sparse_weights, ragged=True)
     if config.max_sequence_length > 0:
         raise ValueError(f"feature of table {table.table!r}: a sequence is ragged or sparse, got dense ids")
-    return table.lookup(tf.cast(ids, tf.int64))
+    return table.lookup(as_int64_in_graph(ids))
 
 
 def _sparse(table: FrozenTable, config: FeatureConfig, ids: Any, weights: Any, *, ragged: bool = False) -> tf.Tensor:
-    flat, places = tf.cast(ids.values, tf.int64), ids.indices
+    flat, places = as_int64_in_graph(ids.values), ids.indices
     weight = tf.ones_like(flat, tf.float32) if weights is None else tf.cast(weights.values, tf.float32)
     if config.validate_weights_and_indices:
         kept = flat >= 0

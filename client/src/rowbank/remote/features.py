@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rowbank.calls import arrays
 from rowbank.remote.configs import FeatureConfig
 
 Array = npt.NDArray[Any]
@@ -98,6 +99,7 @@ def parse(name: str, config: FeatureConfig, ids: Any, weights: Any, size: Static
         weights: None, or floats of the same form as ragged or sparse ids.
         size: of the arrays of a combined feature.
     Raises:
+        InvalidRequest: an unsigned id is 2**63 or more.
         ValueError, TypeError: the input does not fit the configuration; the message names the feature.
     """
     ragged, sparse = hasattr(ids, "row_splits"), hasattr(ids, "dense_shape")
@@ -175,17 +177,17 @@ def _combined(
 ) -> Parsed:
     examples = int(np.prod(shape))
     given = np.ones(len(flat), np.float32) if weight is None else weight
-    arrays: dict[str, Array] = {"example": np.zeros(size, np.int32), "weight": np.zeros(size, np.float32)}
-    arrays["example"][: len(flat)] = example
-    arrays["weight"][: len(flat)] = given
+    columns: dict[str, Array] = {"example": np.zeros(size, np.int32), "weight": np.zeros(size, np.float32)}
+    columns["example"][: len(flat)] = example
+    columns["weight"][: len(flat)] = given
     divisor = np.ones(examples, np.float32)
     if combiner != "sum":
         squared = given * given if combiner == "sqrtn" else given
         divisor = np.bincount(example, squared, examples).astype(np.float32)
         divisor = np.sqrt(divisor) if combiner == "sqrtn" else divisor
         divisor[divisor == 0] = np.inf  # An example without weight is zero.
-    arrays["divisor"] = divisor.reshape(shape)
-    return Parsed(flat, arrays, (size,))
+    columns["divisor"] = divisor.reshape(shape)
+    return Parsed(flat, columns, (size,))
 
 
 def _settled(shape: Any, examples: int) -> tuple[int, ...]:
@@ -198,6 +200,7 @@ def _integers(name: str, ids: Any) -> Keys:
         array = array.astype(np.int64)  # An empty list has no type of its own.
     if array.dtype.kind not in "iu":
         raise TypeError(f"feature {name!r}: expected integer ids, got {array.dtype}; turn strings into int64 first")
+    arrays.require_int64(f"feature {name!r}", array)
     return np.ascontiguousarray(array, dtype=np.int64).reshape(array.shape)
 
 
