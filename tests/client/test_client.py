@@ -253,7 +253,7 @@ def test_connecting_waits_for_the_server(start_ps):
         ({"timeout_s": 0}, "timeout_s: expected seconds above 0, got 0"),
         ({"connect_timeout_s": float("inf")}, "connect_timeout_s: expected seconds above 0, got inf"),
         ({"wire_dtype": "int8"}, "wire_dtype: data type: expected one of float32, float16, bfloat16, got 'int8'"),
-        ({"max_keys_per_call": 0}, "max_keys_per_call: expected at least 1, got 0"),
+        ({"max_keys_per_call": 0}, "max_keys_per_call: expected an integer of at least 1, got 0"),
         ({"targets": ","}, "targets: expected distinct addresses"),
     ],
 )

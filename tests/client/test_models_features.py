@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 
 from rowbank import TableSpec, errors
+from rowbank.calls import methods
 from rowbank.features import FeatureField, FeatureView
 from rowbank.models import ModelManifest, Tower, TowerInput
+from rowbank_protos.v1 import features_pb2
 
 
 def identity(dim: int, *, padding: int = 0) -> bytes:
@@ -183,6 +186,99 @@ def test_features_of_other_types_are_refused(client, view, values, message):
         client.features.write(view.name, {1: {"title": "written"}, 2: values})
     assert message in str(raised.value)
     assert [result.status for result in client.features.read(view.name, [1, 2])] == ["not_found", "not_found"]
+
+
+@pytest.mark.parametrize(
+    ("values", "stored"),
+    [
+        ({"tokens": list(np.array([1, 2]))}, {"tokens": (1, 2)}),
+        ({"tokens": np.array([1, 2], np.uint8)}, {"tokens": (1, 2)}),
+        ({"tokens": (np.int32(1), 2)}, {"tokens": (1, 2)}),
+        ({"tokens": pd.Series([1, 2], index=[7, 8])}, {"tokens": (1, 2)}),
+        ({"tokens": pd.Index([1, 2])}, {"tokens": (1, 2)}),
+        ({"tokens": pd.array([1, 2], dtype="Int64")}, {"tokens": (1, 2)}),
+        ({"tokens": np.array([np.int64(1), 2], object)}, {"tokens": (1, 2)}),
+        ({"tokens": pd.Series([], dtype="int64")}, {"tokens": ()}),
+        ({"count": np.uint64(5)}, {"count": 5}),
+        ({"count": np.array(5)}, {"count": 5}),
+        ({"score": np.float32(0.5)}, {"score": 0.5}),
+        ({"score": np.int16(3)}, {"score": 3.0}),
+        ({"score": 1e300}, {"score": 1e300}),
+        ({"vector": pd.Series([0.5, 1.0])}, {"vector": (0.5, 1.0)}),
+        ({"vector": np.array([0.5, 1.0], np.float16)}, {"vector": (0.5, 1.0)}),
+        ({"vector": [np.longdouble(0.5), 2]}, {"vector": (0.5, 2.0)}),
+        ({"vector": [3.4028235677973362e38]}, {"vector": (float(np.finfo(np.float32).max),)}),
+        ({"title": np.str_("a")}, {"title": "a"}),
+        ({"adult": np.bool_(True)}, {"adult": True}),
+        ({"genres": np.array(["a", "b"])}, {"genres": ("a", "b")}),
+        ({"genres": pd.Series(["a", "b"])}, {"genres": ("a", "b")}),
+    ],
+)
+def test_values_of_numpy_and_pandas_are_taken(client, view, values, stored):
+    client.features.write(view.name, {1: values})
+    assert client.features.read(view.name, [1], list(stored))[0].values == stored
+
+
+@pytest.mark.parametrize(
+    ("values", "got"),
+    [
+        ({"score": float("nan")}, "nan"),
+        ({"score": np.float32("inf")}, "inf"),
+        ({"score": 10**400}, "an integer of 1329 bits"),
+        ({"vector": [1.0, float("nan")]}, "nan in it"),
+        ({"vector": [1e300]}, "1e+300 in it"),
+        ({"vector": np.array([3.4028236e38])}, "3.4028236e+38 in it"),
+        ({"vector": pd.Series([1.0, None])}, "nan in it"),
+        ({"tokens": [2**63]}, "9223372036854775808 in it"),
+        ({"tokens": np.array([2**63 + 5], np.uint64)}, "9223372036854775813 in it"),
+        ({"tokens": [1.0]}, "1.0 in it"),
+        ({"tokens": [[1]]}, "[1] in it"),
+        ({"tokens": {1, 2}}, "{1, 2}"),
+        ({"tokens": pd.Series(pd.to_datetime(["2024-01-31"]))}, "np.datetime64"),
+        ({"count": np.datetime64("2024-01-31")}, "np.datetime64"),
+        ({"count": pd.NA}, "<NA>"),
+    ],
+)
+def test_values_that_would_not_come_back_are_refused(client, view, values, got):
+    kind = next(field.type for field in view.fields if field.name in values)
+    with pytest.raises(errors.InvalidFeature) as raised:
+        client.features.write(view.name, {1: {"title": "written"}, 2: values})
+    assert f"expected {kind}, got {got}" in str(raised.value).replace("numpy.datetime64", "np.datetime64")
+    assert [result.status for result in client.features.read(view.name, [1, 2])] == ["not_found", "not_found"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        features_pb2.FeatureValue(double_value=float("nan")),
+        features_pb2.FeatureValue(double_value=float("-inf")),
+        features_pb2.FeatureValue(float_list=features_pb2.FloatList(values=[1.0, float("inf")])),
+    ],
+)
+def test_servers_refuse_what_is_not_finite(client, view, value):
+    name = "score" if value.HasField("double_value") else "vector"
+    row = features_pb2.FeatureRow(entity=1, values={name: value})
+    with pytest.raises(errors.InvalidFeature, match="expected a finite"):
+        client.calls.transport.one(
+            methods.WRITE_FEATURES, 0, features_pb2.WriteFeaturesRequest(view=view.name, rows=[row])
+        )
+    field = features_pb2.FeatureField(name="x", type=features_pb2.FEATURE_TYPE_DOUBLE,
+                                      default_value=features_pb2.FeatureValue(double_value=float("nan")))  # fmt: skip
+    put = features_pb2.PutViewRequest(view=features_pb2.FeatureView(name="nans", entity="item_id", fields=[field]))
+    with pytest.raises(errors.InvalidFeature, match="default of 'x': expected a finite number, got nan"):
+        client.calls.transport.one(methods.PUT_VIEW, 0, put)
+
+
+def test_time_zero_is_1970(client, view):
+    client.features.write(view.name, {1: {"count": 5}}, event_time_s=0.0)
+    assert client.features.read(view.name, [1])[0].event_time_s == 0.0
+    client.features.write(view.name, {1: {"count": 6}}, event_time_s=1.5)
+    assert client.features.read(view.name, [1])[0].values["count"] == 6
+    client.features.write(view.name, {1: {"count": 7}}, event_time_s=0)  # Older than what is there.
+    assert client.features.read(view.name, [1])[0].values["count"] == 6
+    for wrong in (-1.0, float("nan"), 1e300, "yesterday", 10**400):
+        with pytest.raises(errors.InvalidFeature, match="event_time_s: expected Unix seconds from 0 to 1e11, or None"):
+            client.features.write(view.name, {1: {"count": 8}}, event_time_s=wrong)
 
 
 def test_unknown_views_and_types_are_refused(client, view):

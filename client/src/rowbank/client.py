@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank import admin
+from rowbank._checks import at_least, seconds
 from rowbank.admin import EvictionEvent, ServerInfo, ShardStats, TableInfo, TableStats
 from rowbank.calls import connect, forks, methods, routing, storing, training
 from rowbank.calls.channels import CHANNEL_OPTIONS
@@ -68,12 +69,10 @@ class Client:
         wire_dtype: str = "float32",
         max_keys_per_call: int = 4_194_304,
     ) -> None:
+        seconds("timeout_s", timeout_s)
         wait_s = min(_CONNECT_TIMEOUT_S, timeout_s) if connect_timeout_s is None else connect_timeout_s
-        for name, value in (("timeout_s", timeout_s), ("connect_timeout_s", wait_s)):
-            if not (np.isfinite(value) and value > 0):
-                raise InvalidRequest(f"{name}: expected seconds above 0, got {value!r}")
-        if max_keys_per_call < 1:
-            raise InvalidRequest(f"max_keys_per_call: expected at least 1, got {max_keys_per_call!r}")
+        seconds("connect_timeout_s", wait_s)
+        at_least("max_keys_per_call", max_keys_per_call, 1)
         try:
             self._wire_dtype = columns.data_type(wire_dtype)
         except columns.ColumnError as error:
@@ -196,6 +195,7 @@ class Client:
         Returns:
             The hold; use it in a `with`, or close it.
         """
+        seconds("ttl_s", ttl_s)
         return Hold(self._transport, holder, tuple(tables), run=run, ttl_s=ttl_s)
 
     def holders(self, table: str) -> list[str]:
@@ -300,8 +300,7 @@ class Client:
 
     def evictions(self, table: str | None = None, *, limit: int = 100) -> list[EvictionEvent]:
         """The latest eviction cycles of one table or of all, newest first."""
-        if limit < 1:
-            raise InvalidRequest(f"limit: expected at least 1, got {limit!r}")
+        at_least("limit", limit, 1, bits=32)
         answers = self._transport.each(
             methods.LIST_EVICTIONS, admin_pb2.ListEvictionsRequest(table=table or "", limit=limit)
         )

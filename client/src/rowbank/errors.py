@@ -207,6 +207,14 @@ class InternalError(RequestError):
     reason, code = "INTERNAL", grpc.StatusCode.INTERNAL
 
 
+def shown(value: object, *, limit: int = 80) -> str:
+    """`value` as a message shows what it got: its repr, cut; of an integer that is too long to read, its length."""
+    if isinstance(value, int) and value.bit_length() > 1024:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 def _subclasses(cls: type[RequestError]) -> Iterator[type[RequestError]]:
     for subclass in cls.__subclasses__():
         yield subclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rowbank._checks import number
 from rowbank.calls import methods
 from rowbank.calls.verbs import Calls
-from rowbank.errors import InvalidFeature, ViewNotFound
+from rowbank.errors import InvalidFeature, ViewNotFound, shown
 from rowbank_protos.v1 import features_pb2
 
 _ROWS_PER_REQUEST = 2048
+_FLOAT32_END = float(np.finfo(np.float32).max) + 2.0**103  # Half a step beyond the largest: this rounds to infinity.
+_LATEST_S = 1e11
 
 _TYPES = {
     "int64": features_pb2.FEATURE_TYPE_INT64,
@@ -26,6 +30,15 @@ _TYPES = {
     "int64_list": features_pb2.FEATURE_TYPE_INT64_LIST,
     "float_list": features_pb2.FEATURE_TYPE_FLOAT_LIST,
     "string_list": features_pb2.FEATURE_TYPE_STRING_LIST,
+}
+_TAKES = {
+    "int64": "an integer from -2**63 to 2**63 - 1",
+    "double": "a finite number",
+    "string": "a text",
+    "bool": "True or False",
+    "int64_list": "a list, array or series of integers from -2**63 to 2**63 - 1",
+    "float_list": "a list, array or series of numbers that are finite as float32",
+    "string_list": "a list, array or series of texts",
 }
 _TYPE_NAMES = {number: name for name, number in _TYPES.items()}
 _EMPTY = {"int64": 0, "double": 0.0, "string": "", "bool": False}
@@ -96,7 +109,7 @@ class Features:
         message = features_pb2.FeatureView(
             name=view.name,
             entity=view.entity,
-            max_age_s=view.max_age_s,
+            max_age_s=number("max_age_s", view.max_age_s, "seconds of at least 0", low=0.0, error=InvalidFeature),
             fields=[
                 features_pb2.FeatureField(
                     name=field.name,
@@ -118,8 +131,9 @@ class Features:
         """Writes features of entities; a value of None is left out.
 
         Args:
-            rows: entity id -> feature name -> value of the field's type; a list may be any sequence or array.
-            event_time_s: Unix seconds that the features are from; None: now, by the server's clock.
+            rows: entity id -> feature name -> value of the field's type, of Python, NumPy or pandas; a list may be any
+                sequence, array or series. Numbers are finite; docs/retrieval.md, "Values", has the rule.
+            event_time_s: Unix seconds that the features are from, 0 being 1970; None: now, by the server's clock.
         Returns:
             How many entities were written.
         Raises:
@@ -128,12 +142,15 @@ class Features:
         """
         if not rows:
             return 0
+        if event_time_s is not None:
+            event_time_s = number("event_time_s", event_time_s, "Unix seconds from 0 to 1e11, or None", low=0.0,
+                                  below=_LATEST_S, error=InvalidFeature)  # fmt: skip
         fields = {field.name: field for field in self._view(view).fields}
         messages = [_row_to_proto(view, fields, entity, values) for entity, values in rows.items()]
         written = 0
         for start in range(0, len(messages), _ROWS_PER_REQUEST):
             request = features_pb2.WriteFeaturesRequest(
-                view=view, rows=messages[start : start + _ROWS_PER_REQUEST], event_time_s=event_time_s or 0.0
+                view=view, rows=messages[start : start + _ROWS_PER_REQUEST], event_time_s=event_time_s
             )
             written += self._calls.transport.one(methods.WRITE_FEATURES, 0, request).written
         return written
@@ -171,15 +188,19 @@ class Features:
 
 
 def value_to_proto(field: FeatureField, value: Any) -> features_pb2.FeatureValue:
-    """The message for `value` as a value of `field`. Raises `InvalidFeature`."""
+    """The message for `value` as a value of `field`; docs/retrieval.md, "Values", says which are.
+
+    Raises:
+        InvalidFeature: it is none.
+    """
     kind = field.type
-    if isinstance(value, (np.ndarray, np.generic)):
-        value = value.tolist()
+    value = _plain(value)
     if kind.endswith("_list"):
-        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        if not isinstance(value, list):
             raise _wrong(field, value)
-        if not all(_is_a(kind.removesuffix("_list"), item) for item in value):
-            raise _wrong(field, value)
+        for item in value:
+            if not _is_a(kind.removesuffix("_list"), item):
+                raise _wrong(field, item, element=True)
         if kind == "int64_list":
             return features_pb2.FeatureValue(int64_list=features_pb2.Int64List(values=value))
         if kind == "float_list":
@@ -205,6 +226,21 @@ def normalized(field: FeatureField, value: Any) -> Any:
     return _value_from_proto(value_to_proto(field, value))
 
 
+def _plain(value: Any) -> Any:
+    """Scalars of NumPy as Python's; arrays, series and sequences as lists of such. All else stays itself."""
+    if hasattr(value, "to_numpy") and not isinstance(value, np.ndarray):  # A series or an index of pandas.
+        value = value.to_numpy()
+    if isinstance(value, np.generic):
+        return value if value.dtype.kind in "mMV" else value.item()
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
+            return value.tolist()
+        return [_plain(item) for item in value] if value.ndim else _plain(value[()])
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
+        return [_plain(item) for item in value]
+    return value
+
+
 def _is_a(kind: str, value: Any) -> bool:
     if kind == "bool":
         return isinstance(value, bool)
@@ -214,12 +250,22 @@ def _is_a(kind: str, value: Any) -> bool:
         return False
     if kind == "int64":
         return isinstance(value, int) and -(2**63) <= value < 2**63
-    return isinstance(value, numbers.Real)
+    if not isinstance(value, numbers.Real):
+        return False
+    try:
+        number = float(value)
+    except OverflowError:
+        return False
+    # What rounds to a float32 is one; the rest would become infinite on its way.
+    return math.isfinite(number) and (kind == "double" or abs(number) < _FLOAT32_END)
 
 
-def _wrong(field: FeatureField, value: Any) -> InvalidFeature:
+def _wrong(field: FeatureField, value: Any, *, element: bool = False) -> InvalidFeature:
+    got = f"{shown(value)} in it" if element else shown(value)
     return InvalidFeature(
-        f"feature {field.name!r}: expected {field.type}, got {value!r}", metadata={"feature": field.name}
+        f"feature {field.name!r}: expected {field.type}, got {got}; it takes {_TAKES[field.type]}, or None where there "
+        "is no value",
+        metadata={"feature": field.name},
     )
 
 
@@ -239,8 +285,8 @@ def _row_to_proto(
 
 
 def _entity(entity: Any) -> int:
-    if isinstance(entity, bool) or not isinstance(entity, (int, np.integer)) or not -(2**63) <= entity < 2**63:
-        raise InvalidFeature(f"entity: expected an int64, got {entity!r}")
+    if isinstance(entity, bool) or not isinstance(entity, (int, np.integer)) or not -(2**63) <= int(entity) < 2**63:
+        raise InvalidFeature(f"entity: expected an int64, got {shown(entity)}")
     return int(entity)
 
 

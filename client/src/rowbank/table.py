@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from rowbank._checks import at_least, seconds
 from rowbank.admin import RestrictReport, RowInfo, TableInfo, TableStats, TopRows
 from rowbank.calls import restricting, verbs
 from rowbank.rows import ExportChunk, Rows
@@ -204,6 +205,8 @@ class Table:
             How many rows were stored.
         """
         calls = self._client.calls
+        at_least("step", step, 0)
+        timeout_s = None if timeout_s is None else seconds("timeout_s", timeout_s)
         imported = sum(verbs.import_rows(calls, self.spec, chunk, timeout_s=timeout_s) for chunk in chunks)
         if step:
             verbs.raise_step(calls, self.name, step)

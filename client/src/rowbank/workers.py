@@ -23,8 +23,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from rowbank._checks import at_least, seconds
 from rowbank.calls import methods
-from rowbank.errors import DeadlineExceeded, InvalidRequest, RowbankError, WorkerNotFound, WorkerReplaced
+from rowbank.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    RowbankError,
+    WorkerNotFound,
+    WorkerReplaced,
+    shown,
+)
 from rowbank_protos.v1 import workers_pb2
 
 if TYPE_CHECKING:
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.05
 _BEATS_PER_LEASE = 3
+_LONGEST_LEASE_S = 4_294_967.0  # 32 bits of milliseconds.
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +120,9 @@ class WorkerGroup:
         step: int = 0,
     ) -> None:
         for what, value in (("max_staleness_steps", max_staleness_steps), ("size", size), ("step", step)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise InvalidRequest(f"{what}: expected an integer of at least 0, got {value!r}")
+            at_least(what, value, 0, bits=32 if what == "size" else 63)
+        if seconds("lease_s", lease_s) > _LONGEST_LEASE_S:
+            raise InvalidRequest(f"lease_s: expected at most {_LONGEST_LEASE_S:.0f} seconds, got {shown(lease_s)}")
         self.name, self.worker_id, self.max_staleness_steps = name, worker_id, max_staleness_steps
         self.staleness = Staleness()
         self._transport = client.calls.transport
@@ -164,7 +174,7 @@ class WorkerGroup:
             DeadlineExceeded: the slowest worker did not come near enough in time; the message names it.
             WorkerReplaced: another process took this worker's id.
         """
-        self._step = step
+        self._step = at_least("step", step, 0)
         started, pause_s = time.monotonic(), _FIRST_PAUSE_S
         while True:
             state = self._report(step)

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank import admin
+from rowbank._checks import at_least
 from rowbank.calls import methods
-from rowbank.calls.verbs import Calls, at_least, score_of
+from rowbank.calls.verbs import Calls, score_of
 from rowbank.errors import InternalError, InvalidRequest
 from rowbank_protos.v1 import admin_pb2
 
@@ -45,7 +46,7 @@ def restrict(
 ) -> admin.RestrictReport:
     """See `Table.restrict`. Not retried: a repeat does no harm, but would report that nothing was to be done."""
     keep = at_least("num_reserved", num_reserved, 0)
-    above = keep if trigger is None else at_least("trigger", trigger, 0)
+    above = keep if trigger is None else at_least("trigger", trigger, 0, also=", or None")
     if 0 < above < keep:
         raise InvalidRequest(f"trigger: expected at least num_reserved = {keep}, or None, got {above}")
     named = at_least("sample", sample, 0, bits=32)

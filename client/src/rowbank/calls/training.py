@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rowbank._checks import at_least, float32
 from rowbank.calls import arrays, methods, routing, wire
 from rowbank.calls.routing import Piece
 from rowbank.calls.verbs import Calls, Push
@@ -104,15 +105,15 @@ class Overrides:
     max_norm: float | None = None
 
     def __post_init__(self) -> None:
-        step = self.step
-        if step is not None and (isinstance(step, bool) or not isinstance(step, (int, np.integer)) or step < 1):
-            raise InvalidRequest(f"step: expected an integer of at least 1, or None, got {step!r}")
-        if self.learning_rate is not None and not (np.isfinite(self.learning_rate) and self.learning_rate >= 0.0):
-            raise InvalidRequest(f"learning_rate: expected a finite number of at least 0, got {self.learning_rate!r}")
+        if self.step is not None:
+            at_least("step", self.step, 1, also=", or None")
+        if self.learning_rate is not None:
+            expected = "a finite number of at least 0"
+            float32("learning_rate", self.learning_rate, expected, low=0.0, error=InvalidRequest)
         for name in ("clip_value", "max_norm"):
-            value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value > 0.0):
-                raise InvalidRequest(f"{name}: expected a finite number above 0, or None, got {value!r}")
+            if getattr(self, name) is not None:
+                expected = "a finite number above 0, or None"
+                float32(name, getattr(self, name), expected, above=0.0, error=InvalidRequest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

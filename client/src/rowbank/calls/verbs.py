@@ -11,6 +11,7 @@ import numpy as np
 from google.protobuf.message import Message
 
 from rowbank import admin
+from rowbank._checks import at_least, seconds
 from rowbank.calls import arrays, methods, routing, wire
 from rowbank.calls.routing import Piece
 from rowbank.calls.transport import Transport
@@ -208,7 +209,8 @@ def export(
     calls: Calls, spec: TableSpec, *, with_slots: bool, chunk_rows: int | None, timeout_s: float | None
 ) -> Iterator[ExportChunk]:
     """See `Table.export`."""
-    rows = 0 if chunk_rows is None else at_least("chunk_rows", chunk_rows, 1)
+    rows = 0 if chunk_rows is None else at_least("chunk_rows", chunk_rows, 1, bits=32, also=", or None")
+    timeout_s = None if timeout_s is None else seconds("timeout_s", timeout_s)
     request = rows_pb2.ExportRequest(table=spec.name, with_slots=with_slots, chunk_rows=rows)
     for shard in range(calls.layout.shard_count):
         for answer in calls.transport.stream(methods.EXPORT, shard, request, timeout_s=timeout_s):
@@ -242,11 +244,9 @@ def import_rows(calls: Calls, spec: TableSpec, chunk: ExportChunk, *, timeout_s:
     if chunk.slots is not None and chunk.slots.shape[-1]:
         width = chunk.slots.shape[-1]
         slots = arrays.as_values("slots", chunk.slots, shape=shape, dim=width, table=spec.name)
-    for name in ("frequency", "last_used"):
-        if getattr(chunk, name).shape != shape:
-            raise InvalidRequest(
-                f"import: expected {name} of shape {list(shape)}, got {list(getattr(chunk, name).shape)}"
-            )
+    frequency, last_used = (
+        arrays.as_counts(getattr(chunk, name), shape=shape, name=name, low=0) for name in ("frequency", "last_used")
+    )
     imported = 0
     for wave in calls.waves(spec.name, keys, _KEY_BYTES + 4 * (spec.dim + width) + 8):
         for shard, piece in wave:
@@ -254,8 +254,8 @@ def import_rows(calls: Calls, spec: TableSpec, chunk: ExportChunk, *, timeout_s:
                 table=spec.name,
                 keys=columns.pack_keys(piece.keys),
                 values=columns.pack_values(piece.of(values)),
-                frequency=columns.pack_counts(piece.of(chunk.frequency)),
-                last_used=columns.pack_counts(piece.of(chunk.last_used)),
+                frequency=columns.pack_counts(piece.of(frequency)),
+                last_used=columns.pack_counts(piece.of(last_used)),
                 slots=b"" if slots is None else columns.pack_values(piece.of(slots)),
                 slot_width=width,
             )
@@ -283,7 +283,7 @@ def describe_row(calls: Calls, table: str, key: int) -> admin.RowInfo:
 
 def top(calls: Calls, table: str, limit: int, by: str) -> admin.TopRows:
     """See `Table.top`."""
-    request = admin_pb2.TopRowsRequest(table=table, limit=at_least("limit", limit, 1), score=score_of(by))
+    request = admin_pb2.TopRowsRequest(table=table, limit=at_least("limit", limit, 1, bits=32), score=score_of(by))
     return admin.merge_top(calls.transport.each(methods.TOP_ROWS, request), limit, by_frequency=by == "frequency")
 
 
@@ -292,12 +292,3 @@ def score_of(by: str) -> admin_pb2.Score:
     if by not in _SCORES:
         raise InvalidRequest(f"by: expected one of {', '.join(_SCORES)}, got {by!r}")
     return _SCORES[by]
-
-
-def at_least(what: str, value: Any, low: int, *, bits: int = 63) -> int:
-    """An integer from `low` to 2**bits - 1. Raises `InvalidRequest`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-        raise InvalidRequest(f"{what}: expected an integer of at least {low}, got {value!r}")
-    if value >= 1 << bits:
-        raise InvalidRequest(f"{what}: expected an integer of at most 2**{bits} - 1, got {value!r}")
-    return int(value)

@@ -41,11 +41,12 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     def WriteFeatures(  # noqa: N802
         self, request: features_pb2.WriteFeaturesRequest, context: grpc.ServicerContext
     ) -> features_pb2.WriteFeaturesResponse:
-        if not 0 <= request.event_time_s < 1e11:
-            raise InvalidFeature(f"event_time_s must be Unix seconds, got {request.event_time_s}")
+        event_time_s = request.event_time_s if request.HasField("event_time_s") else None
+        if event_time_s is not None and not 0 <= event_time_s < 1e11:
+            raise InvalidFeature(f"event_time_s: expected Unix seconds from 0 to 1e11, or none, got {event_time_s}")
         view = self._store.view(request.view)
         rows = [(row.entity, _values(view, row)) for row in request.rows]
-        written = self._store.write(view.name, rows, request.event_time_s or None)
+        written = self._store.write(view.name, rows, event_time_s)
         return features_pb2.WriteFeaturesResponse(written=written)
 
     def ReadFeatures(  # noqa: N802

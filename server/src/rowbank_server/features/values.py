@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from rowbank.errors import InvalidFeature
+from rowbank.errors import InvalidFeature, shown
 from rowbank_protos.v1 import features_pb2, online_pb2
 
 FeatureData: TypeAlias = "int | float | str | bool | list[int] | list[float] | list[str]"
@@ -70,6 +71,7 @@ _READABLE = {
     FeatureType.FLOAT_LIST: {"float_list_val", "double_list_val"},
     FeatureType.STRING_LIST: {"string_list_val"},
 }
+_FLOAT32_END = 3.4028235677973366e38  # Half a step beyond the largest float32: from here a number rounds to infinity.
 _LISTS = {FeatureType.INT64_LIST, FeatureType.FLOAT_LIST, FeatureType.STRING_LIST}
 _ELEMENT: Mapping[FeatureType, FeatureType] = {
     FeatureType.INT64_LIST: FeatureType.INT64,
@@ -79,32 +81,47 @@ _ELEMENT: Mapping[FeatureType, FeatureType] = {
 
 
 def check(value: Any, kind: FeatureType, what: str) -> FeatureData:
-    """`value` as a feature of `kind`; whole numbers pass as doubles.
+    """`value` as a feature of `kind`; whole numbers pass as doubles. The client has the same rule.
 
     Args:
         what: how a message names the value: "items:title of item 7".
     Raises:
-        InvalidFeature: another type, or a number outside 64 bits.
+        InvalidFeature: another type, a number outside 64 bits, NaN, infinity, or in a list of floats more than float32
+            holds.
     """
     if kind in _ELEMENT:
         if not isinstance(value, (list, tuple)):
             raise _wrong(value, kind, what)
-        return [check(item, _ELEMENT[kind], f"{what}[{i}]") for i, item in enumerate(value)]  # type: ignore[return-value]
+        end = _FLOAT32_END if kind is FeatureType.FLOAT_LIST else math.inf
+        return [_check_one(item, _ELEMENT[kind], f"{what}[{i}]", end=end) for i, item in enumerate(value)]
+    single: FeatureData = _check_one(value, kind, what, end=math.inf)
+    return single
+
+
+def _check_one(value: Any, kind: FeatureType, what: str, *, end: float) -> Any:
+    """A single value; a number must be below `end`, which is where float32 ends, or infinity."""
     if kind is FeatureType.BOOL and isinstance(value, bool):
         return value
     if kind is FeatureType.STRING and isinstance(value, str):
         return value
     if kind is FeatureType.INT64 and isinstance(value, int) and not isinstance(value, bool):
         if not -(2**63) <= value < 2**63:
-            raise InvalidFeature(f"{what}: {value} does not fit into 64 bits")
+            raise InvalidFeature(f"{what}: {shown(value)} does not fit into 64 bits")
         return value
     if kind is FeatureType.DOUBLE and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not abs(number) < end:  # False for NaN, too.
+            expected = "a finite number" if end == math.inf else "a finite float32"
+            raise InvalidFeature(f"{what}: expected {expected}, got {shown(value)}")
+        return number
     raise _wrong(value, kind, what)
 
 
 def _wrong(value: Any, kind: FeatureType, what: str) -> InvalidFeature:
-    return InvalidFeature(f"{what}: expected {kind.value}, got {type(value).__name__} {str(value)[:60]!r}")
+    return InvalidFeature(f"{what}: expected {kind.value}, got {type(value).__name__} {shown(value, limit=60)}")
 
 
 def from_message(message: features_pb2.FeatureValue, kind: FeatureType, what: str) -> FeatureData:
@@ -117,7 +134,7 @@ def from_message(message: features_pb2.FeatureValue, kind: FeatureType, what: st
     if member != _MESSAGE_MEMBER[kind]:
         raise InvalidFeature(f"{what}: expected {_MESSAGE_MEMBER[kind]} ({kind.value}), got {member or 'nothing'}")
     held = getattr(message, member)
-    return list(held.values) if kind in _LISTS else held
+    return check(list(held.values) if kind in _LISTS else held, kind, what)
 
 
 def to_message(value: FeatureData, kind: FeatureType) -> features_pb2.FeatureValue:
