@@ -205,6 +205,19 @@ def test_both_layers_take_one_request(users: LayeredView, connection: redis.Redi
     assert connection.info("commandstats")["cmdstat_hmget"]["calls"] == before + 1
 
 
+def test_an_overlay_that_nobody_wrote_does_not_have_redis_searched(items: LayeredView, connection: redis.Redis) -> None:
+    base(items, 1, title="One")
+
+    def scans() -> int:
+        return int(connection.info("commandstats").get("cmdstat_scan", {}).get("calls", 0))
+
+    before = scans()
+    assert items.entities().tolist() == [1]
+    assert scans() == before
+    assert items.store.entities("m_items").tolist() == []  # A plain view may have been filled by another program.
+    assert scans() > before
+
+
 def test_an_overlay_that_is_too_old_leaves_the_base(store: FeatureStore) -> None:
     fields = (FeatureField(name="age", type=T.INT64),)
     store.put_view(FeatureView(name="base", entity="user_id", fields=fields))

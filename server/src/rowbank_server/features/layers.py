@@ -116,7 +116,8 @@ class LayeredView:
 
     def entities(self) -> npt.NDArray[np.int64]:
         """Every entity that a layer lists, ascending: [N] int64; removed ones are among them and read as not found."""
-        lists = [self.store.entities(name) for name in self._names()]
+        # Layers are written through the store alone; one that nobody wrote yet is nothing to search Redis for.
+        lists = [self.store.entities(name, indexed_only=bool(self.overlay)) for name in self._names()]
         return np.unique(np.concatenate(lists))
 
     def write(self, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> int:
