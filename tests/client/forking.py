@@ -209,6 +209,48 @@ def belongs(target: str, name: str) -> Any:
     return {"statuses": statuses, "left": left, "read": read.result(), "advanced": rejoined, "held": held}
 
 
+def bereft(target: str, name: str) -> Any:
+    """The process that makes a child's calls is killed between two of them, and while threads make calls."""
+    table = _open(target, name)
+
+    def work(child: int) -> None:
+        _push(table, _KEYS)
+        _relay_process().kill()
+        _push(table, _KEYS)
+        with _busy(table, 2) as pushed:
+            for _ in range(3):
+                before = pushed()
+                while pushed() < before + 20:
+                    time.sleep(0.001)
+                _relay_process().kill()
+            before = pushed()
+            while pushed() < before + 20:
+                time.sleep(0.001)
+        with open(f"/proc/{_relay_process().pid}/stat") as stat:
+            assert stat.read().split()[2] != "Z"
+        told.put((pushed(), _relay_process().pid))
+
+    told = multiprocessing.get_context("fork").SimpleQueue()
+    statuses = _in_children(1, work)
+    pushed, relay = told.get()
+    deadline = time.monotonic() + 20.0
+    while os.path.exists(f"/proc/{relay}") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    rows = table.lookup([*_KEYS, 99]).values[:, 0]
+    return {
+        "statuses": statuses,
+        "rows": sorted(set(rows[:-1].tolist())),
+        "busy": float(rows[-1]) - pushed,
+        "ended": not os.path.exists(f"/proc/{relay}"),
+    }
+
+
+def _relay_process() -> Any:
+    from rowbank.calls import relayed
+
+    return relayed._relay._process
+
+
 def trouble(target: str, name: str) -> Any:
     """A child meets errors, streams and closed clients as its parent does."""
     table = _open(target, name)

@@ -60,6 +60,12 @@ def test_what_is_under_way_stays_the_parents(target, table_name):
     assert found == {"statuses": [0, 0], "left": 2000, "read": 2000, "advanced": [0, 0], "held": 1}
 
 
+def test_a_child_whose_calls_process_is_killed_goes_on(target, table_name):
+    """What was under way is sent again under its request id; the process that took over ends with the child."""
+    found = _program("bereft", target, table_name)
+    assert found == {"statuses": [0], "rows": [2.0], "busy": 0.0, "ended": True}
+
+
 def test_errors_and_streams_are_the_same_in_a_child(target, table_name):
     found = _program("trouble", target, table_name)
     assert found == {"statuses": [0, 0], "then": 10, "rows": 30}

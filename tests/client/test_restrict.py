@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
+import sys
 import threading
 import time
 
@@ -185,6 +188,15 @@ def test_a_row_pushed_while_nothing_is_to_go_stays(client, table_name):
         stop.set()
         worker.join()
     assert table.size() == 360
+
+
+def test_the_command_line_cuts_all_shards_as_one(client, table_name):
+    table, keys, frequency, last_used = _filled(client, table_name, 600)
+    targets = ",".join(server.target for server in client.server_info())
+    command = [sys.executable, "-m", "rowbank.cli", "evict", table_name, "--keep", "250", "-o", "json"]
+    done = subprocess.run([*command, "--target", targets], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["evicted"] == 350
+    assert _stored(table) == _kept(keys, frequency, last_used, 250, "frequency", decays=False, now=0)
 
 
 def test_limits_of_a_restriction(client, table_name):
