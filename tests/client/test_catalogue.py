@@ -6,7 +6,7 @@ import pytest
 from tests.client.test_models_features import identity
 
 from rowbank import Client, TableSpec, errors
-from rowbank.catalogue import REMOVED, CatalogueReport, ViewNames, write_catalogue
+from rowbank.catalogue import REMOVED, CatalogueReport, ViewNames, drop_catalogue, write_catalogue
 from rowbank.models import ModelManifest, Tower, TowerInput
 
 FILES = {"query.onnx": identity(4), "candidate.onnx": identity(4)}
@@ -82,6 +82,23 @@ def test_views_are_written_once(client: Client, model: str) -> None:
     publish(client, model, "v1", {10: "ten"}, 1000.0)
     with pytest.raises(errors.InvalidFeature, match="has its catalogue already; publish under another version"):
         write_catalogue(client, model, "v1", items={}, users={}, read_at_s=2000.0)
+
+
+def test_a_catalogue_goes_if_its_version_does_not_come(client: Client, model: str) -> None:
+    views = publish(client, model, "v1", {10: "ten"}, 1000.0).views
+    drop_catalogue(client, views)  # Changes nothing: the version is stored.
+    assert client.features.entities(views.item_view).tolist() == [10]
+    with pytest.raises(errors.InvalidFeature, match=f"is read by model {model} v1, so it is not dropped"):
+        client.features.drop_view(views.item_overlay)
+    lost = write_catalogue(client, model, "v2", items={11: {"title": "eleven"}}, users={}, read_at_s=2000.0).views
+    drop_catalogue(client, lost)
+    with pytest.raises(errors.InvalidFeature):  # A title that is no text: nothing of the version is left either.
+        write_catalogue(client, model, "v3", items={11: {"title": 11}}, users={}, read_at_s=2000.0)
+    names = {view.name for view in client.features.list_views()}
+    assert not names & {lost.item_view, lost.user_view, ViewNames.of(model, "v3").item_view}
+    assert not client.features.drop_view(lost.item_view)
+    # The same version can be tried again.
+    assert publish(client, model, "v2", {11: "eleven"}, 2000.0).added == 1
 
 
 def test_overlays_keep_the_features_that_callers_defined(client: Client, model: str) -> None:

@@ -194,7 +194,7 @@ def test_bad_views_are_refused(message: features_pb2.FeatureView, error: str) ->
 
 
 def test_the_service_reads_what_it_wrote(store: FeatureStore) -> None:
-    servicer, context = FeatureServicer(store), None
+    servicer, context = FeatureServicer(store, lambda view: ()), None
     servicer.PutView(features_pb2.PutViewRequest(view=view_to_message(ITEMS)), context)  # type: ignore[arg-type]
     write = features_pb2.WriteFeaturesRequest(view="items", event_time_s=5)
     row = write.rows.add(entity=3)

@@ -7,6 +7,7 @@ data was read, so that what callers wrote meanwhile counts as newer. See docs/re
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import re
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rowbank.errors import InvalidFeature, ModelNotFound
+from rowbank.errors import InvalidFeature, ModelNotFound, RequestError
 from rowbank.features import FeatureField, FeatureResult, FeatureView, normalized
 
 if TYPE_CHECKING:
@@ -121,16 +122,27 @@ def write_catalogue(
         (names.user_overlay, "user_id", tuple(user_fields)),
     ):
         features.put_view(_extended(known.get(view), FeatureView(view, entity, view_fields)))
-    features.put_view(FeatureView(names.item_view, "item_id", fields))
-    features.put_view(FeatureView(names.user_view, "user_id", tuple(user_fields)))
     gone = before.withdrawn(items, read_at_s)
     rows = itertools.chain(
         ((item, {**values, REMOVED: False}) for item, values in items.items()),
         ((item, {REMOVED: True}) for item in gone),
     )
-    _write(features, names.item_view, rows, len(items) + len(gone), "items", read_at_s, progress)
-    _write(features, names.user_view, users.items(), len(users), "users", read_at_s, progress)
+    try:
+        features.put_view(FeatureView(names.item_view, "item_id", fields))
+        features.put_view(FeatureView(names.user_view, "user_id", tuple(user_fields)))
+        _write(features, names.item_view, rows, len(items) + len(gone), "items", read_at_s, progress)
+        _write(features, names.user_view, users.items(), len(users), "users", read_at_s, progress)
+    except BaseException:
+        drop_catalogue(client, names)
+        raise
     return before.report(names, items, len(users), gone, read_at_s, fields)
+
+
+def drop_catalogue(client: Client, views: ViewNames) -> None:
+    """Removes a version's own views if the version did not come to be; where it did, this changes nothing."""
+    for view in (views.item_view, views.user_view):
+        with contextlib.suppress(RequestError):
+            client.features.drop_view(view)
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,15 @@ class Features:
             results.extend(_result_from_proto(result) for result in answer.results)
         return results
 
+    def drop_view(self, name: str) -> bool:
+        """Removes a view with the features of all its entities; returns whether there was one.
+
+        Raises:
+            InvalidFeature: a stored model version names it; pruning removes the views of old versions.
+        """
+        request = features_pb2.DropViewRequest(view=name)
+        return self._calls.transport.one(methods.DROP_VIEW, 0, request, retry=False).dropped
+
     def entities(self, view: str) -> npt.NDArray[np.int64]:
         """Every entity that has features of a view, ascending: [N] int64. Raises `ViewNotFound`."""
         request = features_pb2.ListEntitiesRequest(view=view)

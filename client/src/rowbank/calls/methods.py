@@ -104,6 +104,7 @@ WRITE_FEATURES = Method(
 READ_FEATURES = Method(
     "FeatureService", "ReadFeatures", features_pb2.ReadFeaturesRequest, features_pb2.ReadFeaturesResponse
 )
+DROP_VIEW = Method("FeatureService", "DropView", features_pb2.DropViewRequest, features_pb2.DropViewResponse)
 LIST_ENTITIES = Method(
     "FeatureService", "ListEntities", features_pb2.ListEntitiesRequest, features_pb2.ListEntitiesResponse
 )

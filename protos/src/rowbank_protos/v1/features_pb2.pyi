@@ -193,3 +193,15 @@ class ListEntitiesResponse(_message.Message):
     ENTITIES_FIELD_NUMBER: _ClassVar[int]
     entities: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, entities: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class DropViewRequest(_message.Message):
+    __slots__ = ("view",)
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    view: str
+    def __init__(self, view: _Optional[str] = ...) -> None: ...
+
+class DropViewResponse(_message.Message):
+    __slots__ = ("dropped",)
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    dropped: bool
+    def __init__(self, dropped: bool = ...) -> None: ...

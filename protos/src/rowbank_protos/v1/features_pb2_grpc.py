@@ -34,6 +34,11 @@ class FeatureServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesResponse.FromString,
                 )
+        self.DropView = channel.unary_unary(
+                '/rowbank.v1.FeatureService/DropView',
+                request_serializer=rowbank__protos_dot_v1_dot_features__pb2.DropViewRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_features__pb2.DropViewResponse.FromString,
+                )
         self.ListEntities = channel.unary_stream(
                 '/rowbank.v1.FeatureService/ListEntities',
                 request_serializer=rowbank__protos_dot_v1_dot_features__pb2.ListEntitiesRequest.SerializeToString,
@@ -68,6 +73,13 @@ class FeatureServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DropView(self, request, context):
+        """Removes a view with the features of all its entities. Refused while a stored model version names it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEntities(self, request, context):
         """Every entity that has features of a view, ascending, in parts.
         """
@@ -97,6 +109,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.ReadFeatures,
                     request_deserializer=rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesResponse.SerializeToString,
+            ),
+            'DropView': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropView,
+                    request_deserializer=rowbank__protos_dot_v1_dot_features__pb2.DropViewRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_features__pb2.DropViewResponse.SerializeToString,
             ),
             'ListEntities': grpc.unary_stream_rpc_method_handler(
                     servicer.ListEntities,
@@ -178,6 +195,23 @@ class FeatureService(object):
         return grpc.experimental.unary_unary(request, target, '/rowbank.v1.FeatureService/ReadFeatures',
             rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def DropView(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.FeatureService/DropView',
+            rowbank__protos_dot_v1_dot_features__pb2.DropViewRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_features__pb2.DropViewResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

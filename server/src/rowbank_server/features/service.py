@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import grpc
 
@@ -23,10 +23,15 @@ _ENTITIES_PER_ANSWER = 65_536  # At most 10 bytes each.
 
 
 class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
-    """Views and their rows. Raises the errors of `rowbank.errors`; an interceptor gives them their status."""
+    """Views and their rows. Raises the errors of `rowbank.errors`; an interceptor gives them their status.
 
-    def __init__(self, store: FeatureStore) -> None:
+    Args:
+        readers: which stored model versions name a view, in words.
+    """
+
+    def __init__(self, store: FeatureStore, readers: Callable[[str], Sequence[str]]) -> None:
         self._store = store
+        self._readers = readers
 
     def PutView(  # noqa: N802
         self, request: features_pb2.PutViewRequest, context: grpc.ServicerContext
@@ -55,6 +60,19 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         view = self._store.view(request.view)
         results = self._store.read(view.name, list(request.entities), list(request.names))
         return features_pb2.ReadFeaturesResponse(results=[_result(view, result) for result in results])
+
+    def DropView(  # noqa: N802
+        self, request: features_pb2.DropViewRequest, context: grpc.ServicerContext
+    ) -> features_pb2.DropViewResponse:
+        readers = self._readers(request.view)
+        if readers:
+            raise InvalidFeature(
+                f"view {request.view!r} is read by {readers[0]}, so it is not dropped; prune the version first",
+                metadata={"view": request.view},
+            )
+        there = any(view.name == request.view for view in self._store.list_views())
+        self._store.drop_view(request.view)
+        return features_pb2.DropViewResponse(dropped=there)
 
     def ListEntities(  # noqa: N802
         self, request: features_pb2.ListEntitiesRequest, context: grpc.ServicerContext

@@ -219,7 +219,7 @@ class ParameterServer:
                 Activation(self._registry, features),
                 Pruning(self._registry, features, cluster),
             ),
-            features=FeatureServicer(features),
+            features=FeatureServicer(features, self._registry.readers),
             workers=WorkerServicer(),
         )
 

@@ -7,6 +7,7 @@ not at all, also when the publisher dies half way, and what it left behind goes 
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,20 @@ class ModelRegistry:
                 manifest = models_pb2.ModelManifest.FromString(stored[version.encode()])
                 out.append(StoredModel(manifest, version == active))
         return out
+
+    def readers(self, view: str) -> builtins.list[str]:
+        """Which versions of any model name a view, in words."""
+        return [
+            f"model {stored.manifest.name} {stored.manifest.version}"
+            for stored in self.list()
+            if view
+            in (
+                stored.manifest.item_view,
+                stored.manifest.user_view,
+                stored.manifest.item_overlay,
+                stored.manifest.user_overlay,
+            )
+        ]
 
     def get(self, name: str, version: str = "") -> StoredModel:
         """One version; without a version, the active one.

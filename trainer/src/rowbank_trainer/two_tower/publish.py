@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from rowbank import Client
-from rowbank.catalogue import CatalogueReport, write_catalogue
+from rowbank.catalogue import CatalogueReport, drop_catalogue, write_catalogue
 from rowbank.errors import ModelDiffers
 from rowbank.features import FeatureField
 from rowbank.models import DataFacts, ModelManifest, PruneReport, TitleTokens, Tower, TowerInput, Transform
@@ -99,7 +99,11 @@ class Publisher:
         version = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(2)}"
         report = self._write_catalogue(own.run, version, problem)
         manifest = self._manifest(own.run, version, now, trained, problem, tables, report)
-        refused = self._store(manifest, files)
+        try:
+            refused = self._store(manifest, files)
+        except BaseException:
+            drop_catalogue(self.client, report.views)
+            raise
         pruned = self.client.models.prune(own.run.model, keep=self.publication.keep)
         activated = self.publication.activate and not refused
         return Published(

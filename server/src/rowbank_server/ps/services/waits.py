@@ -20,6 +20,7 @@ _REASON_S = 0.25  # What is left to the caller's deadline when it is told why th
 # Methods that cannot be answered without Redis, and the longest they wait for it; None: as long as their caller does.
 WAITS: dict[str, float | None] = {
     "/rowbank.v1.AdminService/ListEvictions": READ_WAIT_S,
+    "/rowbank.v1.FeatureService/DropView": None,
     "/rowbank.v1.FeatureService/ListViews": READ_WAIT_S,
     "/rowbank.v1.FeatureService/PutView": READ_WAIT_S,
     "/rowbank.v1.FeatureService/ReadFeatures": READ_WAIT_S,
