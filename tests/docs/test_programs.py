@@ -47,9 +47,10 @@ def test_training_programs_fill_a_table(target, tmp_path, place):
 def test_programs_on_remote_embeddings_run_as_one(target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = programs("docs/remote-embedding.md")
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     assert printed("\n".join(blocks), target, tmp_path, TF_USE_LEGACY_KERAS="1") == [
         "the loss falls {'page/movies': 30, 'page/users': 50}",
         "a loop of one's own",
+        "2 batches, one push",
         "True",
     ]

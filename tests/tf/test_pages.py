@@ -37,7 +37,7 @@ def test_every_public_method_of_a_variable_is_on_the_page():
 
 @pytest.mark.parametrize("page", ["tfra", "keras"])
 def test_the_program_of_a_page_runs(page, target, monkeypatch):
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL)
+    program = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL))
     assert "127.0.0.1:7700" in program
     names: dict[str, object] = {}
     exec(compile(program.replace("127.0.0.1:7700", target), page, "exec"), names)

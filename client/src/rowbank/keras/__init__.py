@@ -5,6 +5,7 @@
 docs/keras.md shows a whole model.
 """
 
+from rowbank.keras.accumulation import accumulated_gradients
 from rowbank.keras.embedding import Embedding, SquashedEmbedding
 from rowbank.keras.fieldwise import FieldwiseEmbedding
 from rowbank.keras.mixed_dimension import MDEmbedding
@@ -33,4 +34,5 @@ __all__ = [
     "TableConfig",
     "UnifiedEmbedding",
     "UnifiedEmbeddingConfig",
+    "accumulated_gradients",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -16,6 +17,7 @@ from rowbank.remote.configs import pack_like
 if TYPE_CHECKING:
     from rowbank.client import Client
     from rowbank.optimizers import Optimizer
+    from rowbank.remote.accumulation import Accumulation
 
 
 class RemoteEmbedding(keras.layers.Layer):
@@ -115,6 +117,12 @@ class RemoteEmbedding(keras.layers.Layer):
     ) -> None:
         """Pushes the gradients of a batch's rows; see `RemoteTables.apply_gradients`."""
         self._tables.apply_gradients(batch, row_gradients, learning_rate=learning_rate)
+
+    def accumulated_gradients(
+        self, *, every: int | None = None, scale: float = 1.0
+    ) -> AbstractContextManager[Accumulation[Any]]:
+        """Within it, gradients of batches are held back and then pushed as one; see `RemoteTables`."""
+        return self._tables.accumulated_gradients(every=every, scale=scale)
 
     def lookup(self, features: Any, weights: Any = None) -> Any:
         """The activations of features as the tables are now, every gradient so far applied; for inference."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
@@ -63,7 +65,8 @@ class RemoteModel(keras.Model):
         """As for any model; everything is pushed when it returns, also by an exception."""
         given = callbacks if isinstance(callbacks, (list, tuple)) else [] if callbacks is None else [callbacks]
         try:
-            history = super().fit(x, y, callbacks=[_Flush(self.embedding), *given], **kwargs)
+            with self._accumulating():
+                history = super().fit(x, y, callbacks=[_Flush(self.embedding), *given], **kwargs)
         except BaseException:
             self._wait_quietly()
             raise
@@ -80,6 +83,7 @@ class RemoteModel(keras.Model):
 
         def train(source: Any) -> Any:
             batch, others, y, weight = lookahead.take(source)
+            self._check_accumulation()
             logs, gradients = step({"rows": batch.rows, "indices": batch.indices}, others, y, weight)
             self.embedding.apply_gradients(batch, gradients)
             return logs
@@ -163,6 +167,26 @@ class RemoteModel(keras.Model):
             pairs.setdefault(id(optimizer), (optimizer, []))[1].append((gradient, variable))
         for optimizer, of_optimizer in pairs.values():
             optimizer.apply_gradients(of_optimizer)
+
+    def _accumulating(self) -> AbstractContextManager[Any]:
+        """Holds gradients of rows back for as many batches as Keras 3's optimizer does, which applies their mean."""
+        batches = getattr(self.optimizer, "gradient_accumulation_steps", None)
+        if not batches or self.embedding.tables.holds_gradients:
+            return contextlib.nullcontext()
+        if self.embedding.own_optimizers:
+            raise ValueError(
+                f"gradient_accumulation_steps={batches}: expected no tables in the trainer with an optimizer of their "
+                "own, whose gradients are not accumulated; leave the optimizer of their TableConfig out"
+            )
+        return self.embedding.accumulated_gradients(every=batches, scale=1.0 / batches)
+
+    def _check_accumulation(self) -> None:
+        batches = getattr(self.optimizer, "gradient_accumulation_steps", None)
+        if batches and not self.embedding.tables.holds_gradients:
+            raise ValueError(
+                f"gradient_accumulation_steps={batches}: a batch by itself would push its rows at once; use fit, or "
+                f"with embedding.accumulated_gradients(every={batches}, scale=1 / {batches})"
+            )
 
     def _wait_quietly(self) -> None:
         """Lets the last push end while an exception is on its way, which is not to be hidden by another."""

@@ -30,6 +30,7 @@ from rowbank.errors import InternalError, RequestTooLarge
 
 if TYPE_CHECKING:
     from rowbank import Table
+    from rowbank.remote.accumulation import Accumulation
     from rowbank.table import Connection
 
 _Array = npt.NDArray[Any]
@@ -38,6 +39,8 @@ _Array = npt.NDArray[Any]
 _OPEN_RUNS = 64
 
 _run_numbers = itertools.count(1)
+_holding = threading.Lock()
+_held: Accumulation[Given] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +96,28 @@ def pull(parts: Sequence[Asked]) -> list[_Array]:
 
 
 def push(parts: Sequence[Given]) -> None:
+    """Applies the gradients of one step, or holds them back."""
+    held = _held
+    if held is None:
+        push_now(parts)
+    else:  # TensorFlow takes the memory of its arrays back when the operation ends.
+        held.add([Given(part.table, part.keys.copy(), part.gradients.copy(), part.counts.copy()) for part in parts])
+
+
+def hold(accumulation: Accumulation[Given] | None) -> bool:
+    """Lets an accumulation have what the steps of this process push, None: nobody; False if another has it.
+
+    It is of the process, not of a thread: operations of a graph run in threads of TensorFlow's.
+    """
+    global _held
+    with _holding:
+        if accumulation is not None and _held is not None:
+            return False
+        _held = accumulation
+        return True
+
+
+def push_now(parts: Sequence[Given]) -> None:
     """Applies the gradients of all parts, summed per table and key, in one request per client and shard."""
     for client, tables in _grouped(parts).items():
         pushes = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.calls import arrays
+from rowbank.errors import InvalidRequest
 from rowbank.optimizers import Optimizer
+from rowbank.remote.accumulation import Accumulation
 from rowbank.remote.clients import shared_client
 from rowbank.remote.configs import FeatureConfig, TableConfig, flatten, match
 from rowbank.remote.features import Parsed, StaticSize, parse
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Indices = dict[str, dict[str, Array]]
+_Gradients = dict[str, tuple[Any, Any, Any]]  # Table name -> keys, gradients, occurrences.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +101,7 @@ class RemoteTables:
         self._target, self._wire_dtype = target, wire_dtype
         self.local = frozenset(local)
         self._client: Client | None = None
+        self._held: Accumulation[_Gradients] | None = None
         self._row_sizes = {
             name: StaticSize(f"table {name!r}: distinct ids (max_unique_rows)", config.max_unique_rows)
             for name, config in self.configs.items()
@@ -187,9 +192,54 @@ class RemoteTables:
                 raise ValueError(f"row_gradients: table {table!r}: expected shape {expected}, got {array.shape}")
             occurrences = np.ones(len(part.keys), np.uint32) if part.occurrences is None else part.occurrences
             gradients[table] = part.keys, array[: len(part.keys)], occurrences
+        if self._held is not None:
+            if learning_rate is not None:
+                raise ValueError(
+                    f"learning_rate: expected None while gradients are accumulated, got {learning_rate!r}; set it in "
+                    "the tables' optimizers"
+                )
+            batch._applied = True
+            self._held.add([_copied(gradients)])
+            return
         if gradients:
             self.pipeline.write(lambda: self._push(batch, gradients, learning_rate))
         batch._applied = True
+
+    @contextlib.contextmanager
+    def accumulated_gradients(self, *, every: int | None = None, scale: float = 1.0) -> Iterator[Accumulation[Any]]:
+        """Within it, `apply_gradients` holds gradients back; at its end those of all batches are pushed as one.
+
+        A push is one step of each table's optimizer, as if the batches had been one. Leaving by an exception pushes
+        nothing of what is held back. `flush` does not push it, either.
+
+        Args:
+            every: push after so many batches, too; None: at the end, and when `push` is called on what the `with`
+                gives.
+            scale: what the sum is multiplied by: 1.0 if the batches' losses add up, 1 / n for their mean.
+        Raises:
+            InvalidRequest: an argument is out of range, or gradients are held back already.
+        """
+        if self._held is not None:
+            raise InvalidRequest("accumulated_gradients: gradients are held back already; leave that")
+        self._held = Accumulation(self._push_held, every=every, scale=scale)
+        try:
+            yield self._held
+            self._held.push()
+        finally:
+            self._held = None
+
+    @property
+    def holds_gradients(self) -> bool:
+        """Whether gradients are held back."""
+        return self._held is not None
+
+    def _push_held(self, steps: list[_Gradients], scale: float) -> None:
+        gradients: _Gradients = {}
+        for table in {table: None for step in steps for table in step}:
+            keys, values, occurrences = zip(*(step[table] for step in steps if table in step), strict=True)
+            gradients[table] = np.concatenate(keys), np.concatenate(values) * scale, np.concatenate(occurrences)
+        if gradients:
+            self.pipeline.write(lambda: self.client.push(gradients))
 
     def flush(self) -> None:
         """Waits until all gradients are applied. Raises what the last push failed with, once."""
@@ -278,3 +328,8 @@ def table_configs(features: Mapping[str, FeatureConfig]) -> dict[str, TableConfi
 
 def _arrays_of(parsed: Parsed, places: npt.NDArray[np.int32]) -> dict[str, Array]:
     return {"row": parsed.rows(places), **parsed.arrays}
+
+
+def _copied(gradients: _Gradients) -> _Gradients:
+    """Gradients that stay what they are, whatever the caller does with its arrays."""
+    return {table: (keys, np.array(values), occurrences) for table, (keys, values, occurrences) in gradients.items()}
