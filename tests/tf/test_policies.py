@@ -161,3 +161,69 @@ def test_two_shards_keep_the_best(start_ps, redis_url, prefix):
     assert np.mean(ids % 2 == 0) > 0.9, "each shard keeps its best; the shares follow the shards' sizes"
     for slot in slots:
         np.testing.assert_array_equal(sorted_export(slot)[0], ids)
+
+
+@pytest.mark.parametrize("policy", [rowbank.tfra.FrequencyRestrictPolicy, rowbank.tfra.TimestampRestrictPolicy])
+@pytest.mark.parametrize(("devices", "bp_v2"), [(1, False), (2, True)])
+def test_uses_are_counted_in_graphs_of_tensorflow_1(sides: Sides, policy, devices, bp_v2):
+    """Nothing but a dependency orders a step's write and its count: two steps are two uses, in each of many graphs."""
+    v1 = tf.compat.v1
+    for _ in range(15):
+        with tf.Graph().as_default(), v1.Session() as session:
+            ids = v1.placeholder(tf.int64, [None])
+            variable = variable_with(sides, "rowbank", policy, devices=["/CPU:0"] * devices, bp_v2=bp_v2)
+            rows, wrapper = de.embedding_lookup(variable, ids, return_trainable=True)
+            optimizer = de.DynamicEmbeddingOptimizer(v1.train.AdagradOptimizer(0.1), bp_v2=bp_v2)
+            train = optimizer.minimize(tf.reduce_sum(rows**2), var_list=[wrapper])
+            session.run(v1.global_variables_initializer())
+            before = time.time()
+            for _ in range(2):
+                session.run(train, {ids: np.arange(6)})
+            keys, status = session.run(variable.restrict_policy.status.export())
+        np.testing.assert_array_equal(np.sort(keys), np.arange(6))
+        if policy is rowbank.tfra.FrequencyRestrictPolicy:
+            np.testing.assert_array_equal(status[:, 0], 2)
+        else:
+            assert (status[:, 0] >= int(before)).all()
+
+
+def test_a_count_by_hand_writes_nothing(sides: Sides):
+    """In a graph of TensorFlow 1 `apply_update` runs no write that happens to have the same keys."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        ids = v1.placeholder(tf.int64, [None])
+        variable = variable_with(sides, "rowbank", rowbank.tfra.FrequencyRestrictPolicy)
+        variable.upsert(ids, tf.zeros([tf.size(ids), 2]))
+        count = variable.restrict_policy.apply_update(ids)
+        session.run(count, {ids: [1, 2]})
+        assert session.run(variable.size()) == 0
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_status_under_the_names_of_tfra(sides: Sides, devices):
+    frequency, timestamp = (
+        variable_with(sides, "rowbank", policy, devices=["/CPU:0"] * devices)
+        for policy in (rowbank.tfra.FrequencyRestrictPolicy, rowbank.tfra.TimestampRestrictPolicy)
+    )
+    before = int(time.time())
+    for variable in (frequency, timestamp):
+        train(sides, variable, [[1, 2, 3], [1, 2]])
+    status = frequency.restrict_policy.freq_var
+    assert status is frequency.restrict_policy.status
+    assert (status.key_dtype, status.value_dtype, status.dim) == (tf.int64, tf.int32, 1)
+    counts, exists = status.lookup(tf.constant([[3, 9], [1, 2]], tf.int64), return_exists=True)
+    np.testing.assert_array_equal(counts, [[[1], [0]], [[2], [2]]])
+    np.testing.assert_array_equal(exists, [[True, False], [True, True]])
+    times = timestamp.restrict_policy.tstp_var.lookup(tf.constant([1, 3, 9], tf.int64)).numpy()[:, 0]
+    assert times[0] >= times[1] >= before
+    assert times[2] == 0
+
+
+def test_uses_of_ids_without_rows(sides: Sides):
+    """TFRA counts each of them; here only rows have counts."""
+    counted = {}
+    for kind, (side, policy, _) in POLICIES.items():
+        status = variable_with(sides, side, policy).restrict_policy
+        status.apply_update(tf.constant([1, 2, 3], tf.int64))
+        counted[kind] = int(status.status.size())
+    assert counted == {"tfra on cuckoo": 3, "tfra on rowbank": 3, "rowbank": 0}

@@ -8,6 +8,8 @@
 docs/tfra.md says what each method of a table does.
 """
 
+from rowbank.tfra import calls as _calls  # noqa: F401 - several lookups of a layer in a step need it
+from rowbank.tfra import remaking as _remaking  # noqa: F401 - loaded graphs need it
 from rowbank.tfra.creator import TableCreator
 from rowbank.tfra.policies import FrequencyRestrictPolicy, TimestampRestrictPolicy
 from rowbank.tfra.table import RemoteTable

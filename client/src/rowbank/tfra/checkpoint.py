@@ -23,8 +23,9 @@ class TableSaveable(BaseSaverBuilder.SaveableObject):
         del full_name  # The name-based saver of TFRA's own tables reads it.
         keys, values = table.export()
         specs = [
-            BaseSaverBuilder.SaveSpec(keys, "", f"{name}-keys"),
-            BaseSaverBuilder.SaveSpec(values, "", f"{name}-values"),
+            # TensorFlow may trace this with a tensor for the name.
+            BaseSaverBuilder.SaveSpec(keys, "", name + "-keys"),
+            BaseSaverBuilder.SaveSpec(values, "", name + "-values"),
         ]
         super().__init__(table, specs, name)
 

@@ -93,19 +93,8 @@ class TableCreator(de.KVCreator):
         dim = default_value.shape.num_elements()
         codec = codec_for(value_dtype.name)
         table = self._find_or_create(table_name(name, self.prefix), codec, dim)
-        keys: KeyCodec = IntegerKeys(key_dtype.as_numpy_dtype)
-        if key_dtype == tf.string:
-            keys = StringKeys(self._strings())
-        store = RowStore(
-            self.client,
-            table,
-            dim=dim,
-            codec=codec,
-            value_dtype=value_dtype.as_numpy_dtype,
-            keys=keys,
-        )
         return RemoteTable(
-            store,
+            self._store(table, codec, dim, key_dtype, value_dtype),
             key_dtype=key_dtype,
             value_dtype=value_dtype,
             default_value=default_value,
@@ -128,6 +117,40 @@ class TableCreator(de.KVCreator):
         """The creator that `get_config` described."""
         return cls(**config)
 
+    def open_store(self, table: str, *, dim: int, key_dtype: str, value_dtype: str) -> RowStore:
+        """The rows of a table of the server, which is there already.
+
+        Args:
+            table: the server's name of it.
+            dim: values per row.
+            key_dtype, value_dtype: as TensorFlow names them.
+        Raises:
+            TableNotFound: it is not there.
+            ValueError: it has other rows.
+        """
+        codec = codec_for(value_dtype)
+        found = _checked(self.client.table(table), codec, dim)
+        return self._store(found, codec, dim, tf.as_dtype(key_dtype), tf.as_dtype(value_dtype))
+
+    def _store(self, table: Table, codec: Codec, dim: int, key_dtype: tf.DType, value_dtype: tf.DType) -> RowStore:
+        keys: KeyCodec = IntegerKeys(key_dtype.as_numpy_dtype)
+        if key_dtype == tf.string:
+            keys = StringKeys(self._strings())
+
+        def describe() -> dict[str, Any]:
+            place = {"table": table.name, "dim": dim, "key_dtype": key_dtype.name, "value_dtype": value_dtype.name}
+            return {"creator": self.get_config(), **place}
+
+        return RowStore(
+            self.client,
+            table,
+            dim=dim,
+            codec=codec,
+            value_dtype=value_dtype.as_numpy_dtype,
+            keys=keys,
+            describe=describe,
+        )
+
     def _strings(self) -> Dictionary:
         if self._dictionary is None:
             self._dictionary = Dictionary(self._string_table)
@@ -146,15 +169,18 @@ class TableCreator(de.KVCreator):
             return self.client.create_table(spec, exist_ok=True)
 
     def _find_or_create(self, name: str, codec: Codec, dim: int) -> Table:
-        width = codec.row_width(dim)
-        table = self._open(name, width, codec.storage, self.durability)
-        if (table.spec.dim, table.spec.value_dtype) != (width, codec.storage):
-            raise ValueError(
-                f"table {name!r} exists with rows of {table.spec.dim} {table.spec.value_dtype}; the variable needs "
-                f"rows of {width} {codec.storage} ({dim} {codec.dtype} values). Drop the table "
-                f"(rowbank table drop {name}), or tell the models apart with TableCreator(prefix=...)"
-            )
-        return table
+        return _checked(self._open(name, codec.row_width(dim), codec.storage, self.durability), codec, dim)
+
+
+def _checked(table: Table, codec: Codec, dim: int) -> Table:
+    width = codec.row_width(dim)
+    if (table.spec.dim, table.spec.value_dtype) != (width, codec.storage):
+        raise ValueError(
+            f"table {table.name!r} exists with rows of {table.spec.dim} {table.spec.value_dtype}; the variable needs "
+            f"rows of {width} {codec.storage} ({dim} {codec.dtype} values). Drop the table "
+            f"(rowbank table drop {table.name}), or tell the models apart with TableCreator(prefix=...)"
+        )
+    return table
 
 
 def _checked_types(key_dtype: Any, value_dtype: Any) -> tuple[tf.DType, tf.DType]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +22,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_recommenders_addons import dynamic_embedding as de
 
+from rowbank.tfra import functions
 from rowbank.tfra.failures import in_tensorflow_terms
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _Array = npt.NDArray[Any]
 
-_ON_CPU = "/CPU:0"  # Where Python functions run.
 _clock = itertools.count(1)
 _ATTRIBUTE = "_rowbank_steps"  # Of a graph: its steps, which end with it.
 
@@ -70,12 +69,6 @@ def step_of(ids: Any, store: RowStore) -> Step | None:
     return steps.setdefault((id(ids), id(store.client)), Step())
 
 
-def run_function(function: Callable[..., Any], inputs: list[Any], outputs: Any, name: str | None = None) -> Any:
-    """A Python function as an operation of the graph, or called at once in eager mode."""
-    with tf.device(_ON_CPU):
-        return tf.numpy_function(function, inputs, outputs, name=name)
-
-
 class Step:
     """Operations of one graph on the keys in one variable.
 
@@ -96,13 +89,15 @@ class Step:
         if reads is None or store is reads.first or marks.changed > reads.began:
             reads = self._reads = _Reads(store, marks.use(changes=False))
             outputs = [value_dtype, tf.bool, tf.float32, tf.bool]
-            values, exists, *others = run_function(reads.read, [keys, defaults], outputs, name)
+            read = store.function("first lookup", reads.read, number=functions.number())
+            values, exists, *others = functions.run(read, [keys, defaults], outputs, name)
             self._read = [keys, *others]
             return values, exists
         marks.use(changes=False)
         place = reads.join(store)
-        take = functools.partial(reads.take, store, place)
-        return run_function(take, [keys, defaults, *self._read], [value_dtype, tf.bool], name)
+        call = functools.partial(reads.take, store, place)
+        take = store.function("joined lookup", call, number=functions.number())
+        return functions.run(take, [keys, defaults, *self._read], [value_dtype, tf.bool], name)
 
     def write(self, store: RowStore, keys: tf.Tensor, values: tf.Tensor, exists: tf.Tensor | None, name: Any) -> Any:
         """Traces an insertion or, with `exists`, an accumulation."""
@@ -113,7 +108,8 @@ class Step:
         inputs = [keys, values] if exists is None else [keys, values, exists]
         self._written += inputs
         place = writes.add(store, len(inputs))
-        return run_function(functools.partial(writes.run, place), list(self._written), [], name)
+        write = functions.local(functools.partial(writes.run, place), f"the write to table {store.table.name!r}")
+        return functions.run(write, list(self._written), [], name)
 
     def touch(self, store: RowStore) -> bool:
         """Whether a touch of a store's rows now goes with the write of these rows."""

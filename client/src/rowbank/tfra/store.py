@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from rowbank import Store
+from rowbank.tfra import functions
 from rowbank.tfra.codec import Codec
 from rowbank.tfra.failures import InvalidArgument, in_tensorflow_terms
 from rowbank.tfra.keys import KeyCodec
@@ -40,10 +41,19 @@ class RowStore:
         codec: how values are stored.
         value_dtype: the NumPy type of the values.
         keys: how keys become the server's int64.
+        describe: says by which plain values another process opens the same store.
     """
 
     def __init__(
-        self, client: Client, table: Table, *, dim: int, codec: Codec, value_dtype: Any, keys: KeyCodec
+        self,
+        client: Client,
+        table: Table,
+        *,
+        dim: int,
+        codec: Codec,
+        value_dtype: Any,
+        keys: KeyCodec,
+        describe: Callable[[], dict[str, Any]],
     ) -> None:
         self.client = client
         self.table = table
@@ -51,6 +61,24 @@ class RowStore:
         self._codec = codec
         self.value_dtype = np.dtype(value_dtype)
         self.keys = keys
+        self._describe = describe
+        self._description: dict[str, Any] | None = None
+        self._number = functions.number()
+
+    def function(self, kind: str, call: Callable[..., Any], **settings: Any) -> functions.Named:
+        """A function on these rows as a graph may name it; `settings` are for the maker of the kind."""
+        return functions.Named(call, self._number, kind, {"store": self.description, **settings})
+
+    def method(self, name: str) -> functions.Named:
+        """A method of this store as a graph may name it."""
+        return self.function("method", getattr(self, name), name=name)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The plain values by which another process opens the same store."""
+        if self._description is None:
+            self._description = self._describe()
+        return self._description
 
     @in_tensorflow_terms
     def lookup(self, keys: _Array, defaults: _Array) -> tuple[_Array, _Array]:
@@ -209,6 +237,17 @@ class RowStore:
             frequency.append(chunk.frequency)
             last_used.append(chunk.last_used)
         return np.concatenate(keys), np.concatenate(frequency), np.concatenate(last_used)
+
+    @in_tensorflow_terms
+    def status(self, keys: _Array, column: str) -> tuple[_Array, _Array]:
+        """[N, 1] int32 frequency or last use of [N] keys, 0 for missing ones, and which of them exist."""
+        parts = []
+        flat = self.keys.find(self.as_keys(keys))
+        for part in _batches(flat.size):
+            rows = self.table.lookup(flat[part], with_metadata=True)
+            counts: Any = rows.frequency if column == "frequency" else rows.last_used
+            parts.append((np.where(rows.found, counts, 0).astype(np.int32).reshape(-1, 1), rows.found))
+        return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
 
     def _filled(self, rows: _Found, fallback: _Array) -> tuple[_Array, _Array]:
         values = self._codec.decode(rows.values, self.value_dtype)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow.python.saved_model import save_context  # Whether a SavedModel is being made; there is no public way.
 
-from rowbank.tfra import files
+from rowbank.tfra import files, functions
 from rowbank.tfra.checkpoint import TableSaveable
-from rowbank.tfra.steps import Marks, run_function, step_of
+from rowbank.tfra.order import Order
+from rowbank.tfra.steps import Marks, step_of
 
 if TYPE_CHECKING:
     from rowbank.tfra.store import RowStore
@@ -53,8 +55,10 @@ class RemoteTable(tf.__internal__.tracking.Trackable):
         self._name = name
         self._checkpoint = checkpoint
         self._saveable_factory = saveable_factory or TableSaveable
+        self._order = Order()
         self._new_obj_trackable = None  # TFRA's restore code reads it.
         if checkpoint and not tf.executing_eagerly():
+            _ensure_operation(name)
             self.saveable = self._saveable_factory(table=self, name=name, full_name=name)
             tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS, self.saveable)
 
@@ -104,7 +108,7 @@ class RemoteTable(tf.__internal__.tracking.Trackable):
             values, exists = step.lookup(self._store, keys, defaults, self._value_dtype, name)
         else:
             outputs = [self._value_dtype, tf.bool]
-            values, exists = self._call(self._store.lookup, [keys, defaults], outputs, name, changes=False)
+            values, exists = self._call(self._store.method("lookup"), [keys, defaults], outputs, name, changes=False)
         if keys.shape.rank is not None:
             values.set_shape(keys.shape.concatenate([self._store.dim]))
             exists.set_shape(keys.shape)
@@ -118,7 +122,9 @@ class RemoteTable(tf.__internal__.tracking.Trackable):
         values = tf.convert_to_tensor(values, dtype=self._value_dtype, name="values")
         if step is not None:
             return step.write(self._store, keys, values, None, name)
-        return self._call(self._store.insert, [keys, values], [], name)
+        written = self._call(self._store.method("insert"), [keys, values], [], name)
+        self._order.wrote(written, keys)
+        return written
 
     @_as_written
     def accum(self, keys: Any, values_or_deltas: Any, exists: Any, name: str | None = None) -> Any:
@@ -129,7 +135,9 @@ class RemoteTable(tf.__internal__.tracking.Trackable):
         exists = tf.convert_to_tensor(exists, dtype=tf.bool, name="exists")
         if step is not None:
             return step.write(self._store, keys, deltas, exists, name)
-        return self._call(self._store.accum, [keys, deltas, exists], [], name)
+        written = self._call(self._store.method("accum"), [keys, deltas, exists], [], name)
+        self._order.wrote(written, keys)
+        return written
 
     @_as_written
     def remove(self, keys: Any, name: str | None = None) -> Any:
@@ -138,32 +146,39 @@ class RemoteTable(tf.__internal__.tracking.Trackable):
         Raises:
             TypeError: `keys` have another type than the table's.
         """
-        return self._call(self._store.remove, [self._typed_keys(keys)], [], name)
+        return self._call(self._store.method("remove"), [self._typed_keys(keys)], [], name)
 
     @_as_written
-    def touch(self, keys: Any, name: str | None = None) -> Any:
-        """Counts one use of each stored row on the server."""
+    def touch(self, keys: Any, name: str | None = None, *, of: Any = None) -> Any:
+        """Counts one use of each stored row on the server, after a training step's write of the same keys.
+
+        Args:
+            keys: of this table.
+            of: those of the whole variable, of which `keys` were taken; None: the same.
+        """
         step = step_of(keys, self._store)
         if step is not None and step.touch(self._store):
             return tf.no_op(name=name)
-        return self._call(self._store.touch, [self._typed_keys(keys)], [], name)
+        with tf.control_dependencies(self._order.before_count(keys if of is None else of)):
+            return self._call(self._store.method("touch"), [self._typed_keys(keys)], [], name)
 
     @_as_written
     def clear(self, name: str | None = None) -> Any:
         """Deletes every row."""
-        return self._call(self._store.clear, [], [], name)
+        return self._call(self._store.method("clear"), [], [], name)
 
     @_as_written
     def size(self, name: str | None = None) -> tf.Tensor:
         """Rows stored, a scalar int64."""
-        rows = self._call(self._store.size, [], tf.int64, name, changes=False)
+        rows = self._call(self._store.method("size"), [], tf.int64, name, changes=False)
         rows.set_shape([])
         return rows
 
     @_as_written
     def export(self, name: str | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """All keys [N] and values [N, dim], in memory at once."""
-        keys, values = self._call(self._store.export, [], [self._key_dtype, self._value_dtype], name, changes=False)
+        types = [self._key_dtype, self._value_dtype]
+        keys, values = self._call(self._store.method("export"), [], types, name, changes=False)
         keys.set_shape([None])
         values.set_shape([None, self._store.dim])
         return keys, values
@@ -171,7 +186,7 @@ class RemoteTable(tf.__internal__.tracking.Trackable):
     @_as_written
     def replace(self, keys: tf.Tensor, values: tf.Tensor, name: str | None = None) -> Any:
         """Makes these the only rows; for restoring."""
-        return self._call(self._store.replace, [keys, values], [], name)
+        return self._call(self._store.method("replace"), [keys, values], [], name)
 
     def save_to_file_system(
         self,
@@ -190,14 +205,13 @@ class RemoteTable(tf.__internal__.tracking.Trackable):
             append_to_file: whether to add to existing files.
             buffer_size: rows written at a time.
         """
-        save = functools.partial(
-            files.save,
-            self._store,
-            file_name=file_name or self._name,
-            dirpath_env=dirpath_env,
-            append=append_to_file,
-            buffer_rows=buffer_size,
-        )
+        options: dict[str, Any] = {
+            "file_name": file_name or self._name,
+            "dirpath_env": dirpath_env,
+            "append": append_to_file,
+            "buffer_rows": buffer_size,
+        }
+        save = self._store.function("save", functools.partial(files.save, self._store, **options), options=options)
         return self._call(save, [tf.convert_to_tensor(dirpath, tf.string)], [], name)
 
     def load_from_file_system(
@@ -214,18 +228,19 @@ class RemoteTable(tf.__internal__.tracking.Trackable):
         Raises:
             tf.errors.NotFoundError: a file is not there.
         """
-        load = functools.partial(
-            files.load,
-            self._store,
-            file_name=file_name or self._name,
-            dirpath_env=dirpath_env,
-            entire_directory=load_entire_dir,
-            buffer_rows=buffer_size,
-        )
+        options: dict[str, Any] = {
+            "file_name": file_name or self._name,
+            "dirpath_env": dirpath_env,
+            "entire_directory": load_entire_dir,
+            "buffer_rows": buffer_size,
+        }
+        load = self._store.function("load", functools.partial(files.load, self._store, **options), options=options)
         return self._call(load, [tf.convert_to_tensor(dirpath, tf.string)], [], name)
 
     def _gather_saveables_for_checkpoint(self) -> dict[str, Any]:
-        if not self._checkpoint:
+        # The rows go into the checkpoint beside a SavedModel, but no function that would restore them: loading it must
+        # not replace the server's rows.
+        if not self._checkpoint or save_context.in_save_context():
             return {}
         return {"table": functools.partial(self._saveable_factory, table=self, name=self._name, full_name=self._name)}
 
@@ -240,7 +255,16 @@ class RemoteTable(tf.__internal__.tracking.Trackable):
             Marks.of(self._store).use(changes=changes)
 
     def _call(
-        self, function: Callable[..., Any], inputs: list[Any], outputs: Any, name: str | None, *, changes: bool = True
+        self, function: functions.Named, inputs: list[Any], outputs: Any, name: str | None, *, changes: bool = True
     ) -> Any:
         self.mark(changes=changes)
-        return run_function(function, inputs, outputs, name)
+        return functions.run(function, inputs, outputs, name)
+
+
+def _ensure_operation(name: str) -> None:
+    """An operation of that very name: a meta graph refers to what a `Saver` saves by names of operations."""
+    try:
+        tf.compat.v1.get_default_graph().get_operation_by_name(name)
+    except KeyError:
+        with tf.control_dependencies(None):
+            tf.no_op(name=f"{name}/")  # With a slash at the end, no scope is put before it.
