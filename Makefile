@@ -10,6 +10,8 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell \
 DATA ?=
 MINUTES ?= 30
 PYTEST_ARGS ?=
+# Tests run in so many processes, each with servers of its own; 0: in one, as with PYTEST_ARGS.
+WORKERS ?= 2
 BENCH_ARGS ?=
 
 BIN := .venv/bin
@@ -90,8 +92,8 @@ check: install ## static checks: style, types, import directions
 	@echo "== import directions" && PYTHONPATH= $(BIN)/lint-imports --no-cache
 	@echo "== mypy" && $(BIN)/mypy
 
-test: install .venv-keras3/.ready .venv-feast/.tried ## every test; DATA=folder adds those on MovieLens 100k, PYTEST_ARGS is handed to pytest
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: install .venv-keras3/.ready .venv-feast/.tried ## every test; DATA=folder adds those on MovieLens 100k, PYTEST_ARGS is handed to pytest, WORKERS=0 runs them in one process
+	@$(BIN)/python -m pytest $(if $(strip $(PYTEST_ARGS)),$(PYTEST_ARGS),-n $(WORKERS) --dist loadfile)
 
 demo: install ## train a two-tower model through a real server and ask it for recommendations (DATA=MovieLens folder)
 	@$(BIN)/python scripts/demo.py $(if $(DATA),--data "$(DATA)")

@@ -61,7 +61,9 @@ def namespace() -> str:
 def shared_ps(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PsProcess]:
     """One parameter server for all tests that only need some server; they keep apart by their tables' names."""
     log = tmp_path_factory.mktemp("shared-ps") / "log"
-    server = PsProcess("--namespace", "shared", "--flush-interval-s", "0.2", redis_url=redis_url, log=log)
+    # Stubs without retries push here, too: a busy disk is no reason to be refused.
+    options = ("--namespace", "shared", "--flush-interval-s", "0.2", "--journal-wait-s", "30")
+    server = PsProcess(*options, redis_url=redis_url, log=log)
     try:
         yield server.wait_ready()
     finally:

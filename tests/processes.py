@@ -116,8 +116,11 @@ def closing(process: ServerProcess) -> Iterator[ServerProcess]:
         process.close()
 
 
-def until(condition, *, timeout_s: float = 20.0, what: str = "condition") -> None:
-    """Polls a condition that another process makes true; fails when it does not within `timeout_s`."""
+def until(condition, *, timeout_s: float = READY_TIMEOUT_S, what: str = "condition") -> None:
+    """Polls a condition that another process makes true; fails when it does not within `timeout_s`.
+
+    The limit is there to end a test that waits in vain; how fast a machine is, is no test's business.
+    """
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"

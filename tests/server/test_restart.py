@@ -177,14 +177,18 @@ def wire_bucket(key):
 
 
 def test_a_large_bucket_is_read_in_pieces(start_ps, connect):
-    """One bucket with more rows than are read in one command."""
-    server = start_ps("--bucket-count", "1")
+    """One bucket with more rows than are read in one command.
+
+    The push waits for its journal append, which on a busy disk may take longer than the usual two seconds. A client
+    would try again; these stubs do not.
+    """
+    server = start_ps("--bucket-count", "1", "--journal-wait-s", "60", "--redis-timeout-s", "60")
     wire = connect(server.target)
     assert wire.create("t", 1).bucket_count == 1
     keys = np.arange(60_000)
     wire.push("t", keys.tolist(), keys.astype(np.float32))
-    assert server.terminate() == 0
-    again = connect(start_ps().target)
+    assert server.terminate() == 0, server.log
+    again = connect(start_ps("--redis-timeout-s", "60").target)
     assert again.size("t") == 60_000
     assert again.pull("t", keys.tolist(), dim=1)[0][:, 0].tolist() == (-keys).tolist()
 
