@@ -63,7 +63,11 @@ def test_a_hold_outlives_its_time_as_long_as_it_is_renewed(client, name):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"ttl_s": 0.0}, "ttl_s: expected seconds above 0"), ({"ttl_s": 1e9}, "ttl_s"), ({"holder": ""}, "holder: expected 1 to")],
+    [
+        ({"ttl_s": 0.0}, "ttl_s: expected seconds above 0"),
+        ({"ttl_s": 1e9}, "ttl_s"),
+        ({"holder": ""}, "holder: expected 1 to"),
+    ],
 )
 def test_senseless_holds_are_refused(client, arguments, message):
     with pytest.raises(errors.InvalidRequest, match=message):
