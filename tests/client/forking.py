@@ -246,7 +246,7 @@ def bereft(target: str, name: str) -> Any:
 
 
 def _relay_process() -> Any:
-    from rowbank.calls import relayed
+    from rowbank.calls.forked import relayed
 
     return relayed._relay._process
 

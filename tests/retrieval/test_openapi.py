@@ -10,10 +10,10 @@ import pytest
 from starlette.routing import Route
 from tests.retrieval.support import get, post
 
-from rowbank_server.retrieval import schemas
-from rowbank_server.retrieval.app import create_app
+from rowbank_server.retrieval.api import schemas
+from rowbank_server.retrieval.api.app import create_app
+from rowbank_server.retrieval.api.handlers import Service
 from rowbank_server.retrieval.batching import Batcher
-from rowbank_server.retrieval.handlers import Service
 from rowbank_server.retrieval.metrics import Metrics
 
 

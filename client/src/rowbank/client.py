@@ -12,8 +12,9 @@ import numpy.typing as npt
 from rowbank import admin
 from rowbank._checks import at_least, seconds
 from rowbank.admin import EvictionEvent, ServerInfo, ShardStats, TableInfo, TableStats
-from rowbank.calls import connect, forks, methods, routing, storing, training
+from rowbank.calls import connect, methods, routing, storing, training
 from rowbank.calls.channels import CHANNEL_OPTIONS
+from rowbank.calls.forked import forks
 from rowbank.calls.holds import Hold
 from rowbank.calls.partial import PartialTransport
 from rowbank.calls.transport import Transport

@@ -14,10 +14,10 @@ from typing import Any
 
 import grpc
 
-from rowbank.calls import forks
 from rowbank.calls.channels import open_channel
+from rowbank.calls.forked import forks
+from rowbank.calls.forked.relayed import RelayedChannel
 from rowbank.calls.methods import A, Method, Q
-from rowbank.calls.relayed import RelayedChannel
 from rowbank.errors import (
     ClientClosed,
     InvalidRequest,

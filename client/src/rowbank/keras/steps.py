@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from rowbank.calls import arrays, forks
+from rowbank.calls import arrays
+from rowbank.calls.forked import forks
 from rowbank.calls.verbs import Push
 from rowbank.errors import InternalError, RequestTooLarge
 

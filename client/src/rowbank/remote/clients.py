@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rowbank.calls import forks
 from rowbank.calls.connect import parse_targets
+from rowbank.calls.forked import forks
 from rowbank.client import Client
 from rowbank.errors import InvalidRequest
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Generic, TypeVar
 
-from rowbank.calls import forks
+from rowbank.calls.forked import forks
 from rowbank.errors import InvalidRequest
 
 T = TypeVar("T")

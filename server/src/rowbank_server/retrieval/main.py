@@ -25,13 +25,13 @@ from rowbank_server.guard import Guard
 from rowbank_server.listening import listen, require_free
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.activation import Activation
-from rowbank_server.retrieval.app import create_app
+from rowbank_server.retrieval.api.app import create_app
+from rowbank_server.retrieval.api.grpc_service import RetrievalServicer
+from rowbank_server.retrieval.api.handlers import Service
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
 from rowbank_server.retrieval.engine import Engine
 from rowbank_server.retrieval.follower import Follower, FollowerOptions
-from rowbank_server.retrieval.grpc_service import RetrievalServicer
-from rowbank_server.retrieval.handlers import Service
 from rowbank_server.retrieval.lineage import Lineage
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.reach import Reach

@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import rowbank_server
-from rowbank_server.retrieval import openapi, problems, schemas
-from rowbank_server.retrieval.endpoints import Endpoint, Handler
-from rowbank_server.retrieval.handlers import Handlers, Service
+from rowbank_server.retrieval.api import openapi, problems, schemas
+from rowbank_server.retrieval.api.endpoints import Endpoint, Handler
+from rowbank_server.retrieval.api.handlers import Handlers, Service
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
 
 _QUERY = (400, 413, 422, 503)

@@ -9,8 +9,8 @@ import grpc.aio
 
 from rowbank.errors import InternalError, InvalidRequest, RequestError, to_status
 from rowbank_protos.v1 import retrieval_pb2, retrieval_pb2_grpc
-from rowbank_server.retrieval import schemas
-from rowbank_server.retrieval.handlers import Service
+from rowbank_server.retrieval.api import schemas
+from rowbank_server.retrieval.api.handlers import Service
 from rowbank_server.retrieval.queries import DEFAULT_K, Answer, Query
 
 _log = logging.getLogger("rowbank.api")

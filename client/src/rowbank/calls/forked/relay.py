@@ -17,8 +17,8 @@ from typing import Any
 
 import grpc
 
-from rowbank.calls import lines
 from rowbank.calls.channels import open_channel
+from rowbank.calls.forked import lines
 
 
 class _Methods:

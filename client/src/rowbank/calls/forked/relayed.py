@@ -18,12 +18,12 @@ from typing import Any
 
 import grpc
 
-from rowbank.calls import forks, lines
+from rowbank.calls.forked import forks, lines
 
 # A relay that does not answer so long after a call's deadline has stopped answering.
 _PATIENCE_S = 5.0
 
-_PROGRAM = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from rowbank.calls import relay; " \
+_PROGRAM = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from rowbank.calls.forked import relay; " \
     "relay.main(int(sys.argv[1]))"  # fmt: skip
 
 

@@ -19,7 +19,9 @@ from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
 from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry, StoredModel
 from rowbank_server.registry.activation import Activation
-from rowbank_server.retrieval import schemas
+from rowbank_server.retrieval.api import schemas
+from rowbank_server.retrieval.api.openapi import PAGE
+from rowbank_server.retrieval.api.problems import BodyError, ProblemError, to_json
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.catalogue import Standing
 from rowbank_server.retrieval.engine import Engine
@@ -27,8 +29,6 @@ from rowbank_server.retrieval.follower import Follower
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
 from rowbank_server.retrieval.model import HISTORY
-from rowbank_server.retrieval.openapi import PAGE
-from rowbank_server.retrieval.problems import BodyError, ProblemError, to_json
 from rowbank_server.retrieval.queries import Answer, Query
 from rowbank_server.retrieval.reach import Reach
 
