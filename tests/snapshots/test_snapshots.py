@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.client.test_frozen_tables import FILES, grown_table, manifest_over
 from tests.snapshots.conftest import content, train
 
 from rowbank import SGD, Adam, Client, Constant, TableSpec, Uniform, snapshots
-from rowbank.errors import InvalidFile, InvalidRequest, NotReady, SnapshotNotFound, TableExists
+from rowbank.errors import InvalidFile, InvalidRequest, NotReady, SnapshotNotFound, TableExists, TableHeld
 
 DIM = 4
 
@@ -270,6 +271,24 @@ def test_existing_rows_are_not_touched_unless_asked(start, tmp_path):
     restored = snapshots.restore(client, saved.location, tables=["adam/users"])
     assert [table.name for table in restored.tables] == ["adam/users"]
     assert client.table("adam/users").size() == restored.rows
+
+
+def test_what_a_version_holds_is_replaced_by_force_alone_and_its_copies_are_not_saved(start, tmp_path):
+    client = start(1)
+    table, keys, values = grown_table(client, "t", rows=50)
+    other = client.create_table(TableSpec("a", dim=2))
+    client.models.publish(manifest_over("t"), FILES)
+    saved = snapshots.save(client, str(tmp_path), name="first")
+    assert [one.name for one in saved.tables] == ["a", "t"]
+    table.upsert(keys, values + 1)
+    other.upsert([1], np.ones((1, 2), np.float32))
+    with pytest.raises(TableHeld, match="nothing was restored"):
+        snapshots.restore(client, saved.location, replace=True)
+    assert other.size() == 1  # Nor was the table before it touched.
+    snapshots.restore(client, saved.location, replace=True, force=True)
+    np.testing.assert_array_equal(client.table("t").lookup(keys).values, values)
+    (bound,) = client.models.get("t").manifest.tables
+    np.testing.assert_array_equal(client.table(bound.name).lookup(keys).values, values)
 
 
 def test_mutations_go_on_by_themselves_when_the_caller_is_gone(start):

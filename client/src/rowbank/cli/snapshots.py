@@ -58,6 +58,9 @@ def restore(
         list[str] | None, typer.Option("--table", help="Restore only this table; may be repeated.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Drop tables of these names first.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --replace: also those that a model version or a running job holds.")
+    ] = False,
     target: Target = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
@@ -65,7 +68,9 @@ def restore(
     from rowbank import snapshots
 
     with connect(target) as client, progress_bar("restoring") as progress:
-        restored = snapshots.restore(client, location, tables=table or None, replace=replace, progress=progress)
+        restored = snapshots.restore(
+            client, location, tables=table or None, replace=replace, force=force, progress=progress
+        )
     emit_record(_record(restored), output)
 
 

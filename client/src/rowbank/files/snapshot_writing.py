@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,18 +48,21 @@ class Picture:
 
 @contextlib.contextmanager
 def take_picture(client: Client) -> Iterator[Picture]:
-    """Takes a picture of all shards at one moment and ends it afterwards."""
+    """Takes a picture of all shards at one moment and ends it afterwards.
+
+    Model versions' read-only copies are left out: they belong to the registry, and are nothing without it.
+    """
     with held_moment(client.calls.transport) as moment:
+        by_shard = [[table for table in answer.tables if not table.spec.frozen] for answer in moment.answers]
         by_name: dict[str, list[tables_pb2.TableInfo]] = {}
-        for answer in moment.answers:
-            for table in answer.tables:
-                by_name.setdefault(table.spec.name, []).append(table)
+        for table in itertools.chain.from_iterable(by_shard):
+            by_name.setdefault(table.spec.name, []).append(table)
         infos = {name: merge_table_infos(messages) for name, messages in sorted(by_name.items())}
         yield Picture(
             moment.snapshot_id,
             tuple(ShardPoint(shard, answer.at_ms, answer.position) for shard, answer in enumerate(moment.answers)),
             {name: Head(info.spec, info.slots, info.step) for name, info in infos.items()},
-            tuple(frozenset(table.spec.name for table in answer.tables) for answer in moment.answers),
+            tuple(frozenset(table.spec.name for table in tables) for tables in by_shard),
             sum(info.rows for info in infos.values()),
         )
 

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rowbank.errors import InvalidFile, InvalidRequest, TableExists
+from rowbank.errors import InvalidFile, InvalidRequest, TableExists, TableHeld
 from rowbank.files import manifest, places
 from rowbank.files.manifest import ShardPoint, Snapshot, SnapshotFile, SnapshotTable
 from rowbank.files.parquet import Progress, open_table, reported
@@ -121,6 +121,7 @@ def restore(
     *,
     tables: Sequence[str] | None = None,
     replace: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Snapshot:
     """Brings tables back as the snapshot has them, onto any number of shards.
@@ -131,6 +132,7 @@ def restore(
         location: the snapshot's folder.
         tables: which; None: all of the snapshot.
         replace: drop tables of these names first; otherwise ones that have rows are an error.
+        force: with `replace`: also those that a stored model version or a running job holds.
         progress: called with rows so far and rows there are.
     Returns:
         The snapshot, with the tables that were restored.
@@ -138,6 +140,7 @@ def restore(
         InvalidFile: no snapshot, a file is missing, torn or changed, or a table has another optimizer.
         InvalidRequest: the snapshot has no such table.
         TableExists: a table has rows, and not `replace`.
+        TableHeld: somebody holds a table that would be replaced, and not `force`; nothing was changed.
     """
     chain = _chain(location)
     snapshot = chain[-1]
@@ -146,11 +149,13 @@ def restore(
     _check((folder, [layer]) for parts in layers.values() for folder, layer in parts)
     if not replace:
         _require_empty(client, chosen)
+    elif not force:
+        _require_free(client, chosen)
     total = sum(file.rows for parts in layers.values() for _, layer in parts for file in layer.files)
     done = 0
     for table in chosen:
         if replace:
-            client.drop_table(table.name, missing_ok=True)
+            client.drop_table(table.name, missing_ok=True, force=force)
         target, _ = open_table(client, location, table.head, table.name)
         for folder, layer in layers[table.name]:
             for file in layer.files:
@@ -220,6 +225,18 @@ def _check(parts: Iterable[tuple[Place, Sequence[SnapshotTable]]]) -> None:
     if problems:
         more = f"; and {len(problems) - _MAX_NAMED} more" if len(problems) > _MAX_NAMED else ""
         raise InvalidFile("; ".join(problems[:_MAX_NAMED]) + more)
+
+
+def _require_free(client: Client, tables: Sequence[SnapshotTable]) -> None:
+    present = {info.spec.name for info in client.list_tables()}
+    for table in tables:
+        holders = client.holders(table.name) if table.name in present else []
+        if holders:
+            raise TableHeld(
+                f"table {table.name!r} is held by {', '.join(holders)}; nothing was restored; replace it all the same "
+                "(--force), or restore other tables only (--table)",
+                metadata={"table": table.name, "holders": ", ".join(holders)},
+            )
 
 
 def _require_empty(client: Client, tables: Sequence[SnapshotTable]) -> None:
