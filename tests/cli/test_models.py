@@ -32,6 +32,7 @@ def two_versions(target, name):
 def test_versions_are_listed_described_and_activated(rowbank, answer, name, two_versions):
     first, second = two_versions
     newest, oldest = answer("models", "list", name)
+    assert newest in answer("models")
     assert (newest["version"], newest["active"], newest["rows_mode"]) == (second, False, "frozen")
     assert (oldest["version"], oldest["active"], oldest["rows"], oldest["run"]) == (first, True, 10, "7")
     assert oldest["quality"] == "recall@20 0.3000"

@@ -18,7 +18,7 @@ serve = typer.Typer(help="Runs one process in the foreground.", no_args_is_help=
 table = typer.Typer(help="Creates, describes and drops a table.", no_args_is_help=True, rich_markup_mode=None)
 models_ = typer.Typer(
     help="Lists, describes, activates, rolls back and prunes model versions.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
 )
 snapshot = typer.Typer(help="Saves and restores all tables.", no_args_is_help=True, rich_markup_mode=None)
@@ -32,6 +32,7 @@ snapshot.command("list")(snapshots.list_snapshots)
 snapshot.command("verify")(snapshots.verify)
 snapshot.command("restore")(snapshots.restore)
 app.add_typer(models_, name="models")
+models_.callback()(models.overview)
 models_.command("list")(models.list_models)
 models_.command("describe")(models.describe)
 models_.command("activate")(models.activate)

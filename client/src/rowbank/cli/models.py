@@ -27,6 +27,12 @@ _COLUMNS = {
 }
 
 
+def overview(context: typer.Context, target: Target = None, output: Output = OutputFormat.TABLE) -> None:
+    """Lists, describes, activates, rolls back and prunes model versions; alone, lists those of all models."""
+    if context.invoked_subcommand is None:
+        list_models(None, target, output)
+
+
 def list_models(
     name: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Only this model's.")] = None,
     target: Target = None,
