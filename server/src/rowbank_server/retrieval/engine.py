@@ -21,9 +21,9 @@ from rowbank_server.features.values import FeatureType, check
 from rowbank_server.retrieval.budget import FEATURES_SHARE, ROWS_SHARE, Budget, QueryParts
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.index import bitmap
-from rowbank_server.retrieval.inputs import RowReader, gather, usable
+from rowbank_server.retrieval.inputs import HISTORY, RowReader, gather, usable
 from rowbank_server.retrieval.metrics import Metrics
-from rowbank_server.retrieval.model import HISTORY, Model
+from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.queries import Answer, Found, Query, Source
 
 

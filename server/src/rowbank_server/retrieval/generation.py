@@ -13,9 +13,9 @@ from rowbank.errors import ViewNotFound
 from rowbank_server.features import FeatureStatus
 from rowbank_server.retrieval.catalogue import Catalogue, Standing
 from rowbank_server.retrieval.index import ExactIndex, Index, bitmap
-from rowbank_server.retrieval.inputs import TowerInputs
+from rowbank_server.retrieval.inputs import HISTORY, TowerInputs
 from rowbank_server.retrieval.lineage import Loss
-from rowbank_server.retrieval.model import HISTORY, Model
+from rowbank_server.retrieval.model import Model
 
 _BATCH = 4096  # Users whose histories are read at once.
 

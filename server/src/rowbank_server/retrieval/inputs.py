@@ -13,6 +13,7 @@ from rowbank.errors import DimMismatch, InvalidFeature
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import LayeredView
 
+HISTORY = "history"
 _LARGEST = 1e15
 
 
@@ -85,8 +86,10 @@ def _keys(tower_input: models_pb2.TowerInput, values: list[Any]) -> npt.NDArray[
     if not tower_input.length:
         return np.asarray(values, dtype=np.int64).reshape(len(values))
     keys = np.full((len(values), tower_input.length), tower_input.pad_key, dtype=np.int64)
+    # What users met grows at its end; of other lists, such as the words of a title, the first ones count.
+    newest = tower_input.feature.rpartition(":")[2] == HISTORY
     for row, listed in enumerate(values):
-        cut = listed[: tower_input.length]
+        cut = listed[-tower_input.length :] if newest else listed[: tower_input.length]
         keys[row, : len(cut)] = cut
     return keys
 

@@ -42,7 +42,7 @@ from rowbank_trainer.commands.publishing import (
 )
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
 from rowbank_trainer.errors import UsageError
-from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
+from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant, parse_widths
 from rowbank_trainer.two_tower.parallel import WorkerPart, spawn_workers, without_option
 from rowbank_trainer.two_tower.publication import Publication
 
@@ -77,7 +77,25 @@ def two_tower(
     epochs: Annotated[int, typer.Option(help="Passes over the training interactions.")] = _DEFAULTS.epochs,
     batch_size: Annotated[int, typer.Option(help="Interactions a step.")] = _DEFAULTS.batch_size,
     dim: Annotated[int, typer.Option(help="Width of an embedding row and of a vector.")] = _DEFAULTS.dim,
+    hidden: Annotated[
+        str, typer.Option(help="Widths of the towers' inner layers, such as 128 or 128,64, or none.")
+    ] = "128",
+    output_layer: Annotated[
+        bool, typer.Option("--output-layer/--no-output-layer", help="Whether a linear layer comes last in a tower.")
+    ] = _DEFAULTS.output_layer,
+    history: Annotated[
+        int, typer.Option(help="Last training items of a user that the user tower takes, too (needs items by id).")
+    ] = _DEFAULTS.history,
+    history_weight: Annotated[
+        float, typer.Option(help="Of the mean of those items, against the user's own row.")
+    ] = _DEFAULTS.history_weight,
+    initial_range: Annotated[float, typer.Option(help="New rows are uniform within it of 0.")] = (
+        _DEFAULTS.initial_range
+    ),
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = _DEFAULTS.learning_rate,
+    learning_rate_schedule: Annotated[
+        str, typer.Option(help="constant, cosine (down to 0.05 of the rate) or cosine:FLOOR, epoch by epoch.")
+    ] = _DEFAULTS.schedule,
     temperature: Annotated[float, typer.Option(help="Divides similarities in the loss.")] = _DEFAULTS.temperature,
     similarity: Annotated[str, typer.Option(help="cosine, or dot.")] = _DEFAULTS.similarity,
     logq: Annotated[
@@ -142,8 +160,11 @@ def two_tower(
 ) -> None:
     """Train a two-tower retrieval model: user ids against item titles or ids."""
     given = {name: plain(value) for name, value in context.params.items()}
+    widths = parse_widths(hidden)
     config = TwoTowerConfig(
-        epochs=epochs, batch_size=batch_size, dim=dim, vector_dim=dim, learning_rate=learning_rate,
+        epochs=epochs, batch_size=batch_size, dim=dim, vector_dim=dim if output_layer or not widths else widths[-1],
+        hidden=widths, output_layer=output_layer, history=history, history_weight=history_weight,
+        initial_range=initial_range, schedule=learning_rate_schedule, learning_rate=learning_rate,
         temperature=temperature, similarity=similarity, logq=logq, logq_refresh=logq_refresh,
         remove_accidental_hits=remove_accidental_hits, split=split, row_dropout=row_dropout, seed=seed,
         evaluate_on=evaluate_on, log_every=log_every,

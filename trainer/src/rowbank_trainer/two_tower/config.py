@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rowbank_trainer.data.splits import SplitRule
 from rowbank_trainer.errors import UsageError, option
+from rowbank_trainer.two_tower.schedule import Schedule
 
 SIMILARITIES = ("cosine", "dot")
 LOGQ_SOURCES = ("counts", "table", "none")
@@ -64,8 +65,10 @@ class TwoTowerConfig:
         batch_size: interactions a step; also the number of candidates each user is contrasted with.
         dim: of an embedding row.
         vector_dim: of what the towers put out.
-        hidden: widths of the towers' inner layers.
+        hidden: widths of the towers' inner layers; may be none.
+        output_layer: whether a linear layer comes last. Without it and without inner layers a vector is its row.
         learning_rate: of Adam, for rows and towers.
+        schedule: how the learning rate goes on: "constant", "cosine" or "cosine:FLOOR"; see `Schedule`.
         temperature: similarities are divided by it in the loss.
         similarity: "cosine", or "dot": vectors keep their lengths.
         logq: where the probabilities come from that correct for popular items being in most batches: "counts" of the
@@ -75,6 +78,8 @@ class TwoTowerConfig:
         row_dropout, hidden_dropout: fractions of a row's, an inner layer's outputs left out in training.
         initial_range: initial rows are uniform in [-initial_range, initial_range).
         max_tokens: words of a title that count.
+        history: how many of a user's last training items the user tower takes beside the user's own row; 0: none.
+        history_weight: of their mean, against the own row's weight of 1 - history_weight.
         split: what is held out for the reported accuracy: "random:0.2", "time:0.2" or "leave-last:1".
         validation_fraction: of the remaining ones, held out instead when `evaluate_on` is "validation".
         evaluate_on: "test" for figures to report, "validation" for choosing settings.
@@ -90,7 +95,9 @@ class TwoTowerConfig:
     dim: int = 64
     vector_dim: int = 64
     hidden: tuple[int, ...] = (128,)
+    output_layer: bool = True
     learning_rate: float = 0.003
+    schedule: str = "constant"
     temperature: float = 0.2
     similarity: str = "cosine"
     logq: str = "counts"
@@ -100,6 +107,8 @@ class TwoTowerConfig:
     hidden_dropout: float = 0.0
     initial_range: float = 0.05
     max_tokens: int = 6
+    history: int = 0
+    history_weight: float = 0.5
     split: str = "random:0.2"
     validation_fraction: float = 0.15
     evaluate_on: str = "test"
@@ -120,6 +129,15 @@ class TwoTowerConfig:
         for name in ("row_dropout", "hidden_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UsageError(f"{option(name)} must be in [0, 1), got {getattr(self, name)}")
+        if any(width < 1 for width in self.hidden):
+            raise UsageError(f"--hidden: widths must be at least 1, got {self.hidden}")
+        if not self.output_layer and self.vector_dim != (self.hidden or (self.dim,))[-1]:
+            raise UsageError(
+                f"without an output layer vectors have the last width, {(self.hidden or (self.dim,))[-1]}, got "
+                f"vector_dim {self.vector_dim}"
+            )
+        Schedule.parse(self.schedule)
+        self._check_history()
         if not 0.0 < self.validation_fraction < 1.0:
             raise UsageError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
         SplitRule.parse(self.split)
@@ -135,3 +153,31 @@ class TwoTowerConfig:
             raise UsageError(f"--evaluate-on must be 'test' or 'validation', got {self.evaluate_on!r}")
         if self.batch_size < 2:
             raise UsageError("--batch-size must be at least 2: a user is contrasted with the rest of its batch")
+
+    def _check_history(self) -> None:
+        if self.history < 0:
+            raise UsageError(f"--history must be at least 0, got {self.history}")
+        if not 0.0 < self.history_weight < 1.0:
+            raise UsageError(f"--history-weight must be above 0 and below 1, got {self.history_weight}")
+        if self.history and self.logq == "table":
+            raise UsageError(
+                "--history: the items of histories are counted in the item table, too, so its frequencies are not the "
+                "items' probabilities; use --logq counts"
+            )
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
+    """Reads "128,64", or "none".
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text.strip() == "none":
+        return ()
+    try:
+        widths = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        widths = ()
+    if not widths or min(widths) < 1:
+        raise UsageError(f"--hidden: expected widths such as 128 or 128,64, or none, got {text!r}")
+    return widths

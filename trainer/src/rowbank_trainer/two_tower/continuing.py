@@ -158,6 +158,9 @@ def _require_alike(
             raise TrainerError(f"{what} has {kind} rows of {part.dim} numbers; got --dim {config.dim}")
     if manifest.vector_dim != config.vector_dim:
         raise TrainerError(f"{what} has vectors of {manifest.vector_dim} numbers; got {config.vector_dim}")
+    history = sum(part.length for part in manifest.query.inputs[1:])
+    if history != config.history:
+        raise TrainerError(f"{what} takes the last {history} items of a user; got --history {config.history}")
     length = inputs["item"].length
     wanted = problem.item_keys.shape[1] if problem.catalogue.titled else 0
     if length != wanted:

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rowbank_trainer.errors import ExportError
 from rowbank_trainer.two_tower.towers import SQUARED_NORM_FLOOR, StepDropout, UnitNorm
+from rowbank_trainer.two_tower.user_history import HISTORY_INPUT, TINY, blend_rows
 
 OPSET = 17
 INPUT, OUTPUT = "rows", "vector"
@@ -47,12 +48,26 @@ class _Graph:
         return self.tip
 
 
-def export_tower(tower: tf_keras.Sequential, *, dim: int, length: int) -> bytes:
+@dataclass(frozen=True, slots=True)
+class HistoryInput:
+    """A second input of a tower: rows of items, [batch, length, dim], zeros where there is none.
+
+    Attributes:
+        length: rows per entity.
+        weight: of their mean, against the own row's.
+    """
+
+    length: int
+    weight: float
+
+
+def export_tower(tower: tf_keras.Sequential, *, dim: int, length: int, history: HistoryInput | None = None) -> bytes:
     """A tower as ONNX, checked against the original.
 
     Args:
         tower: [batch, dim] to [batch, vector_dim], made of `Dense`, `Dropout`, `StepDropout` and `UnitNorm` layers.
         dim: of a row.
+        history: what is blended with the row before the tower, as `user_history.blend_rows` does; only with length 0.
         length: rows per entity, averaged before the tower: the graph takes [batch, length, dim]. 0: [batch, dim].
     Raises:
         ExportError: a layer cannot be expressed, or the graph differs from the tower by more than `TOLERANCE`.
@@ -60,16 +75,21 @@ def export_tower(tower: tf_keras.Sequential, *, dim: int, length: int) -> bytes:
     graph = _Graph()
     if length:
         graph.add("ReduceMean", graph.tip, axes=[1], keepdims=0)
+    if history is not None:
+        _add_history(graph, history)
     for layer in tower.layers:
         _add_layer(graph, layer)
     graph.add("Identity", graph.tip)
     graph.nodes[-1].output[0] = OUTPUT
     shape: list[str | int] = ["batch", length, dim] if length else ["batch", dim]
+    inputs = {INPUT: shape}
+    if history is not None:
+        inputs[HISTORY_INPUT] = ["batch", history.length, dim]
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             tower.name,
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, one) for name, one in inputs.items()],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", int(tower.output_shape[-1])])],
             graph.constants,
         ),
@@ -79,8 +99,28 @@ def export_tower(tower: tf_keras.Sequential, *, dim: int, length: int) -> bytes:
     model.ir_version = _IR_VERSION
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
-    _verify(data, tower, dim=dim, length=length)
+    _verify(data, tower, dim=dim, length=length, history=history)
     return data
+
+
+def _add_history(graph: _Graph, history: HistoryInput) -> None:
+    """Blends the row with the mean of the history's rows; a row of zeros is one that is missing."""
+    row = graph.tip
+
+    def present(name: str) -> str:
+        """1 for a row with a number other than zero, else 0; the last dimension stays, with size 1."""
+        largest = graph.add("ReduceMax", graph.add("Abs", name), axes=[-1], keepdims=1)
+        return graph.add("Cast", graph.add("Greater", largest, graph.constant(0.0)), to=TensorProto.FLOAT)
+
+    second = graph.constant([1], np.int64)
+    count = graph.add("ReduceSum", present(HISTORY_INPUT), second, keepdims=0)
+    total = graph.add("ReduceSum", HISTORY_INPUT, second, keepdims=0)
+    one = graph.constant(1.0)
+    mean = graph.add("Div", total, graph.add("Max", count, one))
+    theirs = graph.add("Mul", graph.add("Min", count, one), graph.constant(history.weight))
+    own = graph.add("Mul", present(row), graph.constant(1.0 - history.weight))
+    both = graph.add("Add", graph.add("Mul", own, row), graph.add("Mul", theirs, mean))
+    graph.add("Div", both, graph.add("Max", graph.add("Add", own, theirs), graph.constant(TINY)))
 
 
 def _add_layer(graph: _Graph, layer: tf_keras.layers.Layer) -> None:
@@ -88,6 +128,8 @@ def _add_layer(graph: _Graph, layer: tf_keras.layers.Layer) -> None:
         return  # Nothing happens in them when a model serves.
     if isinstance(layer, tf_keras.layers.Dense):
         _add_dense(graph, layer)
+    elif isinstance(layer, tf_keras.layers.Activation) and layer.activation is tf_keras.activations.linear:
+        return
     elif isinstance(layer, UnitNorm):
         squares = graph.add("Mul", graph.tip, before := graph.tip)
         total = graph.add("ReduceSum", squares, graph.constant([-1], np.int64), keepdims=1)
@@ -137,14 +179,21 @@ _ACTIVATIONS: dict[str, Callable[[_Graph], None]] = {
 }
 
 
-def _verify(data: bytes, tower: tf_keras.Sequential, *, dim: int, length: int) -> None:
+def _verify(data: bytes, tower: tf_keras.Sequential, *, dim: int, length: int, history: HistoryInput | None) -> None:
     """Runs graph and tower on the same rows, among them zeros and large ones."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(64, length, dim) if length else (64, dim)).astype(np.float32)
     rows *= np.repeat([0.0, 0.05, 1.0, 10.0], 16).astype(np.float32).reshape(-1, *[1] * (rows.ndim - 1))
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    written = session.run([OUTPUT], {INPUT: rows})[0]
-    expected = tower(rows.mean(axis=1) if length else rows, training=False).numpy()
+    inputs = {INPUT: rows}
+    before = rows.mean(axis=1) if length else rows
+    if history is not None:
+        met = rng.normal(size=(64, history.length, dim)).astype(np.float32)
+        met *= np.arange(history.length)[None, :, None] < np.arange(64)[:, None, None] % (history.length + 1)
+        inputs[HISTORY_INPUT] = met
+        before = blend_rows(rows, met, history.weight)
+    written = session.run([OUTPUT], inputs)[0]
+    expected = tower(before, training=False).numpy()
     difference = float(np.abs(written - expected).max())
     if not difference <= TOLERANCE:
         raise ExportError(

@@ -34,6 +34,7 @@ from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.publish import Publisher, require_served, say_published, say_wordless, tower_files
 from rowbank_trainer.two_tower.report import Report, print_summary, write_ids
 from rowbank_trainer.two_tower.runs import Run, RunTables
+from rowbank_trainer.two_tower.schedule import Schedule
 from rowbank_trainer.two_tower.tables.opening import open_tables
 from rowbank_trainer.two_tower.training import TrainingRun, train_epoch
 from rowbank_trainer.two_tower.watches import limits_of
@@ -79,6 +80,11 @@ class Job:
             )
         if self.part is not None and (set(self.variants) != {Variant.ROWBANK} or self.restrict or self.resume):
             raise UsageError("several workers train --tables rowbank, without --restrict and --resume")
+        if self.part is not None and self.config.schedule != "constant":
+            raise UsageError(
+                f"--learning-rate-schedule {self.config.schedule}: several workers are at different epochs at one "
+                "time; use constant"
+            )
         if self.going_on is None:
             return
         if set(self.variants) != {Variant.ROWBANK} or self.restrict or self.part is not None:
@@ -266,11 +272,15 @@ def _train(
         checkpoints.load_dense(run, state)
     elif start is not None:
         checkpoints.save(run, client)  # From here on the tables differ from the version's.
-    source = BatchSource(problem, tables, config)
+    source = BatchSource(problem, tables, config, run.histories)
+    schedule = Schedule.parse(config.schedule)
     progress = Progress(console)
     last = begun_at + config.epochs
     with progress.run(label, epochs=last, steps=len(problem.train) // config.batch_size):
         while run.epochs_done < last:
+            if schedule.floor is not None:
+                done = (run.epochs_done - begun_at) / config.epochs
+                run.set_learning_rate(config.learning_rate * schedule.factor(done))
             train_epoch(run, source, problem, evaluator, config, progress)
             if own is not None and variant.remote:
                 own.hold_all()
@@ -281,6 +291,8 @@ def _train(
 
 def _fingerprint(job: Job, label: str, problem: Problem, start: Start | None) -> str:
     facts = {name: value for name, value in asdict(job.config).items() if name != "epochs"}
+    if job.config.schedule != "constant":
+        facts["epochs"] = job.config.epochs  # The rate of each epoch depends on how many there are.
     facts |= {"label": label, "model_name": job.model_name, "goes_on_from": None if start is None else start.version}
     train, held_out = problem.train, problem.held_out
     return fingerprint(facts, problem.item_keys, train.user_ids, train.item_ids, held_out.user_ids, held_out.item_ids)

@@ -17,6 +17,7 @@ from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.shared_dense import SharedDense
 from rowbank_trainer.two_tower.tables.base import RowTables
 from rowbank_trainer.two_tower.towers import build_tower
+from rowbank_trainer.two_tower.user_history import UserHistories, blend, mean_rows
 
 Vectors = npt.NDArray[np.float32]
 _BLOCK = 4096
@@ -30,10 +31,16 @@ class TwoTower(tfrs.Model):
         config: what the towers and the loss are like.
         log_q: [M] float32 logarithms of the items' probabilities, which may be assigned anew while the model trains.
         shared: dense weights that other workers train too; None: they are this model's own.
+        histories: what the user tower takes beside the user's row; None: nothing.
     """
 
     def __init__(
-        self, tables: RowTables, config: TwoTowerConfig, log_q: Vectors, shared: SharedDense | None = None
+        self,
+        tables: RowTables,
+        config: TwoTowerConfig,
+        log_q: Vectors,
+        shared: SharedDense | None = None,
+        histories: UserHistories | None = None,
     ) -> None:
         super().__init__()
         self.user_rows = tables.user_layer
@@ -43,17 +50,20 @@ class TwoTower(tfrs.Model):
         self.log_q = tf.Variable(log_q, trainable=False, name="log_q")
         self._config = config
         self._shared = shared
+        self._histories = histories
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """The mean loss of a batch.
 
         Args:
             inputs: `user` [batch] and `item_keys` [batch, L] int64 as the tables' layers take them, `item` [batch]
-                int64 catalogue positions, and where interactions have weights `weight` [batch] float32.
+                int64 catalogue positions; where interactions have weights `weight` [batch] float32; where users have
+                histories `history` [S, L] int64, the keys of all their items, and `history_counts` [batch] int64.
             training: whether dropout is on.
         """
-        users = self.user_tower(self.user_rows(inputs["user"]), training=training)
-        items = self.item_tower(self.item_rows(inputs["item_keys"]), training=training)
+        user_rows, item_rows = self._rows(inputs)
+        users = self.user_tower(user_rows, training=training)
+        items = self.item_tower(item_rows, training=training)
         return in_batch_softmax(
             users,
             items,
@@ -63,6 +73,19 @@ class TwoTower(tfrs.Model):
             remove_accidental_hits=self._config.remove_accidental_hits,
             weights=inputs.get("weight"),
         )
+
+    def _rows(self, inputs: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """What goes into the two towers."""
+        own = self.user_rows(inputs["user"])
+        if "history" not in inputs:
+            return own, self.item_rows(inputs["item_keys"])
+        # One look-up for both: two would be two steps of the table's optimizer for an item that is in both.
+        keys, counts = inputs["item_keys"], inputs["history_counts"]
+        rows = self.item_rows(tf.concat([keys, inputs["history"]], axis=0))
+        size = tf.shape(keys)[0]
+        has_history = tf.cast(counts > 0, rows.dtype)[:, None]
+        means = mean_rows(rows[size:], counts)
+        return blend(own, means, tf.ones_like(has_history), has_history, self._config.history_weight), rows[:size]
 
     # Nothing below a step branches on a tensor in Python, so there is nothing for AutoGraph to convert; it would
     # rewrite a hundred functions of Keras and TFRA all the same, which takes ten seconds.
@@ -90,7 +113,18 @@ class TwoTower(tfrs.Model):
     def user_vectors(self, tables: RowTables, keys: Ids) -> Vectors:
         """Vectors of users ([N] int64 keys): [N, vector_dim] float32."""
         blocks = [keys[first : first + _BLOCK] for first in range(0, len(keys), _BLOCK)]
-        return np.concatenate([self.user_tower(tables.rows("user", block), training=False).numpy() for block in blocks])
+        return np.concatenate([self.user_tower(self._user_inputs(tables, block), training=False) for block in blocks])
+
+    def _user_inputs(self, tables: RowTables, keys: Ids) -> tf.Tensor:
+        own = tf.constant(tables.rows("user", keys))
+        if self._histories is None:
+            return own
+        positions, counts = self._histories.taken(keys)
+        distinct, places = np.unique(positions, return_inverse=True)
+        rows = tables.rows("item", self._histories.item_keys[distinct])[places]
+        has_history = tf.constant((counts > 0).astype(np.float32)[:, None])
+        means = mean_rows(tf.constant(rows.reshape(-1, own.shape[1])), tf.constant(counts))
+        return blend(own, means, tf.ones_like(has_history), has_history, self._config.history_weight)
 
     def item_vectors(self, tables: RowTables, keys: Ids) -> Vectors:
         """Vectors of items ([N, L] int64 keys): [N, vector_dim] float32."""
@@ -105,13 +139,21 @@ class TwoTower(tfrs.Model):
 class BatchSource:
     """Training interactions as batches of the inputs of `TwoTower.compute_loss`."""
 
-    def __init__(self, problem: Problem, tables: RowTables, config: TwoTowerConfig) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        tables: RowTables,
+        config: TwoTowerConfig,
+        histories: UserHistories | None = None,
+    ) -> None:
         self._users = tf.constant(tables.encode("user", problem.train.user_ids))
         keys = tables.encode("item", problem.item_keys.reshape(-1)).reshape(problem.item_keys.shape)
         self._item_keys = tf.constant(keys)
         self._items = tf.constant(problem.train_positions)
         self._weights = None if problem.train.weights is None else tf.constant(problem.train.weights)
         self._batch_size = config.batch_size
+        self._histories = None if histories is None else histories.ragged()
+        self._places = tf.constant(np.searchsorted(problem.user_keys, problem.train.user_ids))
 
     def batches(self, order: Ids, *, drop_remainder: bool) -> tf.data.Dataset:
         """The interactions at `order` ([N] int64 rows), in that order."""
@@ -125,7 +167,13 @@ class BatchSource:
             "item_keys": tf.gather(self._item_keys, item),
             "item": item,
         }
-        return inputs if self._weights is None else {**inputs, "weight": tf.gather(self._weights, rows)}
+        if self._weights is not None:
+            inputs["weight"] = tf.gather(self._weights, rows)
+        if self._histories is not None:
+            met = tf.gather(self._histories, tf.gather(self._places, rows))
+            inputs["history"] = tf.gather(self._item_keys, met.values)
+            inputs["history_counts"] = met.row_lengths()
+        return inputs
 
 
 def epoch_order(count: int, *, seed: int, epoch: int, worker: int = 0, workers: int = 1) -> Ids:

@@ -90,7 +90,7 @@ class PartTraining:
 
     def _train(self, run: TrainingRun, shared: SharedDense, evaluator: Evaluator, console: Console) -> None:
         part, config, count = self._part, self._config, len(self._problem.train)
-        source = BatchSource(self._problem, run.tables, config)
+        source = BatchSource(self._problem, run.tables, config, run.histories)
         progress = Progress(console)
         steps = count // part.count // config.batch_size
         if steps == 0:

@@ -19,13 +19,14 @@ from rowbank.models import DataFacts, ModelManifest, PruneReport, TitleTokens, T
 from rowbank_trainer.errors import PublishError
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.continuing import TRAINING_FILE, training_file
-from rowbank_trainer.two_tower.export import INPUT, OUTPUT, export_tower
+from rowbank_trainer.two_tower.export import INPUT, OUTPUT, HistoryInput, export_tower
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.runs import Run, RunTables
 from rowbank_trainer.two_tower.tables.base import TABLE_KINDS, TableKind
 from rowbank_trainer.two_tower.tables.remote import RemoteTables, named_tables, table_spec
 from rowbank_trainer.two_tower.training import TrainingRun
+from rowbank_trainer.two_tower.user_history import HISTORY_INPUT, PAD_KEY
 
 ITEM_FIELDS = (
     FeatureField("title", "string"),
@@ -159,10 +160,14 @@ class Publisher:
             if titled
             else TowerInput(INPUT, tables["item"], "item_id", config.dim)
         )
+        query = [TowerInput(INPUT, tables["user"], "user_id", config.dim)]
+        if config.history:
+            met = f"{views.user_view}:history"
+            query.append(TowerInput(HISTORY_INPUT, tables["item"], met, config.dim, config.history, PAD_KEY))
         return ModelManifest(
             name=run.model,
             version=version,
-            query=Tower((TowerInput(INPUT, tables["user"], "user_id", config.dim),), OUTPUT, "query.onnx"),
+            query=Tower(tuple(query), OUTPUT, "query.onnx"),
             candidate=Tower((candidate,), OUTPUT, "candidate.onnx"),
             vector_dim=config.vector_dim,
             metrics=metrics,
@@ -198,8 +203,9 @@ def tower_files(trained: TrainingRun, problem: Problem, config: TwoTowerConfig) 
         ExportError: see `export_tower`.
     """
     length = problem.item_keys.shape[1] if problem.catalogue.titled else 0
+    history = HistoryInput(config.history, config.history_weight) if config.history else None
     return {
-        "query.onnx": export_tower(trained.model.user_tower, dim=config.dim, length=0),
+        "query.onnx": export_tower(trained.model.user_tower, dim=config.dim, length=0, history=history),
         "candidate.onnx": export_tower(trained.model.item_tower, dim=config.dim, length=length),
     }
 

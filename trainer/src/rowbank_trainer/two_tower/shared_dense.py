@@ -35,13 +35,15 @@ class SharedDense:
     def bind(self, variables: Sequence[tf.Variable], *, store: bool) -> None:
         """Says which variables these are, the same in every worker, and if told to stores their values."""
         self.variables = list(variables)
-        flat = np.concatenate([variable.numpy().reshape(-1) for variable in self.variables])
+        flat = np.concatenate([np.zeros(0, np.float32), *(variable.numpy().reshape(-1) for variable in self.variables)])
         self._keys = np.arange(-(-len(flat) // _ROW), dtype=np.int64)
-        if store:
+        if store and len(flat):
             self._table.upsert(self._keys, self._rows(flat))
 
     def load(self) -> None:
         """Reads the weights into the variables, outside a graph."""
+        if not self.variables:
+            return
         start, flat = 0, self._pull()
         for variable in self.variables:
             size = int(np.prod(variable.shape))
@@ -50,6 +52,8 @@ class SharedDense:
 
     def read(self) -> list[tf.Operation]:
         """Operations that read the weights into the variables."""
+        if not self.variables:  # Towers without layers have no weights.
+            return []
         with tf.device("/CPU:0"):
             flat = tf.numpy_function(self._pull, [], tf.float32)
         sizes = [int(np.prod(variable.shape)) for variable in self.variables]
@@ -62,6 +66,8 @@ class SharedDense:
 
     def send(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """An operation that sends gradients, in the order of the variables."""
+        if not self.variables:
+            return tf.constant(True)
         flat = tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
         with tf.device("/CPU:0"):
             return tf.numpy_function(self._push, [flat], tf.bool)

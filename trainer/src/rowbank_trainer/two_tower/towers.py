@@ -63,7 +63,10 @@ def build_tower(name: str, config: TwoTowerConfig, *, seed: int) -> tf_keras.Seq
         tower.add(dense(index, width, "gelu"))
         if config.hidden_dropout:
             tower.add(StepDropout(config.hidden_dropout, seed + 101 + index, name=f"{name}_dropout_{index}"))
-    tower.add(dense(len(config.hidden), config.vector_dim, None))
+    if config.output_layer:
+        tower.add(dense(len(config.hidden), config.vector_dim, None))
+    elif not config.hidden:
+        tower.add(layers.Activation("linear", name=f"{name}_vector"))  # A model of no layers at all cannot be called.
     if config.similarity == "cosine":
         tower.add(UnitNorm(name=f"{name}_unit_norm"))
     return tower

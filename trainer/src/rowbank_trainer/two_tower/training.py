@@ -20,6 +20,7 @@ from rowbank_trainer.two_tower.model import BatchSource, TwoTower, epoch_order
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.shared_dense import SharedDense
 from rowbank_trainer.two_tower.tables.base import RowTables
+from rowbank_trainer.two_tower.user_history import histories_of
 from rowbank_trainer.two_tower.watches import Limits, ProgressWatch, TableWatch
 
 
@@ -28,6 +29,7 @@ class TrainingRun:
 
     Attributes:
         callbacks: called after every step; further ones may be added.
+        histories: what the user tower takes beside the user's row; None: nothing.
     Args:
         label: tells it apart in reports.
         limits: when its tables are restricted; None: never.
@@ -47,7 +49,8 @@ class TrainingRun:
         shared: SharedDense | None = None,
     ) -> None:
         self.label, self.tables, self.restricted, self.resumable = label, tables, limits is not None, resumable
-        self.model = TwoTower(tables, config, initial_log_q(problem, config), shared)
+        self.histories = histories_of(problem, config)
+        self.model = TwoTower(tables, config, initial_log_q(problem, config), shared, self.histories)
         self.model.compile(optimizer=tables.optimizer(config.learning_rate))
         self.history = History()
         self.epochs_done = 0
@@ -83,6 +86,11 @@ class TrainingRun:
         self.train_s += time.perf_counter() - started
         self.epochs_done += 1
         return float(fitted.history["loss"][-1])
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Goes on with that rate, for rows and towers."""
+        self.model.optimizer.learning_rate = rate
+        self.tables.set_learning_rate(rate)
 
     def judge(self, problem: Problem, evaluator: Evaluator) -> Accuracy:
         """The model's figures as it is now."""

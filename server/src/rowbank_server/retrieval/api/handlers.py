@@ -27,8 +27,8 @@ from rowbank_server.retrieval.catalogue import Standing
 from rowbank_server.retrieval.engine import Engine
 from rowbank_server.retrieval.follower import Follower
 from rowbank_server.retrieval.generation import Generation
+from rowbank_server.retrieval.inputs import HISTORY
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
-from rowbank_server.retrieval.model import HISTORY
 from rowbank_server.retrieval.queries import Answer, Query
 from rowbank_server.retrieval.reach import Reach
 

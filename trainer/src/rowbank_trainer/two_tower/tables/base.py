@@ -39,6 +39,9 @@ class RowTables(abc.ABC):
     def sizes(self) -> dict[str, int]:
         """Rows held, by kind."""
 
+    def set_learning_rate(self, rate: float) -> None:  # noqa: B027 - where the model's optimizer trains the rows.
+        """Rows are trained with that rate from now on, where the server trains them."""
+
     def frequencies(self, kind: TableKind) -> tuple[Ids, npt.NDArray[np.uint32]]:
         """All keys and how often each was trained, [N] int64 and [N] uint32, in no order."""
         raise NotImplementedError(f"{type(self).__name__} does not count ({kind})")

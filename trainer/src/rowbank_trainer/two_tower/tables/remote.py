@@ -76,7 +76,8 @@ class RemoteTables(RowTables):
         rows: Mapping[str, Path] | None = None,
     ) -> None:
         self.table_names = dict(names)
-        self._tables = {}
+        self._client = client
+        self._tables: dict[TableKind, Table] = {}
         for index, (kind, name) in enumerate(names.items()):
             if drawn_as is None:
                 self._tables[kind] = _with_rate(client, client.table(name), config.learning_rate)
@@ -93,6 +94,10 @@ class RemoteTables(RowTables):
 
     def optimizer(self, learning_rate: float) -> Any:
         return tf_keras.optimizers.legacy.Adam(learning_rate)
+
+    def set_learning_rate(self, rate: float) -> None:
+        for kind, table in self._tables.items():
+            self._tables[kind] = _with_rate(self._client, table, rate)
 
     def rows(self, kind: TableKind, keys: Ids) -> npt.NDArray[np.float32]:
         return self._tables[kind].pull(keys)

@@ -1,0 +1,280 @@
+"""Towers without layers, and users who are known by what they met, against NumPy."""
+
+from __future__ import annotations
+
+import dataclasses
+from io import StringIO
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnxruntime
+import pytest
+import tensorflow as tf
+from rich.console import Console
+from tests.processes import UpProcess, closing, until
+
+import rowbank
+from rowbank_trainer.data import Dataset
+from rowbank_trainer.errors import TrainerError, UsageError
+from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant, parse_widths
+from rowbank_trainer.two_tower.export import INPUT, OUTPUT, HistoryInput, export_tower
+from rowbank_trainer.two_tower.job import Job, run
+from rowbank_trainer.two_tower.model import BatchSource, TwoTower
+from rowbank_trainer.two_tower.problem import Problem, prepare
+from rowbank_trainer.two_tower.publication import Publication
+from rowbank_trainer.two_tower.tables.static import StaticTables
+from rowbank_trainer.two_tower.towers import build_tower
+from rowbank_trainer.two_tower.user_history import HISTORY_INPUT, PAD_KEY, UserHistories, blend_rows, histories_of
+
+IDENTITY = TwoTowerConfig(dim=6, vector_dim=6, hidden=(), output_layer=False, row_dropout=0.0)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def by_loops(rows: np.ndarray, history: np.ndarray, weight: float) -> np.ndarray:
+    """The user tower's input by its definition, one user at a time."""
+    blended = np.zeros_like(rows)
+    for user, row in enumerate(rows):
+        met = [item for item in history[user] if item.any()]
+        if met and row.any():
+            blended[user] = (1.0 - weight) * row + weight * np.mean(met, axis=0)
+        elif met:
+            blended[user] = np.mean(met, axis=0)
+        else:
+            blended[user] = row
+    return blended
+
+
+def some_rows() -> tuple[np.ndarray, np.ndarray]:
+    """Rows and histories: whole, with gaps, empty, of a user without a row, and of nobody."""
+    rng = np.random.default_rng(5)
+    rows, history = rng.normal(size=(6, 6)).astype(np.float32), rng.normal(size=(6, 4, 6)).astype(np.float32)
+    history[1, 2:], history[2, :], history[3, 1], history[5, :] = 0.0, 0.0, 0.0, 0.0
+    rows[4:] = 0.0
+    return rows, history
+
+
+def graph(data: bytes, **inputs: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return session.run([OUTPUT], inputs)[0]
+
+
+@pytest.fixture(scope="module")
+def by_id(small: Dataset) -> Dataset:
+    """`small`, whose items are known by their ids."""
+    return dataclasses.replace(small, catalogue=dataclasses.replace(small.catalogue, titled=False))
+
+
+@pytest.fixture(scope="module")
+def remembering(quick: TwoTowerConfig) -> TwoTowerConfig:
+    """Towers without layers, and the last 7 items."""
+    return dataclasses.replace(
+        quick, hidden=(), output_layer=False, row_dropout=0.0, history=7, history_weight=0.4, temperature=0.1
+    )
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_a_tower_without_layers_is_its_row(similarity: str) -> None:
+    tower = build_tower("user", dataclasses.replace(IDENTITY, similarity=similarity), seed=1)
+    assert not tower.trainable_weights
+    rows = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    expected = unit(rows) if similarity == "cosine" else rows
+    np.testing.assert_allclose(tower(rows).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(graph(export_tower(tower, dim=6, length=0), rows=rows), expected, atol=1e-6)
+
+
+def test_widths_of_towers_are_those_asked_for() -> None:
+    config = dataclasses.replace(IDENTITY, hidden=(5, 3), vector_dim=3)
+    shapes = [tuple(weight.shape) for weight in build_tower("user", config, seed=1).trainable_weights]
+    assert shapes == [(6, 5), (5,), (5, 3), (3,)]
+    assert (parse_widths("none"), parse_widths("128,64")) == ((), (128, 64))
+
+
+@pytest.mark.parametrize("text", ["", "12,", "0", "-1", "wide", "none,3"])
+def test_other_widths_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--hidden: expected widths such as 128 or 128,64, or none, got"):
+        parse_widths(text)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"vector_dim": 5}, "without an output layer vectors have the last width, 6, got vector_dim 5"),
+        ({"history": -1}, "--history must be at least 0, got -1"),
+        ({"history_weight": 1.0}, "--history-weight must be above 0 and below 1, got 1.0"),
+        ({"history": 5, "logq": "table"}, "--history: the items of histories are counted .* use --logq counts"),
+    ],
+)
+def test_towers_that_cannot_be_are_refused(changed: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        dataclasses.replace(IDENTITY, **changed)
+
+
+def test_missing_rows_count_nothing() -> None:
+    rows, history = some_rows()
+    np.testing.assert_allclose(blend_rows(rows, history, 0.3), by_loops(rows, history, 0.3), atol=1e-6)
+
+
+@pytest.mark.parametrize("hidden", [(), (9,)])
+def test_a_graph_with_a_history_computes_the_masked_mean(hidden: tuple[int, ...]) -> None:
+    tower = build_tower("user", dataclasses.replace(IDENTITY, hidden=hidden, output_layer=bool(hidden)), seed=2)
+    rows, history = some_rows()
+    data = export_tower(tower, dim=6, length=0, history=HistoryInput(4, 0.3))
+    vectors = graph(data, **{INPUT: rows, HISTORY_INPUT: history})
+    before = by_loops(rows, history, 0.3)
+    np.testing.assert_allclose(vectors, tower(before, training=False).numpy(), atol=1e-5)
+    if not hidden:
+        np.testing.assert_allclose(vectors[:5], unit(before[:5]), atol=1e-5)
+        assert not vectors[5].any()  # Of a user of whom nothing is known.
+
+
+def last_items(problem: Problem, user: int, length: int) -> list[int]:
+    """A user's last training items by time; equal times in the order of the data."""
+    mine = np.flatnonzero(problem.train.user_ids == user)
+    ordered = sorted(mine.tolist(), key=lambda row: problem.train.times[row])
+    return [int(problem.train_positions[row]) for row in ordered][-length:]
+
+
+def test_histories_are_the_last_training_items(by_id: Dataset, remembering: TwoTowerConfig) -> None:
+    problem = prepare(by_id, remembering)
+    found = histories_of(problem, remembering)
+    assert found is not None
+    positions, counts = found.taken(problem.user_keys[[3, 0, 3]])
+    expected = [last_items(problem, int(problem.user_keys[user]), 7) for user in (3, 0, 3)]
+    assert counts.tolist() == [len(one) for one in expected]
+    assert positions.tolist() == [item for one in expected for item in one]
+
+
+def test_titles_have_no_histories(small: Dataset, remembering: TwoTowerConfig) -> None:
+    with pytest.raises(UsageError, match=r"--history takes items that are known by their ids, .* without --items"):
+        histories_of(prepare(small, remembering), remembering)
+
+
+def test_training_blends_as_numpy_does(by_id: Dataset, remembering: TwoTowerConfig) -> None:
+    """The loss of a batch, and the vectors that are judged, from the rows of tables that were never trained."""
+    problem = prepare(by_id, remembering)
+    tables = StaticTables(problem, remembering)
+    histories = UserHistories.of(problem, remembering.history)
+    log_q = np.zeros(len(problem.catalogue), np.float32)
+    model = TwoTower(tables, remembering, log_q, histories=histories)
+    order = np.arange(40, 40 + remembering.batch_size)
+    (batch,) = BatchSource(problem, tables, remembering, histories).batches(order, drop_remainder=True)
+
+    users = problem.train.user_ids[order]
+    history = np.zeros((len(order), 7, remembering.dim), np.float32)
+    for place, user in enumerate(users):
+        items = last_items(problem, int(user), 7)
+        history[place, : len(items)] = tables.rows("item", problem.catalogue.item_ids[items])
+    vectors = unit(by_loops(tables.rows("user", users), history, 0.4))
+    np.testing.assert_allclose(model.user_vectors(tables, users), vectors, atol=1e-5)
+    ids = problem.train.item_ids[order]
+    scores = vectors @ unit(tables.rows("item", ids)).T / 0.1
+    copies = (ids[:, None] == ids[None, :]) & ~np.eye(len(ids), dtype=bool)
+    wrong = np.where(copies, -np.inf, scores)
+    expected = np.mean(np.log(np.exp(wrong).sum(axis=1)) - np.diag(scores))
+    assert float(model.compute_loss(batch)) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_gradients_reach_the_items_of_histories(by_id: Dataset, remembering: TwoTowerConfig) -> None:
+    """The mean of two rows gives half of its gradient to each."""
+    problem = prepare(by_id, remembering)
+    tables = StaticTables(problem, remembering)
+    model = TwoTower(tables, remembering, np.zeros(len(problem.catalogue), np.float32))
+    inputs = {
+        "user": tf.constant([0, 1], tf.int64),
+        "item_keys": tf.constant([[0], [1]], tf.int64),
+        "item": tf.constant([0, 1], tf.int64),
+        "history": tf.constant([[2], [3]], tf.int64),
+        "history_counts": tf.constant([2, 0], tf.int64),
+    }
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(inputs)
+    gradient = tf.convert_to_tensor(tape.gradient(loss, model.item_rows.embedding.embeddings)).numpy()
+    assert np.abs(gradient[2]).max() > 0.0
+    np.testing.assert_allclose(gradient[2], gradient[3], atol=1e-7)
+    assert not gradient[4:].any()
+
+
+def train(dataset: Dataset, config: TwoTowerConfig, out: Path, target: str, variant: Variant = Variant.ROWBANK) -> None:
+    job = Job(config, (variant,), False, target, Publication(activate=True), out, "remembers", {})
+    run(job, dataset, Console(file=StringIO(), width=140))
+
+
+def served(server: UpProcess, body: dict) -> dict:
+    return httpx.post(f"{server.http_url}/v1/recommend", json=body, timeout=30.0).json()
+
+
+@pytest.mark.timeout(600)
+def test_what_is_served_is_what_numpy_computes(by_id: Dataset, remembering: TwoTowerConfig, tmp_path: Path) -> None:
+    """Also for somebody who came after the training, and is known by what was written since."""
+    config = dataclasses.replace(remembering, epochs=2)
+    problem = prepare(by_id, config)
+    user, stranger = int(problem.user_keys[7]), 10**9
+    server = UpProcess("--data-dir", str(tmp_path / "data"), "--model", "remembers", log=tmp_path / "log")
+    with closing(server):
+        server.wait_ready()
+        train(by_id, config, tmp_path / "out", server.target)
+        until(lambda: httpx.get(f"{server.http_url}/readyz").status_code == 200, what="the model is served")
+        with rowbank.Client(server.target) as client:
+            manifest = client.models.get("remembers").manifest
+            taken = manifest.query.inputs[1]
+            assert (taken.name, taken.feature, taken.length, taken.pad_key) == (
+                HISTORY_INPUT, f"{manifest.user_view}:history", 7, PAD_KEY,
+            )  # fmt: skip
+            assert taken.table == manifest.candidate.inputs[0].table
+            met = client.features.read(manifest.user_view, [user])[0].values["history"]
+            assert len(met) > 7  # So that the oldest ones must be left out.
+            items = client.table("remembers/1.item").pull(problem.catalogue.item_ids)
+            row = client.table("remembers/1.user").pull([user])
+        answers = {
+            "stored": served(server, {"user_id": user, "k": 10}),
+            "stranger": served(
+                server, {"features": {"user_id": stranger, "history": [int(item) for item in met[:3]]}, "k": 10}
+            ),
+        }
+    positions = {name: problem.catalogue.positions(np.array(part)) for name, part in
+                 {"stored": met[-7:], "stranger": met[:3]}.items()}  # fmt: skip
+    inputs = {
+        "stored": 0.6 * row[0] + 0.4 * items[positions["stored"]].mean(axis=0),
+        "stranger": items[positions["stranger"]].mean(axis=0),
+    }
+    trained = np.isin(problem.catalogue.item_ids, problem.train.item_ids)
+    for name, before in inputs.items():
+        scores = np.where(trained, unit(items) @ unit(before) / 0.1, -np.inf)
+        best = np.argsort(-scores)[:10]
+        assert answers[name]["source"] == "personal", answers[name]
+        assert [item["id"] for item in answers[name]["items"]] == problem.catalogue.item_ids[best].tolist()
+        np.testing.assert_allclose([item["score"] for item in answers[name]["items"]], scores[best], rtol=1e-3)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("variant", [Variant.STATIC, Variant.ROWBANK_TFRA])
+def test_every_kind_of_table_trains_and_publishes_histories(
+    by_id: Dataset, remembering: TwoTowerConfig, tmp_path: Path, start_ps, variant: Variant
+) -> None:
+    address = start_ps().target
+    train(by_id, dataclasses.replace(remembering, epochs=1), tmp_path, address, variant)
+    with rowbank.Client(address) as client:
+        assert len(client.models.get("remembers").manifest.query.inputs) == 2
+
+
+@pytest.mark.timeout(600)
+def test_a_version_with_another_history_is_not_gone_on_from(
+    by_id: Dataset, remembering: TwoTowerConfig, tmp_path: Path, start_ps
+) -> None:
+    address = start_ps().target
+    config = dataclasses.replace(remembering, epochs=1)
+    train(by_id, config, tmp_path, address)
+    for history in (7, 5):
+        job = Job(
+            dataclasses.replace(config, history=history), (Variant.ROWBANK,), False, address, Publication(),
+            tmp_path / str(history), "remembers", {}, going_on="active",
+        )  # fmt: skip
+        if history == 7:
+            run(job, by_id, Console(file=StringIO()))
+            continue
+        with pytest.raises(TrainerError, match=r"takes the last 7 items of a user; got --history 5"):
+            run(job, by_id, Console(file=StringIO()))
