@@ -42,7 +42,7 @@ from rowbank_trainer.commands.publishing import (
 )
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
 from rowbank_trainer.errors import UsageError
-from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant, parse_widths
+from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant, parse_seeds, parse_widths
 from rowbank_trainer.two_tower.parallel import WorkerPart, spawn_workers, without_option
 from rowbank_trainer.two_tower.publication import Publication
 
@@ -96,6 +96,9 @@ def two_tower(
     learning_rate_schedule: Annotated[
         str, typer.Option(help="constant, cosine (down to 0.05 of the rate) or cosine:FLOOR, epoch by epoch.")
     ] = _DEFAULTS.schedule,
+    loss: Annotated[
+        str, typer.Option(help="softmax (over the batch), sampled:N, mixed:N, bpr, ccl:N or directau.")
+    ] = _DEFAULTS.loss,
     temperature: Annotated[float, typer.Option(help="Divides similarities in the loss.")] = _DEFAULTS.temperature,
     similarity: Annotated[str, typer.Option(help="cosine, or dot.")] = _DEFAULTS.similarity,
     logq: Annotated[
@@ -112,6 +115,15 @@ def two_tower(
     ] = _DEFAULTS.remove_accidental_hits,
     row_dropout: Annotated[float, typer.Option(help="Part of a row left out in training.")] = _DEFAULTS.row_dropout,
     seed: Annotated[int, typer.Option(help="Of split, initial values, order and dropout.")] = _DEFAULTS.seed,
+    seeds: Annotated[
+        str | None, typer.Option(help="Several, such as 1,2,3: train once from each; mean and spread are reported.")
+    ] = None,
+    early_stopping: Annotated[
+        int,
+        typer.Option(
+            help="End after so many epochs without a better recall@20 on a validation part, and go back to the best."
+        ),
+    ] = _DEFAULTS.early_stopping,
     evaluate_on: Annotated[
         str, typer.Option(help="test, or validation: a part of the training interactions, to choose settings on.")
     ] = _DEFAULTS.evaluate_on,
@@ -165,9 +177,9 @@ def two_tower(
         epochs=epochs, batch_size=batch_size, dim=dim, vector_dim=dim if output_layer or not widths else widths[-1],
         hidden=widths, output_layer=output_layer, history=history, history_weight=history_weight,
         initial_range=initial_range, schedule=learning_rate_schedule, learning_rate=learning_rate,
-        temperature=temperature, similarity=similarity, logq=logq, logq_refresh=logq_refresh,
+        loss=loss, temperature=temperature, similarity=similarity, logq=logq, logq_refresh=logq_refresh,
         remove_accidental_hits=remove_accidental_hits, split=split, row_dropout=row_dropout, seed=seed,
-        evaluate_on=evaluate_on, log_every=log_every,
+        evaluate_on=evaluate_on, early_stopping=early_stopping, log_every=log_every,
         restrict_keep=restrict_keep, restrict_trigger=restrict_trigger, restrict_every=restrict_every,
     )  # fmt: skip
     variants = Variant.parse_list(tables)
@@ -176,6 +188,11 @@ def two_tower(
         raise UsageError(f"--restrict: static tables cannot shrink; got only --tables {tables}")
     publication = Publication(publish, activate, rows, frozen_dtype, keep, force, data_name)
     refuse_split(context, train)
+    many = _several(
+        seeds, publication,
+        {"--workers": workers != 1, "--worker": worker is not None, "--run": run is not None,
+         "--continue": continue_from is not None, "--resume": resume},
+    )  # fmt: skip
     shown = console()
     if workers != 1:
         if workers < 1 or worker is not None:
@@ -191,14 +208,26 @@ def two_tower(
     with quiet_import():
         from rowbank_trainer.two_tower.job import Job
         from rowbank_trainer.two_tower.job import run as train_model
-    train_model(
-        Job(
-            config, variants, restrict, targets, publication, out, model_name, given, read_at_s, resume, part, run,
-            continue_from,
-        ),
-        dataset,
-        shown,
+        from rowbank_trainer.two_tower.seeds import run_seeds
+    job = Job(
+        config, variants, restrict, targets, publication, out, model_name, given, read_at_s, resume, part, run,
+        continue_from,
     )  # fmt: skip
+    if many is None:
+        train_model(job, dataset, shown)
+    else:
+        run_seeds(job, many, dataset, shown)
+
+
+def _several(seeds: str | None, publication: Publication, alone: dict[str, bool]) -> tuple[int, ...] | None:
+    """The seeds, if several were asked for, checked against options that are for one model."""
+    if seeds is None:
+        return None
+    many = parse_seeds(seeds)
+    clash = [name for name, given in {"--publish": publication.wanted, **alone}.items() if given]
+    if clash:
+        raise UsageError(f"--seeds trains several models to compare them; leave out {' and '.join(clash)}, or --seeds")
+    return many
 
 
 def _train_together(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rowbank_trainer.data.splits import SplitRule
 from rowbank_trainer.errors import UsageError, option
+from rowbank_trainer.two_tower.objective import Objective
 from rowbank_trainer.two_tower.schedule import Schedule
 
 SIMILARITIES = ("cosine", "dot")
@@ -69,6 +70,7 @@ class TwoTowerConfig:
         output_layer: whether a linear layer comes last. Without it and without inner layers a vector is its row.
         learning_rate: of Adam, for rows and towers.
         schedule: how the learning rate goes on: "constant", "cosine" or "cosine:FLOOR"; see `Schedule`.
+        loss: what is trained for; see `Objective`.
         temperature: similarities are divided by it in the loss.
         similarity: "cosine", or "dot": vectors keep their lengths.
         logq: where the probabilities come from that correct for popular items being in most batches: "counts" of the
@@ -83,6 +85,7 @@ class TwoTowerConfig:
         split: what is held out for the reported accuracy: "random:0.2", "time:0.2" or "leave-last:1".
         validation_fraction: of the remaining ones, held out instead when `evaluate_on` is "validation".
         evaluate_on: "test" for figures to report, "validation" for choosing settings.
+        early_stopping: epochs without a better recall@20 on a validation part after which training ends; 0: never.
         seed: of split, initial values, order and dropout.
         log_every: steps between two readings of the table sizes.
         restrict_every: steps between two restrictions.
@@ -98,6 +101,7 @@ class TwoTowerConfig:
     output_layer: bool = True
     learning_rate: float = 0.003
     schedule: str = "constant"
+    loss: str = "softmax"
     temperature: float = 0.2
     similarity: str = "cosine"
     logq: str = "counts"
@@ -112,6 +116,7 @@ class TwoTowerConfig:
     split: str = "random:0.2"
     validation_fraction: float = 0.15
     evaluate_on: str = "test"
+    early_stopping: int = 0
     seed: int = 1
     log_every: int = 10
     restrict_every: int = 50
@@ -137,6 +142,10 @@ class TwoTowerConfig:
                 f"vector_dim {self.vector_dim}"
             )
         Schedule.parse(self.schedule)
+        if Objective.parse(self.loss).name in ("ccl", "directau") and self.similarity != "cosine":
+            raise UsageError(f"--loss {self.loss} is for --similarity cosine, got {self.similarity}")
+        if self.early_stopping < 0:
+            raise UsageError(f"--early-stopping must be at least 0, got {self.early_stopping}")
         self._check_history()
         if not 0.0 < self.validation_fraction < 1.0:
             raise UsageError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
@@ -181,3 +190,18 @@ def parse_widths(text: str) -> tuple[int, ...]:
     if not widths or min(widths) < 1:
         raise UsageError(f"--hidden: expected widths such as 128 or 128,64, or none, got {text!r}")
     return widths
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Reads "1,2,3".
+
+    Raises:
+        UsageError: it is no list of different whole numbers.
+    """
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        seeds = ()
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UsageError(f"--seeds: expected different whole numbers from 0 such as 1,2,3, got {text!r}")
+    return seeds

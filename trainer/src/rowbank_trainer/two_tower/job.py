@@ -35,6 +35,7 @@ from rowbank_trainer.two_tower.publish import Publisher, require_served, say_pub
 from rowbank_trainer.two_tower.report import Report, print_summary, write_ids
 from rowbank_trainer.two_tower.runs import Run, RunTables
 from rowbank_trainer.two_tower.schedule import Schedule
+from rowbank_trainer.two_tower.stopping import CUTOFF, best_epoch, has_stopped
 from rowbank_trainer.two_tower.tables.opening import open_tables
 from rowbank_trainer.two_tower.training import TrainingRun, train_epoch
 from rowbank_trainer.two_tower.watches import limits_of
@@ -85,12 +86,24 @@ class Job:
                 f"--learning-rate-schedule {self.config.schedule}: several workers are at different epochs at one "
                 "time; use constant"
             )
+        if self.config.early_stopping:
+            self._check_stopping()
         if self.going_on is None:
             return
         if set(self.variants) != {Variant.ROWBANK} or self.restrict or self.part is not None:
             raise UsageError("--continue trains --tables rowbank in one process, without --restrict")
         if self.run is not None:
             raise UsageError("--run: --continue goes on with the run of its version; leave one of them out")
+
+    def _check_stopping(self) -> None:
+        kept = [variant.value for variant in self.variants if not variant.resumable]
+        if kept:
+            raise UsageError(
+                f"--early-stopping goes back to the best epoch's rows, and rows of TFRA's tables are in no checkpoint; "
+                f"leave {', '.join(kept)} out of --tables, or leave out --early-stopping"
+            )
+        if self.part is not None:
+            raise UsageError("--early-stopping: several workers are at different epochs at one time; train with one")
 
     @property
     def checkpoints(self) -> Path:
@@ -251,42 +264,92 @@ def _train(
     console: Console,
 ) -> TrainingRun:
     config = job.config
-    label = f"{variant.value}, restricted" if restrict else variant.value
-    checkpoints = Checkpoints(job.checkpoints, label, _fingerprint(job, label, problem, start))
+    opening = _Opening(job, variant, restrict, problem, own, start)
+    checkpoints, best = opening.checkpoints(job.checkpoints), opening.checkpoints(job.checkpoints / "best")
     state = checkpoints.continue_from(resume=job.resume, resumable=variant.resumable, console=console)
-    tables = open_tables(
-        variant, problem, config, own, restrict=restrict,
-        rows=None if state is None or not variant.remote else checkpoints.rows_of(state),
-        going_on=None if start is None else start.tables,
-    )  # fmt: skip
-    run = TrainingRun(
-        label, problem, tables, config, limits=limits_of(problem.vocabulary, config) if restrict else None,
-        resumable=variant.resumable,
-    )  # fmt: skip
+    run, begun_at = opening.open(checkpoints, state)
     client = None if own is None else own.client
-    if start is not None:
-        load_training(run, start.training, job.checkpoints / "version")
-    begun_at = run.epochs_done
-    if state is not None:
-        run.restore(state)
-        checkpoints.load_dense(run, state)
-    elif start is not None:
+    if start is not None and state is None:
         checkpoints.save(run, client)  # From here on the tables differ from the version's.
-    source = BatchSource(problem, tables, config, run.histories)
-    schedule = Schedule.parse(config.schedule)
+    source = BatchSource(problem, run.tables, config, run.histories)
+    schedule, stopping = Schedule.parse(config.schedule), problem.stopping_evaluator()
     progress = Progress(console)
     last = begun_at + config.epochs
-    with progress.run(label, epochs=last, steps=len(problem.train) // config.batch_size):
-        while run.epochs_done < last:
+    with progress.run(opening.label, epochs=last, steps=len(problem.train) // config.batch_size):
+        while run.epochs_done < last and not has_stopped(run.stopping_recalls, config.early_stopping):
             if schedule.floor is not None:
                 done = (run.epochs_done - begun_at) / config.epochs
                 run.set_learning_rate(config.learning_rate * schedule.factor(done))
-            train_epoch(run, source, problem, evaluator, config, progress)
+            train_epoch(run, source, problem, evaluator, config, progress, stopping)
             if own is not None and variant.remote:
                 own.hold_all()
+            # The best comes first: when a checkpoint says that an epoch is over, its rows are kept if they are needed.
+            if config.early_stopping and best_epoch(run.stopping_recalls) == len(run.stopping_recalls):
+                best.save(run, client)
             if variant.resumable:
                 checkpoints.save(run, client)
-    return run
+    return _at_its_best(opening, best, run, console) if config.early_stopping else run
+
+
+def _at_its_best(opening: _Opening, best: Checkpoints, run: TrainingRun, console: Console) -> TrainingRun:
+    """The run as it was after its best epoch."""
+    recalls = run.stopping_recalls
+    chosen = best_epoch(recalls)
+    console.print(
+        f"{opening.label}: recall@{CUTOFF} on the validation part was best after epoch {chosen} of {len(recalls)}, "
+        f"{recalls[chosen - 1]:.4f}; the model is that epoch's",
+        highlight=False,
+    )
+    if chosen == len(recalls):
+        return run
+    tf_keras.backend.clear_session()
+    restored, _ = opening.open(best, best.state())
+    restored.stopping_recalls, restored.train_s = recalls, run.train_s
+    return restored
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """Opens one variant's tables and model, new, gone on with, or as a checkpoint has them."""
+
+    job: Job
+    variant: Variant
+    restrict: bool
+    problem: Problem
+    own: RunTables | None
+    start: Start | None
+
+    @property
+    def label(self) -> str:
+        return f"{self.variant.value}, restricted" if self.restrict else self.variant.value
+
+    def checkpoints(self, folder: Path) -> Checkpoints:
+        """Of this variant, in a folder of the job."""
+        return Checkpoints(folder, self.label, _fingerprint(self.job, self.label, self.problem, self.start))
+
+    def open(self, checkpoints: Checkpoints, state: dict[str, Any] | None) -> tuple[TrainingRun, int]:
+        """The run, and after how many epochs its training began.
+
+        Args:
+            state: of `checkpoints`; None: none of its own.
+        """
+        problem, config, start = self.problem, self.job.config, self.start
+        tables = open_tables(
+            self.variant, problem, config, self.own, restrict=self.restrict,
+            rows=None if state is None or not self.variant.remote else checkpoints.rows_of(state),
+            going_on=None if start is None else start.tables,
+        )  # fmt: skip
+        run = TrainingRun(
+            self.label, problem, tables, config,
+            limits=limits_of(problem.vocabulary, config) if self.restrict else None, resumable=self.variant.resumable,
+        )  # fmt: skip
+        if start is not None:
+            load_training(run, start.training, self.job.checkpoints / "version")
+        begun_at = run.epochs_done
+        if state is not None:
+            run.restore(state)
+            checkpoints.load_dense(run, state)
+        return run, begun_at
 
 
 def _fingerprint(job: Job, label: str, problem: Problem, start: Start | None) -> str:

@@ -1,4 +1,4 @@
-"""The loss: softmax over the items of the batch, corrected for how likely each is to be in one.
+"""The losses. The usual one: softmax over the items of the batch, corrected for how likely each is to be in one.
 
 Popular items are in most batches and would be pushed away in proportion to their popularity. Taking the logarithm of an
 item's probability off its logit makes the softmax over the batch an estimate of the one over the whole catalogue.
@@ -35,6 +35,87 @@ def in_batch_softmax(
         copies = tf.linalg.set_diag(copies, tf.zeros_like(item_ids, dtype=tf.bool))
         logits = tf.where(copies, logits.dtype.min, logits)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.range(tf.shape(users)[0]), logits)
+    return mean_loss(losses, weights)
+
+
+def mean_loss(losses: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """The mean of [B] losses, by [B] weights if there are any."""
     if weights is None:
         return tf.reduce_mean(losses)
     return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), tf.reduce_sum(weights))
+
+
+def sampled_softmax(
+    users: tf.Tensor,
+    items: tf.Tensor,
+    candidates: tf.Tensor,
+    item_ids: tf.Tensor,
+    candidate_ids: tf.Tensor,
+    *,
+    temperature: float,
+    item_log_q: tf.Tensor | None = None,
+    candidate_log_q: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Softmax of each right item against candidates that all users share, [B] losses.
+
+    Args:
+        users, items: [B, D] float32 vectors, of users and of their right items.
+        candidates: [N, D] float32 vectors. A copy of a user's right item does not count as a wrong one.
+        item_ids, candidate_ids: [B] and [N] integers that tell items apart.
+        item_log_q, candidate_log_q: [B] and [N] float32 logarithms of the items' chances of being a candidate; both, or
+            neither where all are alike.
+    """
+    right = tf.reduce_sum(users * items, axis=1) / temperature
+    wrong = tf.linalg.matmul(users, candidates, transpose_b=True) / temperature
+    if item_log_q is not None and candidate_log_q is not None:
+        right -= item_log_q
+        wrong -= candidate_log_q[None, :]
+    wrong = tf.where(_copies(item_ids, candidate_ids), wrong.dtype.min, wrong)
+    return tf.reduce_logsumexp(tf.concat([right[:, None], wrong], axis=1), axis=1) - right
+
+
+def mixed_log_q(log_q: tf.Tensor, *, in_batch: int, drawn: int, catalogue: int) -> tf.Tensor:
+    """Logarithms of the chance to be one of `in_batch` candidates that are there with `log_q` and `drawn` even ones."""
+    part = in_batch / (in_batch + drawn)
+    return tf.math.log(tf.exp(log_q) * part + (1.0 - part) / catalogue)
+
+
+def cosine_contrastive(
+    users: tf.Tensor,
+    items: tf.Tensor,
+    candidates: tf.Tensor,
+    item_ids: tf.Tensor,
+    candidate_ids: tf.Tensor,
+    *,
+    margin: float,
+    weight: float,
+) -> tf.Tensor:
+    """1 - cos of the right item, and `weight` times the mean of how far wrong ones are above `margin`: [B] losses."""
+    right = tf.reduce_sum(users * items, axis=1)
+    above = tf.nn.relu(tf.linalg.matmul(users, candidates, transpose_b=True) - margin)
+    counted = 1.0 - tf.cast(_copies(item_ids, candidate_ids), above.dtype)
+    number = tf.maximum(tf.reduce_sum(counted, axis=1), 1.0)
+    return 1.0 - right + weight * tf.reduce_sum(above * counted, axis=1) / number
+
+
+def pairwise(users: tf.Tensor, items: tf.Tensor, wrong: tf.Tensor, *, temperature: float) -> tf.Tensor:
+    """BPR: -log sigmoid of how much the right item is above the one wrong item of the pair, [B, D] all: [B] losses."""
+    return tf.nn.softplus(-tf.reduce_sum(users * (items - wrong), axis=1) / temperature)
+
+
+def alignment_and_uniformity(users: tf.Tensor, items: tf.Tensor, *, gamma: float) -> tf.Tensor:
+    """DirectAU: [B] squared distances of pairs, each with `gamma` times how far from evenly spread both kinds are."""
+
+    def uniformity(vectors: tf.Tensor) -> tf.Tensor:
+        squared = 2.0 - 2.0 * tf.linalg.matmul(vectors, vectors, transpose_b=True)
+        size = tf.shape(vectors)[0]
+        apart = tf.linalg.set_diag(-2.0 * squared, tf.fill([size], squared.dtype.min))
+        return tf.reduce_logsumexp(apart) - tf.math.log(tf.cast(size * (size - 1), squared.dtype))
+
+    alignment = tf.reduce_sum(tf.math.squared_difference(users, items), axis=1)
+    return alignment + gamma * 0.5 * (uniformity(users) + uniformity(items))
+
+
+def _copies(item_ids: tf.Tensor, candidate_ids: tf.Tensor) -> tf.Tensor:
+    """[B, N] bool: the candidate is the user's right item."""
+    return tf.equal(item_ids[:, None], candidate_ids[None, :])

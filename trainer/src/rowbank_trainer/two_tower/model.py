@@ -12,7 +12,16 @@ import tensorflow_recommenders as tfrs
 
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.two_tower.config import TwoTowerConfig
-from rowbank_trainer.two_tower.loss import in_batch_softmax
+from rowbank_trainer.two_tower.loss import (
+    alignment_and_uniformity,
+    cosine_contrastive,
+    in_batch_softmax,
+    mean_loss,
+    mixed_log_q,
+    pairwise,
+    sampled_softmax,
+)
+from rowbank_trainer.two_tower.objective import Objective
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.shared_dense import SharedDense
 from rowbank_trainer.two_tower.tables.base import RowTables
@@ -21,6 +30,8 @@ from rowbank_trainer.two_tower.user_history import UserHistories, blend, mean_ro
 
 Vectors = npt.NDArray[np.float32]
 _BLOCK = 4096
+CCL_MARGIN, CCL_WEIGHT = 0.4, 10.0  # Neither is an option yet; nor is the next.
+UNIFORMITY_WEIGHT = 2.0
 
 
 class TwoTower(tfrs.Model):
@@ -49,6 +60,7 @@ class TwoTower(tfrs.Model):
         self.item_tower = build_tower("item", config, seed=config.seed * 1000 + 500)
         self.log_q = tf.Variable(log_q, trainable=False, name="log_q")
         self._config = config
+        self._objective = Objective.parse(config.loss)
         self._shared = shared
         self._histories = histories
 
@@ -58,29 +70,65 @@ class TwoTower(tfrs.Model):
         Args:
             inputs: `user` [batch] and `item_keys` [batch, L] int64 as the tables' layers take them, `item` [batch]
                 int64 catalogue positions; where interactions have weights `weight` [batch] float32; where users have
-                histories `history` [S, L] int64, the keys of all their items, and `history_counts` [batch] int64.
+                histories `history` [S, L] int64, the keys of all their items, and `history_counts` [batch] int64;
+                where the objective needs them `drawn` [N] and `drawn_keys` [N, L] int64, as `item` and `item_keys`.
             training: whether dropout is on.
         """
         user_rows, item_rows = self._rows(inputs)
         users = self.user_tower(user_rows, training=training)
-        items = self.item_tower(item_rows, training=training)
-        return in_batch_softmax(
-            users,
-            items,
-            inputs["item"],
-            tf.gather(self.log_q, inputs["item"]),
-            temperature=self._config.temperature,
-            remove_accidental_hits=self._config.remove_accidental_hits,
-            weights=inputs.get("weight"),
-        )
+        vectors = self.item_tower(item_rows, training=training)
+        log_q = tf.gather(self.log_q, inputs["item"])
+        if self._objective.name == "softmax":
+            return in_batch_softmax(
+                users,
+                vectors,
+                inputs["item"],
+                log_q,
+                temperature=self._config.temperature,
+                remove_accidental_hits=self._config.remove_accidental_hits,
+                weights=inputs.get("weight"),
+            )
+        size = tf.shape(users)[0]
+        losses = self._pair_losses(users, vectors[:size], vectors[size:], inputs)
+        return mean_loss(losses, inputs.get("weight"))
+
+    def _pair_losses(
+        self, users: tf.Tensor, items: tf.Tensor, drawn: tf.Tensor, inputs: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """[B] losses of the objectives other than softmax over the batch alone; `drawn` [N, D] are further items."""
+        objective, temperature, ids = self._objective, self._config.temperature, inputs["item"]
+        if objective.name == "directau":
+            return alignment_and_uniformity(users, items, gamma=UNIFORMITY_WEIGHT)
+        drawn_ids = inputs["drawn"]
+        if objective.name == "bpr":
+            return pairwise(users, items, drawn, temperature=temperature)
+        if objective.name == "ccl":
+            return cosine_contrastive(users, items, drawn, ids, drawn_ids, margin=CCL_MARGIN, weight=CCL_WEIGHT)
+        if objective.name == "sampled":
+            return sampled_softmax(users, items, drawn, ids, drawn_ids, temperature=temperature)
+        all_ids = tf.concat([ids, drawn_ids], axis=0)
+        log_q = None
+        if self._config.logq != "none":
+            log_q = mixed_log_q(
+                tf.gather(self.log_q, all_ids),
+                in_batch=self._config.batch_size,
+                drawn=objective.drawn,
+                catalogue=self.log_q.shape[0],
+            )
+        return sampled_softmax(
+            users, items, tf.concat([items, drawn], axis=0), ids, all_ids, temperature=temperature,
+            item_log_q=None if log_q is None else log_q[: tf.shape(ids)[0]], candidate_log_q=log_q,
+        )  # fmt: skip
 
     def _rows(self, inputs: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """What goes into the two towers."""
-        own = self.user_rows(inputs["user"])
+        """What goes into the two towers; drawn items come after those of the batch."""
+        own, keys = self.user_rows(inputs["user"]), inputs["item_keys"]
+        # One look-up for all: two would be two steps of the table's optimizer for an item that is in both.
+        if "drawn_keys" in inputs:
+            keys = tf.concat([keys, inputs["drawn_keys"]], axis=0)
         if "history" not in inputs:
-            return own, self.item_rows(inputs["item_keys"])
-        # One look-up for both: two would be two steps of the table's optimizer for an item that is in both.
-        keys, counts = inputs["item_keys"], inputs["history_counts"]
+            return own, self.item_rows(keys)
+        counts = inputs["history_counts"]
         rows = self.item_rows(tf.concat([keys, inputs["history"]], axis=0))
         size = tf.shape(keys)[0]
         has_history = tf.cast(counts > 0, rows.dtype)[:, None]
@@ -151,7 +199,8 @@ class BatchSource:
         self._item_keys = tf.constant(keys)
         self._items = tf.constant(problem.train_positions)
         self._weights = None if problem.train.weights is None else tf.constant(problem.train.weights)
-        self._batch_size = config.batch_size
+        self._batch_size, self._seed = config.batch_size, config.seed
+        self._drawn = Objective.parse(config.loss).negatives(config.batch_size)
         self._histories = None if histories is None else histories.ragged()
         self._places = tf.constant(np.searchsorted(problem.user_keys, problem.train.user_ids))
 
@@ -167,6 +216,13 @@ class BatchSource:
             "item_keys": tf.gather(self._item_keys, item),
             "item": item,
         }
+        if self._drawn:
+            # A function of the order, and so of seed and epoch: a training that is resumed draws the same.
+            draw = tf.random.stateless_uniform(
+                [self._drawn], seed=tf.stack([rows[0] ^ self._seed, rows[1]]), maxval=len(self._item_keys),
+                dtype=tf.int64,
+            )  # fmt: skip
+            inputs["drawn"], inputs["drawn_keys"] = draw, tf.gather(self._item_keys, draw)
         if self._weights is not None:
             inputs["weight"] = tf.gather(self._weights, rows)
         if self._histories is not None:

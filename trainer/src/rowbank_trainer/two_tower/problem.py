@@ -32,6 +32,7 @@ class Problem:
         user_keys: [U] int64, ascending: every user, of either part.
         vocabulary: distinct keys that training will see, by table.
         known: all that users are known to have met, whatever part of it is trained on or held out.
+        validation: interactions, neither trained on nor in `held_out`, that say when to stop; None: `held_out` does.
     """
 
     dataset_name: str
@@ -45,6 +46,7 @@ class Problem:
     user_keys: Ids
     vocabulary: dict[str, int]
     known: Interactions
+    validation: Interactions | None = None
 
     @property
     def wordless(self) -> list[str]:
@@ -55,7 +57,12 @@ class Problem:
 
     def evaluator(self) -> Evaluator:
         """Judges scores on the held-out part."""
-        return Evaluator(self.catalogue, self.train, self.held_out)
+        met = self.train if self.validation is None else _joined(self.train, self.validation)
+        return Evaluator(self.catalogue, met, self.held_out)
+
+    def stopping_evaluator(self) -> Evaluator | None:
+        """Judges scores on the part that says when to stop; None: it is the held-out part."""
+        return None if self.validation is None else Evaluator(self.catalogue, self.train, self.validation)
 
     def baseline(self, evaluator: Evaluator) -> Accuracy:
         """What recommending the most popular items to everybody reaches."""
@@ -68,13 +75,17 @@ def prepare(dataset: Dataset, config: TwoTowerConfig) -> Problem:
     Raises:
         TrainerError: it cannot be split as asked, or has fewer training interactions than one batch holds.
     """
-    parts = _split(dataset, config)
+    parts, validation = _split(dataset, config), None
+    if config.early_stopping and config.evaluate_on == "test":
+        inner = _validation(parts, config)
+        parts, validation = Split(train=inner.train, held_out=parts.held_out), inner.held_out
     if len(parts.train) < config.batch_size:
         raise TrainerError(
             f"{dataset.name}: {len(parts.train)} training interactions are fewer than one batch of "
             f"{config.batch_size}; give a smaller --batch-size"
         )
-    return problem_of(dataset, parts, config)
+    problem = problem_of(dataset, parts, config)
+    return problem if validation is None else dataclasses.replace(problem, validation=validation)
 
 
 def problem_of(dataset: Dataset, parts: Split, config: TwoTowerConfig) -> Problem:
@@ -118,5 +129,10 @@ def _split(dataset: Dataset, config: TwoTowerConfig) -> Split:
     else:
         parts = Split(train=dataset.interactions, held_out=dataset.held_out)
     if config.evaluate_on == "validation":
-        return split(parts.train, held_out_fraction=config.validation_fraction, seed=config.seed + 1)
+        return _validation(parts, config)
     return parts
+
+
+def _validation(parts: Split, config: TwoTowerConfig) -> Split:
+    """The training part, parted again."""
+    return split(parts.train, held_out_fraction=config.validation_fraction, seed=config.seed + 1)

@@ -19,6 +19,7 @@ from rowbank_trainer.two_tower.logq import TableFrequencies, initial_log_q
 from rowbank_trainer.two_tower.model import BatchSource, TwoTower, epoch_order
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.shared_dense import SharedDense
+from rowbank_trainer.two_tower.stopping import CUTOFF
 from rowbank_trainer.two_tower.tables.base import RowTables
 from rowbank_trainer.two_tower.user_history import histories_of
 from rowbank_trainer.two_tower.watches import Limits, ProgressWatch, TableWatch
@@ -30,6 +31,7 @@ class TrainingRun:
     Attributes:
         callbacks: called after every step; further ones may be added.
         histories: what the user tower takes beside the user's row; None: nothing.
+        stopping_recalls: recall after each epoch on the part that says when to stop; empty if there is none.
     Args:
         label: tells it apart in reports.
         limits: when its tables are restricted; None: never.
@@ -55,6 +57,7 @@ class TrainingRun:
         self.history = History()
         self.epochs_done = 0
         self.train_s = 0.0
+        self.stopping_recalls: list[float] = []
         self._config = config
         self._watch = TableWatch(
             tables, self.history, log_every=config.log_every, every=config.restrict_every, limits=limits
@@ -104,6 +107,7 @@ class TrainingRun:
             "epochs_done": self.epochs_done,
             "steps": self.steps,
             "train_seconds": self.train_s,
+            "stopping_recalls": self.stopping_recalls,
             "history": self.history.as_json(),
         }
 
@@ -111,6 +115,7 @@ class TrainingRun:
         """Goes on from what `state` gave."""
         self.epochs_done, self.train_s = state["epochs_done"], state["train_seconds"]
         self._watch.step = state["steps"]
+        self.stopping_recalls = list(state["stopping_recalls"])
         earlier = History.from_json(state["history"])
         for name in ("sizes", "restrictions", "epochs"):
             getattr(self.history, name)[:] = getattr(earlier, name)
@@ -136,6 +141,7 @@ class TrainingRun:
             "restricted": self.restricted,
             "accuracy": self.accuracy.as_json(),
             "train_seconds": self.train_s,
+            "stopping_recalls": self.stopping_recalls,
             "steps": self.steps,
             "tables": dict(self.tables.table_names),
             "rows": self.tables.sizes(),
@@ -151,13 +157,21 @@ def train_epoch(
     evaluator: Evaluator,
     config: TwoTowerConfig,
     progress: Progress,
+    stopping: Evaluator | None = None,
 ) -> None:
-    """The next epoch of a run, in an order of its own, and the figures after it."""
+    """The next epoch of a run, in an order of its own, and the figures after it.
+
+    Args:
+        stopping: judges on the part that says when to stop, if that is not the one that figures are reported of.
+    """
     epoch = run.epochs_done + 1
     order = epoch_order(len(problem.train), seed=config.seed, epoch=epoch)
     loss = run.fit(source.batches(order, drop_remainder=True), progress)
     accuracy = run.judge(problem, evaluator)
     run.history.epochs.append(EpochReading(epoch, loss, accuracy))
+    if config.early_stopping:
+        judged = accuracy if stopping is None else run.judge(problem, stopping)
+        run.stopping_recalls.append(judged.recall[CUTOFF])
     progress.epoch(epoch, loss, accuracy.unseen)
 
 

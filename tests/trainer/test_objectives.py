@@ -1,0 +1,147 @@
+"""The other losses, against their formulas in NumPy, and that models learn by them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from rich.console import Console
+
+from rowbank_trainer.data import Dataset
+from rowbank_trainer.errors import UsageError
+from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
+from rowbank_trainer.two_tower.job import Job, run
+from rowbank_trainer.two_tower.loss import (
+    alignment_and_uniformity,
+    cosine_contrastive,
+    mixed_log_q,
+    pairwise,
+    sampled_softmax,
+)
+from rowbank_trainer.two_tower.model import BatchSource
+from rowbank_trainer.two_tower.objective import Objective
+from rowbank_trainer.two_tower.problem import prepare
+from rowbank_trainer.two_tower.publication import Publication
+from rowbank_trainer.two_tower.tables.static import StaticTables
+
+SIZE, DRAWN, CATALOGUE = 9, 5, 7
+
+
+@pytest.fixture
+def batch() -> dict[str, np.ndarray]:
+    """Unit vectors of users, their right items, and candidates: the right items and drawn ones, with copies."""
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(2 * SIZE + DRAWN, 4))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = rng.integers(0, CATALOGUE, SIZE)
+    return {
+        "users": vectors[:SIZE],
+        "items": vectors[SIZE : 2 * SIZE],
+        "candidates": vectors[SIZE:],
+        "ids": ids,
+        "candidate_ids": np.concatenate([ids, rng.integers(0, CATALOGUE, DRAWN)]),
+        "q": rng.dirichlet(np.ones(CATALOGUE)),
+    }
+
+
+def tensors(batch: dict[str, np.ndarray], *names: str) -> list[tf.Tensor]:
+    return [tf.constant(batch[name], tf.int64 if "ids" in name else tf.float32) for name in names]
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+def test_sampled_softmax(batch: dict[str, np.ndarray], corrected: bool) -> None:
+    log_q = np.log(batch["q"] * SIZE / (SIZE + DRAWN) + DRAWN / (SIZE + DRAWN) / CATALOGUE)
+    found_log_q = mixed_log_q(tf.constant(np.log(batch["q"])), in_batch=SIZE, drawn=DRAWN, catalogue=CATALOGUE)
+    np.testing.assert_allclose(found_log_q, log_q, rtol=1e-5)
+    expected = []
+    for user, item, own in zip(batch["users"], batch["items"], batch["ids"], strict=True):
+        right = user @ item / 0.2 - corrected * log_q[own]
+        wrong = [
+            user @ vector / 0.2 - corrected * log_q[other]
+            for vector, other in zip(batch["candidates"], batch["candidate_ids"], strict=True)
+            if other != own
+        ]
+        expected.append(np.log(np.exp([right, *wrong]).sum()) - right)
+    q32 = tf.constant(log_q, tf.float32)
+    found = sampled_softmax(
+        *tensors(batch, "users", "items", "candidates", "ids", "candidate_ids"), temperature=0.2,
+        item_log_q=tf.gather(q32, batch["ids"]) if corrected else None,
+        candidate_log_q=tf.gather(q32, batch["candidate_ids"]) if corrected else None,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_cosine_contrastive(batch: dict[str, np.ndarray]) -> None:
+    expected = []
+    for user, item, own in zip(batch["users"], batch["items"], batch["ids"], strict=True):
+        above = [
+            max(0.0, user @ vector - 0.3)
+            for vector, other in zip(batch["candidates"], batch["candidate_ids"], strict=True)
+            if other != own
+        ]
+        expected.append(1.0 - user @ item + 5.0 * np.mean(above))
+    found = cosine_contrastive(
+        *tensors(batch, "users", "items", "candidates", "ids", "candidate_ids"), margin=0.3, weight=5.0
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_pairwise(batch: dict[str, np.ndarray]) -> None:
+    batch["wrong"] = batch["candidates"][-SIZE:]
+    margins = [user @ (right - wrong) / 0.5 for user, right, wrong in
+               zip(batch["users"], batch["items"], batch["wrong"], strict=True)]  # fmt: skip
+    found = pairwise(*tensors(batch, "users", "items", "wrong"), temperature=0.5)
+    np.testing.assert_allclose(found, -np.log(1.0 / (1.0 + np.exp(-np.array(margins)))), rtol=1e-4)
+
+
+def test_alignment_and_uniformity(batch: dict[str, np.ndarray]) -> None:
+    def uniformity(vectors: np.ndarray) -> float:
+        pairs = [np.exp(-2.0 * ((one - other) ** 2).sum()) for a, one in enumerate(vectors)
+                 for b, other in enumerate(vectors) if a != b]  # fmt: skip
+        return float(np.log(np.mean(pairs)))
+
+    spread = uniformity(batch["users"]) + uniformity(batch["items"])
+    expected = ((batch["users"] - batch["items"]) ** 2).sum(axis=1) + 1.5 * spread
+    found = alignment_and_uniformity(*tensors(batch, "users", "items"), gamma=3.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("text", ["", "softmax:3", "sampled", "sampled:0", "mixed:-1", "ccl:many", "hinge", "bpr:"])
+def test_other_losses_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--loss: expected softmax \(items of the batch\), sampled:N .* got"):
+        Objective.parse(text)
+    with pytest.raises(UsageError, match=r"--loss directau is for --similarity cosine, got dot"):
+        TwoTowerConfig(loss="directau", similarity="dot")
+
+
+def test_drawn_items_are_even_and_repeat_with_the_order(small: Dataset, quick: TwoTowerConfig) -> None:
+    config = dataclasses.replace(quick, loss="sampled:20000")
+    problem = prepare(small, config)
+    source = BatchSource(problem, StaticTables(problem, config), config)
+    order = np.random.default_rng(1).permutation(config.batch_size * 2)
+    first, again = ([inputs["drawn"].numpy() for inputs in source.batches(order, drop_remainder=True)] for _ in "ab")
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first[0], first[1])
+    counts = np.bincount(np.concatenate(first), minlength=len(problem.catalogue))
+    expected = 40000 / len(problem.catalogue)
+    assert len(counts) == len(problem.catalogue)
+    assert np.abs(counts - expected).max() < 6 * np.sqrt(expected)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("loss", ["sampled:64", "mixed:64", "bpr", "ccl:64", "directau"])
+def test_a_model_learns_by_every_loss(small: Dataset, quick: TwoTowerConfig, tmp_path: Path, loss: str) -> None:
+    """Far better than chance, which finds 50 of 300 items."""
+    config = dataclasses.replace(quick, loss=loss)
+    run(
+        Job(config, (Variant.STATIC,), False, None, Publication(), tmp_path, "objectives", {}), small,
+        Console(file=StringIO()),
+    )  # fmt: skip
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["config"]["loss"] == loss
+    assert metrics["variants"][0]["accuracy"]["unseen"]["top_50"] > 2 * 50 / 300
