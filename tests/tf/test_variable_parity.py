@@ -33,7 +33,9 @@ def test_upsert_lookup_accum_remove_clear_size(sides: Sides):
     np.testing.assert_array_equal(seen[1][4], [[2.0, 3.0], [4.0, 5.0], [2.5, 2.5]])
 
 
-@pytest.mark.parametrize("initializer", [None, 0.25, [1.0, 2.0], tf.constant_initializer(3.0)], ids=str)
+@pytest.mark.parametrize(
+    "initializer", [None, 0.25, [1.0, 2.0], tf.constant_initializer(3.0)], ids=["none", "number", "row", "keras"]
+)
 def test_initializers_give_the_same_defaults(sides: Sides, initializer):
     cuckoo, rowbank = (v.lookup(keys(4, 5)).numpy() for v in sides.variables(dim=2, initializer=initializer))
     np.testing.assert_array_equal(rowbank, cuckoo)

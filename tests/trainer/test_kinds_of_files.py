@@ -50,10 +50,10 @@ def pairs(dataset: Dataset) -> list[tuple]:
         ("a.csv", b"\xef\xbb\xbfuser,item\r\n1,2\r\n3,4\r\n", ""),
         ("a.csv", b"user,item\r1,2\r3,4\r", ""),
         ("a.csv", " user , item\n1,2\n\n3,4\n", ""),
-        ("a.csv.gz", gzip.compress(b"user,item\n1,2\n3,4\n"), ""),
+        ("a.csv.gz", gzip.compress(b"user,item\n1,2\n3,4\n", mtime=0), ""),
         ("a.jsonl", '{"user": 1, "item": 2}\n\n{"item": 4, "user": 3, "more": [1]}\n', ""),
         ("a.ndjson", '{"user": "1", "item": "2"}\r\n{"user": "3", "item": "4"}', ""),
-        ("a.jsonl.gz", gzip.compress(b'{"user": 1, "item": 2}\n{"user": 3, "item": 4}\n'), ""),
+        ("a.jsonl.gz", gzip.compress(b'{"user": 1, "item": 2}\n{"user": 3, "item": 4}\n', mtime=0), ""),
     ],
 )
 def test_what_is_read_without_options(tmp_path: Path, name: str, content: str | bytes, understood: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import grpc
 
 _MIB = 1 << 20
@@ -21,5 +23,10 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 def open_channel(target: str) -> grpc.Channel:
-    """A channel to one server; it connects when it is first used."""
+    """A channel to one server; it connects when it is first used.
+
+    Side effects: sets GRPC_ENABLE_FORK_SUPPORT to 0 where nobody has set it. grpcio 1.62 has it on by default, and then
+    restarts threads in forked children that disturb the process that makes their calls.
+    """
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     return grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
