@@ -146,6 +146,16 @@ def test_capped_tables_are_copied_without_their_caps(client, name):
     assert client.table_info(bound.name).spec.eviction == TableSpec("x", dim=1).eviction
 
 
+@pytest.mark.parametrize(("rows", "value_dtype"), [(200, ""), (5000, ""), (50_000, "float16")])
+def test_what_a_copy_takes_is_told_beforehand(client, name, rows, value_dtype):
+    grown_table(client, name, rows)
+    told = client.models.frozen_cost([name], value_dtype)
+    client.models.publish(manifest_over(name), FILES, value_dtype=value_dtype)
+    (bound,) = client.models.get(name).manifest.tables
+    assert told.rows == bound.rows == rows
+    assert told.bytes == pytest.approx(bound.bytes, rel=0.25)
+
+
 def test_names_of_copies_are_unique():
     names = frozen_names("m", "v", ["m/1.user", "m/1.title", "n/2.user"])
     assert list(names.values()) == ["m/v.user", "m/v.title", "m/v.2"]

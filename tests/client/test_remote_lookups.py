@@ -119,6 +119,11 @@ def test_inputs_that_do_not_fit_are_named(target, case):
     ("build", "message"),
     [
         (lambda: TableConfig("t", 2, combiner="max"), "combiner: expected one of mean, sum, sqrtn, got 'max'"),
+        (lambda: TableConfig("t", 0), "table 't': dim: expected an integer from 1 to 4096, got 0"),
+        (lambda: TableConfig("t", 2, optimizer="adam"), "table 't': optimizer: expected one of SGD, .* got 'adam'"),
+        (lambda: TableConfig("t", 2, initializer="zeros"), "table 't': initializer: expected one of .* got 'zeros'"),
+        (lambda: TableConfig("t", 2, eviction="lfu"), "table 't': eviction: expected an Eviction, got 'lfu'"),
+        (lambda: FeatureConfig(TABLE, output_shape=5), "output_shape: expected a list of sizes, got 5"),
         (lambda: TableConfig("t", 2, vocabulary_size=0), "vocabulary_size: expected an integer of at least 1, got 0"),
         (lambda: FeatureConfig("t"), "table: expected a TableConfig, got str"),
         (lambda: FeatureConfig(TABLE, max_sequence_length=-1), "max_sequence_length: .* got -1"),

@@ -67,12 +67,12 @@ def test_it_starts_without_a_model_and_takes_the_first_published(
     http: httpx.Client, client: rowbank.Client, world: World
 ) -> None:
     assert get(http, "/healthz")["status"] == "alive"
-    problem = until(lambda: "publish one" in http.get("/readyz").text and http.get("/readyz").json())
+    problem = until(lambda: "train one" in http.get("/readyz").text and http.get("/readyz").json())
     assert (problem["status"], problem["type"]) == (503, "urn:rowbank:problem:not-ready")
     answer = http.post("/v1/recommend", json={"user_id": 1})
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
-    assert "train and publish one" in answer.json()["detail"]
+    assert "train one (rowbank-train two-tower --activate)" in answer.json()["detail"]
     assert get(http, "/v1/models") == {"models": [], "previous": ""}
     world.create_tables(client)
     world.write_features(client)

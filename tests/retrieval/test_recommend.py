@@ -166,7 +166,7 @@ BAD: list[tuple[str, str, bytes, int, str]] = [
     ("GET", "/v1/users/31337", b"", 404, "user 31337 has no features"),
     ("POST", "/v1/models/v9/activate", b"", 404, "has no version v9"),
     ("GET", "/v1/nothing", b"", 404, "/openapi.json lists what there is"),
-    ("GET", "/v1/recommend", b"", 405, "Method Not Allowed"),
+    ("GET", "/v1/recommend", b"", 405, "GET /v1/recommend: this path takes POST"),
     ("POST", "/v1/recommend", b" " * (4 << 20) + b"{}", 413, "at most 4194304"),
 ]
 

@@ -57,7 +57,7 @@ def test_who_says_that_it_is_meant_is_let_and_reminded(start_ps, node):
     [
         ("noeviction", LIMIT, ""),
         ("allkeys-lru", 0, "as soon as it is, Redis evicts rows"),
-        ("volatile-ttl", LIMIT, "publications under way and the holds of running jobs may be lost"),
+        ("volatile-ttl", LIMIT, "publications of models under way may be lost"),
     ],
 )
 def test_less_than_that_is_a_warning(start_ps, node, policy, size, warning):

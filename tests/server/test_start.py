@@ -35,17 +35,20 @@ def test_port_in_use_by_another_shard(start_ps):
 
 
 def test_redis_unreachable(start_ps, tmp_path):
-    ended(start_ps(wait=False, redis=f"unix://{tmp_path}/none.sock"), 1, "Redis failed", "none.sock")
+    ended(
+        start_ps(wait=False, redis=f"unix://{tmp_path}/none.sock"), 1, "Redis failed", "none.sock: there is no socket"
+    )
     ended(
         start_ps(wait=False, redis="redis://:secret@127.0.0.1:1/0"),
         1,
         "redis://:***@127.0.0.1:1/0",
+        "127.0.0.1:1: connection refused, nothing listens there",
         "start that Redis, or name another: --redis URL",
     )
     sentinels = "redis+sentinel://u:secret@127.0.0.1:1,127.0.0.1:2/main/0?sentinel_password=secret"
     hidden = "redis+sentinel://u:***@127.0.0.1:1,127.0.0.1:2/main/0?sentinel_password=***"
     server = start_ps(wait=False, redis=sentinels)
-    ended(server, 1, hidden)
+    ended(server, 1, hidden, "no Sentinel that answers knows a master 'main' that can be reached")
     assert "secret" not in server.log
 
 
@@ -54,6 +57,9 @@ def test_redis_unreachable(start_ps, tmp_path):
     [
         (["--redis", "http://u:secret@127.0.0.1"], ("redis URL", "redis+cluster", "http://u:***@127.0.0.1")),
         (["--redis", "redis://127.0.0.1?decode_responses=yes"], ("redis URL", "leave decode_responses out")),
+        (["--redis", "redis://u:secret@127.0.0.1:99999/0"], ("a port from 0 to 65535", "'127.0.0.1:99999/0'")),
+        (["--redis", "redis://127.0.0.1:1/rows"], ("the number of a database", "'/rows'")),
+        (["--redis", "redis://127.0.0.1:1/0?retries=3"], ("redis URL", "query field 'retries'")),
         (["--redis", ""], ("setting redis (ROWBANK_REDIS)",)),
         (["--redis", "redis+sentinel://127.0.0.1:1"], ("HOST:PORT,HOST:PORT/NAME/DATABASE", "the name of the master")),
         (["--bind", "0.0.0.0:0"], ("bind 0.0.0.0:0", "--insecure")),

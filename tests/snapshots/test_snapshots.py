@@ -229,6 +229,20 @@ def test_base_must_be_a_whole_snapshot_and_other_shards_write_tables_whole(start
     assert not (tmp_path / "torn").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("not JSON", "is no JSON; it was not written by a snapshot, or is torn"),
+        ("[]", "is no manifest of a snapshot: what it holds is of another form"),
+        ("{}", "is no manifest of a snapshot: it lacks 'format'"),
+    ],
+)
+def test_a_manifest_of_another_kind_is_told_so(tmp_path, content, words):
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(InvalidFile, match=f"manifest.json: {words}$"):
+        snapshots.verify(str(tmp_path))
+
+
 def test_without_a_manifest_there_is_no_snapshot(start, tmp_path):
     client = start(1)
     fill(client)

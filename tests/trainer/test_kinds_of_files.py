@@ -169,7 +169,7 @@ def test_json_that_does_not_parse_names_its_line(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("a.csv", "expected a file, got a folder; name one file in it"),
-        ("a.json", "expected a file named *.parquet, *.csv, *.tsv or *.jsonl (text also with .gz or .zst)"),
+        ("a.json", "expected a file named *.parquet, *.csv, *.tsv or *.jsonl (text also with .gz, .zst or .bz2)"),
         ("a.parquet.gz", "expected a file named"),
     ],
 )

@@ -52,7 +52,9 @@ _CHUNK_BYTES = 1 << 20
 _MAX_TABLE_NAME = 128
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _VALUE_DTYPES = tuple(_DTYPE_BYTES)
-_ROW_OVERHEAD_BYTES = 30
+# Measured: key, metadata and index of a row, with the room that tables keep for growing; an empty bucket.
+_ROW_OVERHEAD_BYTES = 50
+_BUCKET_BYTES = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Models:
             files: name -> content, or the path to read it from; the names that the towers use.
             rows: "frozen": the version gets read-only copies of the tables that its towers name, as they are at one
                 moment, called as `frozen_names` says, and its answers do not move with training. A copy costs the bytes
-                of its values and about 30 bytes a row in RAM; pushes go on meanwhile. "live": the version reads the
+                of its values and about 50 bytes a row in RAM; pushes go on meanwhile. "live": the version reads the
                 tables themselves.
             value_dtype: of frozen values: "float32", "float16" or "bfloat16"; "": as each table's own.
             activate: whether to serve this version from now on.
@@ -156,7 +158,7 @@ class Models:
         return FrozenCost(
             sum(info.rows for info in infos),
             sum(
-                info.rows * (info.spec.dim * width + _ROW_OVERHEAD_BYTES)
+                info.rows * (info.spec.dim * width + _ROW_OVERHEAD_BYTES) + info.bucket_count * _BUCKET_BYTES
                 for info, width in zip(infos, widths, strict=True)
             ),
         )

@@ -96,6 +96,8 @@ def shown(field: str, value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     if field.endswith(("at_ms", "at_s", "last_used", "write_back_s")):
         return _moment(value / 1000 if field.endswith("_ms") else value)
     if field.endswith("bytes"):

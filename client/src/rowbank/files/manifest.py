@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from rowbank.errors import InvalidFile
+from rowbank.errors import InvalidFile, InvalidSpec
 from rowbank.files.places import Place, is_inner_path
 from rowbank.files.table_file import Head, Slots, spec_json, spec_of
 from rowbank.specs import TableSpec
@@ -149,6 +149,9 @@ def read(folder: Place, location: str) -> Snapshot:
         raise InvalidFile(f"{location}: no snapshot there; expected a folder with {FILE_NAME}")
     try:
         body = json.loads(place.read())
+    except ValueError:  # Neither JSON nor even text.
+        raise InvalidFile(f"{place}: is no JSON; it was not written by a snapshot, or is torn") from None
+    try:
         version, checksum = body["format"], body.pop("sha256")
         if version != FORMAT_VERSION:
             raise InvalidFile(f"{place}: expected format {FORMAT_VERSION}, got {version!r}")
@@ -165,8 +168,13 @@ def read(folder: Place, location: str) -> Snapshot:
         )
     except InvalidFile:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError, json_format.ParseError) as error:
-        raise InvalidFile(f"{place}: not a manifest: {error}") from None
+    except KeyError as error:
+        raise InvalidFile(f"{place}: is no manifest of a snapshot: it lacks {error.args[0]!r}") from None
+    except InvalidSpec as error:
+        raise InvalidFile(f"{place}: describes a table that cannot be: {error}") from None
+    except (AttributeError, TypeError, ValueError, json_format.ParseError):
+        text = "is no manifest of a snapshot: what it holds is of another form"
+        raise InvalidFile(f"{place}: {text}") from None
 
 
 def _require_inside(place: Place, body: dict[str, Any]) -> None:

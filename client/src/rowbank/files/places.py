@@ -59,8 +59,10 @@ def place_of(url: str) -> Place:
         fs, path = fsspec.core.url_to_fs(str(url))
     except ImportError as error:
         raise MissingPackage(f"{url}: {error}") from None
-    except ValueError as error:
-        raise InvalidFile(f"{url}: {error}") from None
+    except ValueError:
+        raise InvalidFile(
+            f"{url}: expected a local path or a URL that fsspec reaches, such as s3://bucket/folder"
+        ) from None
     return Place(fs, path)
 
 

@@ -114,4 +114,4 @@ def _read(place: Place, names: tuple[str, ...]) -> dict[str, Any]:
             table = parquet.read_table(stream, columns=list(names), page_checksum_verification=True)
             return {name: table.column(name).to_numpy() for name in names}
         except (arrow_.ArrowException, KeyError, OSError, ValueError) as error:
-            raise InvalidFile(f"{place}: not a whole file of keys: {error}") from None
+            raise InvalidFile(f"{place}: not a whole file of keys: it is torn, damaged or of another kind") from error

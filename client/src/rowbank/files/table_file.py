@@ -186,8 +186,13 @@ class TableReader:
         try:
             slots = tuple((str(slot["name"]), int(slot["width"])) for slot in json.loads(metadata[_SLOTS]))
             return Head(spec_of(json.loads(metadata[_SPEC])), slots, int(metadata[_STEP]))
-        except (KeyError, TypeError, ValueError, json_format.ParseError) as error:
-            raise InvalidFile(f"{self._place}: its metadata cannot be read: {error}") from None
+        except KeyError as error:
+            missing = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
+            raise InvalidFile(f"{self._place}: its metadata lacks {missing!r}") from None
+        except InvalidSpec as error:
+            raise InvalidFile(f"{self._place}: its metadata describe a table that cannot be: {error}") from None
+        except (TypeError, ValueError, json_format.ParseError):
+            raise InvalidFile(f"{self._place}: its metadata are of another form than an export writes") from None
 
     @contextlib.contextmanager
     def _described(self) -> Iterator[None]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from rowbank.errors import InvalidSpec
 from rowbank.initializers import Initializer, TruncatedNormal
-from rowbank.optimizers import Optimizer
+from rowbank.optimizers import SGD, Optimizer
 from rowbank.specs import Admission, Eviction, TableSpec
 
 COMBINERS = ("mean", "sum", "sqrtn")
@@ -53,8 +54,15 @@ class TableConfig:
             raise ValueError(
                 f"table {self.name!r}: combiner: expected one of {', '.join(COMBINERS)}, got {self.combiner!r}"
             )
+        if not isinstance(self.name, str):
+            raise ValueError(f"table: name: expected a string, got {self.name!r}")
         for what in ("vocabulary_size", "max_unique_rows"):
             _at_least(f"table {self.name!r}: {what}", getattr(self, what), 1)
+        try:
+            TableSpec("name", dim=self.dim)
+            self._spec("name", SGD())
+        except InvalidSpec as error:
+            raise InvalidSpec(f"table {self.name!r}: {error.message}") from None
 
     def spec(self, optimizer: Optimizer) -> TableSpec:
         """The server's table, `optimizer` being used where this configuration names none.
@@ -62,8 +70,11 @@ class TableConfig:
         Raises:
             InvalidSpec: the server could not make it.
         """
+        return self._spec(self.name, optimizer)
+
+    def _spec(self, name: str, optimizer: Optimizer) -> TableSpec:
         return TableSpec(
-            self.name,
+            name,
             dim=self.dim,
             value_dtype=self.value_dtype,
             initializer=self.initializer or TruncatedNormal(stddev=1.0 / math.sqrt(self.dim)),
@@ -108,8 +119,13 @@ class FeatureConfig:
             raise ValueError(f"table: expected a TableConfig, got {type(self.table).__name__}")
         _at_least("max_sequence_length", self.max_sequence_length, 0)
         _at_least("max_ids", self.max_ids, 1)
+        if self.name is not None and not isinstance(self.name, str):
+            raise ValueError(f"name: expected a string, got {self.name!r}")
         if self.output_shape is not None:
-            shape = tuple(self.output_shape)
+            try:
+                shape = tuple(self.output_shape)
+            except TypeError:
+                raise ValueError(f"output_shape: expected a list of sizes, got {self.output_shape!r}") from None
             if not shape or any(size is None for size in shape[1:]):
                 raise ValueError(f"output_shape: expected sizes, None at most in front, got {list(shape)}")
             for size in shape:

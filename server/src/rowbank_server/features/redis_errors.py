@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import redis
 
 from rowbank.errors import InternalError, RedisUnavailable
+from rowbank_server.redis_words import describe
 
 _UNREACHABLE = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
 
@@ -23,6 +24,8 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except _UNREACHABLE as error:
-        raise RedisUnavailable(f"{what}: Redis cannot be reached ({error}); check that it runs, then repeat") from error
+        raise RedisUnavailable(
+            f"{what}: Redis cannot be reached ({describe(error)}); check that it runs, then repeat"
+        ) from error
     except redis.RedisError as error:
         raise InternalError(f"{what}: Redis refused: {error}") from error

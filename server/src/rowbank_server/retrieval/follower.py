@@ -134,7 +134,7 @@ class Follower:
         active = self._registry.active_version(self._model_name)
         if not active:
             self._failure = (
-                f"no active version of model {self._model_name!r}; train and publish one (rowbank-train two-tower), "
+                f"no active version of model {self._model_name!r}; train one (rowbank-train two-tower --activate), "
                 "or activate a published one (POST /v1/models/{version}/activate)"
             )
             return

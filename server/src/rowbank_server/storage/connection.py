@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -16,6 +16,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from rowbank.errors import RedisUnavailable
+from rowbank_server.redis_words import describe
 
 # redis.Redis or RedisCluster. Their answers are typed as unions with awaitables, str and more, which no caller can use;
 # what an answer is, is stated where it is used.
@@ -38,9 +39,7 @@ def connect(url: str, *, timeout_s: float, client_name: str = "rowbank") -> Redi
         ValueError: the URL is not of a known form.
         RedisUnavailable: nothing answers there, or it refuses us.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES:
-        raise ValueError(f"redis URL: expected a scheme of {', '.join(SCHEMES)}, got {without_password(url)!r}")
+    parts = _parts(url)
     if "decode_responses" in parse_qs(parts.query):
         raise ValueError("redis URL: rows are bytes, so answers cannot be decoded; leave decode_responses out")
     options: dict[str, Any] = {
@@ -52,7 +51,7 @@ def connect(url: str, *, timeout_s: float, client_name: str = "rowbank") -> Redi
     }
     if parts.scheme == "unix":
         del options["socket_connect_timeout"]
-    with translated(url):
+    with translated(url), _known_fields(url):
         client: Redis
         if parts.scheme.endswith("+cluster"):
             plain = urlunsplit(parts._replace(scheme=parts.scheme.removesuffix("+cluster")))
@@ -65,6 +64,22 @@ def connect(url: str, *, timeout_s: float, client_name: str = "rowbank") -> Redi
     return client
 
 
+def _parts(url: str) -> SplitResult:
+    """The parts of a URL. Raises ValueError where one of them is none."""
+    shown = url.rpartition("@")[2]
+    try:
+        parts = urlsplit(url)
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
+    except ValueError:
+        raise ValueError(f"redis URL: expected HOST:PORT with a port from 0 to 65535, got {shown!r}") from None
+    if parts.scheme not in SCHEMES:
+        raise ValueError(f"redis URL: expected a scheme of {', '.join(SCHEMES)}, got {without_password(url)!r}")
+    if parts.scheme in ("redis", "rediss") and not (parts.path.strip("/") or "0").isdigit():
+        raise ValueError(f"redis URL: expected the number of a database after the address, got {parts.path!r}")
+    return parts
+
+
 def connect_at_start(url: str, *, timeout_s: float, client_name: str) -> Redis:
     """As `connect`, for a process that cannot start without it; the error says what to do."""
     try:
@@ -74,6 +89,20 @@ def connect_at_start(url: str, *, timeout_s: float, client_name: str) -> Redis:
             f"{error.message}; start that Redis, or name another: --redis URL or ROWBANK_REDIS "
             "(rowbank up without either runs one of its own)"
         ) from error
+
+
+@contextlib.contextmanager
+def _known_fields(url: str) -> Iterator[None]:
+    """Turns what redis-py raises for a query field of a URL that it does not have into ValueError."""
+    try:
+        yield
+    except TypeError as error:
+        field = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if field is None:
+            raise
+        raise ValueError(
+            f"redis URL: {without_password(url)!r} has a query field {field[1]!r}, which is unknown"
+        ) from None
 
 
 def _behind_sentinels(url: str, options: dict[str, Any]) -> Redis:
@@ -128,9 +157,3 @@ def translated(what: str) -> Iterator[None]:
         yield
     except (RedisError, RedisClusterException, OSError) as error:
         raise RedisUnavailable(f"Redis failed ({without_password(what)}): {describe(error)}") from error
-
-
-def describe(error: BaseException) -> str:
-    """A failure in one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

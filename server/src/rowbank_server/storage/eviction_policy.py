@@ -22,7 +22,7 @@ class Danger(enum.IntEnum):
     """What a policy puts at risk, from nothing to everything."""
 
     NONE = 0  # noeviction, or a policy that is not told.
-    EXPIRING = 1  # volatile-*: files of a model that is being published, and what running jobs hold.
+    EXPIRING = 1  # volatile-*: files of a model that is being published.
     LATER = 2  # allkeys-* without a limit: nothing, until somebody sets one.
     ROWS = 3  # allkeys-* with a limit: any key.
 
@@ -81,7 +81,7 @@ def check_policy(redis: Redis, *, allowed: bool, owns_rows: bool) -> EvictionPol
         )
     elif policy.danger is Danger.EXPIRING:
         _log.warning(
-            "%s that have a time to live: publications under way and the holds of running jobs may be lost; %s",
+            "%s that have a time to live: publications of models under way may be lost; %s",
             text,
             _REMEDY,
         )

@@ -139,7 +139,9 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     """Unknown paths and wrong methods."""
     assert isinstance(error, HTTPException)
     kind = {404: "no-such-path", 405: "method-not-allowed"}.get(error.status_code, "http")
-    detail = f"{request.method} {request.url.path}: {error.detail}; /openapi.json lists what there is"
+    allowed = (error.headers or {}).get("Allow", "")
+    wrong = {404: "there is no such path", 405: f"this path takes {allowed}"}.get(error.status_code, error.detail)
+    detail = f"{request.method} {request.url.path}: {wrong}; /openapi.json lists what there is"
     response = respond(ProblemError(error.status_code, kind, detail))
     for name, value in (error.headers or {}).items():
         response.headers[name] = value

@@ -29,7 +29,7 @@ def open_source(path: Path, *, delimiter: str | None = None, skip_malformed: boo
     kinds = (*_DELIMITED, *_JSON_LINES, *_PARQUET)
     if not plain.endswith(kinds) or (plain.endswith(_PARQUET) and plain != path.name.lower()):
         raise DataError(
-            f"{path}: expected a file named *.parquet, *.csv, *.tsv or *.jsonl (text also with .gz or .zst), "
+            f"{path}: expected a file named *.parquet, *.csv, *.tsv or *.jsonl (text also with .gz, .zst or .bz2), "
             f"got {path.name!r}; rename or convert it"
         )
     if not path.exists():
