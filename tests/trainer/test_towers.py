@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from io import StringIO
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import rowbank
 from rowbank_trainer.data import Dataset
 from rowbank_trainer.errors import TrainerError, UsageError
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant, parse_widths
-from rowbank_trainer.two_tower.export import INPUT, OUTPUT, HistoryInput, export_tower
+from rowbank_trainer.two_tower.export import INPUT, OUTPUT, HistoryInput, Last, export_tower
 from rowbank_trainer.two_tower.job import Job, run
 from rowbank_trainer.two_tower.model import BatchSource, TwoTower
 from rowbank_trainer.two_tower.problem import Problem, prepare
@@ -104,6 +105,7 @@ def test_other_widths_are_refused(text: str) -> None:
     [
         ({"vector_dim": 5}, "without an output layer vectors have the last width, 6, got vector_dim 5"),
         ({"history": -1}, "--history must be at least 0, got -1"),
+        ({"popularity_weight": -0.1}, "--popularity-weight must be at least 0, got -0.1"),
         ({"history_weight": 1.0}, "--history-weight must be above 0 and below 1, got 1.0"),
         ({"history": 5, "logq": "table"}, "--history: the items of histories are counted .* use --logq counts"),
     ],
@@ -129,6 +131,18 @@ def test_a_graph_with_a_history_computes_the_masked_mean(hidden: tuple[int, ...]
     if not hidden:
         np.testing.assert_allclose(vectors[:5], unit(before[:5]), atol=1e-5)
         assert not vectors[5].any()  # Of a user of whom nothing is known.
+
+
+def test_popularity_is_the_last_number_of_a_vector() -> None:
+    tower = build_tower("item", IDENTITY, seed=2)
+    rows, _ = some_rows()
+    number = np.array([[0.5], [-1.0], [0.0], [2.0], [3.0], [0.25]], np.float32)
+    users = graph(export_tower(tower, dim=6, length=0, last=Last.ONE), rows=rows)
+    items = graph(export_tower(tower, dim=6, length=0, last=Last.POPULARITY), rows=rows, popularity=number)
+    np.testing.assert_allclose(users[:4], np.hstack([unit(rows[:4]), np.ones((4, 1))]), atol=1e-6)
+    np.testing.assert_allclose(items[:4], np.hstack([unit(rows[:4]), number[:4]]), atol=1e-6)
+    np.testing.assert_array_equal(users[:, 6], np.ones(6))
+    np.testing.assert_array_equal(items[:, 6:], number)
 
 
 def last_items(problem: Problem, user: int, length: int) -> list[int]:
@@ -210,7 +224,7 @@ def served(server: UpProcess, body: dict) -> dict:
 @pytest.mark.timeout(600)
 def test_what_is_served_is_what_numpy_computes(by_id: Dataset, remembering: TwoTowerConfig, tmp_path: Path) -> None:
     """Also for somebody who came after the training, and is known by what was written since."""
-    config = dataclasses.replace(remembering, epochs=2)
+    config = dataclasses.replace(remembering, epochs=2, popularity_weight=0.03)
     problem = prepare(by_id, config)
     user, stranger = int(problem.user_keys[7]), 10**9
     server = UpProcess("--data-dir", str(tmp_path / "data"), "--model", "remembers", log=tmp_path / "log")
@@ -242,8 +256,9 @@ def test_what_is_served_is_what_numpy_computes(by_id: Dataset, remembering: TwoT
         "stranger": items[positions["stranger"]].mean(axis=0),
     }
     trained = np.isin(problem.catalogue.item_ids, problem.train.item_ids)
+    counts = np.maximum([(problem.train.item_ids == item).sum() for item in problem.catalogue.item_ids], 1)
     for name, before in inputs.items():
-        scores = np.where(trained, unit(items) @ unit(before) / 0.1, -np.inf)
+        scores = np.where(trained, (unit(items) @ unit(before) + 0.03 * np.log(counts)) / 0.1, -np.inf)
         best = np.argsort(-scores)[:10]
         assert answers[name]["source"] == "personal", answers[name]
         assert [item["id"] for item in answers[name]["items"]] == problem.catalogue.item_ids[best].tolist()
@@ -266,7 +281,7 @@ def test_a_version_with_another_history_is_not_gone_on_from(
     by_id: Dataset, remembering: TwoTowerConfig, tmp_path: Path, start_ps
 ) -> None:
     address = start_ps().target
-    config = dataclasses.replace(remembering, epochs=1)
+    config = dataclasses.replace(remembering, epochs=1, popularity_weight=0.05)
     train(by_id, config, tmp_path, address)
     for history in (7, 5):
         job = Job(
@@ -278,3 +293,16 @@ def test_a_version_with_another_history_is_not_gone_on_from(
             continue
         with pytest.raises(TrainerError, match=r"takes the last 7 items of a user; got --history 5"):
             run(job, by_id, Console(file=StringIO()))
+
+
+@pytest.mark.timeout(600)
+def test_popularity_counts_where_the_model_is_judged(
+    by_id: Dataset, remembering: TwoTowerConfig, tmp_path: Path
+) -> None:
+    """With a weight that leaves nothing else, the model ranks as popularity alone does."""
+    config = dataclasses.replace(remembering, epochs=1, popularity_weight=1e4)
+    job = Job(config, (Variant.STATIC,), False, None, Publication(), tmp_path, "popular", {})
+    run(job, by_id, Console(file=StringIO()))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    found, popular = metrics["variants"][0]["accuracy"], metrics["baseline"]
+    assert found["recall"]["top_20"] == pytest.approx(popular["recall"]["top_20"], abs=0.02)  # Of equal counts either.

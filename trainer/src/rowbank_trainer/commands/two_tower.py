@@ -89,6 +89,9 @@ def two_tower(
     history_weight: Annotated[
         float, typer.Option(help="Of the mean of those items, against the user's own row.")
     ] = _DEFAULTS.history_weight,
+    popularity_weight: Annotated[
+        float, typer.Option(help="Of the logarithm of an item's training interactions, added to similarities.")
+    ] = _DEFAULTS.popularity_weight,
     initial_range: Annotated[float, typer.Option(help="New rows are uniform within it of 0.")] = (
         _DEFAULTS.initial_range
     ),
@@ -176,6 +179,7 @@ def two_tower(
     config = TwoTowerConfig(
         epochs=epochs, batch_size=batch_size, dim=dim, vector_dim=dim if output_layer or not widths else widths[-1],
         hidden=widths, output_layer=output_layer, history=history, history_weight=history_weight,
+        popularity_weight=popularity_weight,
         initial_range=initial_range, schedule=learning_rate_schedule, learning_rate=learning_rate,
         loss=loss, temperature=temperature, similarity=similarity, logq=logq, logq_refresh=logq_refresh,
         remove_accidental_hits=remove_accidental_hits, split=split, row_dropout=row_dropout, seed=seed,

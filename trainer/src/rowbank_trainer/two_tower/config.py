@@ -83,6 +83,8 @@ class TwoTowerConfig:
         history: how many of a user's last training items the user tower takes beside the user's own row; 0: none.
         history_weight: of their mean, against the own row's weight of 1 - history_weight.
         split: what is held out for the reported accuracy: "random:0.2", "time:0.2" or "leave-last:1".
+        popularity_weight: of the logarithm of an item's training interactions, added to its similarities where a model
+            is judged and served; 0: nothing is.
         validation_fraction: of the remaining ones, held out instead when `evaluate_on` is "validation".
         evaluate_on: "test" for figures to report, "validation" for choosing settings.
         early_stopping: epochs without a better recall@20 on a validation part after which training ends; 0: never.
@@ -113,6 +115,7 @@ class TwoTowerConfig:
     max_tokens: int = 6
     history: int = 0
     history_weight: float = 0.5
+    popularity_weight: float = 0.0
     split: str = "random:0.2"
     validation_fraction: float = 0.15
     evaluate_on: str = "test"
@@ -122,6 +125,11 @@ class TwoTowerConfig:
     restrict_every: int = 50
     restrict_keep: float = 0.8
     restrict_trigger: float = 0.95
+
+    @property
+    def served_dim(self) -> int:
+        """Of the vectors that a model is judged and served by."""
+        return self.vector_dim + (1 if self.popularity_weight else 0)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "dim", "vector_dim", "max_tokens", "log_every", "restrict_every",
@@ -166,6 +174,8 @@ class TwoTowerConfig:
     def _check_history(self) -> None:
         if self.history < 0:
             raise UsageError(f"--history must be at least 0, got {self.history}")
+        if not 0.0 <= self.popularity_weight < float("inf"):
+            raise UsageError(f"--popularity-weight must be at least 0, got {self.popularity_weight}")
         if not 0.0 < self.history_weight < 1.0:
             raise UsageError(f"--history-weight must be above 0 and below 1, got {self.history_weight}")
         if self.history and self.logq == "table":

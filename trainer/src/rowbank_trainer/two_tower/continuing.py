@@ -156,8 +156,9 @@ def _require_alike(
     for kind, part in inputs.items():
         if part.dim != config.dim:
             raise TrainerError(f"{what} has {kind} rows of {part.dim} numbers; got --dim {config.dim}")
-    if manifest.vector_dim != config.vector_dim:
-        raise TrainerError(f"{what} has vectors of {manifest.vector_dim} numbers; got {config.vector_dim}")
+    width = manifest.vector_dim - (len(manifest.candidate.inputs) - 1)  # Popularity is no part of what is trained.
+    if width != config.vector_dim:
+        raise TrainerError(f"{what} has vectors of {width} numbers; got {config.vector_dim}")
     history = sum(part.length for part in manifest.query.inputs[1:])
     if history != config.history:
         raise TrainerError(f"{what} takes the last {history} items of a user; got --history {config.history}")

@@ -6,6 +6,7 @@ else in serving than in training is worse than no tower. What it wrote is run an
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import tf_keras
 from onnx import TensorProto, helper, numpy_helper
 
 from rowbank_trainer.errors import ExportError
+from rowbank_trainer.two_tower.popularity import POPULARITY_INPUT
 from rowbank_trainer.two_tower.towers import SQUARED_NORM_FLOOR, StepDropout, UnitNorm
 from rowbank_trainer.two_tower.user_history import HISTORY_INPUT, TINY, blend_rows
 
@@ -48,6 +50,14 @@ class _Graph:
         return self.tip
 
 
+class Last(enum.Enum):
+    """What comes after a vector's numbers."""
+
+    NOTHING = "nothing"
+    ONE = "one"
+    POPULARITY = "popularity"  # As an input, [batch, 1], has it.
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryInput:
     """A second input of a tower: rows of items, [batch, length, dim], zeros where there is none.
@@ -61,13 +71,21 @@ class HistoryInput:
     weight: float
 
 
-def export_tower(tower: tf_keras.Sequential, *, dim: int, length: int, history: HistoryInput | None = None) -> bytes:
+def export_tower(
+    tower: tf_keras.Sequential,
+    *,
+    dim: int,
+    length: int,
+    history: HistoryInput | None = None,
+    last: Last = Last.NOTHING,
+) -> bytes:
     """A tower as ONNX, checked against the original.
 
     Args:
         tower: [batch, dim] to [batch, vector_dim], made of `Dense`, `Dropout`, `StepDropout` and `UnitNorm` layers.
         dim: of a row.
         history: what is blended with the row before the tower, as `user_history.blend_rows` does; only with length 0.
+        last: what comes after the tower's numbers.
         length: rows per entity, averaged before the tower: the graph takes [batch, length, dim]. 0: [batch, dim].
     Raises:
         ExportError: a layer cannot be expressed, or the graph differs from the tower by more than `TOLERANCE`.
@@ -79,18 +97,23 @@ def export_tower(tower: tf_keras.Sequential, *, dim: int, length: int, history: 
         _add_history(graph, history)
     for layer in tower.layers:
         _add_layer(graph, layer)
+    if last is not Last.NOTHING:
+        _add_last(graph, last)
     graph.add("Identity", graph.tip)
     graph.nodes[-1].output[0] = OUTPUT
     shape: list[str | int] = ["batch", length, dim] if length else ["batch", dim]
     inputs = {INPUT: shape}
     if history is not None:
         inputs[HISTORY_INPUT] = ["batch", history.length, dim]
+    if last is Last.POPULARITY:
+        inputs[POPULARITY_INPUT] = ["batch", 1]
+    width = int(tower.output_shape[-1]) + (0 if last is Last.NOTHING else 1)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             tower.name,
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, one) for name, one in inputs.items()],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", int(tower.output_shape[-1])])],
+            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", width])],
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -99,8 +122,17 @@ def export_tower(tower: tf_keras.Sequential, *, dim: int, length: int, history: 
     model.ir_version = _IR_VERSION
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
-    _verify(data, tower, dim=dim, length=length, history=history)
+    _verify(data, tower, dim=dim, length=length, history=history, last=last)
     return data
+
+
+def _add_last(graph: _Graph, last: Last) -> None:
+    vector = graph.tip
+    number = POPULARITY_INPUT
+    if last is Last.ONE:
+        first = graph.add("Slice", vector, *(graph.constant([at], np.int64) for at in (0, 1, 1)))
+        number = graph.add("Add", graph.add("Mul", first, graph.constant(0.0)), graph.constant(1.0))
+    graph.add("Concat", vector, number, axis=-1)
 
 
 def _add_history(graph: _Graph, history: HistoryInput) -> None:
@@ -179,7 +211,9 @@ _ACTIVATIONS: dict[str, Callable[[_Graph], None]] = {
 }
 
 
-def _verify(data: bytes, tower: tf_keras.Sequential, *, dim: int, length: int, history: HistoryInput | None) -> None:
+def _verify(
+    data: bytes, tower: tf_keras.Sequential, *, dim: int, length: int, history: HistoryInput | None, last: Last
+) -> None:
     """Runs graph and tower on the same rows, among them zeros and large ones."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(64, length, dim) if length else (64, dim)).astype(np.float32)
@@ -192,8 +226,13 @@ def _verify(data: bytes, tower: tf_keras.Sequential, *, dim: int, length: int, h
         met *= np.arange(history.length)[None, :, None] < np.arange(64)[:, None, None] % (history.length + 1)
         inputs[HISTORY_INPUT] = met
         before = blend_rows(rows, met, history.weight)
+    number = np.ones((64, 1), np.float32)
+    if last is Last.POPULARITY:
+        inputs[POPULARITY_INPUT] = number = rng.normal(size=(64, 1)).astype(np.float32)
     written = session.run([OUTPUT], inputs)[0]
     expected = tower(before, training=False).numpy()
+    if last is not Last.NOTHING:
+        expected = np.concatenate([expected, number], axis=1)
     difference = float(np.abs(written - expected).max())
     if not difference <= TOLERANCE:
         raise ExportError(

@@ -19,7 +19,8 @@ from rowbank.models import DataFacts, ModelManifest, PruneReport, TitleTokens, T
 from rowbank_trainer.errors import PublishError
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.continuing import TRAINING_FILE, training_file
-from rowbank_trainer.two_tower.export import INPUT, OUTPUT, HistoryInput, export_tower
+from rowbank_trainer.two_tower.export import INPUT, OUTPUT, HistoryInput, Last, export_tower
+from rowbank_trainer.two_tower.popularity import POPULARITY_INPUT, write_popularity
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.runs import Run, RunTables
@@ -95,11 +96,13 @@ class Publisher:
         if isinstance(trained.tables, RemoteTables):
             files[TRAINING_FILE] = training_file(trained)
         tables = dict(trained.tables.table_names) or _upload_rows(own, trained, problem, self.config)
+        weight = self.config.popularity_weight
+        popular = write_popularity(own, problem, weight) if weight else ""
         self._say_cost(tables)
         now = time.time()
         version = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(2)}"
         report = self._write_catalogue(own.run, version, problem)
-        manifest = self._manifest(own.run, version, now, trained, problem, tables, report)
+        manifest = self._manifest(own.run, version, now, trained, problem, tables, report, popular)
         try:
             refused = self._store(manifest, files)
         except BaseException:
@@ -143,6 +146,7 @@ class Publisher:
         problem: Problem,
         tables: Mapping[TableKind, str],
         report: CatalogueReport,
+        popular: str,
     ) -> ModelManifest:
         config, views = self.config, report.views
         metrics = {
@@ -160,6 +164,9 @@ class Publisher:
             if titled
             else TowerInput(INPUT, tables["item"], "item_id", config.dim)
         )
+        candidates = [candidate]
+        if popular:
+            candidates.append(TowerInput(POPULARITY_INPUT, popular, "item_id", 1))
         query = [TowerInput(INPUT, tables["user"], "user_id", config.dim)]
         if config.history:
             met = f"{views.user_view}:history"
@@ -168,8 +175,8 @@ class Publisher:
             name=run.model,
             version=version,
             query=Tower(tuple(query), OUTPUT, "query.onnx"),
-            candidate=Tower((candidate,), OUTPUT, "candidate.onnx"),
-            vector_dim=config.vector_dim,
+            candidate=Tower(tuple(candidates), OUTPUT, "candidate.onnx"),
+            vector_dim=config.served_dim,
             metrics=metrics,
             created_at_s=now,
             logit_scale=1.0 / config.temperature,
@@ -205,8 +212,19 @@ def tower_files(trained: TrainingRun, problem: Problem, config: TwoTowerConfig) 
     length = problem.item_keys.shape[1] if problem.catalogue.titled else 0
     history = HistoryInput(config.history, config.history_weight) if config.history else None
     return {
-        "query.onnx": export_tower(trained.model.user_tower, dim=config.dim, length=0, history=history),
-        "candidate.onnx": export_tower(trained.model.item_tower, dim=config.dim, length=length),
+        "query.onnx": export_tower(
+            trained.model.user_tower,
+            dim=config.dim,
+            length=0,
+            history=history,
+            last=Last.ONE if config.popularity_weight else Last.NOTHING,
+        ),
+        "candidate.onnx": export_tower(
+            trained.model.item_tower,
+            dim=config.dim,
+            length=length,
+            last=Last.POPULARITY if config.popularity_weight else Last.NOTHING,
+        ),
     }
 
 

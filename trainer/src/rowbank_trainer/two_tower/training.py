@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from rowbank_trainer.errors import TrainerError
@@ -17,6 +18,7 @@ from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.history import EpochReading, History
 from rowbank_trainer.two_tower.logq import TableFrequencies, initial_log_q
 from rowbank_trainer.two_tower.model import BatchSource, TwoTower, epoch_order
+from rowbank_trainer.two_tower.popularity import popularity
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.shared_dense import SharedDense
 from rowbank_trainer.two_tower.stopping import CUTOFF
@@ -99,6 +101,9 @@ class TrainingRun:
         """The model's figures as it is now."""
         users = self.model.user_vectors(self.tables, problem.user_keys)
         items = self.model.item_vectors(self.tables, problem.item_keys)
+        if self._config.popularity_weight:
+            users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
+            items = np.concatenate([items, popularity(problem, self._config.popularity_weight)], axis=1)
         return evaluator.evaluate(vector_scorer(problem.user_keys, users, items))
 
     def state(self) -> dict[str, Any]:
