@@ -10,7 +10,10 @@ import typer
 from google.protobuf import descriptor_pool
 from tests.docs.test_docs import COMMANDS, DOCS, PAGES, ROOT, commands, shell_lines
 
+from rowbank import Client, Table
 from rowbank.errors import BY_REASON
+from rowbank.features import Features
+from rowbank.models import Models
 from rowbank_protos.v1 import (  # noqa: F401  # noqa: F401
     admin_pb2,
     features_pb2,
@@ -276,3 +279,18 @@ def test_named_tests_and_folders_exist():
         text = one.read_text()
         assert named(text, r"test_\w+") <= defined, one
         assert not [path for path in named(text, r"tests/[\w/.]+") if not (ROOT / path).exists()], one
+
+
+def test_variables_in_the_docs_are_read():
+    known = {settings.variable(cls, name) for cls in PROCESSES.values() for name in cls.model_fields}
+    known |= settings.OTHER_VARIABLES
+    for one in PAGES:
+        assert set(re.findall(r"\bROWBANK_[A-Z_]*[A-Z]\b(?!_)", one.read_text())) <= known, one
+
+
+def test_methods_of_the_client_in_the_docs_exist():
+    """As in `client.models.prune(model, keep=5)` or `Client.pull`."""
+    homes = {"client": Client, "Client": Client, "client.models": Models, "client.features": Features, "Table": Table}
+    for one in PAGES:
+        for home, name in re.findall(r"`(client\.models|client\.features|[cC]lient|Table)\.(\w+)", one.read_text()):
+            assert hasattr(homes[home], name) or name in ("models", "features"), f"{one.name}: {home}.{name}"
