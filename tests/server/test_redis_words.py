@@ -9,7 +9,7 @@ import threading
 import pytest
 import redis
 
-from rowbank_server.redis_words import describe
+from rowbank.redis_words import describe
 
 
 def failure(url: str) -> str:

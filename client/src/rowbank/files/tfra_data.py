@@ -17,6 +17,7 @@ from rowbank.errors import DimMismatch, InvalidFile, InvalidRequest, MissingPack
 from rowbank.files import places
 from rowbank.files.parquet import FileReport, Progress
 from rowbank.files.places import Place
+from rowbank.redis_words import describe
 
 if TYPE_CHECKING:
     from rowbank.table import Table
@@ -91,10 +92,10 @@ def import_redis(
             total = sum(server.hlen(bucket) for bucket in buckets)
             batches = (batch for bucket in buckets for batch in _scan(server, bucket, table, dtype))
             rows = _store(table, batches, total, progress)
-    except (redis.RedisError, ValueError) as error:
+    except (redis.RedisError, redis.exceptions.RedisClusterException, ValueError) as error:
         if isinstance(error, RowbankError):
             raise
-        raise RowbankError(f"{url.rpartition('@')[2]}: {error}") from None
+        raise RowbankError(f"the Redis at {url.rpartition('@')[2]}: {describe(error)}") from None
     return FileReport(table.name, prefix, rows, 0)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import redis
 
 from rowbank.errors import InternalError, RedisUnavailable
-from rowbank_server.redis_words import describe
+from rowbank.redis_words import describe
 
 _UNREACHABLE = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
 

@@ -16,7 +16,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from rowbank.errors import RedisUnavailable
-from rowbank_server.redis_words import describe
+from rowbank.redis_words import describe
 
 # redis.Redis or RedisCluster. Their answers are typed as unions with awaitables, str and more, which no caller can use;
 # what an answer is, is stated where it is used.
