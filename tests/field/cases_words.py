@@ -51,6 +51,12 @@ def _server(*arguments: str, config: str = "", **environment: str) -> Callable[[
     return run
 
 
+def _torn_manifest(world: World) -> str:
+    (world.folder / "manifest.json").write_text('{"format": 1, ')
+    command = [sys.executable, "-m", "rowbank.cli", "snapshot", "verify", str(world.folder)]
+    return _ended(command).replace(str(world.folder), "DIR")
+
+
 def _train(*arguments: str) -> Callable[[World], str]:
     code = "import sys; sys.argv[0] = 'rowbank-train'; from rowbank_trainer.cli import main; main()"
     return lambda world: re.sub(r"[│╭╮╰╯─]+", " ", _ended([sys.executable, "-c", code, *arguments]))
@@ -187,6 +193,18 @@ CASES = [
     Case("HTTP port in use", r"1 error: bind TAKEN: port \d+ is in use; .*", _port_in_use("api", "--bind", "{taken}")),
     Case("up's port in use", r"1 error: http_bind TAKEN: port \d+ is in use; .*",
          _port_in_use("up", "--data-dir", "{folder}/d", "--grpc-bind", "127.0.0.1:0", "--http-bind", "{taken}")),
+    Case("a Redis that nobody runs", r"1 error: Redis failed \(redis://127.0.0.1:1\): 127.0.0.1:1: connection refused, "
+         r"nothing listens there; start that Redis.*", _server("ps", "--redis", "redis://127.0.0.1:1")),
+    Case("Sentinels that nobody runs", r"1 error: Redis failed \([^)]*\): no Sentinel that answers knows a master 'm' "
+         r"that can be reached; start that Redis.*", _server("ps", "--redis", "redis+sentinel://127.0.0.1:1/m/0")),
+    Case("--redis redis://h:99999", r"2 error: redis URL: expected HOST:PORT with a port from 0 to 65535, .*",
+         _server("ps", "--redis", "redis://h:99999")),
+    Case("an unknown field in Redis's URL", r"2 error: redis URL: .* has a query field 'retries', which is unknown",
+         _server("ps", "--redis", "redis://127.0.0.1:1/0?retries=3")),
+    Case("a manifest that is no JSON", r"1 error: .*manifest.json: is no JSON; it was not written by a snapshot, or .*",
+         _torn_manifest),
+    Case("a path that there is not", r"404 GET /v1/nix: there is no such path; /openapi.json lists what there is",
+         _http("GET", "/v1/nix")),
     Case("k: -2 over HTTP", r"422 k: expected an integer from 1 to 1000, got -2",
          _http("POST", "/v1/recommend", '{"user_id": 1, "k": -2}')),
     Case("a misspelt field over HTTP", r"422 exclude_sen: is unknown; did you mean exclude_seen\?.*",
