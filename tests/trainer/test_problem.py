@@ -59,13 +59,13 @@ def test_a_batch_must_fit_into_the_training_part() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"batch_size": 1}, "batch_size must be at least 2"),
-        ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
-        ({"row_dropout": 1.0}, r"row_dropout must be in \[0, 1\)"),
+        ({"epochs": 0}, "--epochs must be at least 1, got 0"),
+        ({"batch_size": 1}, "--batch-size must be at least 2"),
+        ({"learning_rate": float("nan")}, "--learning-rate must be above 0"),
+        ({"row_dropout": 1.0}, r"--row-dropout must be in \[0, 1\)"),
         ({"split": "random:0"}, "--split random: expected a fraction"),
         ({"restrict_keep": 0.9, "restrict_trigger": 0.5}, "restrict_keep <= restrict_trigger"),
-        ({"evaluate_on": "train"}, "evaluate_on must be 'test' or 'validation', got 'train'"),
+        ({"evaluate_on": "train"}, "--evaluate-on must be 'test' or 'validation', got 'train'"),
     ],
 )
 def test_bad_settings_are_refused(change: dict[str, object], problem: str) -> None:
