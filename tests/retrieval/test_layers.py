@@ -7,12 +7,12 @@ import threading
 import pytest
 import redis
 
+from rowbank.catalogue import REMOVED
 from rowbank.errors import InvalidFeature
 from rowbank.text import token_key
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureField, FeatureStatus, FeatureStore, FeatureType, FeatureView, LayeredView
 from rowbank_server.features.transforms import from_manifest
-from rowbank_server.features.views import REMOVED
 
 T = FeatureType
 READ_AT = 1_000_000.0  # When the base's files were read; what callers write now is newer.

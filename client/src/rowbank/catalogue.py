@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rowbank.client import Client
     from rowbank.features import Features
 
-REMOVED = "_removed"
+REMOVED = "_removed"  # The boolean feature of an entity that was taken out of a catalogue, where a view has it.
 TITLE_FIELDS = (FeatureField("title", "string"),)
 HISTORY_FIELDS = (FeatureField("history", "int64_list"),)
 

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rowbank.catalogue import REMOVED
 from rowbank.errors import InvalidFeature
 from rowbank_server.features import reading
 from rowbank_server.features.reading import FeatureRead, FeatureStatus, Plan, StoredRow
 from rowbank_server.features.store import FeatureStore
 from rowbank_server.features.transforms import Derived
 from rowbank_server.features.values import ABSENT, FeatureData, FeatureType
-from rowbank_server.features.views import REMOVED, FeatureField, FeatureView
+from rowbank_server.features.views import FeatureField, FeatureView
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import redis
 from pydantic import ValidationError
 
+from rowbank.catalogue import REMOVED
 from rowbank.errors import InternalError, InvalidFeature, ViewNotFound
 from rowbank_server.features import layout, reading
 from rowbank_server.features.entity_reader import EntityReader
@@ -18,7 +19,7 @@ from rowbank_server.features.reading import FeatureRead, Plan, StoredRow
 from rowbank_server.features.redis_errors import translated
 from rowbank_server.features.unreadable import Unreadable
 from rowbank_server.features.values import ABSENT, ABSENT_BYTES, check, decode_time, encode, encode_time
-from rowbank_server.features.views import REMOVED, FeatureView, describe
+from rowbank_server.features.views import FeatureView, describe
 
 CHUNK = 1000  # Entities per round trip: keeps one reply under a few megabytes.
 _SHARDS = 64  # Sets that an index of entities is spread over, so that none grows big.

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from rowbank.catalogue import REMOVED
 from rowbank.errors import InvalidFeature
 from rowbank_protos.v1 import features_pb2
 from rowbank_server import wording
@@ -23,7 +24,6 @@ def _checked_name(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(_checked_name)]
 
-REMOVED = "_removed"  # The boolean feature of an entity that was taken out of a catalogue, where a view has it.
 
 # Message enum by type: FEATURE_TYPE_INT64 for int64 and so on.
 _TO_ENUM = {kind: features_pb2.FeatureType.Value(f"FEATURE_TYPE_{kind.name}") for kind in FeatureType}

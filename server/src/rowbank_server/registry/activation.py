@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from rowbank.catalogue import REMOVED
 from rowbank.errors import InvalidModel, ModelDiffers, ModelNotFound
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureStore
-from rowbank_server.features.views import REMOVED
 from rowbank_server.registry.store import ModelRegistry
 
 _LEAST_OVERLAP = 0.5  # Of the active version's items that the new one has.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from rowbank.errors import TableNotFound
@@ -46,8 +47,8 @@ class Custody:
         if run:
             for name in tables:
                 identity = self._catalog.identity(name)
-                if identity is not None and identity.run != run:
-                    self._catalog.set_trained_by(identity.table_id, run)
+                if identity is not None:
+                    self._trained_by(identity, run)
 
     def release(self, holder: str) -> bool:
         """Ends what a job holds; False: nothing. Raises RedisUnavailable."""
@@ -70,7 +71,10 @@ class Custody:
         if identity is None or identity.table_id != table.entry.table_id:
             return None
         runs = [hold.run for hold in self._holders.jobs.current() if name in hold.tables and hold.run]
-        if runs and runs[-1] != identity.run:
-            self._catalog.set_trained_by(identity.table_id, runs[-1])
-            identity = Identity(identity.table_id, identity.lineage, runs[-1])
-        return table, identity
+        return table, self._trained_by(identity, runs[-1]) if runs else identity
+
+    def _trained_by(self, identity: Identity, run: str) -> Identity:
+        """The table's identity once `run` trains it, which the catalog is told if it is new."""
+        if run != identity.run:
+            self._catalog.set_trained_by(identity.table_id, run)
+        return dataclasses.replace(identity, run=run)
