@@ -16,16 +16,64 @@ _MODES = {
     "": models_pb2.ROWS_MODE_UNSPECIFIED,
 }
 _MODE_NAMES = {number: name for name, number in _MODES.items()}
+INPUT_KINDS = ("keys", "text_keys", "words", "numbers")
+_KINDS = {
+    "keys": models_pb2.INPUT_KIND_KEYS,
+    "text_keys": models_pb2.INPUT_KIND_TEXT_KEYS,
+    "words": models_pb2.INPUT_KIND_WORDS,
+    "numbers": models_pb2.INPUT_KIND_NUMBERS,
+}
+_KIND_NAMES = {number: name for name, number in _KINDS.items()}
+ID_TYPES = ("int64", "string")
+_ID_TYPES = {"int64": models_pb2.ID_TYPE_INT64, "string": models_pb2.ID_TYPE_STRING}
+_ID_TYPE_NAMES = {number: name for name, number in _ID_TYPES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class QuotientKey:
+    """`2 * (key // divisor)`: the first row of `rowbank.keras.QREmbedding`."""
+
+    divisor: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemainderKey:
+    """`2 * (key % divisor) + 1`: the second row of `rowbank.keras.QREmbedding`."""
+
+    divisor: int
+
+
+@dataclass(frozen=True, slots=True)
+class BucketKey:
+    """One lookup of `rowbank.keras.UnifiedEmbedding`.
+
+    The key is `first` plus SipHash-2-4 of the value's text (an integer's decimal digits) under `salt`, modulo
+    `buckets`.
+    """
+
+    salt: tuple[int, int]
+    buckets: int
+    first: int = 0
+
+
+KeyRule = QuotientKey | RemainderKey | BucketKey
 
 
 @dataclass(frozen=True, slots=True)
 class TowerInput:
-    """One input of a tower: rows of a table for the keys in a feature.
+    """One input of a tower: rows of a table for the keys in a feature, or the numbers in a feature.
 
     Attributes:
         name: input of the ONNX graph, float32: [batch, dim], or [batch, length, dim] if `length` is above 0.
+        table: "" with kind "numbers".
         feature: "<view>:<feature>", or the entity's join key for its own id.
         length: keys per entity, padded with `pad_key` and cut; 0: exactly one key.
+        pad_key: reads zeros, whatever the table holds under it.
+        kind: what the feature is: "keys" (an integer, or a list of them), "text_keys" (a text, or a list of them, each
+            of which has its key, an empty one none), "words" (a text, of which the first `length` words have keys) or
+            "numbers" (a number, a truth value or a list of `dim` numbers).
+        newest: of a list longer than `length` the last ones count, not the first.
+        rule: which keys the feature's keys become; None: they stay as they are.
     """
 
     name: str
@@ -34,6 +82,13 @@ class TowerInput:
     dim: int
     length: int = 0
     pad_key: int = 0
+    kind: str = "keys"
+    newest: bool = False
+    rule: KeyRule | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in INPUT_KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(INPUT_KINDS)}, got {self.kind!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +188,8 @@ class ModelManifest:
         data: what it was trained on, for comparisons.
         quality_metric: the one of `metrics` by which versions are compared, higher is better; "": none.
         run: the training run that it comes from.
+        user_ids, item_ids: what ids are for callers: "int64", or "string": keys are then `rowbank.text.token_key` of
+            the texts.
     """
 
     name: str
@@ -154,6 +211,8 @@ class ModelManifest:
     data: DataFacts | None = None
     quality_metric: str = ""
     run: str = ""
+    user_ids: str = "int64"
+    item_ids: str = "int64"
 
     @property
     def table_names(self) -> tuple[str, ...]:
@@ -197,6 +256,8 @@ def manifest_to_proto(manifest: ModelManifest, contents: Mapping[str, bytes]) ->
         data=None if manifest.data is None else models_pb2.DataFacts(**dataclasses.asdict(manifest.data)),
         quality_metric=manifest.quality_metric,
         run=manifest.run,
+        user_ids=_ID_TYPES[manifest.user_ids],
+        item_ids=_ID_TYPES[manifest.item_ids],
     )
 
 
@@ -231,19 +292,66 @@ def manifest_from_proto(message: models_pb2.ModelManifest) -> ModelManifest:
         else None,
         quality_metric=message.quality_metric,
         run=message.run,
+        user_ids=_ID_TYPE_NAMES.get(message.user_ids, "int64"),
+        item_ids=_ID_TYPE_NAMES.get(message.item_ids, "int64"),
     )  # fmt: skip
 
 
 def _tower_to_proto(tower: Tower) -> models_pb2.Tower:
-    inputs = [models_pb2.TowerInput(**dataclasses.asdict(part)) for part in tower.inputs]
-    return models_pb2.Tower(inputs=inputs, output=tower.output, file=tower.file)
+    return models_pb2.Tower(
+        inputs=[_input_to_proto(part) for part in tower.inputs], output=tower.output, file=tower.file
+    )
+
+
+def _input_to_proto(part: TowerInput) -> models_pb2.TowerInput:
+    return models_pb2.TowerInput(
+        name=part.name,
+        table=part.table,
+        feature=part.feature,
+        dim=part.dim,
+        length=part.length,
+        pad_key=part.pad_key,
+        kind=_KINDS[part.kind],
+        newest=part.newest,
+        rule=_rule_to_proto(part.rule),
+    )
+
+
+def _rule_to_proto(rule: KeyRule | None) -> models_pb2.KeyRule | None:
+    if rule is None:
+        return None
+    if isinstance(rule, QuotientKey):
+        return models_pb2.KeyRule(quotient=rule.divisor)
+    if isinstance(rule, RemainderKey):
+        return models_pb2.KeyRule(remainder=rule.divisor)
+    salt_0, salt_1 = rule.salt
+    return models_pb2.KeyRule(
+        bucket=models_pb2.KeyRule.Bucket(salt_0=salt_0, salt_1=salt_1, buckets=rule.buckets, first=rule.first)
+    )
 
 
 def _tower_from_proto(message: models_pb2.Tower) -> Tower:
-    inputs = tuple(
-        TowerInput(part.name, part.table, part.feature, part.dim, part.length, part.pad_key) for part in message.inputs
-    )
-    return Tower(inputs, message.output, message.file)
+    return Tower(tuple(_input_from_proto(part) for part in message.inputs), message.output, message.file)
+
+
+def _input_from_proto(message: models_pb2.TowerInput) -> TowerInput:
+    return TowerInput(
+        message.name, message.table, message.feature, message.dim, message.length, message.pad_key,
+        _KIND_NAMES.get(message.kind, "keys"), message.newest,
+        _rule_from_proto(message.rule) if message.HasField("rule") else None,
+    )  # fmt: skip
+
+
+def _rule_from_proto(message: models_pb2.KeyRule) -> KeyRule | None:
+    kind = message.WhichOneof("rule")
+    if kind == "quotient":
+        return QuotientKey(message.quotient)
+    if kind == "remainder":
+        return RemainderKey(message.remainder)
+    if kind == "bucket":
+        bucket = message.bucket
+        return BucketKey((bucket.salt_0, bucket.salt_1), bucket.buckets, bucket.first)
+    return None
 
 
 def _transform_to_proto(transform: Transform) -> models_pb2.Transform:

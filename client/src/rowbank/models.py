@@ -14,10 +14,13 @@ from rowbank.calls.verbs import Calls
 from rowbank.errors import InvalidModel, InvalidRequest, ModelNotFound, RequestError
 from rowbank.manifests import (
     ROWS_MODES,
+    BucketKey,
     DataFacts,
     HashText,
     ModelFile,
     ModelManifest,
+    QuotientKey,
+    RemainderKey,
     TitleTokens,
     Tower,
     TowerInput,
@@ -30,6 +33,7 @@ from rowbank_protos import columns
 from rowbank_protos.v1 import common_pb2, models_pb2, tables_pb2
 
 __all__ = [
+    "BucketKey",
     "DataFacts",
     "FrozenCost",
     "HashText",
@@ -38,6 +42,8 @@ __all__ = [
     "ModelManifest",
     "Models",
     "PruneReport",
+    "QuotientKey",
+    "RemainderKey",
     "TitleTokens",
     "Tower",
     "TowerInput",

@@ -6,30 +6,79 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class InputKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INPUT_KIND_UNSPECIFIED: _ClassVar[InputKind]
+    INPUT_KIND_KEYS: _ClassVar[InputKind]
+    INPUT_KIND_TEXT_KEYS: _ClassVar[InputKind]
+    INPUT_KIND_WORDS: _ClassVar[InputKind]
+    INPUT_KIND_NUMBERS: _ClassVar[InputKind]
+
+class IdType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ID_TYPE_UNSPECIFIED: _ClassVar[IdType]
+    ID_TYPE_INT64: _ClassVar[IdType]
+    ID_TYPE_STRING: _ClassVar[IdType]
+
 class RowsMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ROWS_MODE_UNSPECIFIED: _ClassVar[RowsMode]
     ROWS_MODE_FROZEN: _ClassVar[RowsMode]
     ROWS_MODE_LIVE: _ClassVar[RowsMode]
+INPUT_KIND_UNSPECIFIED: InputKind
+INPUT_KIND_KEYS: InputKind
+INPUT_KIND_TEXT_KEYS: InputKind
+INPUT_KIND_WORDS: InputKind
+INPUT_KIND_NUMBERS: InputKind
+ID_TYPE_UNSPECIFIED: IdType
+ID_TYPE_INT64: IdType
+ID_TYPE_STRING: IdType
 ROWS_MODE_UNSPECIFIED: RowsMode
 ROWS_MODE_FROZEN: RowsMode
 ROWS_MODE_LIVE: RowsMode
 
 class TowerInput(_message.Message):
-    __slots__ = ("name", "table", "feature", "dim", "length", "pad_key")
+    __slots__ = ("name", "table", "feature", "dim", "length", "pad_key", "kind", "newest", "rule")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     FEATURE_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     PAD_KEY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
     name: str
     table: str
     feature: str
     dim: int
     length: int
     pad_key: int
-    def __init__(self, name: _Optional[str] = ..., table: _Optional[str] = ..., feature: _Optional[str] = ..., dim: _Optional[int] = ..., length: _Optional[int] = ..., pad_key: _Optional[int] = ...) -> None: ...
+    kind: InputKind
+    newest: bool
+    rule: KeyRule
+    def __init__(self, name: _Optional[str] = ..., table: _Optional[str] = ..., feature: _Optional[str] = ..., dim: _Optional[int] = ..., length: _Optional[int] = ..., pad_key: _Optional[int] = ..., kind: _Optional[_Union[InputKind, str]] = ..., newest: bool = ..., rule: _Optional[_Union[KeyRule, _Mapping]] = ...) -> None: ...
+
+class KeyRule(_message.Message):
+    __slots__ = ("quotient", "remainder", "bucket")
+    class Bucket(_message.Message):
+        __slots__ = ("salt_0", "salt_1", "buckets", "first")
+        SALT_0_FIELD_NUMBER: _ClassVar[int]
+        SALT_1_FIELD_NUMBER: _ClassVar[int]
+        BUCKETS_FIELD_NUMBER: _ClassVar[int]
+        FIRST_FIELD_NUMBER: _ClassVar[int]
+        salt_0: int
+        salt_1: int
+        buckets: int
+        first: int
+        def __init__(self, salt_0: _Optional[int] = ..., salt_1: _Optional[int] = ..., buckets: _Optional[int] = ..., first: _Optional[int] = ...) -> None: ...
+    QUOTIENT_FIELD_NUMBER: _ClassVar[int]
+    REMAINDER_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    quotient: int
+    remainder: int
+    bucket: KeyRule.Bucket
+    def __init__(self, quotient: _Optional[int] = ..., remainder: _Optional[int] = ..., bucket: _Optional[_Union[KeyRule.Bucket, _Mapping]] = ...) -> None: ...
 
 class Tower(_message.Message):
     __slots__ = ("inputs", "output", "file")
@@ -52,7 +101,7 @@ class ModelFile(_message.Message):
     def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class ModelManifest(_message.Message):
-    __slots__ = ("name", "version", "query", "candidate", "vector_dim", "files", "metrics", "created_at_s", "item_view", "user_view", "logit_scale", "rows", "tables", "transforms", "item_overlay", "user_overlay", "data", "quality_metric", "run")
+    __slots__ = ("name", "version", "query", "candidate", "vector_dim", "files", "metrics", "created_at_s", "item_view", "user_view", "logit_scale", "rows", "tables", "transforms", "item_overlay", "user_overlay", "data", "quality_metric", "run", "user_ids", "item_ids")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +128,8 @@ class ModelManifest(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     QUALITY_METRIC_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
+    USER_IDS_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     query: Tower
@@ -98,7 +149,9 @@ class ModelManifest(_message.Message):
     data: DataFacts
     quality_metric: str
     run: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., query: _Optional[_Union[Tower, _Mapping]] = ..., candidate: _Optional[_Union[Tower, _Mapping]] = ..., vector_dim: _Optional[int] = ..., files: _Optional[_Iterable[_Union[ModelFile, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., created_at_s: _Optional[float] = ..., item_view: _Optional[str] = ..., user_view: _Optional[str] = ..., logit_scale: _Optional[float] = ..., rows: _Optional[_Union[RowsMode, str]] = ..., tables: _Optional[_Iterable[_Union[VersionTable, _Mapping]]] = ..., transforms: _Optional[_Iterable[_Union[Transform, _Mapping]]] = ..., item_overlay: _Optional[str] = ..., user_overlay: _Optional[str] = ..., data: _Optional[_Union[DataFacts, _Mapping]] = ..., quality_metric: _Optional[str] = ..., run: _Optional[str] = ...) -> None: ...
+    user_ids: IdType
+    item_ids: IdType
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., query: _Optional[_Union[Tower, _Mapping]] = ..., candidate: _Optional[_Union[Tower, _Mapping]] = ..., vector_dim: _Optional[int] = ..., files: _Optional[_Iterable[_Union[ModelFile, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., created_at_s: _Optional[float] = ..., item_view: _Optional[str] = ..., user_view: _Optional[str] = ..., logit_scale: _Optional[float] = ..., rows: _Optional[_Union[RowsMode, str]] = ..., tables: _Optional[_Iterable[_Union[VersionTable, _Mapping]]] = ..., transforms: _Optional[_Iterable[_Union[Transform, _Mapping]]] = ..., item_overlay: _Optional[str] = ..., user_overlay: _Optional[str] = ..., data: _Optional[_Union[DataFacts, _Mapping]] = ..., quality_metric: _Optional[str] = ..., run: _Optional[str] = ..., user_ids: _Optional[_Union[IdType, str]] = ..., item_ids: _Optional[_Union[IdType, str]] = ...) -> None: ...
 
 class VersionTable(_message.Message):
     __slots__ = ("name", "source", "table_id", "step", "rows", "bytes", "lineage", "trained_by")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +76,40 @@ class Catalogue:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLists:
+    """Keys of each entity, one entity's after the other's.
+
+    Attributes:
+        values: [S] int64.
+        starts: [N + 1] int64: entity n's are `values[starts[n] : starts[n + 1]]`; none where its value is missing.
+    """
+
+    values: Ids
+    starts: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Entities:
+    """All users, or all items, that files say something of, by column name.
+
+    Attributes:
+        ids: [N] int64, ascending.
+        keys: of "categorical" and "text" columns. Integers are their own keys, texts have `rowbank.text.token_key`;
+            missing values have the column's default, or none.
+        numbers: of "numeric" columns, [N] float32, unscaled; NaN where a value is missing and there is no default.
+        stored: values as a feature store takes them, N each; None where a value is missing.
+        types: of the feature that keeps a column, as `rowbank.features.FeatureField` names them: a categorical column
+            is "int64" or "string", or a list of one of them; a numeric one "double" or "float_list"; text "string".
+    """
+
+    ids: Ids
+    keys: Mapping[str, KeyLists] = field(default_factory=dict)
+    numbers: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    stored: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """A catalogue and the interactions with it.
 
@@ -83,6 +118,7 @@ class Dataset:
         held_out: interactions to be judged on, where the data came split; None: to be split.
         timed: whether times are known.
         user_names, item_names: id -> the string it was made of, where ids were strings.
+        users, items: the values of a schema's columns; None: there is no schema.
     """
 
     name: str
@@ -92,3 +128,5 @@ class Dataset:
     timed: bool = True
     user_names: Mapping[int, str] | None = None
     item_names: Mapping[int, str] | None = None
+    users: Entities | None = None
+    items: Entities | None = None
