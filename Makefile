@@ -93,7 +93,7 @@ check: install ## static checks: style, types, import directions
 	@echo "== mypy" && $(BIN)/mypy
 
 test: install .venv-keras3/.ready .venv-feast/.tried ## every test; DATA=folder adds those on MovieLens 100k, PYTEST_ARGS is handed to pytest, WORKERS=0 runs them in one process
-	@$(BIN)/python -m pytest $(if $(strip $(PYTEST_ARGS)),$(PYTEST_ARGS),-n $(WORKERS) --dist loadfile)
+	@$(if $(strip $(PYTEST_ARGS)),$(BIN)/python -m pytest $(PYTEST_ARGS),$(BIN)/python scripts/every_test.py -n $(WORKERS) --dist loadfile)
 
 demo: install ## train a two-tower model through a real server and ask it for recommendations (DATA=MovieLens folder)
 	@$(BIN)/python scripts/demo.py $(if $(DATA),--data "$(DATA)")
