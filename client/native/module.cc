@@ -2,11 +2,13 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
 #include "batch.h"
 #include "ranking.h"
+#include "related.h"
 
 namespace nb = nanobind;
 
@@ -86,6 +88,30 @@ void keep_best_scores(const In<float, 2>& scores, std::int64_t first_item, const
   keep_best(scores.data(), users, scores.shape(1), first_item, best_scores.data(), best_items.data(), size);
 }
 
+// Whether `starts` part `total` entries, and every entry is in [0, bound).
+bool is_parted(const In<std::int64_t, 1>& starts, const In<std::int64_t, 1>& entries, std::size_t bound) {
+  const std::int64_t* begin = starts.data();
+  const std::int64_t* end = begin + starts.shape(0);
+  const auto limit = static_cast<std::int64_t>(bound);
+  return starts.shape(0) > 0 && *begin == 0 && end[-1] == static_cast<std::int64_t>(entries.shape(0)) &&
+         std::is_sorted(begin, end) && std::all_of(entries.data(), entries.data() + entries.shape(0), [&](auto entry) {
+           return entry >= 0 && entry < limit;
+         });
+}
+
+void related_items(const In<std::int64_t, 1>& user_starts, const In<std::int64_t, 1>& items,
+                   const In<std::int64_t, 1>& item_starts, const In<std::int64_t, 1>& users, std::size_t first,
+                   const Out<std::int64_t, 2>& out) {
+  require(user_starts.shape(0) > 0 && item_starts.shape(0) > 0, "starts: expected at least one entry");
+  const std::size_t item_count = item_starts.shape(0) - 1;
+  require(first <= item_count && out.shape(0) <= item_count - first, "first, out: expected a range of the items");
+  const nb::gil_scoped_release nogil;
+  require(is_parted(user_starts, items, item_count) && is_parted(item_starts, users, user_starts.shape(0) - 1),
+          "starts, items, users: expected ascending starts and positions within the other side");
+  most_related({user_starts.data(), items.data(), item_starts.data(), users.data(), item_count}, first, out.shape(0),
+               out.shape(1), out.data());
+}
+
 }  // namespace
 }  // namespace rowbank::client
 
@@ -100,6 +126,8 @@ NB_MODULE(_native, m) {
   m.def("expand", expand, nb::arg("rows").noconvert(), inverse, out);
   m.def("keep_best", keep_best_scores, nb::arg("scores").noconvert(), nb::arg("first_item"),
         nb::arg("best_scores").noconvert(), nb::arg("best_items").noconvert());
+  m.def("related_items", related_items, nb::arg("user_starts").noconvert(), nb::arg("items").noconvert(),
+        nb::arg("item_starts").noconvert(), nb::arg("users").noconvert(), nb::arg("first"), out);
   m.def("converts_half", converts_half);
   m.def("widen_half", widen_half, nb::arg("halves").noconvert(), out);
   m.def("round_to_half", round_to_half, nb::arg("values").noconvert(), out);

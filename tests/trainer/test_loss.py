@@ -17,11 +17,17 @@ from rowbank_trainer.two_tower.problem import prepare
 from rowbank_trainer.two_tower.tables.remote import RemoteTables, named_tables
 
 
-def by_formula(users, items, ids, log_q, temperature, remove, weights) -> float:
-    """Mean over i of -log(exp(s_ii) / sum_j exp(s_ij)) with s_ij = u_i.v_j / temperature - log q_j."""
+def by_formula(users, items, ids, log_q, temperature, remove, weights, positive=True) -> float:
+    """Mean over i of -log(exp(s_ii) / sum_j exp(s_ij)) with s_ij = u_i.v_j / temperature - log q_j.
+
+    Without `positive` s_ii = u_i.v_i / temperature, and log(B q_j) is taken off the others.
+    """
     losses = []
     for i in range(len(users)):
         scores = [users[i] @ items[j] / temperature - log_q[j] for j in range(len(users))]
+        if not positive:
+            scores = [score - np.log(len(users)) for score in scores]
+            scores[i] = users[i] @ items[i] / temperature
         kept = [j for j in range(len(users)) if j == i or not (remove and ids[j] == ids[i])]
         losses.append(-scores[i] + np.log(sum(np.exp(scores[j]) for j in kept)))
     return float(np.average(losses, weights=weights))
@@ -30,7 +36,8 @@ def by_formula(users, items, ids, log_q, temperature, remove, weights) -> float:
 @pytest.mark.parametrize("remove", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
-def test_loss_is_the_corrected_softmax(remove: bool, weighted: bool, temperature: float) -> None:
+@pytest.mark.parametrize("positive", [True, False])
+def test_loss_is_the_corrected_softmax(remove: bool, weighted: bool, temperature: float, positive: bool) -> None:
     rng = np.random.default_rng(3)
     users, items = rng.normal(size=(2, 7, 4)).astype(np.float32)
     ids = np.array([5, 6, 5, 7, 8, 6, 5])
@@ -38,9 +45,11 @@ def test_loss_is_the_corrected_softmax(remove: bool, weighted: bool, temperature
     weights = np.float32([1, 0, 2, 0.5, 1, 3, 1]) if weighted else None
     loss = in_batch_softmax(
         tf.constant(users), tf.constant(items), tf.constant(ids), tf.constant(log_q), temperature=temperature,
-        remove_accidental_hits=remove, weights=None if weights is None else tf.constant(weights),
+        remove_accidental_hits=remove, correct_positive=positive,
+        weights=None if weights is None else tf.constant(weights),
     )  # fmt: skip
-    assert float(loss) == pytest.approx(by_formula(users, items, ids, log_q, temperature, remove, weights), rel=1e-5)
+    expected = by_formula(users, items, ids, log_q, temperature, remove, weights, positive)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_factor_of_all_probabilities_changes_nothing() -> None:
@@ -61,6 +70,25 @@ def test_the_correction_makes_the_batch_stand_for_the_catalogue() -> None:
     log_q = log_probabilities(popularity * 1e9, floor=1.0)
     drawn = rng.choice(50, size=400_000, p=popularity)
     assert np.mean(np.exp(scores[drawn] - log_q[drawn])) == pytest.approx(np.exp(scores).sum(), rel=0.02)
+
+
+def test_with_the_positive_uncorrected_the_loss_is_that_of_the_whole_catalogue() -> None:
+    """Mean over batches drawn by popularity of the sum in the loss: exp(s) of the right item and of all others."""
+    rng = np.random.default_rng(6)
+    popularity = rng.dirichlet(np.full(30, 3.0))
+    vectors = rng.normal(size=(30, 4)).astype(np.float32)
+    user, right = rng.normal(size=4).astype(np.float32), 3
+    log_q = np.log(popularity).astype(np.float32)
+    sums = []
+    for _ in range(200):
+        batch = np.concatenate([[right], rng.choice(30, size=400, p=popularity)])
+        loss = in_batch_softmax(
+            tf.constant(np.tile(user, (len(batch), 1))), tf.constant(vectors[batch]), tf.constant(batch),
+            tf.constant(log_q[batch]), temperature=1.0, remove_accidental_hits=True, correct_positive=False,
+            weights=tf.one_hot(0, len(batch)),
+        )  # fmt: skip
+        sums.append(np.exp(float(loss) + user @ vectors[right]))
+    assert np.mean(sums) == pytest.approx(np.exp(vectors @ user).sum(), rel=0.02)
 
 
 def test_probabilities_are_shares_with_a_floor() -> None:

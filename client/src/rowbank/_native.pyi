@@ -37,6 +37,21 @@ def keep_best(
     Of equal scores the lower item is better; NaN and -infinity are never taken. Items rise from call to call.
     """
 
+def related_items(
+    user_starts: npt.NDArray[np.int64],
+    items: npt.NDArray[np.int64],
+    item_starts: npt.NDArray[np.int64],
+    users: npt.NDArray[np.int64],
+    first: int,
+    out: npt.NDArray[np.int64],
+) -> None:
+    """Writes the items most related to those from `first` on into out [B, L]; see `rowbank.related.most_related`.
+
+    Args:
+        user_starts, items: [U + 1] and [N]: user u met `items[user_starts[u] : user_starts[u + 1]]`, each once.
+        item_starts, users: [M + 1] and [N], the same pairs from the items' side.
+    """
+
 def converts_half() -> bool:
     """Whether this CPU has instructions for float16; without them the two below raise ValueError."""
 

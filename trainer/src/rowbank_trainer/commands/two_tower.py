@@ -107,6 +107,9 @@ def two_tower(
     logq: Annotated[
         str, typer.Option(help="Probabilities that correct for popularity: counts (of the data), table, or none.")
     ] = _DEFAULTS.logq,
+    logq_positive: Annotated[
+        str, typer.Option(help="corrected: the right item's logit, too; uncorrected: only those of wrong ones.")
+    ] = _DEFAULTS.logq_positive,
     logq_refresh: Annotated[int, typer.Option(help="Steps between readings of the table, for --logq table.")] = (
         _DEFAULTS.logq_refresh
     ),
@@ -181,7 +184,8 @@ def two_tower(
         hidden=widths, output_layer=output_layer, history=history, history_weight=history_weight,
         popularity_weight=popularity_weight,
         initial_range=initial_range, schedule=learning_rate_schedule, learning_rate=learning_rate,
-        loss=loss, temperature=temperature, similarity=similarity, logq=logq, logq_refresh=logq_refresh,
+        loss=loss, temperature=temperature, similarity=similarity, logq=logq, logq_positive=logq_positive,
+        logq_refresh=logq_refresh,
         remove_accidental_hits=remove_accidental_hits, split=split, row_dropout=row_dropout, seed=seed,
         evaluate_on=evaluate_on, early_stopping=early_stopping, log_every=log_every,
         restrict_keep=restrict_keep, restrict_trigger=restrict_trigger, restrict_every=restrict_every,

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from rowbank_trainer.data.splits import SplitRule
 from rowbank_trainer.errors import UsageError, option
-from rowbank_trainer.two_tower.objective import Objective
+from rowbank_trainer.two_tower.objective import CORRECTED, Objective
 from rowbank_trainer.two_tower.schedule import Schedule
 
 SIMILARITIES = ("cosine", "dot")
 LOGQ_SOURCES = ("counts", "table", "none")
+LOGQ_POSITIVES = ("corrected", "uncorrected")
 
 
 class Variant(enum.Enum):
@@ -75,6 +76,8 @@ class TwoTowerConfig:
         similarity: "cosine", or "dot": vectors keep their lengths.
         logq: where the probabilities come from that correct for popular items being in most batches: "counts" of the
             training interactions, the server's item "table", or "none": no correction.
+        logq_positive: whether the right item's logit is "corrected", too, or, as of an item that is there whatever its
+            probability, "uncorrected".
         logq_refresh: steps between two readings of the table's frequencies; they are doubled up to it at the start.
         remove_accidental_hits: whether further copies of the right item in a batch do not count as wrong ones.
         row_dropout, hidden_dropout: fractions of a row's, an inner layer's outputs left out in training.
@@ -107,6 +110,7 @@ class TwoTowerConfig:
     temperature: float = 0.2
     similarity: str = "cosine"
     logq: str = "counts"
+    logq_positive: str = "corrected"
     logq_refresh: int = 50
     remove_accidental_hits: bool = True
     row_dropout: float = 0.3
@@ -152,13 +156,15 @@ class TwoTowerConfig:
         Schedule.parse(self.schedule)
         if Objective.parse(self.loss).name in ("ccl", "directau") and self.similarity != "cosine":
             raise UsageError(f"--loss {self.loss} is for --similarity cosine, got {self.similarity}")
+        self._check_correction()
         if self.early_stopping < 0:
             raise UsageError(f"--early-stopping must be at least 0, got {self.early_stopping}")
         self._check_history()
         if not 0.0 < self.validation_fraction < 1.0:
             raise UsageError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
         SplitRule.parse(self.split)
-        for name, known in (("similarity", SIMILARITIES), ("logq", LOGQ_SOURCES)):
+        known_words = (("similarity", SIMILARITIES), ("logq", LOGQ_SOURCES), ("logq_positive", LOGQ_POSITIVES))
+        for name, known in known_words:
             if getattr(self, name) not in known:
                 raise UsageError(f"{option(name)} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if not 0.0 < self.restrict_keep <= self.restrict_trigger <= 1.0:
@@ -170,6 +176,15 @@ class TwoTowerConfig:
             raise UsageError(f"--evaluate-on must be 'test' or 'validation', got {self.evaluate_on!r}")
         if self.batch_size < 2:
             raise UsageError("--batch-size must be at least 2: a user is contrasted with the rest of its batch")
+
+    def _check_correction(self) -> None:
+        if self.logq_positive == "uncorrected" and (
+            self.logq == "none" or Objective.parse(self.loss).name not in CORRECTED
+        ):
+            raise UsageError(
+                f"--logq-positive uncorrected is for losses with a correction, --loss {' or '.join(CORRECTED)} with "
+                f"--logq counts or table; got --loss {self.loss} --logq {self.logq}"
+            )
 
     def _check_history(self) -> None:
         if self.history < 0:

@@ -17,19 +17,30 @@ def in_batch_softmax(
     *,
     temperature: float,
     remove_accidental_hits: bool,
+    correct_positive: bool = True,
     weights: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """The mean loss of a batch, in which the right item of user i is item i.
 
+    Right items are in their batch whatever their probability. Uncorrected, a right item's exp(logit) counts as it is,
+    and those of the B items of the batch, each over B times its probability, estimate the sum over the catalogue.
+
     Args:
         users, items: [B, D] float32 vectors.
         item_ids: [B] integers that tell items apart.
-        log_q: [B] float32 logarithms of the items' probabilities; adding a constant to all changes nothing.
+        log_q: [B] float32 logarithms of the items' probabilities; where right items are corrected, too, adding a
+            constant to all changes nothing.
         temperature: dot products are divided by it, before the correction.
         remove_accidental_hits: leave further copies of a user's right item out of its wrong ones.
+        correct_positive: whether right items are corrected, too.
         weights: [B] float32 of at least 0: how much each pair counts in the mean; None: all alike.
     """
-    logits = tf.linalg.matmul(users, items, transpose_b=True) / temperature - log_q[None, :]
+    similarities = tf.linalg.matmul(users, items, transpose_b=True) / temperature
+    if correct_positive:
+        logits = similarities - log_q[None, :]
+    else:
+        taken_off = log_q + tf.math.log(tf.cast(tf.shape(items)[0], log_q.dtype))
+        logits = tf.linalg.set_diag(similarities - taken_off[None, :], tf.linalg.diag_part(similarities))
     if remove_accidental_hits:
         copies = tf.equal(item_ids[:, None], item_ids[None, :])
         copies = tf.linalg.set_diag(copies, tf.zeros_like(item_ids, dtype=tf.bool))
@@ -62,13 +73,14 @@ def sampled_softmax(
         users, items: [B, D] float32 vectors, of users and of their right items.
         candidates: [N, D] float32 vectors. A copy of a user's right item does not count as a wrong one.
         item_ids, candidate_ids: [B] and [N] integers that tell items apart.
-        item_log_q, candidate_log_q: [B] and [N] float32 logarithms of the items' chances of being a candidate; both, or
-            neither where all are alike.
+        item_log_q, candidate_log_q: [B] and [N] float32 logarithms of the items' chances of being a candidate, taken
+            off the right items' logits and the candidates'; None: nothing is.
     """
     right = tf.reduce_sum(users * items, axis=1) / temperature
     wrong = tf.linalg.matmul(users, candidates, transpose_b=True) / temperature
-    if item_log_q is not None and candidate_log_q is not None:
+    if item_log_q is not None:
         right -= item_log_q
+    if candidate_log_q is not None:
         wrong -= candidate_log_q[None, :]
     wrong = tf.where(_copies(item_ids, candidate_ids), wrong.dtype.min, wrong)
     return tf.reduce_logsumexp(tf.concat([right[:, None], wrong], axis=1), axis=1) - right

@@ -61,6 +61,7 @@ class TwoTower(tfrs.Model):
         self.log_q = tf.Variable(log_q, trainable=False, name="log_q")
         self._config = config
         self._objective = Objective.parse(config.loss)
+        self._corrects_positive = config.logq_positive == "corrected"
         self._shared = shared
         self._histories = histories
 
@@ -86,6 +87,7 @@ class TwoTower(tfrs.Model):
                 log_q,
                 temperature=self._config.temperature,
                 remove_accidental_hits=self._config.remove_accidental_hits,
+                correct_positive=self._corrects_positive,
                 weights=inputs.get("weight"),
             )
         size = tf.shape(users)[0]
@@ -107,7 +109,7 @@ class TwoTower(tfrs.Model):
         if objective.name == "sampled":
             return sampled_softmax(users, items, drawn, ids, drawn_ids, temperature=temperature)
         all_ids = tf.concat([ids, drawn_ids], axis=0)
-        log_q = None
+        log_q = item_log_q = None
         if self._config.logq != "none":
             log_q = mixed_log_q(
                 tf.gather(self.log_q, all_ids),
@@ -115,9 +117,13 @@ class TwoTower(tfrs.Model):
                 drawn=objective.drawn,
                 catalogue=self.log_q.shape[0],
             )
+            if self._corrects_positive:
+                item_log_q = log_q[: tf.shape(ids)[0]]
+            else:  # Of N candidates: an item is expected N times its chance among them.
+                log_q += tf.math.log(tf.cast(tf.size(log_q), log_q.dtype))
         return sampled_softmax(
             users, items, tf.concat([items, drawn], axis=0), ids, all_ids, temperature=temperature,
-            item_log_q=None if log_q is None else log_q[: tf.shape(ids)[0]], candidate_log_q=log_q,
+            item_log_q=item_log_q, candidate_log_q=log_q,
         )  # fmt: skip
 
     def _rows(self, inputs: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

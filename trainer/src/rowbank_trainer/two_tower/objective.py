@@ -11,6 +11,7 @@ _EXPECTED = (
 )
 _COUNTED = ("sampled", "mixed", "ccl")
 _PLAIN = ("softmax", "bpr", "directau")
+CORRECTED = ("softmax", "mixed")  # Losses in which an item's chance of being a candidate is taken off its logit.
 
 
 @dataclass(frozen=True, slots=True)
