@@ -122,17 +122,31 @@ def test_seeds_are_told_together(small: Dataset, quick: TwoTowerConfig, tmp_path
     assert variant["accuracy"]["2"]["recall"]["top_20"] == values[0]
     assert variant["mean"]["recall"]["top_20"] == pytest.approx(np.mean(values))
     assert variant["standard_deviation"]["recall"]["top_20"] == pytest.approx(np.std(values, ddof=1))
+    rare = [alone[seed]["segments"]["rare_items"]["recall"]["top_20"] for seed in (2, 4)]
+    assert variant["segments"]["mean"]["rare_items"]["recall"]["top_20"] == pytest.approx(np.mean(rare))
     assert "Mean and standard deviation of 2 seeds" in text.getvalue()
+    assert f"{np.mean(rare):.4f} ± {np.std(rare, ddof=1):.4f}" in text.getvalue()
 
 
 def test_mean_and_deviation_by_hand() -> None:
     reports = {
-        seed: {"variants": [{"label": "static", "accuracy": {"recall": {"top_20": rate}}}]}
+        seed: {
+            "variants": [
+                {
+                    "label": "static",
+                    "accuracy": {"recall": {"top_20": rate}},
+                    # Only the first seed has users without an interaction.
+                    "segments": {"users": {"0": {"users": 4, "recall": {"top_20": rate} if seed == 1 else {}}}},
+                }
+            ]
+        }
         for seed, rate in ((1, 0.1), (2, 0.2), (3, 0.6))
     }
     (variant,) = together(reports)
     assert variant["mean"] == {"recall": {"top_20": pytest.approx(0.3)}}
     assert variant["standard_deviation"] == {"recall": {"top_20": pytest.approx(0.07**0.5)}}
+    assert variant["segments"]["mean"] == {"users": {"0": {"users": 4, "recall": {"top_20": 0.1}}}}
+    assert variant["segments"]["standard_deviation"] == {"users": {"0": {"users": 0.0, "recall": {"top_20": 0.0}}}}
 
 
 @pytest.mark.parametrize("text", ["", "1,1", "1,x", "-1,2"])

@@ -8,14 +8,16 @@ once: blocks of users meet blocks of items, and only the best so far are kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from rowbank.ranking import Best
 from rowbank_trainer.data.dataset import Catalogue, Ids, Interactions
+from rowbank_trainer.segments import Kinds, Segments, SegmentTally
+from rowbank_trainer.tally import Hits, Tally, by_cutoff, from_cutoffs
 
 Scores = npt.NDArray[np.float32]
 
@@ -42,6 +44,7 @@ class Accuracy:
         recall: a user's share of held-out items among the best k unseen ones, mean over users.
         ndcg: discounted gain of those, over the best possible one, mean over users.
         hit_rate: share of users with at least one.
+        segments: the same by kind of user and item, and what else is recommended; None: it was not kept.
     """
 
     unseen: Mapping[int, float]
@@ -49,18 +52,17 @@ class Accuracy:
     recall: Mapping[int, float]
     ndcg: Mapping[int, float]
     hit_rate: Mapping[int, float]
+    segments: Segments | None = field(default=None, compare=False)
 
     def as_json(self) -> dict[str, dict[str, float]]:
-        """The same figures under the attributes' names, then `top_<k>`."""
-        return {
-            name: {f"top_{k}": rate for k, rate in getattr(self, name).items()}
-            for name in ("unseen", "all_items", "recall", "ndcg", "hit_rate")
-        }
+        """The same figures under the attributes' names, then `top_<k>`; those of segments are not among them."""
+        names = ("unseen", "all_items", "recall", "ndcg", "hit_rate")
+        return {name: by_cutoff(getattr(self, name)) for name in names}
 
     @classmethod
     def from_json(cls, figures: Mapping[str, Mapping[str, float]]) -> Accuracy:
         """What `as_json` wrote."""
-        parts = {name: {int(key[4:]): rate for key, rate in rates.items()} for name, rates in figures.items()}
+        parts: dict[str, Any] = {name: from_cutoffs(rates) for name, rates in figures.items()}
         return cls(**parts)
 
 
@@ -71,12 +73,19 @@ class Evaluator:
         catalogue: the candidates.
         train: what users met; left out of the ranking.
         held_out: what is looked for; repeated pairs count once.
+        learned: what a model was trained on, which says who is new and what is rare; None: `train`.
         memory_bytes: bound on what ranking holds beside the scorer's own vectors, and results of 12 bytes per user
             of a block and place.
     """
 
     def __init__(
-        self, catalogue: Catalogue, train: Interactions, held_out: Interactions, *, memory_bytes: int = MEMORY_BYTES
+        self,
+        catalogue: Catalogue,
+        train: Interactions,
+        held_out: Interactions,
+        *,
+        learned: Interactions | None = None,
+        memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         self._items = len(catalogue)
         self._users = np.unique(held_out.user_ids)
@@ -85,16 +94,29 @@ class Evaluator:
         self._seen = self._pairs(train.user_ids[inside], catalogue.positions(train.item_ids[inside]))
         self._held_out = self._pairs(held_out.user_ids, catalogue.positions(held_out.item_ids))
         self._unmet = np.setdiff1d(self._held_out, self._seen, assume_unique=True)
+        self._kinds = self._kinds_of(catalogue, train if learned is None else learned)
 
     def evaluate(self, scorer: Scorer, cutoffs: Sequence[int] = CUTOFFS) -> Accuracy:
         """The figures of `scorer` at each cutoff."""
         size = min(max(cutoffs), self._items)
-        unseen, everything = _Tally(cutoffs), _Tally(cutoffs)
+        unseen, everything = Tally(cutoffs), Tally(cutoffs)
+        segments = SegmentTally(self._kinds, cutoffs)
         for users in self._blocks(len(self._users), _USERS_PER_BLOCK):
             best_unseen, best = self._rank(scorer, users, size)
-            unseen.add(self._hits(best_unseen, users, self._unmet), self._sizes(users, self._unmet))
-            everything.add(self._hits(best, users, self._held_out), self._sizes(users, self._held_out))
-        return Accuracy(unseen.share(), everything.share(), unseen.recall(), unseen.ndcg(), unseen.hit_rate())
+            found = self._found(best_unseen, users, self._unmet)
+            unseen.add(self._hits(found, users, self._unmet))
+            everything.add(self._hits(self._found(best, users, self._held_out), users, self._held_out))
+            owners, wanted = np.divmod(self._within(users, self._unmet), self._items)
+            segments.add(users, best_unseen, found, owners - users.start, wanted)
+        return Accuracy(
+            unseen.share(), everything.share(), unseen.recall(), unseen.ndcg(), unseen.hit_rate(), segments.segments()
+        )
+
+    def _kinds_of(self, catalogue: Catalogue, learned: Interactions) -> Kinds:
+        """Segments by the counts of what a model learns from."""
+        rows = np.searchsorted(self._users, learned.user_ids[np.isin(learned.user_ids, self._users)])
+        positions = catalogue.positions(learned.item_ids)
+        return Kinds.of(np.bincount(rows, minlength=len(self._users)), np.bincount(positions, minlength=len(catalogue)))
 
     def _rank(self, scorer: Scorer, users: slice, size: int) -> tuple[Ids, Ids]:
         """[U, size] positions of the best unseen items of a block of users, and of the best of all."""
@@ -118,7 +140,8 @@ class Evaluator:
         first, last = np.searchsorted(pairs, (users.start * self._items, users.stop * self._items))
         return pairs[first:last]
 
-    def _hits(self, best: Ids, users: slice, pairs: Ids) -> npt.NDArray[np.bool_]:
+    def _found(self, best: Ids, users: slice, pairs: Ids) -> npt.NDArray[np.bool_]:
+        """[U, size] whether each of the best is one of the pairs."""
         wanted = self._within(users, pairs)
         asked = np.arange(users.start, users.stop)[:, None] * self._items + best
         if not len(wanted):
@@ -126,55 +149,16 @@ class Evaluator:
         places = np.minimum(np.searchsorted(wanted, asked), len(wanted) - 1)
         return (wanted[places] == asked) & (best >= 0)
 
-    def _sizes(self, users: slice, pairs: Ids) -> Ids:
-        rows = self._within(users, pairs) // self._items - users.start
-        return np.bincount(rows, minlength=users.stop - users.start)
+    def _hits(self, found: npt.NDArray[np.bool_], users: slice, pairs: Ids) -> Hits:
+        """All in one segment."""
+        rows, places = np.nonzero(found)
+        owners = self._within(users, pairs) // self._items - users.start
+        sizes = np.bincount(owners, minlength=users.stop - users.start)[:, None]
+        return Hits(rows, places, np.zeros_like(rows), sizes)
 
     @staticmethod
     def _blocks(count: int, size: int) -> Iterator[slice]:
         return (slice(first, min(first + size, count)) for first in range(0, count, size))
-
-
-class _Tally:
-    """Sums over blocks of users."""
-
-    def __init__(self, cutoffs: Sequence[int]) -> None:
-        self._cutoffs = tuple(cutoffs)
-        self._sums = {name: dict.fromkeys(self._cutoffs, 0.0) for name in ("hits", "recall", "ndcg", "users_hit")}
-        self._pairs = 0
-        self._users = 0
-
-    def add(self, hits: npt.NDArray[np.bool_], sizes: Ids) -> None:
-        """[U, K] whether each of the best is held out, best first, and [U] how many are; users without any drop out."""
-        judged = sizes > 0
-        hits, sizes = hits[judged], sizes[judged]
-        self._pairs += int(sizes.sum())
-        self._users += len(sizes)
-        discounts = 1.0 / np.log2(np.arange(max(self._cutoffs)) + 2.0)
-        ideal = np.cumsum(discounts)
-        for k in self._cutoffs:
-            found = hits[:, :k]
-            counts = found.sum(axis=1)
-            self._sums["hits"][k] += counts.sum()
-            self._sums["recall"][k] += (counts / sizes).sum()
-            gains = found @ discounts[: found.shape[1]]
-            self._sums["ndcg"][k] += (gains / ideal[np.minimum(sizes, k) - 1]).sum()
-            self._sums["users_hit"][k] += (counts > 0).sum()
-
-    def share(self) -> dict[int, float]:
-        return self._over("hits", self._pairs)
-
-    def recall(self) -> dict[int, float]:
-        return self._over("recall", self._users)
-
-    def ndcg(self) -> dict[int, float]:
-        return self._over("ndcg", self._users)
-
-    def hit_rate(self) -> dict[int, float]:
-        return self._over("users_hit", self._users)
-
-    def _over(self, name: str, count: int) -> dict[int, float]:
-        return {k: float(total / count) if count else 0.0 for k, total in self._sums[name].items()}
 
 
 def popularity_scorer(catalogue: Catalogue, train: Interactions) -> Scorer:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rowbank_trainer.evaluation import Accuracy
+from rowbank_trainer.segments import Segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,13 @@ class History:
     restrictions: list[Restriction] = field(default_factory=list)
     epochs: list[EpochReading] = field(default_factory=list)
 
+    @property
+    def segments(self) -> Segments | None:
+        """Figures by segment after the last epoch, if they were taken."""
+        return self.epochs[-1].accuracy.segments if self.epochs else None
+
     def as_json(self) -> dict[str, Any]:
-        """Ready for `json.dump`."""
+        """Ready for `json.dump`; of segments, only those after the last epoch."""
         return {
             "sizes": [asdict(reading) for reading in self.sizes],
             "restrictions": [asdict(event) for event in self.restrictions],
@@ -54,12 +60,13 @@ class History:
                 {"epoch": reading.epoch, "loss": reading.loss, "accuracy": reading.accuracy.as_json()}
                 for reading in self.epochs
             ],
+            "segments": None if self.segments is None else self.segments.as_json(),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> History:
         """What `as_json` wrote."""
-        return cls(
+        history = cls(
             sizes=[SizeReading(**reading) for reading in data["sizes"]],
             restrictions=[Restriction(**event) for event in data["restrictions"]],
             epochs=[
@@ -67,3 +74,8 @@ class History:
                 for reading in data["epochs"]
             ],
         )
+        if history.epochs and data.get("segments") is not None:
+            last = history.epochs[-1]
+            segments = Segments.from_json(data["segments"])
+            history.epochs[-1] = replace(last, accuracy=replace(last.accuracy, segments=segments))
+        return history

@@ -58,7 +58,7 @@ class Problem:
     def evaluator(self) -> Evaluator:
         """Judges scores on the held-out part."""
         met = self.train if self.validation is None else _joined(self.train, self.validation)
-        return Evaluator(self.catalogue, met, self.held_out)
+        return Evaluator(self.catalogue, met, self.held_out, learned=self.train)
 
     def stopping_evaluator(self) -> Evaluator | None:
         """Judges scores on the part that says when to stop; None: it is the held-out part."""

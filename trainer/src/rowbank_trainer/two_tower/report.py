@@ -22,6 +22,7 @@ from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.plots import plot_accuracy, plot_sizes
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.publish import Published
+from rowbank_trainer.two_tower.segment_table import print_segments
 from rowbank_trainer.two_tower.training import TrainingRun
 
 _SHOWN = (10, 50, 100)  # Cutoffs of the summary; metrics.json has all.
@@ -52,6 +53,7 @@ def print_summary(console: Console, problem: Problem, baseline: Accuracy, runs: 
             f"{run.train_s:.1f}",
         )
     console.print(table)
+    print_segments(console, {"popularity": baseline.segments} | {run.label: run.accuracy.segments for run in runs})
 
 
 def _rates(accuracy: Accuracy) -> list[str]:
@@ -96,6 +98,7 @@ class Report:
                 "wordless_titles": len(problem.wordless),
             },
             "baseline": self.baseline.as_json(),
+            "baseline_segments": None if self.baseline.segments is None else self.baseline.segments.as_json(),
             "run": self.run,
             "variants": [run.as_json() for run in self.runs],
             "workers": _workers(self.folder) if any(run.label.endswith("workers") for run in self.runs) else [],

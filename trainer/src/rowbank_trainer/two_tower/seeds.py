@@ -14,9 +14,12 @@ from rich.table import Table
 
 from rowbank_trainer.data import Dataset
 from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.segments import USER_SEGMENTS
 from rowbank_trainer.two_tower.job import Job, make_folder, run
+from rowbank_trainer.two_tower.segment_table import segment_table
 
 _SHOWN = (("unseen", "top_10"), ("unseen", "top_100"), ("recall", "top_20"), ("ndcg", "top_20"))
+_SEGMENTS = (*(("users", name) for name in USER_SEGMENTS), ("rare_items",))
 
 
 def run_seeds(job: Job, seeds: Sequence[int], dataset: Dataset, console: Console) -> None:
@@ -46,20 +49,37 @@ def together(reports: Mapping[int, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     variants = []
     for label in [variant["label"] for variant in next(iter(reports.values()))["variants"]]:
-        by_seed = {
-            seed: next(variant["accuracy"] for variant in report["variants"] if variant["label"] == label)
+        of_label = {
+            seed: next(variant for variant in report["variants"] if variant["label"] == label)
             for seed, report in reports.items()
         }
-        mean: dict[str, dict[str, float]] = {}
-        spread: dict[str, dict[str, float]] = {}
-        for where, rates in next(iter(by_seed.values())).items():
-            values = {name: [accuracy[where][name] for accuracy in by_seed.values()] for name in rates}
-            mean[where] = {name: statistics.fmean(all_of) for name, all_of in values.items()}
-            spread[where] = {
-                name: statistics.stdev(all_of) if len(all_of) > 1 else 0.0 for name, all_of in values.items()
+        by_seed = {seed: variant["accuracy"] for seed, variant in of_label.items()}
+        segments = [variant["segments"] for variant in of_label.values()]
+        variants.append(
+            {
+                "label": label,
+                "accuracy": by_seed,
+                "mean": _over(list(by_seed.values()), statistics.fmean),
+                "standard_deviation": _over(list(by_seed.values()), _deviation),
+                "segments": {
+                    "mean": _over(segments, statistics.fmean),
+                    "standard_deviation": _over(segments, _deviation),
+                },
             }
-        variants.append({"label": label, "accuracy": by_seed, "mean": mean, "standard_deviation": spread})
+        )
     return variants
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def _over(trees: Sequence[Any], figure: Any) -> Any:
+    """The figure of each number of trees of one shape; a number that some lack is that of the others."""
+    if not isinstance(trees[0], Mapping):
+        return figure(trees)
+    names = dict.fromkeys(name for tree in trees for name in tree)
+    return {name: _over([tree[name] for tree in trees if name in tree], figure) for name in names}
 
 
 def _write(path: Path, figures: Mapping[str, Any]) -> None:
@@ -80,3 +100,23 @@ def _print(console: Console, variants: Sequence[Mapping[str, Any]], count: int) 
             variant["label"], *(f"{mean[where][name]:.4f} ± {spread[where][name]:.4f}" for where, name in _SHOWN)
         )
     console.print(table)
+    _print_segments(console, variants)
+
+
+def _print_segments(console: Console, variants: Sequence[Mapping[str, Any]]) -> None:
+    table = segment_table()
+    for variant in variants:
+        paths = [*((*where, "recall", "top_20") for where in _SEGMENTS), ("coverage", "top_20"), ("novelty", "top_20")]
+        table.add_row(variant["label"], *(_cell(variant["segments"], path) for path in paths))
+    console.print(table)
+
+
+def _cell(segments: Mapping[str, Any], path: Sequence[str]) -> str:
+    """Mean and spread of the figure at a path; a dash where no seed has it."""
+    mean, spread = segments["mean"], segments["standard_deviation"]
+    for name in path:
+        if name not in mean:
+            return "-"
+        mean, spread = mean[name], spread[name]
+    digits = 2 if path[0] == "novelty" else 4
+    return f"{mean:.{digits}f} ± {spread:.{digits}f}"
