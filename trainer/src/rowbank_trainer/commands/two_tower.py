@@ -40,9 +40,10 @@ from rowbank_trainer.commands.publishing import (
     PublishOption,
     RowsOption,
 )
+from rowbank_trainer.commands.settings import config_of
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
 from rowbank_trainer.errors import UsageError
-from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant, parse_seeds, parse_widths
+from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant, parse_seeds
 from rowbank_trainer.two_tower.parallel import WorkerPart, spawn_workers, without_option
 from rowbank_trainer.two_tower.publication import Publication
 
@@ -178,18 +179,7 @@ def two_tower(
 ) -> None:
     """Train a two-tower retrieval model: user ids against item titles or ids."""
     given = {name: plain(value) for name, value in context.params.items()}
-    widths = parse_widths(hidden)
-    config = TwoTowerConfig(
-        epochs=epochs, batch_size=batch_size, dim=dim, vector_dim=dim if output_layer or not widths else widths[-1],
-        hidden=widths, output_layer=output_layer, history=history, history_weight=history_weight,
-        popularity_weight=popularity_weight,
-        initial_range=initial_range, schedule=learning_rate_schedule, learning_rate=learning_rate,
-        loss=loss, temperature=temperature, similarity=similarity, logq=logq, logq_positive=logq_positive,
-        logq_refresh=logq_refresh,
-        remove_accidental_hits=remove_accidental_hits, split=split, row_dropout=row_dropout, seed=seed,
-        evaluate_on=evaluate_on, early_stopping=early_stopping, log_every=log_every,
-        restrict_keep=restrict_keep, restrict_trigger=restrict_trigger, restrict_every=restrict_every,
-    )  # fmt: skip
+    config = config_of(context.params)
     variants = Variant.parse_list(tables)
     part = None if worker is None else WorkerPart.parse(worker, group, max_staleness_steps)
     if restrict and not any(variant.dynamic for variant in variants):
