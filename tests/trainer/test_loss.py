@@ -52,6 +52,43 @@ def test_loss_is_the_corrected_softmax(remove: bool, weighted: bool, temperature
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_its_gradients_are_those_of_the_softmax_by_tensorflow(positive: bool, weighted: bool) -> None:
+    rng = np.random.default_rng(8)
+    users, items = (tf.constant(rng.normal(size=(9, 4)), tf.float32) for _ in "ui")
+    ids = np.array([5, 6, 5, 7, 8, 6, 5, 1, 2])
+    log_q = tf.constant(np.log(rng.dirichlet(np.ones(9))), tf.float32)
+    weights = tf.constant(rng.random(9), tf.float32) if weighted else tf.ones(9)
+    taken_off = np.tile(log_q + (0.0 if positive else np.log(9.0)), (9, 1))
+    if not positive:
+        np.fill_diagonal(taken_off, 0.0)
+    copies = (ids[:, None] == ids[None, :]) & ~np.eye(9, dtype=bool)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([users, items])
+        found = in_batch_softmax(
+            users, items, tf.constant(ids), log_q, temperature=0.4, remove_accidental_hits=True,
+            correct_positive=positive, weights=weights if weighted else None,
+        )  # fmt: skip
+        logits = tf.where(copies, -1e9, tf.matmul(users, items, transpose_b=True) / 0.4 - np.float32(taken_off))
+        each = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.range(9), logits)
+        expected = tf.reduce_sum(each * weights) / tf.reduce_sum(weights)
+    for vectors in (users, items):
+        np.testing.assert_allclose(tape.gradient(found, vectors), tape.gradient(expected, vectors), atol=1e-5)
+
+
+def test_a_batch_of_one_item_teaches_nothing() -> None:
+    """No wrong answers: the loss is 0, and so are its gradients, not NaN."""
+    vectors = tf.constant(np.random.default_rng(9).normal(size=(3, 2)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(vectors)
+        loss = in_batch_softmax(
+            vectors, vectors, tf.constant([4, 4, 4]), tf.zeros(3), temperature=0.1, remove_accidental_hits=True
+        )
+    assert float(loss) == 0.0
+    np.testing.assert_array_equal(tape.gradient(loss, vectors), np.zeros((3, 2)))
+
+
 def test_a_factor_of_all_probabilities_changes_nothing() -> None:
     rng = np.random.default_rng(4)
     users, items = tf.constant(rng.normal(size=(2, 5, 4)), tf.float32)

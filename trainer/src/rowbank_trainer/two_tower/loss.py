@@ -6,6 +6,9 @@ item's probability off its logit makes the softmax over the batch an estimate of
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
 
@@ -35,17 +38,14 @@ def in_batch_softmax(
         correct_positive: whether right items are corrected, too.
         weights: [B] float32 of at least 0: how much each pair counts in the mean; None: all alike.
     """
-    similarities = tf.linalg.matmul(users, items, transpose_b=True) / temperature
+    right = tf.reduce_sum(users * items, axis=1) / temperature
+    taken_off = log_q
     if correct_positive:
-        logits = similarities - log_q[None, :]
+        right -= log_q
     else:
-        taken_off = log_q + tf.math.log(tf.cast(tf.shape(items)[0], log_q.dtype))
-        logits = tf.linalg.set_diag(similarities - taken_off[None, :], tf.linalg.diag_part(similarities))
-    if remove_accidental_hits:
-        copies = tf.equal(item_ids[:, None], item_ids[None, :])
-        copies = tf.linalg.set_diag(copies, tf.zeros_like(item_ids, dtype=tf.bool))
-        logits = tf.where(copies, logits.dtype.min, logits)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.range(tf.shape(users)[0]), logits)
+        taken_off += tf.math.log(tf.cast(tf.shape(items)[0], log_q.dtype))
+    ids = item_ids if remove_accidental_hits else tf.range(tf.shape(items)[0])
+    losses = _against(right, log_sum_exp(users / temperature, items, taken_off, _copies(ids, ids)))
     return mean_loss(losses, weights)
 
 
@@ -77,13 +77,46 @@ def sampled_softmax(
             off the right items' logits and the candidates'; None: nothing is.
     """
     right = tf.reduce_sum(users * items, axis=1) / temperature
-    wrong = tf.linalg.matmul(users, candidates, transpose_b=True) / temperature
     if item_log_q is not None:
         right -= item_log_q
-    if candidate_log_q is not None:
-        wrong -= candidate_log_q[None, :]
-    wrong = tf.where(_copies(item_ids, candidate_ids), wrong.dtype.min, wrong)
-    return tf.reduce_logsumexp(tf.concat([right[:, None], wrong], axis=1), axis=1) - right
+    taken_off = tf.zeros_like(candidates[:, 0]) if candidate_log_q is None else candidate_log_q
+    return _against(right, log_sum_exp(users / temperature, candidates, taken_off, _copies(item_ids, candidate_ids)))
+
+
+def log_sum_exp(users: tf.Tensor, candidates: tf.Tensor, taken_off: tf.Tensor, left_out: tf.Tensor) -> tf.Tensor:
+    """Logarithm, for each user, of the sum of exp(user . candidate - taken_off) over the candidates: [B].
+
+    Problem: there are B x N numbers, and automatic gradients go over them a dozen times. Idea: what the gradient needs
+    are the summands, and the factors of a user's line are applied to its vector; so it is two products of matrices.
+
+    Args:
+        users, candidates: [B, D] and [N, D] float32.
+        taken_off: [N] float32; no gradient is taken for it.
+        left_out: [B, N] bool: who does not count. Of nobody the logarithm is -infinity.
+    """
+
+    @tf.custom_gradient
+    def summed(users: tf.Tensor, candidates: tf.Tensor) -> Any:
+        logits = tf.linalg.matmul(users, candidates, transpose_b=True) - taken_off[None, :]
+        logits = tf.where(left_out, tf.constant(-np.inf, logits.dtype), logits)
+        highest = tf.reduce_max(logits, axis=1)
+        highest = tf.where(tf.math.is_finite(highest), highest, tf.zeros_like(highest))
+        summands = tf.exp(logits - highest[:, None])
+        total = tf.reduce_sum(summands, axis=1)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            factors = tf.math.divide_no_nan(upstream, total)[:, None]
+            by_user = factors * tf.linalg.matmul(summands, candidates)
+            return by_user, tf.linalg.matmul(summands, factors * users, transpose_a=True)
+
+        return highest + tf.math.log(total), gradient
+
+    return summed(users, candidates)
+
+
+def _against(right: tf.Tensor, wrong: tf.Tensor) -> tf.Tensor:
+    """[B] losses: how far [B] logits of right items fall short of all of the softmax; `wrong` is the rest's, summed."""
+    return tf.nn.softplus(wrong - right)
 
 
 def mixed_log_q(log_q: tf.Tensor, *, in_batch: int, drawn: int, catalogue: int) -> tf.Tensor:
