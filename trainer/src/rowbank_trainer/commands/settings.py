@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from rowbank_trainer.two_tower.config import TwoTowerConfig, parse_widths
+from rowbank_trainer.two_tower.config import OPTION_OF, TwoTowerConfig, parse_widths
 
-_OTHERWISE_NAMED = {"learning_rate_schedule": "schedule"}
+_OTHERWISE_NAMED = {option: name for name, option in OPTION_OF.items()}
 _FIELDS = frozenset(field.name for field in dataclasses.fields(TwoTowerConfig))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -42,6 +43,7 @@ from rowbank_trainer.commands.publishing import (
 )
 from rowbank_trainer.commands.settings import config_of
 from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
+from rowbank_trainer.commands.trying import TryOption, command, refuse_alone, trials
 from rowbank_trainer.errors import UsageError
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant, parse_seeds
 from rowbank_trainer.two_tower.parallel import WorkerPart, spawn_workers, without_option
@@ -125,6 +127,7 @@ def two_tower(
     seeds: Annotated[
         str | None, typer.Option(help="Several, such as 1,2,3: train once from each; mean and spread are reported.")
     ] = None,
+    attempts: TryOption = None,
     early_stopping: Annotated[
         int,
         typer.Option(
@@ -189,8 +192,14 @@ def two_tower(
     many = _several(
         seeds, publication,
         {"--workers": workers != 1, "--worker": worker is not None, "--run": run is not None,
-         "--continue": continue_from is not None, "--resume": resume},
+         "--continue": continue_from is not None, "--resume": resume and not attempts},
     )  # fmt: skip
+    refuse_alone(
+        attempts or (),
+        {"--publish": publication.publish, "--activate": activate, "--workers": workers != 1,
+         "--worker": worker is not None, "--run": run is not None, "--continue": continue_from is not None},
+    )  # fmt: skip
+    grid = trials(context, attempts) if attempts else ()
     shown = console()
     if workers != 1:
         if workers < 1 or worker is not None:
@@ -207,11 +216,15 @@ def two_tower(
         from rowbank_trainer.two_tower.job import Job
         from rowbank_trainer.two_tower.job import run as train_model
         from rowbank_trainer.two_tower.seeds import run_seeds
+        from rowbank_trainer.two_tower.trials import run_trials
     job = Job(
         config, variants, restrict, targets, publication, out, model_name, given, read_at_s, resume, part, run,
         continue_from,
     )  # fmt: skip
-    if many is None:
+    if grid:
+        job = dataclasses.replace(job, config=dataclasses.replace(config, evaluate_on="validation"))
+        run_trials(job, grid, many or (seed,), dataset, shown, lambda options: command(context, options, out / "best"))
+    elif many is None:
         train_model(job, dataset, shown)
     else:
         run_seeds(job, many, dataset, shown)

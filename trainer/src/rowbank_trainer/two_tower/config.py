@@ -12,6 +12,7 @@ from rowbank_trainer.two_tower.schedule import Schedule
 
 SIMILARITIES = ("cosine", "dot")
 LOGQ_SOURCES = ("counts", "table", "none")
+OPTION_OF = {"schedule": "learning_rate_schedule"}  # Settings whose options are called otherwise.
 LOGQ_POSITIVES = ("corrected", "uncorrected")
 
 
