@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TargetsOption = Annotated[
     str | None, typer.Option(help="Parameter server, HOST:PORT,... (default: ROWBANK_TARGETS, else 127.0.0.1:7700)")
 ]
+LogDirOption = Annotated[
+    Path | None, typer.Option(help="Folder for log.jsonl, a line per epoch, and for TensorBoard's event files.")
+]
 _PLAIN_WIDTH = 120  # Of output that goes to a file or a pipe.
 
 

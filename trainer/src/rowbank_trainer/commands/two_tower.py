@@ -42,7 +42,7 @@ from rowbank_trainer.commands.publishing import (
     RowsOption,
 )
 from rowbank_trainer.commands.settings import config_of
-from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
+from rowbank_trainer.commands.shared import LogDirOption, TargetsOption, console, plain, quiet_import
 from rowbank_trainer.commands.trying import TryOption, command, refuse_alone, trials
 from rowbank_trainer.errors import UsageError
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant, parse_seeds
@@ -148,6 +148,7 @@ def two_tower(
     ] = _DEFAULTS.restrict_trigger,
     restrict_every: Annotated[int, typer.Option(help="Steps between restrictions.")] = _DEFAULTS.restrict_every,
     log_every: Annotated[int, typer.Option(help="Steps between readings of table sizes.")] = _DEFAULTS.log_every,
+    log_dir: LogDirOption = None,
     publish: PublishOption = False,
     activate: ActivateOption = False,
     rows: RowsOption = "frozen",
@@ -219,7 +220,7 @@ def two_tower(
         from rowbank_trainer.two_tower.trials import run_trials
     job = Job(
         config, variants, restrict, targets, publication, out, model_name, given, read_at_s, resume, part, run,
-        continue_from,
+        continue_from, log_dir,
     )  # fmt: skip
     if grid:
         job = dataclasses.replace(job, config=dataclasses.replace(config, evaluate_on="validation"))

@@ -33,6 +33,8 @@ from rowbank_trainer.two_tower.problem import Problem, prepare
 from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.publish import Publisher, require_served, say_published, say_wordless, tower_files
 from rowbank_trainer.two_tower.report import Report, print_summary, write_ids
+from rowbank_trainer.two_tower.run_log import RunLog
+from rowbank_trainer.two_tower.run_log import begin as begin_log
 from rowbank_trainer.two_tower.runs import Run, RunTables
 from rowbank_trainer.two_tower.schedule import Schedule
 from rowbank_trainer.two_tower.stopping import CUTOFF, best_epoch, has_stopped
@@ -57,6 +59,7 @@ class Job:
         resume: go on from the checkpoints in `out`.
         part: which of several workers this is; None: the only one.
         run: what the run is called; None: the next free number.
+        log_dir: folder for a line and events per epoch; None: none are written.
         going_on: "active", "latest" or the version to go on from; None: start anew.
     """
 
@@ -73,6 +76,7 @@ class Job:
     part: WorkerPart | None = None
     run: str | None = None
     going_on: str | None = None
+    log_dir: Path | None = None
 
     def __post_init__(self) -> None:
         if self.config.logq == "table" and set(self.variants) != {Variant.ROWBANK}:
@@ -118,6 +122,8 @@ def run(job: Job, dataset: Dataset, console: Console) -> None:
         TrainerError, RowbankError: what went wrong.
     """
     make_folder(job.out)
+    if job.part is None or job.part.lead:
+        begin_log(job.log_dir, resume=job.resume)
     problem = prepare(dataset, job.config)
     evaluator = problem.evaluator()
     baseline = problem.baseline(evaluator)
@@ -133,7 +139,7 @@ def run(job: Job, dataset: Dataset, console: Console) -> None:
                 runs = _train_all(job, problem, evaluator, own, start, console)
             else:
                 assert own is not None
-                runs = [PartTraining(job.part, problem, job.config, own, job.out).run(evaluator, console)]
+                runs = [PartTraining(job.part, problem, job.config, own, job.out, job.log_dir).run(evaluator, console)]
                 if not job.part.lead:
                     return
             print_summary(console, problem, baseline, runs)
@@ -273,14 +279,19 @@ def _train(
         checkpoints.save(run, client)  # From here on the tables differ from the version's.
     source = BatchSource(problem, run.tables, config, run.histories)
     schedule, stopping = Schedule.parse(config.schedule), problem.stopping_evaluator()
-    progress = Progress(console)
+    log, progress = RunLog(job.log_dir, opening.label, run.epochs_done), Progress(console)
     last = begun_at + config.epochs
     with progress.run(opening.label, epochs=last, steps=len(problem.train) // config.batch_size):
         while run.epochs_done < last and not has_stopped(run.stopping_recalls, config.early_stopping):
+            rate = config.learning_rate * schedule.factor((run.epochs_done - begun_at) / config.epochs)
             if schedule.floor is not None:
-                done = (run.epochs_done - begun_at) / config.epochs
-                run.set_learning_rate(config.learning_rate * schedule.factor(done))
+                run.set_learning_rate(rate)
+            trained_s = run.train_s
             train_epoch(run, source, problem, evaluator, config, progress, stopping)
+            log.epoch(
+                run, learning_rate=rate, seconds=run.train_s - trained_s,
+                interactions=len(problem.train) // config.batch_size * config.batch_size,
+            )  # fmt: skip
             if own is not None and variant.remote:
                 own.hold_all()
             # The best comes first: when a checkpoint says that an epoch is over, its rows are kept if they are needed.

@@ -22,6 +22,7 @@ from rowbank_trainer.two_tower.history import EpochReading
 from rowbank_trainer.two_tower.model import BatchSource, epoch_order
 from rowbank_trainer.two_tower.parallel import LEASE_S, WorkerPart
 from rowbank_trainer.two_tower.problem import Problem
+from rowbank_trainer.two_tower.run_log import RunLog
 from rowbank_trainer.two_tower.runs import RunTables
 from rowbank_trainer.two_tower.shared_dense import SharedDense
 from rowbank_trainer.two_tower.tables.remote import RemoteTables, named_tables
@@ -36,11 +37,20 @@ class PartTraining:
     Args:
         own: the run that all workers train.
         out: where `worker-<I>.json` goes, with what was measured.
+        log_dir: where the lead writes down each epoch; None: nowhere.
     """
 
-    def __init__(self, part: WorkerPart, problem: Problem, config: TwoTowerConfig, own: RunTables, out: Path) -> None:
+    def __init__(
+        self,
+        part: WorkerPart,
+        problem: Problem,
+        config: TwoTowerConfig,
+        own: RunTables,
+        out: Path,
+        log_dir: Path | None = None,
+    ) -> None:
         self._part, self._problem, self._config, self._client = part, problem, config, own.client
-        self._own, self._out = own, out
+        self._own, self._out, self._log_dir = own, out, log_dir if part.lead else None
 
     def run(self, evaluator: Evaluator, console: Console) -> TrainingRun:
         """Trains; in the lead until all others have left, with figures after every epoch and at the end.
@@ -91,7 +101,7 @@ class PartTraining:
     def _train(self, run: TrainingRun, shared: SharedDense, evaluator: Evaluator, console: Console) -> None:
         part, config, count = self._part, self._config, len(self._problem.train)
         source = BatchSource(self._problem, run.tables, config, run.histories)
-        progress = Progress(console)
+        log, progress = RunLog(self._log_dir, run.label, 0), Progress(console)
         steps = count // part.count // config.batch_size
         if steps == 0:
             raise TrainerError(
@@ -101,11 +111,16 @@ class PartTraining:
         with progress.run(run.label, epochs=config.epochs, steps=steps):
             for epoch in range(1, config.epochs + 1):
                 order = epoch_order(count, seed=config.seed, epoch=epoch, worker=part.index, workers=part.count)
+                trained_s = run.train_s
                 loss = run.fit(source.batches(order, drop_remainder=True), progress)
                 if part.lead:
                     shared.load()
                     accuracy = run.judge(self._problem, evaluator)
                     run.history.epochs.append(EpochReading(epoch, loss, accuracy))
+                    log.epoch(
+                        run, learning_rate=config.learning_rate, seconds=run.train_s - trained_s,
+                        interactions=steps * config.batch_size,
+                    )  # fmt: skip
                     progress.epoch(epoch, loss, accuracy.unseen)
 
     def _report(self, group: WorkerGroup, console: Console) -> None:

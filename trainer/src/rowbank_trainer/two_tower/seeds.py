@@ -33,7 +33,9 @@ def run_seeds(job: Job, seeds: Sequence[int], dataset: Dataset, console: Console
     for seed in seeds:
         console.print(f"Seed {seed}", highlight=False)
         out = job.out / f"seed-{seed}"
-        run(dataclasses.replace(job, config=dataclasses.replace(job.config, seed=seed), out=out), dataset, console)
+        config = dataclasses.replace(job.config, seed=seed)
+        log_dir = None if job.log_dir is None else job.log_dir / out.name
+        run(dataclasses.replace(job, config=config, out=out, log_dir=log_dir), dataset, console)
         reports[seed] = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     figures = together(reports)
     _write(job.out / "metrics.json", {"arguments": dict(job.arguments), "seeds": list(seeds), "variants": figures})

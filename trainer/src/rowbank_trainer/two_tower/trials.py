@@ -146,7 +146,8 @@ def _train(job: Job, trial: Trial, seed: int, label: str, dataset: Dataset, log:
         with (folder / "output.txt").open("a" if job.resume else "w", encoding="utf-8") as output:
             output.write(f"{label}\n")
             # A trial that was killed goes on after its last epoch; a new one finds no checkpoint.
-            begun = dataclasses.replace(job, config=config, out=folder, resume=job.resume)
+            log_dir = None if job.log_dir is None else job.log_dir / folder.name
+            begun = dataclasses.replace(job, config=config, out=folder, log_dir=log_dir)
             run(begun, dataset, Console(file=output, width=120))
     except (TrainerError, RowbankError) as error:
         kept = "; finished trials are kept: go on with --resume" if len(log) else ""
