@@ -122,13 +122,8 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a log: a kill may have left half of one."""
     if not path.exists():
         return []
-    found = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(json.loads(text))
-        except ValueError:
-            break
-    return found
+    texts = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(text) for text in texts if text.endswith("\n")]
 
 
 def _numbers(tree: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
