@@ -57,7 +57,7 @@ class World:
         self.items = np.arange(100, 100 + self.item_count, dtype=np.int64)
         self.users = np.arange(1, 1 + self.user_count, dtype=np.int64)
         self.user_rows = self._floats(self.user_count, DIM)
-        self.tokens = np.arange(0, 60, dtype=np.int64)  # 0 pads, and has a row as any other.
+        self.tokens = np.arange(0, 60, dtype=np.int64)  # 0 pads, and reads zeros although it has a row.
         self.token_rows = self._floats(len(self.tokens), DIM)
         self.user_weights = self._floats(DIM, VECTOR_DIM)
         self.item_weights = self._floats(DIM, VECTOR_DIM)
@@ -79,7 +79,8 @@ class World:
         out = []
         for item in self.items if items is None else items:
             keys = (self.item_tokens[int(item)] + [PAD] * LENGTH)[:LENGTH]
-            out.append(self.token_rows[keys].mean(axis=0) @ self.item_weights)
+            rows = np.where(np.equal(keys, PAD)[:, None], np.float32(0), self.token_rows[keys])
+            out.append(rows.mean(axis=0) @ self.item_weights)
         return np.asarray(out, np.float32).reshape(-1, VECTOR_DIM)
 
     def user_vector(self, user: int) -> F32:

@@ -67,8 +67,8 @@ class TowerInput:
         name: input of the ONNX graph, float32: [batch, dim], or [batch, length, dim] if `length` is above 0.
         table: "" with kind "numbers".
         feature: "<view>:<feature>", or the entity's join key for its own id.
-        length: keys per entity, padded with `pad_key` and cut; 0: exactly one key.
-        pad_key: reads zeros, whatever the table holds under it.
+        length: keys per entity, padded with `pad_key` and cut; 0: one key, whatever it is, or none.
+        pad_key: in a list, before the rule, reads zeros, whatever the table holds under it.
         kind: what the feature is: "keys" (an integer, or a list of them), "text_keys" (a text, or a list of them, each
             of which has its key, an empty one none), "words" (a text, of which the first `length` words have keys) or
             "numbers" (a number, a truth value or a list of `dim` numbers).
@@ -218,7 +218,7 @@ class ModelManifest:
     def table_names(self) -> tuple[str, ...]:
         """The tables that the towers' inputs name, each once."""
         inputs = (*self.query.inputs, *self.candidate.inputs)
-        return tuple(dict.fromkeys(tower_input.table for tower_input in inputs))
+        return tuple(dict.fromkeys(tower_input.table for tower_input in inputs if tower_input.table))
 
     def renamed(self, names: Mapping[str, str]) -> ModelManifest:
         """The same with other tables: old name -> new name."""
@@ -267,8 +267,8 @@ def manifest_from_proto(message: models_pb2.ModelManifest) -> ModelManifest:
     return ModelManifest(
         name=message.name,
         version=message.version,
-        query=_tower_from_proto(message.query),
-        candidate=_tower_from_proto(message.candidate),
+        query=tower_from_proto(message.query),
+        candidate=tower_from_proto(message.candidate),
         vector_dim=message.vector_dim,
         created_at_s=message.created_at_s,
         item_view=message.item_view,
@@ -330,7 +330,8 @@ def _rule_to_proto(rule: KeyRule | None) -> models_pb2.KeyRule | None:
     )
 
 
-def _tower_from_proto(message: models_pb2.Tower) -> Tower:
+def tower_from_proto(message: models_pb2.Tower) -> Tower:
+    """The tower in `message`."""
     return Tower(tuple(_input_from_proto(part) for part in message.inputs), message.output, message.file)
 
 

@@ -198,12 +198,15 @@ class LayeredView:
             status, rows = FeatureStatus.NOT_FOUND, []
         made = {derived.output: derived for derived in self.derived}
         values: dict[str, FeatureData] = {}
+        absent: set[str] = set()
         for field in wanted:
             value = self._list(field.name, rows, layers[0]) if field.name in self.united else _first(field.name, rows)
             if field.name in made:
                 value = _derive(made[field.name], rows)
             values[field.name] = field.absent if value is None else value
-        return FeatureRead(entity, values, status, event_time_s)
+            if value is None:
+                absent.add(field.name)
+        return FeatureRead(entity, values, status, event_time_s, absent)
 
     def _list(self, name: str, rows: Sequence[StoredRow], base: StoredRow) -> FeatureData | None:
         """A list over the layers, newest first: that of the newer layer, to which a newer base adds the overlay's."""

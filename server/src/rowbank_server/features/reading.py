@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rowbank.errors import InvalidFeature
@@ -22,12 +22,24 @@ class FeatureStatus(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class FeatureRead:
-    """One entity's features. `event_time_s` is in Unix seconds, 0 where never written."""
+    """One entity's features.
+
+    Attributes:
+        values: by name, with what an absent feature reads as.
+        event_time_s: in Unix seconds, 0 where never written.
+        absent: names of the features of which there is no value, or one that is too old.
+    """
 
     entity: int
     values: Mapping[str, FeatureData]
     status: FeatureStatus
     event_time_s: float
+    absent: Collection[str] = ()
+
+    @property
+    def held(self) -> dict[str, FeatureData]:
+        """The values that are there."""
+        return {name: value for name, value in self.values.items() if name not in self.absent}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,7 @@ def with_defaults(of: Plan, entity: int, row: StoredRow) -> FeatureRead:
     """The features of a plan as callers see them: defaults for what is absent or too old."""
     held = row.values if row.status is FeatureStatus.PRESENT else {}
     values = {field.name: held.get(field.name, field.absent) for field in of.fields}
-    return FeatureRead(entity, values, row.status, row.event_time_s)
+    return FeatureRead(entity, values, row.status, row.event_time_s, values.keys() - held.keys())
 
 
 def united(rows: Sequence[StoredRow]) -> StoredRow:

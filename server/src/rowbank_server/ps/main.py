@@ -218,6 +218,7 @@ class ParameterServer:
                 Binder(cluster),
                 Activation(self._registry, features),
                 Pruning(self._registry, features, cluster),
+                features,
             ),
             features=FeatureServicer(features, self._registry.readers),
             workers=WorkerServicer(),

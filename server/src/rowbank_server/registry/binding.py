@@ -55,7 +55,7 @@ class Binder:
         if manifest.rows == models_pb2.ROWS_MODE_UNSPECIFIED:
             return
         what = f"model {manifest.name!r} {manifest.version}"
-        named = {part.table for part in (*manifest.query.inputs, *manifest.candidate.inputs)}
+        named = {part.table for part in (*manifest.query.inputs, *manifest.candidate.inputs) if part.table}
         listed = {table.name for table in manifest.tables}
         if listed != named:
             raise InvalidModel(

@@ -127,7 +127,7 @@ class Pruning:
 def _tables_of(models: Iterable[models_pb2.ModelManifest]) -> set[str]:
     names: set[str] = set()
     for model in models:
-        names |= {part.table for part in (*model.query.inputs, *model.candidate.inputs)}
+        names |= {part.table for part in (*model.query.inputs, *model.candidate.inputs) if part.table}
         names |= {part.source for part in model.tables}
     return names
 

@@ -8,6 +8,7 @@ import grpc
 
 from rowbank.errors import InvalidModel, RequestTooLarge
 from rowbank_protos.v1 import models_pb2, models_pb2_grpc
+from rowbank_server.features import FeatureStore
 from rowbank_server.registry.activation import Activation
 from rowbank_server.registry.binding import Binder
 from rowbank_server.registry.pruning import Pruning
@@ -22,13 +23,17 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
 
     Args:
         binder: knows the tables.
+        store: where the features are that the towers take.
     """
 
-    def __init__(self, registry: ModelRegistry, binder: Binder, activation: Activation, pruning: Pruning) -> None:
+    def __init__(
+        self, registry: ModelRegistry, binder: Binder, activation: Activation, pruning: Pruning, store: FeatureStore
+    ) -> None:
         self._registry = registry
         self._binder = binder
         self._activation = activation
         self._pruning = pruning
+        self._store = store
 
     def PublishModel(  # noqa: N802
         self, request_iterator: Iterator[models_pb2.PublishModelRequest], context: grpc.ServicerContext
@@ -39,7 +44,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         manifest = first.manifest
         files = _collect(manifest, request_iterator)
         self._binder.begin()
-        validate(manifest, files, self._binder.dim)
+        validate(manifest, files, self._binder.dim, self._store)
         self._registry.require_new(manifest)
         if first.dry_run:
             return models_pb2.PublishModelResponse(version=manifest.version)

@@ -1,4 +1,4 @@
-"""ONNX towers: rows of embedding tables in, one vector per entity out."""
+"""ONNX towers: rows of embedding tables and numbers in, one vector per entity out."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class TowerGraph:
             )
 
     def run(self, rows: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-        """Vectors [batch, vector_dim] float32 for the rows of each input, [batch, dim] or [batch, length, dim]."""
+        """Vectors [batch, vector_dim] float32 for the rows, or numbers, of each input: [batch, dim], or
+        [batch, length, dim]."""
         batch = len(next(iter(rows.values())))
         # The runtime takes other kernels for a batch of one, which add up in another order: the same entity would get
         # another last bit alone than among others. So nothing runs alone.
@@ -79,7 +80,7 @@ class TowerGraph:
 
 
 def input_shape(tower_input: models_pb2.TowerInput, batch: int) -> tuple[int, ...]:
-    """The shape of one input's rows for `batch` entities."""
+    """The shape of one input's rows, or numbers, for `batch` entities."""
     if tower_input.length:
         return batch, tower_input.length, tower_input.dim
     return batch, tower_input.dim

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank_server.features import FeatureStatus
-from rowbank_server.retrieval.inputs import RowReader, TowerInputs, gather, usable
+from rowbank_server.retrieval.inputs import RowReader, gather, usable
 from rowbank_server.retrieval.model import TITLE, Model
 
 _BATCH = 4096  # Items that go through the candidate tower at once.
@@ -25,6 +25,7 @@ class Standing(enum.IntEnum):
     NO_ROWS = 2
     NO_VECTOR = 3
     ROWS_LOST = 4
+    UNUSABLE = 5
 
     @property
     def text(self) -> str:
@@ -40,6 +41,10 @@ _TEXTS: Mapping[Standing, str] = {
     Standing.NO_ROWS: "none of its keys has a row: the model has learnt nothing of what it is made of",
     Standing.NO_VECTOR: "the candidate tower's vector for it is not finite",
     Standing.ROWS_LOST: "the rows of its keys are not those that the version was published with; /readyz says more",
+    Standing.UNUSABLE: (
+        "a stored number of it cannot be used: it is not finite, or a list has another length than the candidate tower "
+        "takes; write the feature anew"
+    ),
 }
 
 
@@ -78,7 +83,7 @@ def embed_items(model: Model, ids: npt.NDArray[np.int64], rows: RowReader | None
             continue
         at = slice(len(found), len(found) + len(features))
         found.extend(values[model.candidate_inputs.entity] for values in features)
-        titles.extend(str(values.get(f"{model.manifest.item_view}:{TITLE}", "")) for values in features)
+        titles.extend(str(values.get(TITLE, "")) for values in features)
         if rows is not None:
             vectors[at], standing[at] = _embed(model, features, rows)
     count = len(found)
@@ -89,27 +94,20 @@ def _embed(
     model: Model, features: Sequence[Mapping[str, Any]], rows: RowReader
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Vectors [B, vector_dim] and standings [B]."""
-    keys = model.candidate_inputs.keys(features)
-    inputs, known = gather(model.candidate_inputs, keys, rows)
+    fed = model.candidate_inputs.feed(features)
+    inputs, known = gather(model.candidate_inputs, fed, rows, own_only=False)
     vectors = model.candidate.run(inputs)
     sound = usable(vectors)
     standing = np.full(len(features), Standing.INDEXED, dtype=np.uint8)
     standing[~sound] = Standing.NO_VECTOR
     standing[~known] = Standing.NO_ROWS
-    standing[~_has_keys(model.candidate_inputs, keys)] = Standing.NO_KEYS
+    standing[~fed.has_any] = Standing.NO_KEYS
+    standing[fed.unusable] = Standing.UNUSABLE
     return np.where((standing == Standing.INDEXED)[:, None], vectors, np.float32(0)), standing
 
 
-def _has_keys(inputs: TowerInputs, keys: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.bool_]:
-    """[B] bool: True where any input has a key that is not padding."""
-    has = np.zeros(len(keys[0]), dtype=np.bool_)
-    for tower_input, wanted in zip(inputs.inputs, keys, strict=True):
-        has |= np.any(wanted != tower_input.pad_key, axis=1) if tower_input.length else True
-    return has
-
-
 def item_features(model: Model, ids: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    """What the candidate tower and the answers need of each item, by "<view>:<feature>" and join key.
+    """What there is of what the candidate tower needs of each item, by "<view>:<feature>" and join key, and its title.
 
     Items that are not there, or of which a stored feature cannot be read, are left out: one of them must not keep the
     others from being served.
@@ -119,7 +117,11 @@ def item_features(model: Model, ids: npt.NDArray[np.int64]) -> list[dict[str, An
     if not names and not model.items.overlay:
         return [{entity: int(item)} for item in ids]
     return [
-        {entity: read.entity, **{f"{view}:{name}": value for name, value in read.values.items()}}
+        {
+            entity: read.entity,
+            TITLE: read.values.get(TITLE, ""),
+            **{f"{view}:{name}": value for name, value in read.held.items()},
+        }
         for read in model.items.read_sound(ids.tolist(), names)
         if read.status is not FeatureStatus.NOT_FOUND
     ]

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.errors import InvalidFeature, InvalidRequest, NotReady, RequestError
+from rowbank.errors import InvalidRequest, NotReady, RequestError
 from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
-from rowbank_server.features.values import FeatureType, check
 from rowbank_server.retrieval.budget import FEATURES_SHARE, ROWS_SHARE, Budget, QueryParts
 from rowbank_server.retrieval.generation import Generation
+from rowbank_server.retrieval.given import given_features, left_out
 from rowbank_server.retrieval.index import bitmap
 from rowbank_server.retrieval.inputs import HISTORY, RowReader, gather, usable
 from rowbank_server.retrieval.metrics import Metrics
@@ -38,6 +38,7 @@ class _Work:
     vector: npt.NDArray[np.float32] | None = None
     source: Source = Source.POPULAR
     degraded: list[str] = field(default_factory=list)
+    defaulted: tuple[str, ...] = ()
 
 
 class Engine:
@@ -115,14 +116,13 @@ class Engine:
         for work, read in zip(stored, self._read_users(view, stored, names, budget), strict=True):
             if read is None:
                 work.degraded.append("features:unavailable")
-                work.features = work.features if _complete(model, work.features) else None
                 continue
             self._metrics.features_read(view.written, read.status)
             if read.status is FeatureStatus.OUTSIDE_MAX_AGE:
                 work.degraded.append("features:outside_max_age")
             history = read.values.get(HISTORY, [])
             work.history = history if isinstance(history, list) else []  # type: ignore[assignment]
-            named = {f"{view.base}:{name}": value for name, value in read.values.items()}
+            named = {f"{view.base}:{name}": value for name, value in read.held.items()}
             work.features = {inputs.entity: read.entity, **named, **work.given}
 
     def _read_users(
@@ -139,7 +139,7 @@ class Engine:
         return [self._read_users(view, [work], names, budget)[0] for work in stored]
 
     def _embed(self, generation: Generation, batch: list[_Work], budget: Budget) -> None:
-        """Runs the query tower for everybody whose features are at hand and who has a row."""
+        """Runs the query tower for everybody of whom something is known."""
         lost = [f"rows:{loss.value}" for loss in sorted(set(generation.lost.values()))]
         for work in batch:
             if work.query.is_for_somebody:
@@ -148,10 +148,17 @@ class Engine:
         if not asked or generation.query_lost:
             return
         model = generation.model
-        keys = model.query_inputs.keys([work.features or {} for work in asked])
+        fed = model.query_inputs.feed([work.features or {} for work in asked])
+        for work, is_unusable in zip(asked, fed.unusable, strict=True):
+            work.defaulted = left_out(model.query_inputs, work.features or {})
+            if is_unusable:
+                work.degraded.append("features:unusable")
+            if work.query.user_id is None and work.defaulted:
+                work.degraded.append("features:defaulted")
         try:
             rows, known = self._parts.rows.call(
-                lambda: gather(model.query_inputs, keys, self._rows), within_s=budget.share_s(ROWS_SHARE)
+                lambda: gather(model.query_inputs, fed, self._rows, own_only=True),
+                within_s=budget.share_s(ROWS_SHARE),
             )
         except RequestError:
             for work in asked:
@@ -169,7 +176,7 @@ class Engine:
 def _start(generation: Generation, query: Query) -> _Work | RequestError:
     """Checks what can only be checked against the model; a query that fails is answered with the error."""
     try:
-        given = {} if query.features is None else _given_features(generation.model, query)
+        given = {} if query.features is None else given_features(generation.model.query_inputs, query)
         if query.exclude_seen:
             _check_seen(generation.model, query)
     except RequestError as error:
@@ -191,34 +198,6 @@ def _check_seen(model: Model, query: Query) -> None:
             f"exclude_seen: model {model.manifest.name!r} {model.version} keeps no histories (its users have no "
             f"feature {HISTORY!r}); name the items in exclude"
         )
-
-
-def _complete(model: Model, features: Mapping[str, Any] | None) -> bool:
-    """Whether every feature of the query tower is at hand."""
-    return all(tower_input.feature in (features or {}) for tower_input in model.query_inputs.inputs)
-
-
-def _given_features(model: Model, query: Query) -> dict[str, Any]:
-    """The features of a query by the names that the tower has for them; the feature's name alone will do, too."""
-    wanted = {tower_input.feature: tower_input for tower_input in model.query_inputs.inputs}
-    short = {name.rpartition(":")[2]: name for name in wanted}
-    given = {short.get(name, name): value for name, value in (query.features or {}).items()}
-    takes = ", ".join(sorted(wanted))
-    for name in sorted(wanted.keys() - given.keys()) if query.user_id is None else ():
-        raise InvalidRequest(f"features: {name!r} is missing; the query tower takes {takes}")
-    for name in sorted(given.keys() - wanted.keys()):
-        raise InvalidRequest(f"features: {name!r} is unknown; the query tower takes {takes}")
-    try:
-        kinds = {name: FeatureType.INT64_LIST if wanted[name].length else FeatureType.INT64 for name in given}
-        checked = {name: check(value, kinds[name], f"features: {name}") for name, value in given.items()}
-    except InvalidFeature as error:
-        raise InvalidRequest(error.message) from error
-    entity = model.query_inputs.entity
-    if query.user_id is not None and checked.get(entity, query.user_id) != query.user_id:
-        raise InvalidRequest(
-            f"features: {entity!r} is {checked[entity]}, but user_id is {query.user_id}; give one of the two"
-        )
-    return checked
 
 
 def _fall_back(generation: Generation, work: _Work) -> None:
@@ -292,7 +271,7 @@ def _answer(
             score_or_none = count if hits is None else None
             items.append(Found(int(generation.ids[position]), score_or_none, generation.titles[position]))
     source = work.source if hits is not None else Source.POPULAR
-    return Answer(items, source, generation.model.version, generation.index_version, work.degraded)
+    return Answer(items, source, generation.model.version, generation.index_version, work.degraded, work.defaulted)
 
 
 def _popular(generation: Generation, taken: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:

@@ -49,6 +49,7 @@ def load_model(manifest: models_pb2.ModelManifest, files: Mapping[str, bytes], s
         InvalidModel, ViewNotFound, InvalidFeature: what keeps the model from being served.
     """
     made = derived.from_manifest(manifest.transforms)
+    what = f"model {manifest.name!r} {manifest.version}"
     items = LayeredView(store, manifest.item_view, manifest.item_overlay, made)
     items.check(removable=True)
     users = None
@@ -59,8 +60,8 @@ def load_model(manifest: models_pb2.ModelManifest, files: Mapping[str, bytes], s
         manifest=manifest,
         query=TowerGraph(manifest.query, files[manifest.query.file], manifest.vector_dim),
         candidate=TowerGraph(manifest.candidate, files[manifest.candidate.file], manifest.vector_dim),
-        query_inputs=resolve(manifest.query, users),
-        candidate_inputs=resolve(manifest.candidate, items),
+        query_inputs=resolve(f"{what}, query tower", manifest.query, users),
+        candidate_inputs=resolve(f"{what}, candidate tower", manifest.candidate, items),
         items=items,
         users=users,
         has_history=users is not None and _has(users, HISTORY),

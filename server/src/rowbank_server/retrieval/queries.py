@@ -24,8 +24,8 @@ class Query:
 
     Attributes:
         items: recommend what is near these.
-        features: the query tower's features by name, instead of a stored user's; with `user_id`, only those that are
-            to count before the stored ones.
+        features: the query tower's features by name, instead of a stored user's, defaults where one is left out; with
+            `user_id`, only those that are to count before the stored ones.
         exclude: item ids that may not be in the answer.
         exclude_seen: neither may items of the user's history, or `items`. Refused with neither.
         min_score: leave out items that score less; the answer may then be shorter than k.
@@ -59,6 +59,7 @@ class Answer:
 
     Attributes:
         degraded: what was not as it should be, such as "features:outside_max_age".
+        defaulted: features of which the query tower got the default, or nothing, since there was no value.
         timings_ms: by stage, of the batch this query was answered in.
     """
 
@@ -67,4 +68,5 @@ class Answer:
     model_version: str
     index_version: str
     degraded: list[str] = field(default_factory=list)
+    defaulted: tuple[str, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)

@@ -114,6 +114,7 @@ def _recommendations(answer: Answer, *, explain: bool = False) -> schemas.Recomm
         source=answer.source.value,
         degraded=answer.degraded,
         timings_ms=dict(answer.timings_ms) if explain else None,
+        defaulted=list(answer.defaulted) if explain else None,
     )
 
 

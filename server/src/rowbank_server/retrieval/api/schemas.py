@@ -28,7 +28,10 @@ class RecommendBody(_Body):
     user_id: Id | None = None
     session_items: Annotated[list[Id], Field(min_length=1, max_length=MAX_LIST)] | None = None
     features: dict[str, Any] | None = Field(
-        None, description="The query tower's features by name; with user_id, those that count before the stored ones."
+        None,
+        description="The query tower's features by name: integers, numbers, truth values, texts or lists, as stored "
+        "features are; of those left out the view's defaults count. With user_id, those that count before the stored "
+        "ones.",
     )
     k: K = DEFAULT_K
     exclude: Ids = Field(default_factory=list, description="Item ids that may not be in the answer.")
@@ -36,7 +39,7 @@ class RecommendBody(_Body):
     min_score: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
         None, description="Leave out items that score less; the answer may then have fewer than k."
     )
-    explain: bool = Field(False, description="Say how long each stage took.")
+    explain: bool = Field(False, description="Say how long each stage took, and which features had no value.")
 
     @model_validator(mode="after")
     def _one_subject(self) -> RecommendBody:
@@ -117,6 +120,7 @@ class Recommendations(msgspec.Struct, frozen=True, kw_only=True):
     """Items best first.
 
     `source`: personal (the query tower), session (near items) or popular. `degraded`: what was not as it should be.
+    `defaulted`: features of which the query tower got the default, or nothing, if an explanation was asked for.
     """
 
     items: list[Item]
@@ -125,6 +129,7 @@ class Recommendations(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     degraded: list[str]
     timings_ms: dict[str, float] | None = None
+    defaulted: list[str] | None = None
 
 
 class RecommendationsBatch(msgspec.Struct, frozen=True):
