@@ -15,7 +15,8 @@ from tests.retrieval.support import DIM, LENGTH, MODEL, World, tower_file
 
 import rowbank
 from rowbank.errors import InvalidModel, ModelNotFound
-from rowbank.models import Tower, TowerInput
+from rowbank.features import FeatureField, FeatureView
+from rowbank.models import BucketKey, QuotientKey, Tower, TowerInput
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.registry import ModelRegistry
 
@@ -177,3 +178,67 @@ def test_every_input_of_the_manifest_must_be_the_graphs(published: tuple[rowbank
     tower = Tower(inputs, "vector", "candidate.onnx")
     with pytest.raises(InvalidModel, match=r"inputs \['more', 'rows'\], the graph \['rows'\]"):
         client.models.publish(world.manifest("v1", name="several", candidate=tower), world.files())
+
+
+VIEWS = (
+    FeatureView("people", "user_id", (FeatureField("gender", "string"), FeatureField("taste", "float_list", [1.0]))),
+    FeatureView("things", "item_id", (FeatureField("title", "string"), FeatureField("title_tokens", "int64_list"))),
+)
+RULES = {"table": "token-registry", "dim": DIM}
+INPUTS: dict[str, tuple[dict[str, Any], str]] = {
+    "renamed": (
+        {"feature": "people:sex", "kind": "text_keys", **RULES},
+        "model 'typed' v1, query tower, input 'rows' takes feature 'sex', which view 'people' does not have; it has: "
+        "gender, taste",
+    ),
+    "type": (
+        {"feature": "people:gender", **RULES},
+        "query tower, input 'rows' takes keys of dim 8: expected 'people:gender' to be int64, got string",
+    ),
+    "list": (
+        {"feature": "people:gender", "kind": "text_keys", "length": 3, **RULES},
+        "takes text_keys with length 3 of dim 8: expected 'people:gender' to be string_list, got string",
+    ),
+    "words": ({"feature": "people:taste", "kind": "words", "length": 3, **RULES}, "to be string, got float_list"),
+    "text as number": ({"feature": "people:gender", "kind": "numbers"}, "to be float_list, got string"),
+    "default": (
+        {"feature": "people:taste", "kind": "numbers", "dim": DIM},
+        "takes 8 numbers: the default of 'people:taste' has 1",
+    ),
+    "another view": (
+        {"feature": "things:title"},
+        "takes 'things:title', but the view of this tower's entities is",
+    ),
+    "another id": ({"feature": "item_id"}, "takes 'item_id', but view 'people' is of 'user_id'"),
+    "words without length": ({"feature": "people:gender", "kind": "words", **RULES}, "kind words needs a length"),
+    "numbers of a table": ({"feature": "people:taste", "kind": "numbers", **RULES}, "numbers come of no table"),
+    "no table": (
+        {"feature": "people:gender", "kind": "text_keys", "table": ""},
+        "table is empty; only numbers",
+    ),
+    "text id": ({"feature": "user_id", "kind": "text_keys"}, "is the entity's own id, which is one key"),
+    "divisor": ({"rule": QuotientKey(1)}, r"rule: divisor must be 2 to 2\*\*62, got 1"),
+    "buckets": ({"rule": BucketKey((0, 1), 0)}, "at least 1 bucket"),
+}
+
+
+@pytest.mark.parametrize("case", INPUTS)
+def test_features_must_be_what_the_inputs_take(
+    published: tuple[rowbank.Client, str], world: World, connection: redis.Redis, case: str
+) -> None:
+    """At publish: the model, the tower, the input, what was expected and what there is; nothing is stored."""
+    client, namespace = published
+    for view in VIEWS:
+        client.features.put_view(view)
+    changes, text = INPUTS[case]
+    if changes.get("kind") == "numbers" and "table" not in changes:
+        changes = {"table": "", **changes}
+    manifest = world.manifest(
+        "v1", name="typed", item_view="things", user_view="people", **change_input(world, "query", **changes)
+    )
+    candidate = replace(manifest.candidate.inputs[0], feature="things:title_tokens")
+    manifest = replace(manifest, candidate=replace(manifest.candidate, inputs=(candidate,)))
+    with pytest.raises(InvalidModel, match=text):
+        client.models.publish(manifest, world.files())
+    assert "typed" not in ModelRegistry(connection, namespace).names()
+    assert not [table for table in client.list_tables() if table.spec.name.startswith("typed/")]

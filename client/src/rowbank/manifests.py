@@ -22,6 +22,7 @@ _KINDS = {
     "text_keys": models_pb2.INPUT_KIND_TEXT_KEYS,
     "words": models_pb2.INPUT_KIND_WORDS,
     "numbers": models_pb2.INPUT_KIND_NUMBERS,
+    "": models_pb2.INPUT_KIND_UNSPECIFIED,
 }
 _KIND_NAMES = {number: name for name, number in _KINDS.items()}
 ID_TYPES = ("int64", "string")
@@ -71,7 +72,8 @@ class TowerInput:
         pad_key: in a list, before the rule, reads zeros, whatever the table holds under it.
         kind: what the feature is: "keys" (an integer, or a list of them), "text_keys" (a text, or a list of them, each
             of which has its key, an empty one none), "words" (a text, of which the first `length` words have keys) or
-            "numbers" (a number, a truth value or a list of `dim` numbers).
+            "numbers" (a number, a truth value or a list of `dim` numbers); "" where a version of before this was told
+            does not say it: as "keys", but padding, too, reads what the table holds.
         newest: of a list longer than `length` the last ones count, not the first.
         rule: which keys the feature's keys become; None: they stay as they are.
     """
@@ -87,7 +89,7 @@ class TowerInput:
     rule: KeyRule | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in INPUT_KINDS:
+        if self.kind not in ("", *INPUT_KINDS):
             raise ValueError(f"kind: expected one of {', '.join(INPUT_KINDS)}, got {self.kind!r}")
 
 
@@ -338,7 +340,7 @@ def tower_from_proto(message: models_pb2.Tower) -> Tower:
 def _input_from_proto(message: models_pb2.TowerInput) -> TowerInput:
     return TowerInput(
         message.name, message.table, message.feature, message.dim, message.length, message.pad_key,
-        _KIND_NAMES.get(message.kind, "keys"), message.newest,
+        _KIND_NAMES.get(message.kind, ""), message.newest,
         _rule_from_proto(message.rule) if message.HasField("rule") else None,
     )  # fmt: skip
 

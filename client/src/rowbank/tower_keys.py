@@ -24,8 +24,8 @@ class Keys:
 
     Attributes:
         keys: [B] or [B, length] int64, `pad_key` where there is none.
-        there: of the same shape, bool: False is padding and reads zeros. With a rule, `keys` alone does not tell: a
-            rule may make a key of a table that equals `pad_key`.
+        there: of the same shape, bool: False is padding and reads zeros (what the table holds, if `kind` is ""). With a
+            rule, `keys` alone does not tell: a rule may make a key of a table that equals `pad_key`.
     """
 
     keys: npt.NDArray[np.int64]
@@ -67,7 +67,7 @@ def input_keys(tower_input: TowerInput, values: Sequence[Any]) -> Keys:
     counts = np.fromiter(map(len, listed), np.int64, len(listed))
     there = np.arange(tower_input.length or 1) < counts[:, None]
     flat = list(itertools.chain.from_iterable(listed))
-    if tower_input.kind == "keys":
+    if tower_input.kind in ("keys", ""):
         made, real = _of_integers(np.asarray(flat, dtype=np.int64), tower_input)
     else:
         made, real = _of_texts(flat, tower_input.rule)

@@ -49,10 +49,11 @@ def source_field(what: str, tower_input: TowerInput, view: FeatureView | None) -
     expected = expected_types(tower_input)
     if field.type not in expected:
         types = " or ".join(kind.value for kind in expected)
+        takes = tower_input.kind or "keys"
         length = f" with length {tower_input.length}" if tower_input.length else ""
         raise InvalidFeature(
-            f"{where} takes {tower_input.kind}{length} of dim {tower_input.dim}: expected {tower_input.feature!r} to "
-            f"be {types}, got {field.type.value}"
+            f"{where} takes {takes}{length} of dim {tower_input.dim}: expected {tower_input.feature!r} to be {types}, "
+            f"got {field.type.value}"
         )
     if tower_input.kind == "numbers" and isinstance(field.default, list) and len(field.default) != tower_input.dim:
         raise InvalidFeature(

@@ -42,7 +42,8 @@ def validate(
     if not manifest.item_view:
         raise InvalidModel(f"{what}: item_view is empty; name the feature view that lists the candidates")
     check_files(manifest, files)
-    for side, tower in (("query", manifest.query), ("candidate", manifest.candidate)):
+    sides = (("query", manifest.query), ("candidate", manifest.candidate))
+    for side, tower in sides:
         if not tower.inputs:
             raise InvalidModel(f"{what}: the {side} tower has no input")
         _check_known(f"{what}, {side} tower", tower)
@@ -50,8 +51,9 @@ def validate(
             _check_input(f"{what}, {side} tower, input {tower_input.name!r}", tower_input, table_exists)
         if tower.file not in files:
             raise InvalidModel(f"{what}: the {side} tower's file {tower.file!r} is not among {sorted(files)}")
-        TowerGraph(tower, files[tower.file], manifest.vector_dim)
     _check_sources(what, manifest, store)
+    for _, tower in sides:
+        TowerGraph(tower, files[tower.file], manifest.vector_dim)
 
 
 def _check_sources(what: str, manifest: models_pb2.ModelManifest, store: FeatureStore) -> None:
@@ -90,7 +92,7 @@ def _check_input(what: str, tower_input: TowerInput, table_exists: TableDim) -> 
     if not 1 <= tower_input.dim <= MAX_DIM:
         raise InvalidModel(f"{what}: dim must be 1 to {MAX_DIM}, got {tower_input.dim}")
     own_id = ":" not in tower_input.feature
-    if own_id and (tower_input.kind != "keys" or tower_input.length):
+    if own_id and (tower_input.kind not in ("keys", "") or tower_input.length):
         raise InvalidModel(
             f"{what}: {tower_input.feature!r} is the entity's own id, which is one key: expected kind keys and length "
             f"0, got kind {tower_input.kind} and length {tower_input.length}"

@@ -61,15 +61,12 @@ class TowerInputs:
         entity: the join key of the view that the features come from.
         view: that view; empty if the tower needs nothing but the entity's own id.
         fields: the features of the view that are needed, by "<view>:<feature>".
-        padded_with_rows: names of inputs that read padding from their table, too: those of versions from before kinds
-            were told, whose answers must not change.
     """
 
     inputs: tuple[TowerInput, ...]
     entity: str
     view: str
     fields: Mapping[str, FeatureField]
-    padded_with_rows: frozenset[str]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,8 +132,7 @@ def resolve(what: str, tower: models_pb2.Tower, layers: LayeredView | None) -> T
     own = next((feature for feature, field in sources.items() if field is None), "")
     fields = {feature: field for feature, field in sources.items() if field is not None}
     entity, view = (own, "") if definition is None else (definition.entity, definition.name)
-    old = frozenset(part.name for part in tower.inputs if part.kind == models_pb2.INPUT_KIND_UNSPECIFIED)
-    return TowerInputs(inputs, entity, view, fields, old)
+    return TowerInputs(inputs, entity, view, fields)
 
 
 def gather(
@@ -163,8 +159,7 @@ def gather(
             rows[tower_input.name] = part.values
             hit = part.there & numbers_count
         else:
-            with_padding = tower_input.name in inputs.padded_with_rows
-            values, has_row = found[tower_input.table].of(part, with_padding=with_padding)
+            values, has_row = found[tower_input.table].of(part.keys, _are_read(tower_input, part))
             rows[tower_input.name] = values
             has_row &= part.there
             hit = has_row.any(axis=1) if tower_input.length else has_row
@@ -180,12 +175,11 @@ class _Table:
     values: npt.NDArray[np.float32]
     found: Bools
 
-    def of(self, part: Keys, *, with_padding: bool) -> Rows:
-        """An input's rows, `part.keys.shape` + [dim], zeros for padding, and which keys have one."""
-        read = _read_of(part, with_padding=with_padding)
-        values = np.zeros((*part.keys.shape, self.values.shape[1]), np.float32)
-        has_row = np.zeros(part.keys.shape, np.bool_)
-        at = np.searchsorted(self.keys, part.keys[read])
+    def of(self, keys: npt.NDArray[np.int64], read: Bools) -> Rows:
+        """Of [...] keys, the rows of those that are `read`, [..., dim], zeros for others, and which have one."""
+        values = np.zeros((*keys.shape, self.values.shape[1]), np.float32)
+        has_row = np.zeros(keys.shape, np.bool_)
+        at = np.searchsorted(self.keys, keys[read])
         values[read] = self.values[at]
         has_row[read] = self.found[at]
         return values, has_row
@@ -196,8 +190,7 @@ def _read(inputs: TowerInputs, fed: Fed, reader: RowReader) -> dict[str, _Table]
     wanted: dict[str, list[npt.NDArray[np.int64]]] = {}
     for tower_input, part in zip(inputs.inputs, fed.parts, strict=True):
         if isinstance(part, Keys):
-            read = _read_of(part, with_padding=tower_input.name in inputs.padded_with_rows)
-            wanted.setdefault(tower_input.table, []).append(part.keys[read])
+            wanted.setdefault(tower_input.table, []).append(part.keys[_are_read(tower_input, part)])
     distinct = {table: np.unique(np.concatenate(keys)) for table, keys in wanted.items()}
     rows = reader.lookup(distinct) if distinct else {}
     for tower_input in inputs.inputs:
@@ -210,9 +203,10 @@ def _read(inputs: TowerInputs, fed: Fed, reader: RowReader) -> dict[str, _Table]
     return {table: _Table(keys, *rows[table]) for table, keys in distinct.items()}
 
 
-def _read_of(part: Keys, *, with_padding: bool) -> Bools:
-    """Which of an input's keys are read."""
-    return np.ones_like(part.there) if with_padding else part.there
+def _are_read(tower_input: TowerInput, part: Keys) -> Bools:
+    """Which of an input's keys are read: not padding, except for versions of before this was told, which stay as they
+    are."""
+    return part.there if tower_input.kind else np.ones_like(part.there)
 
 
 def _any(masks: Sequence[Bools], count: int) -> Bools:

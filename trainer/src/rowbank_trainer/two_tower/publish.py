@@ -159,8 +159,14 @@ class Publisher:
         titled = problem.catalogue.titled
         candidate = (
             TowerInput(
-                INPUT, tables["item"], f"{views.item_view}:title_tokens", config.dim, problem.item_keys.shape[1], 0
-            )
+                INPUT,
+                tables["item"],
+                f"{views.item_view}:title_tokens",
+                config.dim,
+                problem.item_keys.shape[1],
+                0,
+                kind="",  # Padding has a row that was trained.
+            )  # fmt: skip
             if titled
             else TowerInput(INPUT, tables["item"], "item_id", config.dim)
         )
