@@ -166,7 +166,7 @@ class Publisher:
                 problem.item_keys.shape[1],
                 0,
                 kind="",  # Padding has a row that was trained.
-            )  # fmt: skip
+            )
             if titled
             else TowerInput(INPUT, tables["item"], "item_id", config.dim)
         )
