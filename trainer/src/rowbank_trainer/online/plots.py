@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from rowbank_trainer.online.stream import Judged, PeriodReading
-from rowbank_trainer.two_tower.tables.base import TABLE_KINDS
 from rowbank_trainer.two_tower.training import TrainingRun
 from rowbank_trainer.two_tower.watches import Limits
 
@@ -56,17 +55,17 @@ def plot_sizes(
     title: str,
 ) -> None:
     """Rows in each table by step; lines at the vocabulary, at the trigger, and at what a cut leaves."""
-    figure, all_axes = plt.subplots(1, len(TABLE_KINDS), figsize=(13, 5))
-    for axes, kind in zip(all_axes, TABLE_KINDS, strict=True):
+    figure, all_axes = plt.subplots(1, len(vocabulary), figsize=(6.5 * len(vocabulary), 5), squeeze=False)
+    for axes, table in zip(all_axes[0], vocabulary, strict=True):
         for index, run in enumerate(runs):
             steps = [reading.step for reading in run.history.sizes]
-            rows = [getattr(reading, kind) for reading in run.history.sizes]
+            rows = [reading.rows[table] for reading in run.history.sizes]
             axes.plot(steps, rows, _STYLES[run.restricted], color=f"C{index}", label=run.label)
-        axes.axhline(vocabulary[kind], color="gray", linestyle="--", linewidth=1, label="vocabulary")
+        axes.axhline(vocabulary[table], color="gray", linestyle="--", linewidth=1, label="vocabulary")
         if limits is not None:
-            axes.axhline(limits[kind].trigger, color="gray", linestyle=":", linewidth=1, label="trigger")
-            axes.axhline(limits[kind].num_reserved, color="gray", linestyle="-.", linewidth=1, label="kept by a cut")
-        axes.set(xlabel="step", ylabel="rows", title=f"{kind} table")
+            axes.axhline(limits[table].trigger, color="gray", linestyle=":", linewidth=1, label="trigger")
+            axes.axhline(limits[table].num_reserved, color="gray", linestyle="-.", linewidth=1, label="kept by a cut")
+        axes.set(xlabel="step", ylabel="rows", title=f"{table} table")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend(loc="lower right")

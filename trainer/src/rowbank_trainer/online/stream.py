@@ -14,10 +14,10 @@ from rowbank_trainer.evaluation import Accuracy, Evaluator, popularity_scorer
 from rowbank_trainer.online.config import OnlineConfig
 from rowbank_trainer.online.periods import Timeline
 from rowbank_trainer.progress import Progress
+from rowbank_trainer.two_tower.batches import BatchSource, epoch_order
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.history import EpochReading
 from rowbank_trainer.two_tower.logq import initial_log_q
-from rowbank_trainer.two_tower.model import BatchSource, epoch_order
 from rowbank_trainer.two_tower.problem import Problem, problem_of
 from rowbank_trainer.two_tower.training import TrainingRun
 
@@ -93,9 +93,7 @@ class Stream:
 
     def problem(self, part: Interactions) -> Problem:
         """The problem of learning from `part`."""
-        positions = self.whole.catalogue.positions(part.item_ids)
-        counts = np.bincount(positions, minlength=len(self.whole.catalogue))
-        return dataclasses.replace(self.whole, train=part, train_positions=positions, item_counts=counts)
+        return self.whole.learning_from(part)
 
     def known_after(self, period: int) -> Problem:
         """The problem of learning from all periods up to and with `period` (from 0); nothing else is known then."""

@@ -11,6 +11,7 @@ from rowbank_trainer.two_tower.objective import CORRECTED, Objective
 from rowbank_trainer.two_tower.schedule import Schedule
 
 SIMILARITIES = ("cosine", "dot")
+ACTIVATIONS = ("gelu", "relu", "tanh", "sigmoid", "linear")
 LOGQ_SOURCES = ("counts", "table", "none")
 OPTION_OF = {"schedule": "learning_rate_schedule"}  # Settings whose options are called otherwise.
 LOGQ_POSITIVES = ("corrected", "uncorrected")
@@ -69,6 +70,7 @@ class TwoTowerConfig:
         dim: of an embedding row.
         vector_dim: of what the towers put out.
         hidden: widths of the towers' inner layers; may be none.
+        activation: of inner layers: "gelu", "relu", "tanh", "sigmoid" or "linear".
         output_layer: whether a linear layer comes last. Without it and without inner layers a vector is its row.
         learning_rate: of Adam, for rows and towers.
         schedule: how the learning rate goes on: "constant", "cosine" or "cosine:FLOOR"; see `Schedule`.
@@ -104,6 +106,7 @@ class TwoTowerConfig:
     dim: int = 64
     vector_dim: int = 64
     hidden: tuple[int, ...] = (128,)
+    activation: str = "gelu"
     output_layer: bool = True
     learning_rate: float = 0.003
     schedule: str = "constant"
@@ -164,7 +167,10 @@ class TwoTowerConfig:
         if not 0.0 < self.validation_fraction < 1.0:
             raise UsageError(f"validation_fraction must be in (0, 1), got {self.validation_fraction}")
         SplitRule.parse(self.split)
-        known_words = (("similarity", SIMILARITIES), ("logq", LOGQ_SOURCES), ("logq_positive", LOGQ_POSITIVES))
+        known_words = (
+            ("similarity", SIMILARITIES), ("logq", LOGQ_SOURCES), ("logq_positive", LOGQ_POSITIVES),
+            ("activation", ACTIVATIONS),
+        )  # fmt: skip
         for name, known in known_words:
             if getattr(self, name) not in known:
                 raise UsageError(f"{option(name)} must be one of {', '.join(known)}, got {getattr(self, name)!r}")

@@ -12,18 +12,21 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from rowbank import Client
 from rowbank.errors import ModelNotFound, TableNotFound
-from rowbank.models import ModelManifest, TowerInput
+from rowbank.models import ModelManifest
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.two_tower.config import TwoTowerConfig
+from rowbank_trainer.two_tower.popularity import POPULARITY_INPUT
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.runs import Run, versions
-from rowbank_trainer.two_tower.tables.base import TableKind
+from rowbank_trainer.two_tower.schema_file import SCHEMA_FILE, as_json, first_difference
+from rowbank_trainer.two_tower.tables.remote import named_tables
 from rowbank_trainer.two_tower.training import TrainingRun
 
 TRAINING_FILE = "training.npz"
@@ -36,14 +39,14 @@ class Start:
 
     Attributes:
         run: whose tables they are.
-        tables: by kind.
+        tables: by short name.
         training: content of the version's training file.
         notes: what to tell about it.
     """
 
     version: str
     run: Run
-    tables: Mapping[TableKind, str]
+    tables: Mapping[str, str]
     training: bytes
     notes: tuple[str, ...] = ()
 
@@ -85,7 +88,10 @@ def load_training(trained: TrainingRun, training: bytes, folder: Path) -> None:
 
 def _checkpoint(trained: TrainingRun) -> tf.train.Checkpoint:
     model = trained.model
-    return tf.train.Checkpoint(user=model.user_tower, item=model.item_tower, optimizer=model.optimizer)
+    return tf.train.Checkpoint(
+        user=model.user_tower, item=model.item_tower, optimizer=model.optimizer,
+        user_input=model.user_input, item_input=model.item_input,
+    )  # fmt: skip
 
 
 def find_start(client: Client, model: str, which: str, problem: Problem, config: TwoTowerConfig) -> Start:
@@ -103,33 +109,19 @@ def find_start(client: Client, model: str, which: str, problem: Problem, config:
             f"{what} holds no {TRAINING_FILE}, which rowbank-train stores with models of --tables rowbank; train a new "
             "run instead, without --continue"
         )
-    sources = {table.name: table for table in manifest.tables}
-    inputs: dict[TableKind, TowerInput] = {"user": manifest.query.inputs[0], "item": manifest.candidate.inputs[0]}
-    _require_alike(what, inputs, manifest, problem, config)
+    stored = _stored_schema(client, manifest)
+    if stored is None or not (stored["declared"] or problem.declared):
+        _require_alike_settings(what, manifest, problem, config)
+    difference = None if stored is None else first_difference(stored, as_json(problem))
+    if difference is not None:
+        raise TrainerError(
+            f"{what} has another schema: {difference}; give the schema and the options that it was trained with, or "
+            "train a new run, without --continue"
+        )
+    _require_width(what, manifest, config)
     run = Run(model, manifest.run.rpartition("/")[2])
-    tables: dict[TableKind, str] = {kind: sources[part.table].source for kind, part in inputs.items()}
-    notes = []
-    for kind, table in tables.items():
-        try:
-            step = client.table_info(table).step
-        except TableNotFound:
-            raise TrainerError(
-                f"{what} was made from table {table!r}, which is gone; train a new run instead, without --continue"
-            ) from None
-        then = sources[inputs[kind].table].step
-        if step < then:
-            raise TrainerError(
-                f"{what} was made from table {table!r} at step {then}, and the table is at step {step} now: it was "
-                "emptied or made anew; train a new run instead, without --continue"
-            )
-        if step > then:
-            notes.append(f"table {table} was trained on from step {then} to {step} since version {manifest.version}")
-        busy = [holder for holder in client.holders(table) if holder.startswith(run.title)]
-        if busy:
-            raise TrainerError(
-                f"{what}: its table {table!r} is being trained by {busy[0]}; wait until that ends (a minute, if it was "
-                "killed), or train a new run, without --continue"
-            )
+    tables = named_tables(run.prefix, problem.plan)
+    notes = _check_tables(client, what, run, manifest, tables)
     training = client.models.read_file(model, manifest.version, TRAINING_FILE)
     return Start(manifest.version, run, tables, training, tuple(notes))
 
@@ -146,19 +138,59 @@ def _find(client: Client, model: str, which: str) -> ModelManifest:
         raise TrainerError(f"--continue {which}: {error}; rowbank models list {model} shows what there is") from None
 
 
-def _require_alike(
-    what: str,
-    inputs: Mapping[TableKind, TowerInput],
-    manifest: ModelManifest,
-    problem: Problem,
-    config: TwoTowerConfig,
-) -> None:
+def _stored_schema(client: Client, manifest: ModelManifest) -> dict[str, Any] | None:
+    """The version's schema; None if it is from before versions had one."""
+    if SCHEMA_FILE not in [file.name for file in manifest.files]:
+        return None
+    found: dict[str, Any] = json.loads(client.models.read_file(manifest.name, manifest.version, SCHEMA_FILE))
+    return found
+
+
+def _check_tables(
+    client: Client, what: str, run: Run, manifest: ModelManifest, tables: Mapping[str, str]
+) -> list[str]:
+    """What to tell about the tables that are gone on with. Raises TrainerError."""
+    steps = {table.source: table.step for table in manifest.tables}
+    notes = []
+    for table in tables.values():
+        if table not in steps:
+            raise TrainerError(f"{what} was not made from a table {table!r}; train a new run instead, without --continue")
+        try:
+            step = client.table_info(table).step
+        except TableNotFound:
+            raise TrainerError(
+                f"{what} was made from table {table!r}, which is gone; train a new run instead, without --continue"
+            ) from None
+        then = steps[table]
+        if step < then:
+            raise TrainerError(
+                f"{what} was made from table {table!r} at step {then}, and the table is at step {step} now: it was "
+                "emptied or made anew; train a new run instead, without --continue"
+            )
+        if step > then:
+            notes.append(f"table {table} was trained on from step {then} to {step} since version {manifest.version}")
+        busy = [holder for holder in client.holders(table) if holder.startswith(run.title)]
+        if busy:
+            raise TrainerError(
+                f"{what}: its table {table!r} is being trained by {busy[0]}; wait until that ends (a minute, if it was "
+                "killed), or train a new run, without --continue"
+            )
+    return notes
+
+
+def _require_width(what: str, manifest: ModelManifest, config: TwoTowerConfig) -> None:
+    popular = any(part.name == POPULARITY_INPUT for part in manifest.candidate.inputs)  # No part of what is trained.
+    width = manifest.vector_dim - popular
+    if width != config.vector_dim:
+        raise TrainerError(f"{what} has vectors of {width} numbers; got {config.vector_dim}")
+
+
+def _require_alike_settings(what: str, manifest: ModelManifest, problem: Problem, config: TwoTowerConfig) -> None:
+    """What makes the schema where nobody declared one, in the words of the options."""
+    inputs = {"user": manifest.query.inputs[0], "item": manifest.candidate.inputs[0]}
     for kind, part in inputs.items():
         if part.dim != config.dim:
             raise TrainerError(f"{what} has {kind} rows of {part.dim} numbers; got --dim {config.dim}")
-    width = manifest.vector_dim - (len(manifest.candidate.inputs) - 1)  # Popularity is no part of what is trained.
-    if width != config.vector_dim:
-        raise TrainerError(f"{what} has vectors of {width} numbers; got {config.vector_dim}")
     history = sum(part.length for part in manifest.query.inputs[1:])
     if history != config.history:
         raise TrainerError(f"{what} takes the last {history} items of a user; got --history {config.history}")

@@ -9,45 +9,25 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
+import tensorflow as tf
 import tf_keras
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from rowbank_trainer.errors import ExportError
+from rowbank_trainer.two_tower.blocks import TowerInput
+from rowbank_trainer.two_tower.export_input import EXAMPLES, add_input, examples, input_shapes
+from rowbank_trainer.two_tower.graph import Graph
 from rowbank_trainer.two_tower.popularity import POPULARITY_INPUT
 from rowbank_trainer.two_tower.towers import SQUARED_NORM_FLOOR, StepDropout, UnitNorm
-from rowbank_trainer.two_tower.user_history import HISTORY_INPUT, TINY, blend_rows
 
 OPSET = 17
-INPUT, OUTPUT = "rows", "vector"
+OUTPUT = "vector"
 TOLERANCE = 1e-5
 _IR_VERSION = 8  # The first with opset 17: older runtimes read it too.
-
-
-@dataclass(slots=True)
-class _Graph:
-    """Nodes and constants written so far; `tip` is the name of the latest value."""
-
-    tip: str = INPUT
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: list[onnx.TensorProto] = field(default_factory=list)
-
-    def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
-        return name
-
-    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Adds a node with one output, which becomes the tip."""
-        self.tip = f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [self.tip], **attributes))
-        return self.tip
 
 
 class Last(enum.Enum):
@@ -58,53 +38,28 @@ class Last(enum.Enum):
     POPULARITY = "popularity"  # As an input, [batch, 1], has it.
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryInput:
-    """A second input of a tower: rows of items, [batch, length, dim], zeros where there is none.
-
-    Attributes:
-        length: rows per entity.
-        weight: of their mean, against the own row's.
-    """
-
-    length: int
-    weight: float
-
-
-def export_tower(
-    tower: tf_keras.Sequential,
-    *,
-    dim: int,
-    length: int,
-    history: HistoryInput | None = None,
-    last: Last = Last.NOTHING,
-) -> bytes:
+def export_tower(before: TowerInput, tower: tf_keras.Sequential, *, last: Last = Last.NOTHING) -> bytes:
     """A tower as ONNX, checked against the original.
 
+    The graph takes an input for each of the columns' parts: [batch, dim] float32 rows, or [batch, length, dim] of
+    columns with several keys, zeros for those that are missing; and [batch, 1] of numbers, as they are in files.
+
     Args:
-        tower: [batch, dim] to [batch, vector_dim], made of `Dense`, `Dropout`, `StepDropout` and `UnitNorm` layers.
-        dim: of a row.
-        history: what is blended with the row before the tower, as `user_history.blend_rows` does; only with length 0.
+        before: what makes the tower's input of its columns.
+        tower: made of `Dense`, `Dropout`, `StepDropout` and `UnitNorm` layers.
         last: what comes after the tower's numbers.
-        length: rows per entity, averaged before the tower: the graph takes [batch, length, dim]. 0: [batch, dim].
     Raises:
         ExportError: a layer cannot be expressed, or the graph differs from the tower by more than `TOLERANCE`.
     """
-    graph = _Graph()
-    if length:
-        graph.add("ReduceMean", graph.tip, axes=[1], keepdims=0)
-    if history is not None:
-        _add_history(graph, history)
+    graph = Graph()
+    add_input(graph, before)
     for layer in tower.layers:
         _add_layer(graph, layer)
     if last is not Last.NOTHING:
         _add_last(graph, last)
     graph.add("Identity", graph.tip)
     graph.nodes[-1].output[0] = OUTPUT
-    shape: list[str | int] = ["batch", length, dim] if length else ["batch", dim]
-    inputs = {INPUT: shape}
-    if history is not None:
-        inputs[HISTORY_INPUT] = ["batch", history.length, dim]
+    inputs = input_shapes(before.plan)
     if last is Last.POPULARITY:
         inputs[POPULARITY_INPUT] = ["batch", 1]
     width = int(tower.output_shape[-1]) + (0 if last is Last.NOTHING else 1)
@@ -122,11 +77,11 @@ def export_tower(
     model.ir_version = _IR_VERSION
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
-    _verify(data, tower, dim=dim, length=length, history=history, last=last)
+    _verify(data, before, tower, last)
     return data
 
 
-def _add_last(graph: _Graph, last: Last) -> None:
+def _add_last(graph: Graph, last: Last) -> None:
     vector = graph.tip
     number = POPULARITY_INPUT
     if last is Last.ONE:
@@ -135,27 +90,7 @@ def _add_last(graph: _Graph, last: Last) -> None:
     graph.add("Concat", vector, number, axis=-1)
 
 
-def _add_history(graph: _Graph, history: HistoryInput) -> None:
-    """Blends the row with the mean of the history's rows; a row of zeros is one that is missing."""
-    row = graph.tip
-
-    def present(name: str) -> str:
-        """1 for a row with a number other than zero, else 0; the last dimension stays, with size 1."""
-        largest = graph.add("ReduceMax", graph.add("Abs", name), axes=[-1], keepdims=1)
-        return graph.add("Cast", graph.add("Greater", largest, graph.constant(0.0)), to=TensorProto.FLOAT)
-
-    second = graph.constant([1], np.int64)
-    count = graph.add("ReduceSum", present(HISTORY_INPUT), second, keepdims=0)
-    total = graph.add("ReduceSum", HISTORY_INPUT, second, keepdims=0)
-    one = graph.constant(1.0)
-    mean = graph.add("Div", total, graph.add("Max", count, one))
-    theirs = graph.add("Mul", graph.add("Min", count, one), graph.constant(history.weight))
-    own = graph.add("Mul", present(row), graph.constant(1.0 - history.weight))
-    both = graph.add("Add", graph.add("Mul", own, row), graph.add("Mul", theirs, mean))
-    graph.add("Div", both, graph.add("Max", graph.add("Add", own, theirs), graph.constant(TINY)))
-
-
-def _add_layer(graph: _Graph, layer: tf_keras.layers.Layer) -> None:
+def _add_layer(graph: Graph, layer: tf_keras.layers.Layer) -> None:
     if isinstance(layer, (tf_keras.layers.InputLayer, tf_keras.layers.Dropout, StepDropout)):
         return  # Nothing happens in them when a model serves.
     if isinstance(layer, tf_keras.layers.Dense):
@@ -174,7 +109,7 @@ def _add_layer(graph: _Graph, layer: tf_keras.layers.Layer) -> None:
         )
 
 
-def _add_dense(graph: _Graph, layer: tf_keras.layers.Dense) -> None:
+def _add_dense(graph: Graph, layer: tf_keras.layers.Dense) -> None:
     activation = tf_keras.activations.serialize(layer.activation)
     if activation not in _ACTIVATIONS:
         raise ExportError(
@@ -187,7 +122,7 @@ def _add_dense(graph: _Graph, layer: tf_keras.layers.Dense) -> None:
     _ACTIVATIONS[activation](graph)
 
 
-def _gelu(graph: _Graph) -> None:
+def _gelu(graph: Graph) -> None:
     """x / 2 * (1 + erf(x / sqrt(2))): the exact form, which Keras means by "gelu"."""
     before = graph.tip
     erf = graph.add("Erf", graph.add("Mul", before, graph.constant(1.0 / math.sqrt(2.0))))
@@ -195,14 +130,14 @@ def _gelu(graph: _Graph) -> None:
     graph.add("Mul", before, gate)
 
 
-def _operator(name: str) -> Callable[[_Graph], None]:
-    def add(graph: _Graph) -> None:
+def _operator(name: str) -> Callable[[Graph], None]:
+    def add(graph: Graph) -> None:
         graph.add(name, graph.tip)
 
     return add
 
 
-_ACTIVATIONS: dict[str, Callable[[_Graph], None]] = {
+_ACTIVATIONS: dict[str, Callable[[Graph], None]] = {
     "linear": lambda graph: None,
     "relu": _operator("Relu"),
     "tanh": _operator("Tanh"),
@@ -211,26 +146,16 @@ _ACTIVATIONS: dict[str, Callable[[_Graph], None]] = {
 }
 
 
-def _verify(
-    data: bytes, tower: tf_keras.Sequential, *, dim: int, length: int, history: HistoryInput | None, last: Last
-) -> None:
-    """Runs graph and tower on the same rows, among them zeros and large ones."""
+def _verify(data: bytes, before: TowerInput, tower: tf_keras.Sequential, last: Last) -> None:
+    """Runs graph and tower on the same rows and numbers, among them missing ones, zeros and large ones."""
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(64, length, dim) if length else (64, dim)).astype(np.float32)
-    rows *= np.repeat([0.0, 0.05, 1.0, 10.0], 16).astype(np.float32).reshape(-1, *[1] * (rows.ndim - 1))
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    inputs = {INPUT: rows}
-    before = rows.mean(axis=1) if length else rows
-    if history is not None:
-        met = rng.normal(size=(64, history.length, dim)).astype(np.float32)
-        met *= np.arange(history.length)[None, :, None] < np.arange(64)[:, None, None] % (history.length + 1)
-        inputs[HISTORY_INPUT] = met
-        before = blend_rows(rows, met, history.weight)
-    number = np.ones((64, 1), np.float32)
+    fed, taken = examples(before, rng)
+    number = np.ones((EXAMPLES, 1), np.float32)
     if last is Last.POPULARITY:
-        inputs[POPULARITY_INPUT] = number = rng.normal(size=(64, 1)).astype(np.float32)
-    written = session.run([OUTPUT], inputs)[0]
-    expected = tower(before, training=False).numpy()
+        fed[POPULARITY_INPUT] = number = rng.normal(size=(EXAMPLES, 1)).astype(np.float32)
+    written = session.run([OUTPUT], fed)[0]
+    expected = tower(before({name: tf.constant(value) for name, value in taken.items()}), training=False).numpy()
     if last is not Last.NOTHING:
         expected = np.concatenate([expected, number], axis=1)
     difference = float(np.abs(written - expected).max())

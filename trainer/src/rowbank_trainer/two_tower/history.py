@@ -12,11 +12,10 @@ from rowbank_trainer.segments import Segments
 
 @dataclass(frozen=True, slots=True)
 class SizeReading:
-    """Rows in each table after a step, steps counted from 1 over all epochs."""
+    """Rows in each table, by short name, after a step; steps are counted from 1 over all epochs."""
 
     step: int
-    user: int
-    item: int
+    rows: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class History:
     def as_json(self) -> dict[str, Any]:
         """Ready for `json.dump`; of segments, only those after the last epoch."""
         return {
-            "sizes": [asdict(reading) for reading in self.sizes],
+            "sizes": [{"step": reading.step, **reading.rows} for reading in self.sizes],
             "restrictions": [asdict(event) for event in self.restrictions],
             "epochs": [
                 {"epoch": reading.epoch, "loss": reading.loss, "accuracy": reading.accuracy.as_json()}
@@ -67,7 +66,10 @@ class History:
     def from_json(cls, data: Mapping[str, Any]) -> History:
         """What `as_json` wrote."""
         history = cls(
-            sizes=[SizeReading(**reading) for reading in data["sizes"]],
+            sizes=[
+                SizeReading(reading["step"], {name: rows for name, rows in reading.items() if name != "step"})
+                for reading in data["sizes"]
+            ],
             restrictions=[Restriction(**event) for event in data["restrictions"]],
             epochs=[
                 EpochReading(reading["epoch"], reading["loss"], Accuracy.from_json(reading["accuracy"]))

@@ -17,6 +17,8 @@ from rowbank_trainer.data import Dataset
 from rowbank_trainer.errors import TrainerError, UsageError
 from rowbank_trainer.evaluation import Evaluator
 from rowbank_trainer.progress import Progress
+from rowbank_trainer.schema.spec import Schema
+from rowbank_trainer.two_tower.batches import BatchSource
 from rowbank_trainer.two_tower.checkpoint import (
     Checkpoints,
     Remembered,
@@ -26,7 +28,6 @@ from rowbank_trainer.two_tower.checkpoint import (
 )
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.continuing import Start, find_start, load_training
-from rowbank_trainer.two_tower.model import BatchSource
 from rowbank_trainer.two_tower.parallel import WorkerPart, worker_run
 from rowbank_trainer.two_tower.part import PartTraining
 from rowbank_trainer.two_tower.problem import Problem, prepare
@@ -37,6 +38,7 @@ from rowbank_trainer.two_tower.run_log import RunLog
 from rowbank_trainer.two_tower.run_log import begin as begin_log
 from rowbank_trainer.two_tower.runs import Run, RunTables
 from rowbank_trainer.two_tower.schedule import Schedule
+from rowbank_trainer.two_tower.schema_file import as_json
 from rowbank_trainer.two_tower.stopping import CUTOFF, best_epoch, has_stopped
 from rowbank_trainer.two_tower.tables.opening import open_tables
 from rowbank_trainer.two_tower.training import TrainingRun, train_epoch
@@ -61,6 +63,7 @@ class Job:
         run: what the run is called; None: the next free number.
         log_dir: folder for a line and events per epoch; None: none are written.
         going_on: "active", "latest" or the version to go on from; None: start anew.
+        schema: the columns of users and items; None: what data and settings say.
     """
 
     config: TwoTowerConfig
@@ -77,6 +80,7 @@ class Job:
     run: str | None = None
     going_on: str | None = None
     log_dir: Path | None = None
+    schema: Schema | None = None
 
     def __post_init__(self) -> None:
         if self.config.logq == "table" and set(self.variants) != {Variant.ROWBANK}:
@@ -124,7 +128,7 @@ def run(job: Job, dataset: Dataset, console: Console) -> None:
     make_folder(job.out)
     if job.part is None or job.part.lead:
         begin_log(job.log_dir, resume=job.resume)
-    problem = prepare(dataset, job.config)
+    problem = prepare(dataset, job.config, job.schema)
     evaluator = problem.evaluator()
     baseline = problem.baseline(evaluator)
     say_data(console, dataset, problem, job.config)
@@ -150,7 +154,7 @@ def run(job: Job, dataset: Dataset, console: Console) -> None:
             report.write(None)
             write_ids(job.out, dataset)
             chosen = _choose(runs)
-            for name, data in tower_files(chosen, problem, job.config).items():
+            for name, data in tower_files(chosen, job.config).items():
                 (job.out / name).write_bytes(data)
             published = None
             if job.publication.wanted and own is not None:
@@ -277,7 +281,7 @@ def _train(
     client = None if own is None else own.client
     if start is not None and state is None:
         checkpoints.save(run, client)  # From here on the tables differ from the version's.
-    source = BatchSource(problem, run.tables, config, run.histories)
+    source = BatchSource(problem, run.tables, config)
     schedule, stopping = Schedule.parse(config.schedule), problem.stopping_evaluator()
     log, progress = RunLog(job.log_dir, opening.label, run.epochs_done), Progress(console)
     last = begun_at + config.epochs
@@ -368,8 +372,12 @@ def _fingerprint(job: Job, label: str, problem: Problem, start: Start | None) ->
     if job.config.schedule != "constant":
         facts["epochs"] = job.config.epochs  # The rate of each epoch depends on how many there are.
     facts |= {"label": label, "model_name": job.model_name, "goes_on_from": None if start is None else start.version}
+    facts["schema"] = as_json(problem)
     train, held_out = problem.train, problem.held_out
-    return fingerprint(facts, problem.item_keys, train.user_ids, train.item_ids, held_out.user_ids, held_out.item_ids)
+    return fingerprint(
+        facts, problem.item_keys, train.user_ids, train.item_ids, held_out.user_ids, held_out.item_ids,
+        *problem.features.arrays(),
+    )  # fmt: skip
 
 
 def _choose(runs: list[TrainingRun]) -> TrainingRun:

@@ -8,6 +8,7 @@ import tf_keras
 
 from rowbank.text import PAD_KEY
 from rowbank_trainer.data.dataset import Ids
+from rowbank_trainer.errors import UsageError
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.model import TwoTower
 from rowbank_trainer.two_tower.problem import Problem
@@ -66,7 +67,8 @@ class TableFrequencies(tf_keras.callbacks.Callback):
 
     def __init__(self, tables: RowTables, problem: Problem, config: TwoTowerConfig) -> None:
         super().__init__()
-        self._tables, self._item_keys, self._every = tables, problem.item_keys, config.logq_refresh
+        self._tables, self._every = tables, config.logq_refresh
+        self._table, self._item_keys = counted_table(problem)
         self._step = 0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -83,8 +85,28 @@ class TableFrequencies(tf_keras.callbacks.Callback):
     def refresh(self) -> None:
         """Reads the frequencies now."""
         model: TwoTower = self.model
-        keys, frequency = self._tables.frequencies("item")
+        keys, frequency = self._tables.frequencies(self._table)
         model.log_q.assign(log_probabilities(counts_in_table(self._item_keys, keys, frequency), floor=1.0))
+
+
+def counted_table(problem: Problem) -> tuple[str, Ids]:
+    """The table whose frequencies tell how often items were trained, and each item's keys in it, [M, L] int64.
+
+    Raises:
+        UsageError: there is none.
+    """
+    plan = problem.plan
+    for one in plan.item.columns:
+        if one.column.type not in ("id", "text") or not one.plain:
+            continue
+        table = one.parts[0].table.name
+        if len(plan.inputs_of(table)) == 1 and not one.column.dropout:
+            by_id = one.column.type == "id"
+            return table, problem.catalogue.item_ids[:, None] if by_id else problem.item_keys
+    raise UsageError(
+        "--logq table: the schema has no table that counts items alone: one with a row for each of an item's ids, or "
+        "for the words of its title, that nothing else shares; use --logq counts"
+    )
 
 
 def initial_log_q(problem: Problem, config: TwoTowerConfig) -> LogProbabilities:

@@ -1,4 +1,4 @@
-"""The two-tower model and the data it is fitted on."""
+"""The two-tower model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from rowbank_trainer.data.dataset import Ids
+from rowbank_trainer.two_tower import key_lists
+from rowbank_trainer.two_tower.blocks import TowerInput
 from rowbank_trainer.two_tower.config import TwoTowerConfig
+from rowbank_trainer.two_tower.features import Features, SideValues
 from rowbank_trainer.two_tower.loss import (
     alignment_and_uniformity,
     cosine_contrastive,
@@ -26,7 +29,6 @@ from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.shared_dense import SharedDense
 from rowbank_trainer.two_tower.tables.base import RowTables
 from rowbank_trainer.two_tower.towers import build_tower
-from rowbank_trainer.two_tower.user_history import UserHistories, blend, mean_rows
 
 Vectors = npt.NDArray[np.float32]
 _BLOCK = 4096
@@ -38,46 +40,47 @@ class TwoTower(tfrs.Model):
     """Users and items meet in one vector space: trained with softmax over the items of the batch.
 
     Args:
+        problem: columns and scalings.
         tables: layers for the rows.
         config: what the towers and the loss are like.
         log_q: [M] float32 logarithms of the items' probabilities, which may be assigned anew while the model trains.
         shared: dense weights that other workers train too; None: they are this model's own.
-        histories: what the user tower takes beside the user's row; None: nothing.
     """
 
     def __init__(
         self,
+        problem: Problem,
         tables: RowTables,
         config: TwoTowerConfig,
         log_q: Vectors,
         shared: SharedDense | None = None,
-        histories: UserHistories | None = None,
     ) -> None:
         super().__init__()
-        self.user_rows = tables.user_layer
-        self.item_rows = tables.item_layer
-        self.user_tower = build_tower("user", config, seed=config.seed * 1000)
-        self.item_tower = build_tower("item", config, seed=config.seed * 1000 + 500)
+        plan = problem.plan
+        self._plan = plan
+        self.row_layers = [tables.layers[name] for name in plan.table_names]
+        self.user_input = TowerInput(plan.user, problem.features.user)
+        self.item_input = TowerInput(plan.item, problem.features.item)
+        self.user_tower = build_tower("user", config, seed=config.seed * 1000, width=plan.user.width)
+        self.item_tower = build_tower("item", config, seed=config.seed * 1000 + 500, width=plan.item.width)
         self.log_q = tf.Variable(log_q, trainable=False, name="log_q")
         self._config = config
         self._objective = Objective.parse(config.loss)
         self._corrects_positive = config.logq_positive == "corrected"
         self._shared = shared
-        self._histories = histories
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """The mean loss of a batch.
 
         Args:
-            inputs: `user` [batch] and `item_keys` [batch, L] int64 as the tables' layers take them, `item` [batch]
-                int64 catalogue positions; where interactions have weights `weight` [batch] float32; where users have
-                histories `history` [S, L] int64, the keys of all their items, and `history_counts` [batch] int64;
-                where the objective needs them `drawn` [N] and `drawn_keys` [N, L] int64, as `item` and `item_keys`.
+            inputs: `item` [batch] int64 catalogue positions; where the objective needs them `drawn` [N], more of them;
+                where interactions have weights `weight` [batch] float32; and by "user/<name>" of the users, and by
+                "item/<name>" of the items and then the drawn ones, what `TowerInput` takes, keys instead of rows.
             training: whether dropout is on.
         """
-        user_rows, item_rows = self._rows(inputs)
-        users = self.user_tower(user_rows, training=training)
-        vectors = self.item_tower(item_rows, training=training)
+        rows = self._rows(inputs)
+        users = self.user_tower(self.user_input(_of("user", rows)), training=training)
+        vectors = self.item_tower(self.item_input(_of("item", rows)), training=training)
         log_q = tf.gather(self.log_q, inputs["item"])
         if self._objective.name == "softmax":
             return in_batch_softmax(
@@ -126,20 +129,15 @@ class TwoTower(tfrs.Model):
             item_log_q=item_log_q, candidate_log_q=log_q,
         )  # fmt: skip
 
-    def _rows(self, inputs: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """What goes into the two towers; drawn items come after those of the batch."""
-        own, keys = self.user_rows(inputs["user"]), inputs["item_keys"]
-        # One look-up for all: two would be two steps of the table's optimizer for an item that is in both.
-        if "drawn_keys" in inputs:
-            keys = tf.concat([keys, inputs["drawn_keys"]], axis=0)
-        if "history" not in inputs:
-            return own, self.item_rows(keys)
-        counts = inputs["history_counts"]
-        rows = self.item_rows(tf.concat([keys, inputs["history"]], axis=0))
-        size = tf.shape(keys)[0]
-        has_history = tf.cast(counts > 0, rows.dtype)[:, None]
-        means = mean_rows(rows[size:], counts)
-        return blend(own, means, tf.ones_like(has_history), has_history, self._config.history_weight), rows[:size]
+    def _rows(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The inputs with rows, [S, dim], in the place of keys."""
+        rows = dict(inputs)
+        for layer, table in zip(self.row_layers, self._plan.table_names, strict=True):
+            names = self._plan.inputs_of(table)
+            # One look-up for all: two would be two steps of the table's optimizer for a key that is in both.
+            found = layer(tf.concat([inputs[name] for name in names], axis=0))
+            rows |= zip(names, tf.split(found, [tf.size(inputs[name]) for name in names]), strict=True)
+        return rows
 
     # Nothing below a step branches on a tensor in Python, so there is nothing for AutoGraph to convert; it would
     # rewrite a hundred functions of Keras and TFRA all the same, which takes ten seconds.
@@ -162,83 +160,45 @@ class TwoTower(tfrs.Model):
     @property
     def dense_variables(self) -> list[tf.Variable]:
         """Trainable weights of the towers."""
-        return [*self.user_tower.trainable_variables, *self.item_tower.trainable_variables]
+        parts = (self.user_input, self.user_tower, self.item_input, self.item_tower)
+        return [variable for part in parts for variable in part.trainable_variables]
 
-    def user_vectors(self, tables: RowTables, keys: Ids) -> Vectors:
-        """Vectors of users ([N] int64 keys): [N, vector_dim] float32."""
-        blocks = [keys[first : first + _BLOCK] for first in range(0, len(keys), _BLOCK)]
-        return np.concatenate([self.user_tower(self._user_inputs(tables, block), training=False) for block in blocks])
+    def user_vectors(self, tables: RowTables, features: Features, ids: Ids) -> Vectors:
+        """Vectors of known users ([N] int64 ids): [N, vector_dim] float32."""
+        positions = features.user.positions(ids)
+        return self._vectors(self.user_input, self.user_tower, tables, features.user, positions)
 
-    def _user_inputs(self, tables: RowTables, keys: Ids) -> tf.Tensor:
-        own = tf.constant(tables.rows("user", keys))
-        if self._histories is None:
-            return own
-        positions, counts = self._histories.taken(keys)
-        distinct, places = np.unique(positions, return_inverse=True)
-        rows = tables.rows("item", self._histories.item_keys[distinct])[places]
-        has_history = tf.constant((counts > 0).astype(np.float32)[:, None])
-        means = mean_rows(tf.constant(rows.reshape(-1, own.shape[1])), tf.constant(counts))
-        return blend(own, means, tf.ones_like(has_history), has_history, self._config.history_weight)
+    def item_vectors(self, tables: RowTables, features: Features) -> Vectors:
+        """Vectors of all items of the catalogue: [M, vector_dim] float32."""
+        positions = np.arange(len(features.item.ids))
+        return self._vectors(self.item_input, self.item_tower, tables, features.item, positions)
 
-    def item_vectors(self, tables: RowTables, keys: Ids) -> Vectors:
-        """Vectors of items ([N, L] int64 keys): [N, vector_dim] float32."""
-        vectors = []
-        for first in range(0, len(keys), _BLOCK):
-            block = keys[first : first + _BLOCK]
-            rows = tables.rows("item", block.reshape(-1)).reshape(*block.shape, -1)
-            vectors.append(self.item_tower(rows.mean(axis=1), training=False).numpy())
-        return np.concatenate(vectors)
+    def _vectors(
+        self, before: TowerInput, tower: Any, tables: RowTables, values: SideValues, positions: Ids
+    ) -> Vectors:
+        vectors = np.zeros((len(positions), self._config.vector_dim), np.float32)
+        for first in range(0, len(positions), _BLOCK):
+            block = positions[first : first + _BLOCK]
+            vectors[first : first + _BLOCK] = tower(before(_read(tables, values, block)), training=False)
+        return vectors
 
 
-class BatchSource:
-    """Training interactions as batches of the inputs of `TwoTower.compute_loss`."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        tables: RowTables,
-        config: TwoTowerConfig,
-        histories: UserHistories | None = None,
-    ) -> None:
-        self._users = tf.constant(tables.encode("user", problem.train.user_ids))
-        keys = tables.encode("item", problem.item_keys.reshape(-1)).reshape(problem.item_keys.shape)
-        self._item_keys = tf.constant(keys)
-        self._items = tf.constant(problem.train_positions)
-        self._weights = None if problem.train.weights is None else tf.constant(problem.train.weights)
-        self._batch_size, self._seed = config.batch_size, config.seed
-        self._drawn = Objective.parse(config.loss).negatives(config.batch_size)
-        self._histories = None if histories is None else histories.ragged()
-        self._places = tf.constant(np.searchsorted(problem.user_keys, problem.train.user_ids))
-
-    def batches(self, order: Ids, *, drop_remainder: bool) -> tf.data.Dataset:
-        """The interactions at `order` ([N] int64 rows), in that order."""
-        rows = tf.data.Dataset.from_tensor_slices(order)
-        return rows.batch(self._batch_size, drop_remainder=drop_remainder).map(self._gather).prefetch(2)
-
-    def _gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        item = tf.gather(self._items, rows)
-        inputs = {
-            "user": tf.gather(self._users, rows),
-            "item_keys": tf.gather(self._item_keys, item),
-            "item": item,
-        }
-        if self._drawn:
-            # A function of the order, and so of seed and epoch: a training that is resumed draws the same.
-            draw = tf.random.stateless_uniform(
-                [self._drawn], seed=tf.stack([rows[0] ^ self._seed, rows[1]]), maxval=len(self._item_keys),
-                dtype=tf.int64,
-            )  # fmt: skip
-            inputs["drawn"], inputs["drawn_keys"] = draw, tf.gather(self._item_keys, draw)
-        if self._weights is not None:
-            inputs["weight"] = tf.gather(self._weights, rows)
-        if self._histories is not None:
-            met = tf.gather(self._histories, tf.gather(self._places, rows))
-            inputs["history"] = tf.gather(self._item_keys, met.values)
-            inputs["history_counts"] = met.row_lengths()
-        return inputs
+def _of(side: str, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The inputs of one side, without its name."""
+    return {name.removeprefix(f"{side}/"): value for name, value in inputs.items() if name.startswith(f"{side}/")}
 
 
-def epoch_order(count: int, *, seed: int, epoch: int, worker: int = 0, workers: int = 1) -> Ids:
-    """The order in which an epoch (from 1) goes through `count` interactions: a worker's part of one permutation."""
-    order = np.random.default_rng((seed, epoch)).permutation(count).astype(np.int64)
-    return order[: count // workers * workers][worker::workers]
+def _read(tables: RowTables, values: SideValues, positions: Ids) -> dict[str, tf.Tensor]:
+    """What `TowerInput` takes, of entities at [N] positions, from the tables as they are."""
+    inputs: dict[str, tf.Tensor] = {}
+    for one in values.columns:
+        name = one.plan.column.name
+        if one.numbers is not None:
+            inputs[name] = tf.constant(one.numbers[positions])
+        elif one.keys is not None:
+            keys = key_lists.take(one.keys, positions)
+            distinct, places = np.unique(keys.values, return_inverse=True)
+            inputs[f"{name}/counts"] = tf.constant(key_lists.counts_of(keys))
+            for part in one.plan.parts:
+                inputs[part.input] = tf.constant(tables.rows(part.table.name, part.keys(distinct))[places])
+    return inputs

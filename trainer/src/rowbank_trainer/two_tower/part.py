@@ -17,9 +17,9 @@ from rowbank.workers import WorkerGroup
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.evaluation import Evaluator
 from rowbank_trainer.progress import Progress
+from rowbank_trainer.two_tower.batches import BatchSource, epoch_order
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.history import EpochReading
-from rowbank_trainer.two_tower.model import BatchSource, epoch_order
 from rowbank_trainer.two_tower.parallel import LEASE_S, WorkerPart
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.run_log import RunLog
@@ -85,11 +85,11 @@ class PartTraining:
     def _open(self) -> tuple[TrainingRun, SharedDense]:
         """Tables, dense weights and model; the lead makes them, the others take them over."""
         part, config = self._part, self._config
-        prefix, item_table = self._own.run.prefix, self._problem.item_table
-        names = named_tables(prefix, item_table)
+        prefix, plan = self._own.run.prefix, self._problem.plan
+        names = named_tables(prefix, plan)
         self._own.hold([*names.values(), f"{prefix}.dense"])
-        drawn_as = named_tables(self._own.run.model, item_table)
-        tables = RemoteTables(self._client, config, names, drawn_as=drawn_as, take_over=not part.lead)
+        drawn_as = named_tables(self._own.run.model, plan)
+        tables = RemoteTables(self._client, plan, config, names, drawn_as=drawn_as, take_over=not part.lead)
         shared = SharedDense(self._client, f"{prefix}.dense", learning_rate=config.learning_rate, lead=part.lead)
         self._own.hold_all()
         # Dropout differs between workers; initial weights are the lead's.
@@ -100,7 +100,7 @@ class PartTraining:
 
     def _train(self, run: TrainingRun, shared: SharedDense, evaluator: Evaluator, console: Console) -> None:
         part, config, count = self._part, self._config, len(self._problem.train)
-        source = BatchSource(self._problem, run.tables, config, run.histories)
+        source = BatchSource(self._problem, run.tables, config)
         log, progress = RunLog(self._log_dir, run.label, 0), Progress(console)
         steps = count // part.count // config.batch_size
         if steps == 0:

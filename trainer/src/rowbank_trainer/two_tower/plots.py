@@ -12,7 +12,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from rowbank_trainer.evaluation import Accuracy
-from rowbank_trainer.two_tower.tables.base import TABLE_KINDS
 from rowbank_trainer.two_tower.training import TrainingRun
 
 _CUTOFF = 100
@@ -33,14 +32,14 @@ def plot_accuracy(path: Path, runs: Sequence[TrainingRun], baseline: Accuracy, t
 
 def plot_sizes(path: Path, runs: Sequence[TrainingRun], vocabulary: dict[str, int], title: str) -> None:
     """Rows in each table by step, one line per run; the vocabulary is the level a table without restriction reaches."""
-    figure, all_axes = plt.subplots(1, len(TABLE_KINDS), figsize=(12, 5))
-    for axes, kind in zip(all_axes, TABLE_KINDS, strict=True):
+    figure, all_axes = plt.subplots(1, len(vocabulary), figsize=(6 * len(vocabulary), 5), squeeze=False)
+    for axes, table in zip(all_axes[0], vocabulary, strict=True):
         for index, run in enumerate(runs):
             steps = [reading.step for reading in run.history.sizes]
-            rows = [getattr(reading, kind) for reading in run.history.sizes]
+            rows = [reading.rows[table] for reading in run.history.sizes]
             axes.plot(steps, rows, label=run.label, linestyle=_style(run), color=_color(index))
-        axes.axhline(vocabulary[kind], color="gray", linestyle=":", label="keys in training")
-        axes.set(xlabel="step", ylabel="rows", title=f"{kind} table")
+        axes.axhline(vocabulary[table], color="gray", linestyle=":", label="keys in training")
+        axes.set(xlabel="step", ylabel="rows", title=f"{table} table")
         axes.set_ylim(bottom=0)
         axes.legend()
         axes.grid(alpha=0.3)

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from rowbank.text import PAD_KEY, title_keys
-from rowbank_trainer.data.dataset import Catalogue, Dataset, Ids, Interactions
+from rowbank_trainer.data.dataset import Catalogue, Dataset, Entities, Ids, Interactions
 from rowbank_trainer.data.splits import Split, SplitRule, split, split_by
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.evaluation import Accuracy, Evaluator, popularity_scorer
+from rowbank_trainer.schema.spec import Schema
 from rowbank_trainer.two_tower.config import TwoTowerConfig
+from rowbank_trainer.two_tower.default_schema import default_schema
+from rowbank_trainer.two_tower.features import NO_FEATURES, Features, features_of
+from rowbank_trainer.two_tower.plan import ModelPlan, plan_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +28,17 @@ class Problem:
         catalogue: every item.
         item_keys: [M, L] int64, in the catalogue's order: keys of the first L words of each title, padded with 0; where
             there are no titles the item's id, and L is 1.
-        item_table: last part of the item table's name: "title" or "item".
+        schema: the columns of users and items.
+        plan: what it comes to.
+        features: values of the columns.
+        declared: whether somebody wrote the schema.
+        users, items: what files say of them, which may be nothing.
         train: interactions to learn from.
         held_out: interactions to be judged on.
         train_positions: [N] int64, the catalogue position of each training interaction's item.
         item_counts: [M] int64, how often each item is met in training.
         user_keys: [U] int64, ascending: every user, of either part.
-        vocabulary: distinct keys that training will see, by table.
+        vocabulary: distinct keys that training will see, by the table's short name.
         known: all that users are known to have met, whatever part of it is trained on or held out.
         validation: interactions, neither trained on nor in `held_out`, that say when to stop; None: `held_out` does.
     """
@@ -38,7 +46,8 @@ class Problem:
     dataset_name: str
     catalogue: Catalogue
     item_keys: Ids
-    item_table: str
+    schema: Schema
+    plan: ModelPlan
     train: Interactions
     held_out: Interactions
     train_positions: Ids
@@ -46,12 +55,29 @@ class Problem:
     user_keys: Ids
     vocabulary: dict[str, int]
     known: Interactions
+    users: Entities | None
+    items: Entities | None
+    features: Features
+    declared: bool = False
     validation: Interactions | None = None
+
+    @property
+    def trained_users(self) -> Ids:
+        """Positions among the users of those that are trained on, ascending."""
+        return np.searchsorted(self.user_keys, np.unique(self.train.user_ids)).astype(np.int64)
+
+    def learning_from(self, train: Interactions) -> Problem:
+        """The problem of learning from other interactions with the same items, by the same users."""
+        positions = self.catalogue.positions(train.item_ids)
+        counts = np.bincount(positions, minlength=len(self.catalogue))
+        problem = dataclasses.replace(self, train=train, train_positions=positions, item_counts=counts)
+        return dataclasses.replace(problem, features=features_of(problem))
 
     @property
     def wordless(self) -> list[str]:
         """Titles without a word: a model that goes by titles knows nothing of such items."""
-        if not self.catalogue.titled:
+        columns = self.schema.item.columns
+        if not self.catalogue.titled or any(column.type != "text" for column in columns):
             return []
         return [self.catalogue.titles[row] for row in np.flatnonzero((self.item_keys == PAD_KEY).all(axis=1))]
 
@@ -69,11 +95,14 @@ class Problem:
         return evaluator.evaluate(popularity_scorer(self.catalogue, self.train))
 
 
-def prepare(dataset: Dataset, config: TwoTowerConfig) -> Problem:
+def prepare(dataset: Dataset, config: TwoTowerConfig, schema: Schema | None = None) -> Problem:
     """Splits and preprocesses a dataset.
 
+    Args:
+        schema: None: users by id, items by the words of their titles or by id.
     Raises:
-        TrainerError: it cannot be split as asked, or has fewer training interactions than one batch holds.
+        TrainerError: it cannot be split as asked, has fewer training interactions than one batch holds, or does not fit
+            the schema.
     """
     parts, validation = _split(dataset, config), None
     if config.early_stopping and config.evaluate_on == "test":
@@ -84,33 +113,42 @@ def prepare(dataset: Dataset, config: TwoTowerConfig) -> Problem:
             f"{dataset.name}: {len(parts.train)} training interactions are fewer than one batch of "
             f"{config.batch_size}; give a smaller --batch-size"
         )
-    problem = problem_of(dataset, parts, config)
+    problem = problem_of(dataset, parts, config, schema)
     return problem if validation is None else dataclasses.replace(problem, validation=validation)
 
 
-def problem_of(dataset: Dataset, parts: Split, config: TwoTowerConfig) -> Problem:
+def problem_of(
+    dataset: Dataset, parts: Split, config: TwoTowerConfig, declared: Schema | None = None
+) -> Problem:
     """The problem of learning from one part of a dataset's interactions and being judged on another."""
     catalogue = dataset.catalogue
     keys = title_keys(catalogue.titles, config.max_tokens) if catalogue.titled else catalogue.item_ids[:, None]
     positions = catalogue.positions(parts.train.item_ids)
-    counts = np.bincount(positions, minlength=len(catalogue))
     everybody = [dataset.interactions.user_ids, parts.train.user_ids, parts.held_out.user_ids]
-    return Problem(
+    schema = default_schema(catalogue, config) if declared is None else declared
+    plan = plan_of(schema, config)
+    problem = Problem(
         dataset_name=dataset.name,
         catalogue=catalogue,
         item_keys=keys,
-        item_table="title" if catalogue.titled else "item",
+        schema=schema,
+        plan=plan,
         train=parts.train,
         held_out=parts.held_out,
         train_positions=positions,
-        item_counts=counts,
+        item_counts=np.bincount(positions, minlength=len(catalogue)),
         user_keys=np.unique(np.concatenate(everybody)),
-        vocabulary={
-            "user": len(np.unique(parts.train.user_ids)),
-            "item": len(np.unique(keys[np.unique(positions)])),
-        },
+        vocabulary={},
         known=dataset.interactions if dataset.held_out is None else _joined(dataset.interactions, dataset.held_out),
+        users=dataset.users,
+        items=dataset.items,
+        features=NO_FEATURES,
+        declared=declared is not None,
     )
+    features = features_of(problem)
+    trained = {"users": problem.trained_users, "items": np.unique(positions)}
+    vocabulary = {name: len(features.keys(name, **trained)) for name in plan.table_names}
+    return dataclasses.replace(problem, features=features, vocabulary=vocabulary)
 
 
 def _joined(first: Interactions, second: Interactions) -> Interactions:

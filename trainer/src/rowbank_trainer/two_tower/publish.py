@@ -14,27 +14,20 @@ from rich.console import Console
 from rowbank import Client
 from rowbank.catalogue import CatalogueReport, drop_catalogue, write_catalogue
 from rowbank.errors import ModelDiffers
-from rowbank.features import FeatureField
 from rowbank.models import DataFacts, ModelManifest, PruneReport, TitleTokens, Tower, TowerInput, Transform
 from rowbank_trainer.errors import PublishError
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.continuing import TRAINING_FILE, training_file
-from rowbank_trainer.two_tower.export import INPUT, OUTPUT, HistoryInput, Last, export_tower
+from rowbank_trainer.two_tower.export import OUTPUT, Last, export_tower
 from rowbank_trainer.two_tower.popularity import POPULARITY_INPUT, write_popularity
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.runs import Run, RunTables
-from rowbank_trainer.two_tower.tables.base import TABLE_KINDS, TableKind
+from rowbank_trainer.two_tower.schema_file import SCHEMA_FILE, schema_file
+from rowbank_trainer.two_tower.served_columns import fields_of, tokenised, tower_inputs, with_columns
 from rowbank_trainer.two_tower.tables.remote import RemoteTables, named_tables, table_spec
 from rowbank_trainer.two_tower.training import TrainingRun
-from rowbank_trainer.two_tower.user_history import HISTORY_INPUT, PAD_KEY
 
-ITEM_FIELDS = (
-    FeatureField("title", "string"),
-    FeatureField("title_tokens", "int64_list"),
-    FeatureField("genres", "string_list"),
-    FeatureField("year", "int64"),
-)
 _QUALITY_CUTOFF = 20
 _MIB = 1 << 20
 _FIRST_TITLES = 5
@@ -46,7 +39,7 @@ class Published:
 
     Attributes:
         run: that it comes from.
-        tables: that were trained, by kind.
+        tables: that were trained, by short name.
         activated: whether it is served.
         refused: why it is not, although that was asked for; empty if it was not refused.
     """
@@ -56,7 +49,7 @@ class Published:
     label: str
     run: str
     rows: str
-    tables: Mapping[TableKind, str]
+    tables: Mapping[str, str]
     activated: bool
     refused: str
     catalogue: CatalogueReport
@@ -92,7 +85,7 @@ class Publisher:
             ExportError: a tower cannot be written.
             RowbankError: the server refused; the registry is then as before.
         """
-        files = tower_files(trained, problem, self.config)
+        files = {**tower_files(trained, self.config), SCHEMA_FILE: schema_file(problem)}
         if isinstance(trained.tables, RemoteTables):
             files[TRAINING_FILE] = training_file(trained)
         tables = dict(trained.tables.table_names) or _upload_rows(own, trained, problem, self.config)
@@ -101,7 +94,7 @@ class Publisher:
         self._say_cost(tables)
         now = time.time()
         version = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(2)}"
-        report = self._write_catalogue(own.run, version, problem)
+        report = self._write_catalogue(own.run, version, trained, problem)
         manifest = self._manifest(own.run, version, now, trained, problem, tables, report, popular)
         try:
             refused = self._store(manifest, files)
@@ -115,7 +108,7 @@ class Publisher:
             report, pruned,
         )  # fmt: skip
 
-    def _say_cost(self, tables: Mapping[TableKind, str]) -> None:
+    def _say_cost(self, tables: Mapping[str, str]) -> None:
         if self.publication.rows != "frozen":
             return
         cost = self.client.models.frozen_cost(tables.values(), self.publication.frozen_dtype)
@@ -124,8 +117,11 @@ class Publisher:
             highlight=False,
         )
 
-    def _write_catalogue(self, run: Run, version: str, problem: Problem) -> CatalogueReport:
+    def _write_catalogue(self, run: Run, version: str, trained: TrainingRun, problem: Problem) -> CatalogueReport:
         items, users = catalogue_rows(problem), histories(problem)
+        with_columns(items, problem.features.item, problem.items)
+        with_columns(users, problem.features.user, problem.users)
+        model, plan = trained.model, problem.plan
         said = {"items": len(items), "users": len(users)}
 
         def progress(what: str, done: int, total: int) -> None:
@@ -134,7 +130,8 @@ class Publisher:
 
         return write_catalogue(
             self.client, run.model, version, items=items, users=users, read_at_s=self.read_at_s,
-            item_fields=ITEM_FIELDS, progress=progress,
+            item_fields=fields_of(plan.item, problem, model.item_input.fills),
+            user_fields=fields_of(plan.user, problem, model.user_input.fills), progress=progress,
         )  # fmt: skip
 
     def _manifest(
@@ -144,7 +141,7 @@ class Publisher:
         now: float,
         trained: TrainingRun,
         problem: Problem,
-        tables: Mapping[TableKind, str],
+        tables: Mapping[str, str],
         report: CatalogueReport,
         popular: str,
     ) -> ModelManifest:
@@ -156,37 +153,21 @@ class Publisher:
         }
         quality = f"recall@{_QUALITY_CUTOFF} on {self.evaluated}"
         metrics[quality] = trained.accuracy.recall[_QUALITY_CUTOFF]
-        titled = problem.catalogue.titled
-        candidate = (
-            TowerInput(
-                INPUT,
-                tables["item"],
-                f"{views.item_view}:title_tokens",
-                config.dim,
-                problem.item_keys.shape[1],
-                0,
-                kind="",  # Padding has a row that was trained.
-            )
-            if titled
-            else TowerInput(INPUT, tables["item"], "item_id", config.dim)
-        )
-        candidates = [candidate]
+        candidates = list(tower_inputs(problem.plan.item, problem, tables, views))
         if popular:
             candidates.append(TowerInput(POPULARITY_INPUT, popular, "item_id", 1))
-        query = [TowerInput(INPUT, tables["user"], "user_id", config.dim)]
-        if config.history:
-            met = f"{views.user_view}:history"
-            query.append(TowerInput(HISTORY_INPUT, tables["item"], met, config.dim, config.history, PAD_KEY))
+        query = tower_inputs(problem.plan.user, problem, tables, views)
+        words = (Transform("title", "title_tokens", TitleTokens(config.max_tokens)),)
         return ModelManifest(
             name=run.model,
             version=version,
-            query=Tower(tuple(query), OUTPUT, "query.onnx"),
+            query=Tower(query, OUTPUT, "query.onnx"),
             candidate=Tower(tuple(candidates), OUTPUT, "candidate.onnx"),
             vector_dim=config.served_dim,
             metrics=metrics,
             created_at_s=now,
             logit_scale=1.0 / config.temperature,
-            transforms=(Transform("title", "title_tokens", TitleTokens(config.max_tokens)),) if titled else (),
+            transforms=words if tokenised(problem) else (),
             data=DataFacts(
                 self.publication.data_name or problem.dataset_name, len(problem.user_keys), len(problem.catalogue),
                 len(problem.known), self.read_at_s,
@@ -209,38 +190,30 @@ class Publisher:
         return ""
 
 
-def tower_files(trained: TrainingRun, problem: Problem, config: TwoTowerConfig) -> dict[str, bytes]:
+def tower_files(trained: TrainingRun, config: TwoTowerConfig) -> dict[str, bytes]:
     """Both towers as ONNX, by file name.
 
     Raises:
         ExportError: see `export_tower`.
     """
-    length = problem.item_keys.shape[1] if problem.catalogue.titled else 0
-    history = HistoryInput(config.history, config.history_weight) if config.history else None
+    model, popular = trained.model, bool(config.popularity_weight)
     return {
         "query.onnx": export_tower(
-            trained.model.user_tower,
-            dim=config.dim,
-            length=0,
-            history=history,
-            last=Last.ONE if config.popularity_weight else Last.NOTHING,
+            model.user_input, model.user_tower, last=Last.ONE if popular else Last.NOTHING
         ),
         "candidate.onnx": export_tower(
-            trained.model.item_tower,
-            dim=config.dim,
-            length=length,
-            last=Last.POPULARITY if config.popularity_weight else Last.NOTHING,
+            model.item_input, model.item_tower, last=Last.POPULARITY if popular else Last.NOTHING
         ),
     }
 
 
 def catalogue_rows(problem: Problem) -> dict[int, dict[str, Any]]:
-    """Every item and its features, as `ITEM_FIELDS` has them."""
+    """Every item and the features that every model has, as `ITEM_FIELDS` has them."""
     catalogue = problem.catalogue
     return {
         int(item): {
             "title": catalogue.titles[row],
-            "title_tokens": problem.item_keys[row] if catalogue.titled else (),
+            "title_tokens": problem.item_keys[row] if tokenised(problem) else (),
             "genres": catalogue.genres[row],
             "year": catalogue.years[row],
         }
@@ -310,15 +283,15 @@ def _size(count: int) -> str:
     return f"{count / _MIB:.1f} MiB" if count >= _MIB else f"{count / 1024:.1f} KiB"
 
 
-def _upload_rows(
-    own: RunTables, trained: TrainingRun, problem: Problem, config: TwoTowerConfig
-) -> dict[TableKind, str]:
-    keys = {"user": np.unique(problem.train.user_ids), "item": np.unique(problem.item_keys)}
-    names = named_tables(own.run.prefix, problem.item_table)
-    drawn_as = named_tables(own.run.model, problem.item_table)
+def _upload_rows(own: RunTables, trained: TrainingRun, problem: Problem, config: TwoTowerConfig) -> dict[str, str]:
+    plan, features = problem.plan, problem.features
+    names, drawn_as = named_tables(own.run.prefix, plan), named_tables(own.run.model, plan)
     own.make_way(names.values())
     own.hold(names.values())
-    for index, kind in enumerate(TABLE_KINDS):
-        spec = table_spec(names[kind], config, seed=config.seed + index, drawn_as=drawn_as[kind])
-        own.client.create_table(spec).upsert(keys[kind], trained.tables.rows(kind, keys[kind]))
+    for index, table in enumerate(plan.tables):
+        keys = features.keys(table.name)
+        rows = trained.tables.rows(table.name, keys)
+        there = rows.any(axis=1)
+        spec = table_spec(table, names[table.name], config, seed=config.seed + index, drawn_as=drawn_as[table.name])
+        own.client.create_table(spec).upsert(keys[there], rows[there])
     return names

@@ -38,17 +38,16 @@ def print_summary(console: Console, problem: Problem, baseline: Accuracy, runs: 
         title=f"{problem.dataset_name}: hit rates of {len(problem.held_out)} held-out interactions, unseen items"
     )
     table.add_column("tables", no_wrap=True)
-    for column in (*(f"top-{k}" for k in _SHOWN), "of all", "recall@20", "NDCG@20", "user rows", "item rows", "evicted",
-                   "seconds"):  # fmt: skip
+    for column in (*(f"top-{k}" for k in _SHOWN), "of all", "recall@20", "NDCG@20",
+                   *(f"{name} rows" for name in problem.plan.table_names), "evicted", "seconds"):  # fmt: skip
         table.add_column(column, justify="right")
-    table.add_row("popularity", *_rates(baseline), "", "", "", "")
+    table.add_row("popularity", *_rates(baseline))
     for run in runs:
         sizes = run.tables.sizes()
         table.add_row(
             run.label,
             *_rates(run.accuracy),
-            str(sizes["user"]),
-            str(sizes["item"]),
+            *(str(sizes[name]) for name in problem.plan.table_names),
             str(run.evictions),
             f"{run.train_s:.1f}",
         )

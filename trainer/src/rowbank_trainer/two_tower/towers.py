@@ -44,23 +44,26 @@ class StepDropout(tf_keras.layers.Layer):
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
-def build_tower(name: str, config: TwoTowerConfig, *, seed: int) -> tf_keras.Sequential:
-    """A tower from a row, [batch, dim] float32, to a vector, [batch, vector_dim] float32, of length one for cosines.
+def build_tower(name: str, config: TwoTowerConfig, *, seed: int, width: int | None = None) -> tf_keras.Sequential:
+    """A tower from its input, [batch, width] float32, to a vector, [batch, vector_dim], of length one for cosines.
+
+    Args:
+        width: None: that of a row.
 
     Each layer gets its own seed, so that a tower starts from the same weights whatever tables stand before it.
     """
     layers = tf_keras.layers
 
-    def dense(index: int, width: int, activation: str | None) -> tf_keras.layers.Dense:
+    def dense(index: int, units: int, activation: str | None) -> tf_keras.layers.Dense:
         initializer = tf_keras.initializers.GlorotUniform(seed=seed + index)
-        return layers.Dense(width, activation=activation, kernel_initializer=initializer, name=f"{name}_dense_{index}")
+        return layers.Dense(units, activation=activation, kernel_initializer=initializer, name=f"{name}_dense_{index}")
 
     tower = tf_keras.Sequential(name=f"{name}_tower")
-    tower.add(layers.InputLayer(input_shape=(config.dim,), name=f"{name}_row"))
+    tower.add(layers.InputLayer(input_shape=(width or config.dim,), name=f"{name}_row"))
     if config.row_dropout:
         tower.add(StepDropout(config.row_dropout, seed + 100, name=f"{name}_row_dropout"))
-    for index, width in enumerate(config.hidden):
-        tower.add(dense(index, width, "gelu"))
+    for index, units in enumerate(config.hidden):
+        tower.add(dense(index, units, config.activation))
         if config.hidden_dropout:
             tower.add(StepDropout(config.hidden_dropout, seed + 101 + index, name=f"{name}_dropout_{index}"))
     if config.output_layer:

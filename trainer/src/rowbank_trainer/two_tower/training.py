@@ -14,16 +14,16 @@ import tensorflow as tf
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.evaluation import Accuracy, Evaluator, vector_scorer
 from rowbank_trainer.progress import Progress
+from rowbank_trainer.two_tower.batches import BatchSource, epoch_order
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.history import EpochReading, History
 from rowbank_trainer.two_tower.logq import TableFrequencies, initial_log_q
-from rowbank_trainer.two_tower.model import BatchSource, TwoTower, epoch_order
+from rowbank_trainer.two_tower.model import TwoTower
 from rowbank_trainer.two_tower.popularity import popularity
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.shared_dense import SharedDense
 from rowbank_trainer.two_tower.stopping import CUTOFF
 from rowbank_trainer.two_tower.tables.base import RowTables
-from rowbank_trainer.two_tower.user_history import histories_of
 from rowbank_trainer.two_tower.watches import Limits, ProgressWatch, TableWatch
 
 
@@ -32,7 +32,6 @@ class TrainingRun:
 
     Attributes:
         callbacks: called after every step; further ones may be added.
-        histories: what the user tower takes beside the user's row; None: nothing.
         stopping_recalls: recall after each epoch on the part that says when to stop; empty if there is none.
     Args:
         label: tells it apart in reports.
@@ -53,8 +52,7 @@ class TrainingRun:
         shared: SharedDense | None = None,
     ) -> None:
         self.label, self.tables, self.restricted, self.resumable = label, tables, limits is not None, resumable
-        self.histories = histories_of(problem, config)
-        self.model = TwoTower(tables, config, initial_log_q(problem, config), shared, self.histories)
+        self.model = TwoTower(problem, tables, config, initial_log_q(problem, config), shared)
         self.model.compile(optimizer=tables.optimizer(config.learning_rate))
         self.history = History()
         self.epochs_done = 0
@@ -99,8 +97,8 @@ class TrainingRun:
 
     def judge(self, problem: Problem, evaluator: Evaluator) -> Accuracy:
         """The model's figures as it is now."""
-        users = self.model.user_vectors(self.tables, problem.user_keys)
-        items = self.model.item_vectors(self.tables, problem.item_keys)
+        users = self.model.user_vectors(self.tables, problem.features, problem.user_keys)
+        items = self.model.item_vectors(self.tables, problem.features)
         if self._config.popularity_weight:
             users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
             items = np.concatenate([items, popularity(problem, self._config.popularity_weight)], axis=1)
@@ -136,7 +134,7 @@ class TrainingRun:
 
     @property
     def evictions(self) -> int:
-        """Rows that restrictions took, over both tables."""
+        """Rows that restrictions took, over all tables."""
         return sum(event.rows_before - event.rows_after for event in self.history.restrictions)
 
     def as_json(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import tf_keras
 from rowbank_trainer.progress import Progress
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.history import History, Restriction, SizeReading
-from rowbank_trainer.two_tower.tables.base import TABLE_KINDS, RowTables, TableKind
+from rowbank_trainer.two_tower.tables.base import RowTables
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,14 @@ class Limit:
     trigger: int
 
 
-Limits = Mapping[TableKind, Limit]
+Limits = Mapping[str, Limit]
 
 
 def limits_of(vocabulary: Mapping[str, int], config: TwoTowerConfig) -> Limits:
     """Limits as parts of the keys in training."""
     return {
-        kind: Limit(int(config.restrict_keep * vocabulary[kind]), int(config.restrict_trigger * vocabulary[kind]))
-        for kind in TABLE_KINDS
+        table: Limit(int(config.restrict_keep * keys), int(config.restrict_trigger * keys))
+        for table, keys in vocabulary.items()
     }
 
 
@@ -54,17 +54,16 @@ class TableWatch(tf_keras.callbacks.Callback):
 
     def log(self) -> None:
         """Reads the tables' sizes."""
-        sizes = self._tables.sizes()
-        self._history.sizes.append(SizeReading(self.step, sizes["user"], sizes["item"]))
+        self._history.sizes.append(SizeReading(self.step, self._tables.sizes()))
 
     def _restrict_tables(self) -> None:
         before = self._history.sizes[-1]
         shrank = False
-        for kind, limit in (self._limits or {}).items():
-            evicted = self._tables.restrict(kind, num_reserved=limit.num_reserved, trigger=limit.trigger)
+        for table, limit in (self._limits or {}).items():
+            evicted = self._tables.restrict(table, num_reserved=limit.num_reserved, trigger=limit.trigger)
             if evicted:
-                rows = getattr(before, kind)
-                self._history.restrictions.append(Restriction(self.step, kind, rows, rows - evicted))
+                rows = before.rows[table]
+                self._history.restrictions.append(Restriction(self.step, table, rows, rows - evicted))
                 shrank = True
         if shrank:
             self.log()

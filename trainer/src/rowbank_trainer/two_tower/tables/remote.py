@@ -17,23 +17,29 @@ from rowbank.parquet import import_table
 from rowbank.table import Table
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.two_tower.config import TwoTowerConfig
-from rowbank_trainer.two_tower.tables.base import RowTables, TableKind
+from rowbank_trainer.two_tower.default_schema import ITEM_TABLE
+from rowbank_trainer.two_tower.plan import ModelPlan, RowTable
+from rowbank_trainer.two_tower.tables.base import RowTables
 
 _EVERY_ROW = 2**31 - 1
 
 
-def table_spec(name: str, config: TwoTowerConfig, *, seed: int, drawn_as: str) -> TableSpec:
+def table_spec(table: RowTable, name: str, config: TwoTowerConfig, *, seed: int, drawn_as: str) -> TableSpec:
     """The spec of a table named `name`, trained as the model's other weights are.
 
     Args:
         seed, drawn_as: initial rows are those of a table named `drawn_as` with that seed, whatever it is called itself:
             so all runs of a model begin alike.
     """
+    options, limit = table.options, table.initial_range
     return TableSpec(
         name,
-        dim=config.dim,
-        initializer=Uniform(-config.initial_range, config.initial_range, seed=_seed_for(name, drawn_as, seed)),
+        dim=table.dim,
+        value_dtype=options.value_dtype,
+        initializer=Uniform(-limit, limit, seed=_seed_for(name, drawn_as, seed)),
         optimizer=Adam(config.learning_rate),
+        admission=options.admission,
+        eviction=options.eviction,
     )
 
 
@@ -53,12 +59,13 @@ def _fnv1a(text: str) -> int:
 
 
 class RemoteTables(RowTables):
-    """A user table and an item table on the server, by name.
+    """Tables on the server, by name.
 
     Args:
-        names: of the tables, by kind.
-        drawn_as: names whose initial rows they have, by kind; None: tables that are there are taken as they are, and
-            their optimizer gets the learning rate of `config`.
+        plan: which tables.
+        names: of the tables on the server.
+        drawn_as: names whose initial rows they have; None: tables that are there are taken as they are, and their
+            optimizer gets the learning rate of `config`.
         take_over: accept tables that are there, with their rows; otherwise they must not exist.
         rows: table name -> a file of rows to start with.
     Raises:
@@ -68,54 +75,62 @@ class RemoteTables(RowTables):
     def __init__(
         self,
         client: Client,
+        plan: ModelPlan,
         config: TwoTowerConfig,
-        names: Mapping[TableKind, str],
+        names: Mapping[str, str],
         *,
-        drawn_as: Mapping[TableKind, str] | None,
+        drawn_as: Mapping[str, str] | None,
         take_over: bool = False,
         rows: Mapping[str, Path] | None = None,
     ) -> None:
-        self.table_names = dict(names)
+        self.table_names = {table.name: names[table.name] for table in plan.tables}
         self._client = client
-        self._tables: dict[TableKind, Table] = {}
-        for index, (kind, name) in enumerate(names.items()):
+        self._tables: dict[str, Table] = {}
+        for index, table in enumerate(plan.tables):
+            name = names[table.name]
             if drawn_as is None:
-                self._tables[kind] = _with_rate(client, client.table(name), config.learning_rate)
+                self._tables[table.name] = _with_rate(client, client.table(name), config.learning_rate)
             else:
-                spec = table_spec(name, config, seed=config.seed + index, drawn_as=drawn_as[kind])
-                self._tables[kind] = client.create_table(spec, exist_ok=take_over)
+                spec = table_spec(table, name, config, seed=config.seed + index, drawn_as=drawn_as[table.name])
+                self._tables[table.name] = client.create_table(spec, exist_ok=take_over)
             if rows is not None:
                 import_table(client, str(rows[name]), name)
-        specs = {kind: table.spec for kind, table in self._tables.items()}
-        self.user_layer = rowbank.keras.Embedding(specs["user"], target=client, name="user_rows")
-        self.item_layer = rowbank.keras.SquashedEmbedding(
-            specs["item"], target=client, combiner="mean", name="item_rows"
-        )
+        self.layers = {
+            short: rowbank.keras.Embedding(table.spec, target=client, name=f"{short}_rows".replace(".", "_"))
+            for short, table in self._tables.items()
+        }
 
     def optimizer(self, learning_rate: float) -> Any:
         return tf_keras.optimizers.legacy.Adam(learning_rate)
 
     def set_learning_rate(self, rate: float) -> None:
-        for kind, table in self._tables.items():
-            self._tables[kind] = _with_rate(self._client, table, rate)
+        for short, table in self._tables.items():
+            self._tables[short] = _with_rate(self._client, table, rate)
 
-    def rows(self, kind: TableKind, keys: Ids) -> npt.NDArray[np.float32]:
-        return self._tables[kind].pull(keys)
+    def rows(self, table: str, keys: Ids) -> npt.NDArray[np.float32]:
+        return self._tables[table].lookup(keys).values
 
     def sizes(self) -> dict[str, int]:
-        return {kind: table.size() for kind, table in self._tables.items()}
+        return {short: table.size() for short, table in self._tables.items()}
 
-    def frequencies(self, kind: TableKind) -> tuple[Ids, npt.NDArray[np.uint32]]:
-        top = self._tables[kind].top(_EVERY_ROW)
+    def frequencies(self, table: str) -> tuple[Ids, npt.NDArray[np.uint32]]:
+        top = self._tables[table].top(_EVERY_ROW)
         return top.keys, top.frequency
 
-    def restrict(self, kind: TableKind, *, num_reserved: int, trigger: int) -> int:
-        return self._tables[kind].restrict(num_reserved, trigger=trigger).evicted
+    def restrict(self, table: str, *, num_reserved: int, trigger: int) -> int:
+        return self._tables[table].restrict(num_reserved, trigger=trigger).evicted
 
 
-def named_tables(prefix: str, item_table: str) -> dict[TableKind, str]:
-    """`<prefix>.user`, and `<prefix>.title` or `<prefix>.item`."""
-    return {"user": f"{prefix}.user", "item": f"{prefix}.{item_table}"}
+def named_tables(prefix: str, plan: ModelPlan) -> dict[str, str]:
+    """`<prefix>.<table>`; a table of items that are known by the words of their titles alone is `<prefix>.title`."""
+    return {name: f"{prefix}.{last}" for name, last in last_parts(plan).items()}
+
+
+def last_parts(plan: ModelPlan) -> dict[str, str]:
+    """Last parts of the tables' names, by their short ones."""
+    of_words = {part.table.name for one in plan.item.columns if one.column.type == "text" for part in one.parts}
+    words_alone = len(plan.item.columns) == 1 and ITEM_TABLE in of_words
+    return {name: "title" if name == ITEM_TABLE and words_alone else name for name in plan.table_names}
 
 
 def _with_rate(client: Client, table: Table, learning_rate: float) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ import tf_keras
 from tensorflow_recommenders_addons import dynamic_embedding as de
 
 from rowbank_trainer.data.dataset import Ids
+from rowbank_trainer.errors import UsageError
+from rowbank_trainer.schema.spec import TableOptions
 from rowbank_trainer.two_tower.config import TwoTowerConfig
-from rowbank_trainer.two_tower.tables.base import TABLE_KINDS, RowTables, TableKind
+from rowbank_trainer.two_tower.plan import ModelPlan
+from rowbank_trainer.two_tower.tables.base import RowTables
 
 
 class UniformRows(tf_keras.initializers.Initializer):
@@ -33,24 +37,37 @@ class TfraTables(RowTables):
     """TFRA's layers over the tables that `creator` makes.
 
     Args:
-        config: dim, initial range, seed.
+        plan: which tables.
+        config: the seed.
         creator: a `de.KVCreator`: this argument is all that tells a table in this process from one on Rowbank.
         restrict_policy: class of the policy that `restrict` follows, None if it is never called.
-        item_table: the item table's name.
+        names: what each table is called.
+    Raises:
+        UsageError: the schema asks for what these tables cannot do.
     """
 
-    def __init__(self, config: TwoTowerConfig, *, creator: Any, restrict_policy: Any, item_table: str) -> None:
-        def options(name: str, offset: int) -> dict[str, Any]:
-            return {
-                "initializer": UniformRows(config.initial_range, config.seed + offset),
-                "devices": ["/CPU:0"],
-                "kv_creator": creator,
-                "restrict_policy": restrict_policy,
-                "name": name,
-            }
-
-        self.user_layer = de.keras.layers.Embedding(config.dim, **options("user", 0))
-        self.item_layer = de.keras.layers.SquashedEmbedding(config.dim, combiner="mean", **options(item_table, 1))
+    def __init__(
+        self,
+        plan: ModelPlan,
+        config: TwoTowerConfig,
+        *,
+        creator: Any,
+        restrict_policy: Any,
+        names: Mapping[str, str],
+    ) -> None:
+        _require_plain(plan)
+        self.layers = {
+            table.name: de.keras.layers.Embedding(
+                table.dim,
+                initializer=UniformRows(table.initial_range, config.seed + index),
+                devices=["/CPU:0"],
+                kv_creator=creator,
+                restrict_policy=restrict_policy,
+                name=names[table.name],
+            )
+            for index, table in enumerate(plan.tables)
+        }
+        self._dims = {table.name: table.dim for table in plan.tables}
         self.table_names = {}
 
     def optimizer(self, learning_rate: float) -> Any:
@@ -58,29 +75,44 @@ class TfraTables(RowTables):
         # slots of every table for each table.
         return de.DynamicEmbeddingOptimizer(tf_keras.optimizers.legacy.Adam(learning_rate))
 
-    def rows(self, kind: TableKind, keys: Ids) -> npt.NDArray[np.float32]:
-        found: npt.NDArray[np.float32] = self.variable(kind).lookup(tf.constant(keys)).numpy()
-        return found
+    def rows(self, table: str, keys: Ids) -> npt.NDArray[np.float32]:
+        if not len(keys):
+            return np.zeros((0, self._dims[table]), np.float32)
+        found, exists = self.variable(table).lookup(tf.constant(keys), return_exists=True)
+        return np.where(exists.numpy()[:, None], found.numpy(), np.float32(0.0))
 
     def sizes(self) -> dict[str, int]:
-        return {kind: int(self.variable(kind).size()) for kind in TABLE_KINDS}
+        return {name: int(self.variable(name).size()) for name in self.layers}
 
-    def restrict(self, kind: TableKind, *, num_reserved: int, trigger: int) -> int:
-        variable = self.variable(kind)
+    def restrict(self, table: str, *, num_reserved: int, trigger: int) -> int:
+        variable = self.variable(table)
         before = int(variable.size())
         variable.restrict(num_reserved, trigger=trigger)
         return before - int(variable.size())
 
-    def variable(self, kind: TableKind) -> Any:
+    def variable(self, table: str) -> Any:
         """The `de.Variable` of one table."""
-        return (self.user_layer if kind == "user" else self.item_layer).params
+        return self.layers[table].params
 
 
-def local_tables(config: TwoTowerConfig, item_table: str) -> TfraTables:
+def local_tables(plan: ModelPlan, config: TwoTowerConfig, names: Mapping[str, str]) -> TfraTables:
     """Tables in this process, in TFRA's own hash table."""
     return TfraTables(
+        plan,
         config,
         creator=de.CuckooHashTableCreator(),
         restrict_policy=de.FrequencyRestrictPolicy,
-        item_table=item_table,
+        names=names,
     )
+
+
+def _require_plain(plan: ModelPlan) -> None:
+    plain = TableOptions()
+    for table in plan.tables:
+        options = table.options
+        for name in ("admission", "eviction", "value_dtype"):
+            if getattr(options, name) != getattr(plain, name):
+                raise UsageError(
+                    f"schema: table {table.name!r} has {name}, which tables of TFRA do not know; train --tables rowbank, "
+                    f"or leave {name} out"
+                )

@@ -1,0 +1,114 @@
+"""Training interactions as batches of what a model takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from rowbank_trainer.data.dataset import Ids
+from rowbank_trainer.two_tower.config import TwoTowerConfig
+from rowbank_trainer.two_tower.features import ColumnValues, SideValues
+from rowbank_trainer.two_tower.objective import Objective
+from rowbank_trainer.two_tower.problem import Problem
+from rowbank_trainer.two_tower.tables.base import RowTables
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column of one side.
+
+    Attributes:
+        name: "<side>/<column>".
+        keys: by "<side>/<part>", as tables take them: [N] of columns with exactly one key, else [N + 1, (n)], whose
+            last list is empty.
+        numbers: [N + 1] float32, NaN where missing, as the last is.
+        dropout: as the column has it.
+        missing: the position of no value.
+    """
+
+    name: str
+    keys: dict[str, tf.Tensor | tf.RaggedTensor]
+    numbers: tf.Tensor | None
+    dropout: float
+    missing: int
+
+
+class BatchSource:
+    """Batches of the inputs of `TwoTower.compute_loss`."""
+
+    def __init__(self, problem: Problem, tables: RowTables, config: TwoTowerConfig) -> None:
+        features = problem.features
+        self._columns = {
+            name: [_column(name, one, side, tables) for one in side.columns] for name, side in features.sides.items()
+        }
+        self._items = tf.constant(problem.train_positions)
+        self._users = tf.constant(features.user.positions(problem.train.user_ids))
+        self._weights = None if problem.train.weights is None else tf.constant(problem.train.weights)
+        self._batch_size, self._seed = config.batch_size, config.seed
+        self._catalogue = len(problem.catalogue)
+        self._drawn = Objective.parse(config.loss).negatives(config.batch_size)
+
+    def batches(self, order: Ids, *, drop_remainder: bool) -> tf.data.Dataset:
+        """The interactions at `order` ([N] int64 rows), in that order."""
+        rows = tf.data.Dataset.from_tensor_slices(order)
+        return rows.batch(self._batch_size, drop_remainder=drop_remainder).map(self._gather).prefetch(2)
+
+    def _gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        item = tf.gather(self._items, rows)
+        inputs, items = {"item": item}, item
+        # What is drawn is a function of the order, and so of seed and epoch: a training that is resumed draws the same.
+        seed = tf.stack([rows[0] ^ self._seed, rows[-1]])
+        if self._drawn:
+            inputs["drawn"] = tf.random.stateless_uniform(
+                [self._drawn], seed=seed, maxval=self._catalogue, dtype=tf.int64
+            )
+            items = tf.concat([item, inputs["drawn"]], axis=0)
+        if self._weights is not None:
+            inputs["weight"] = tf.gather(self._weights, rows)
+        for side, entities in (("user", tf.gather(self._users, rows)), ("item", items)):
+            for place, column in enumerate(self._columns[side]):
+                salt = tf.constant([0, 1 + place + 1000 * (side == "item")], tf.int64)
+                inputs |= _taken(column, entities, seed + salt)
+        return inputs
+
+
+def epoch_order(count: int, *, seed: int, epoch: int, worker: int = 0, workers: int = 1) -> Ids:
+    """The order in which an epoch (from 1) goes through `count` interactions: a worker's part of one permutation."""
+    order = np.random.default_rng((seed, epoch)).permutation(count).astype(np.int64)
+    return order[: count // workers * workers][worker::workers]
+
+
+def _column(side: str, values: ColumnValues, entities: SideValues, tables: RowTables) -> _Column:
+    column, count = values.plan.column, len(entities.ids)
+    name, numbers = f"{side}/{column.name}", None
+    keys: dict[str, tf.Tensor | tf.RaggedTensor] = {}
+    if values.numbers is not None:
+        numbers = tf.constant(np.append(values.numbers, np.float32(np.nan)))
+    elif values.keys is not None:
+        starts = np.append(values.keys.starts, values.keys.starts[-1])
+        whole = column.type == "id" and not column.dropout
+        for part in values.plan.parts:
+            encoded = tf.constant(tables.encode(part.table.name, part.keys(values.keys.values)))
+            keys[f"{side}/{part.input}"] = (
+                encoded if whole else tf.RaggedTensor.from_row_splits(encoded, tf.constant(starts))
+            )
+    return _Column(name, keys, numbers, column.dropout, count)
+
+
+def _taken(column: _Column, entities: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    """A column's inputs for entities ([N] int64 positions), some of which go without."""
+    if column.dropout:
+        gone = tf.random.stateless_uniform(tf.shape(entities), seed=seed) < column.dropout
+        entities = tf.where(gone, tf.constant(column.missing, tf.int64), entities)
+    if column.numbers is not None:
+        return {column.name: tf.gather(column.numbers, entities)}
+    taken: dict[str, tf.Tensor] = {}
+    for name, keys in column.keys.items():
+        found = tf.gather(keys, entities)
+        if isinstance(found, tf.RaggedTensor):
+            taken[f"{column.name}/counts"] = found.row_lengths()
+            found = found.values
+        taken[name] = found
+    return taken

@@ -1,0 +1,218 @@
+"""What towers are fed with, entity by entity: the keys and numbers of every column, from files and from interactions.
+
+A column without a value for an entity has no keys, or NaN. What a model that serves is fed with for it is a row of
+zeros, and rows that were trained are never all zeros; so in training, judging and serving alike a row of zeros is one
+that is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.text import PAD_KEY as WORD_PAD_KEY
+from rowbank.text import title_keys, token_key
+from rowbank_trainer.data.dataset import Entities, Ids, Interactions, KeyLists
+from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.schema.spec import Column
+from rowbank_trainer.two_tower import key_lists
+from rowbank_trainer.two_tower.plan import ColumnPlan, SidePlan
+from rowbank_trainer.two_tower.related import related_items
+
+if TYPE_CHECKING:
+    from rowbank_trainer.two_tower.problem import Problem
+
+PAD_KEY = -(2**63)  # No id of an item, unlike 0: where lists are shorter, the rest of the input has no rows.
+Numbers = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How a number goes into a tower: less the mean, by the deviation, of its logarithm if `log`.
+
+    Attributes:
+        fill: the number that stands for a missing one.
+    """
+
+    mean: float = 0.0
+    deviation: float = 1.0
+    log: bool = False
+    fill: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnValues:
+    """A column's values, of all entities of its side.
+
+    Attributes:
+        keys: of columns with rows.
+        numbers: [N] float32 of others, unscaled, NaN where missing, with their scaling.
+    """
+
+    plan: ColumnPlan
+    keys: KeyLists | None = None
+    numbers: Numbers | None = None
+    scaling: Scaling | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SideValues:
+    """All columns of users, or of items; `ids` are [N] int64, ascending."""
+
+    ids: Ids
+    columns: tuple[ColumnValues, ...]
+
+    def positions(self, ids: Ids) -> Ids:
+        """Where known entities are, [M] int64."""
+        return np.searchsorted(self.ids, ids).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Both sides."""
+
+    user: SideValues
+    item: SideValues
+
+    @property
+    def sides(self) -> dict[str, SideValues]:
+        """By name."""
+        return {"user": self.user, "item": self.item}
+
+    def arrays(self) -> list[npt.NDArray[Any]]:
+        """All values, to tell two of these apart."""
+        found: list[npt.NDArray[Any]] = []
+        for one in (*self.user.columns, *self.item.columns):
+            found += [] if one.numbers is None else [one.numbers]
+            found += [] if one.keys is None else [one.keys.values, one.keys.starts]
+        return found
+
+    def keys(self, table: str, *, users: Ids | None = None, items: Ids | None = None) -> Ids:
+        """Distinct keys under which a table has rows, ascending: [K] int64.
+
+        Args:
+            table: short name.
+            users, items: positions of the entities that count; None: all.
+        """
+        found = [np.zeros(0, np.int64)]
+        for side, places in ((self.user, users), (self.item, items)):
+            for values in side.columns:
+                parts = [part for part in values.plan.parts if part.table.name == table]
+                if parts and values.keys is not None:
+                    lists = values.keys if places is None else key_lists.take(values.keys, places)
+                    distinct = np.unique(lists.values)
+                    found += [part.keys(distinct) for part in parts]
+        return np.unique(np.concatenate(found))
+
+
+NO_FEATURES = Features(SideValues(np.zeros(0, np.int64), ()), SideValues(np.zeros(0, np.int64), ()))
+
+
+def features_of(problem: Problem) -> Features:
+    """The values of all columns, histories and related items from a problem's training interactions.
+
+    Raises:
+        TrainerError: there are no values of a column.
+    """
+    plan = problem.plan
+    return Features(
+        _side(plan.user, problem.user_keys, problem, problem.users, problem.trained_users),
+        _side(plan.item, problem.catalogue.item_ids, problem, problem.items, np.flatnonzero(problem.item_counts)),
+    )
+
+
+def _side(plan: SidePlan, ids: Ids, problem: Problem, given: Entities | None, trained: Ids) -> SideValues:
+    return SideValues(ids, tuple(_values(one, ids, problem, given, trained) for one in plan.columns))
+
+
+def _values(plan: ColumnPlan, ids: Ids, problem: Problem, given: Entities | None, trained: Ids) -> ColumnValues:
+    column = plan.column
+    if column.type == "numeric":
+        numbers = _numbers(column, ids, given)
+        return ColumnValues(plan, numbers=numbers, scaling=scaling_of(column, numbers[trained]))
+    keys = _keys(column, ids, problem, given)
+    return ColumnValues(plan, key_lists.cut(keys, column.length, newest=column.type == "history"))
+
+
+def _keys(column: Column, ids: Ids, problem: Problem, given: Entities | None) -> KeyLists:
+    if column.type == "id":
+        return key_lists.single(ids)
+    if column.type == "history":
+        return histories(problem.train, ids, column.length)
+    if column.type == "related":
+        return _related(column, problem)
+    if given is not None and column.name in given.keys:
+        return key_lists.aligned(given.keys[column.name], given.ids, ids, default_keys(column))
+    if column.type == "text" and column.name == "title" and problem.catalogue.titled:
+        words = title_keys(problem.catalogue.titles, column.length)
+        return key_lists.from_rows(words, words != WORD_PAD_KEY)
+    raise TrainerError(f"schema: no file has values of column {column.name!r}; leave it out, or give a file with it")
+
+
+def _numbers(column: Column, ids: Ids, given: Entities | None) -> Numbers:
+    if given is None or column.name not in given.numbers:
+        raise TrainerError(f"schema: no file has values of column {column.name!r}; leave it out, or give a file with it")
+    default = np.float32(np.nan if column.default is None else column.default)
+    places = np.searchsorted(given.ids, ids)
+    known = places < len(given.ids)
+    known[known] = given.ids[places[known]] == ids[known]
+    numbers = np.full(len(ids), default, np.float32)
+    numbers[known] = given.numbers[column.name][places[known]]
+    return numbers
+
+
+def default_keys(column: Column) -> list[int]:
+    """The keys of an entity that has no value: those of the column's default."""
+    default: Any = column.default
+    if default is None:
+        return []
+    if column.type == "text":
+        return [int(key) for key in title_keys([default], column.length)[0] if key != WORD_PAD_KEY]
+    values = default if isinstance(default, (list, tuple)) else [default]
+    return [token_key(value) if isinstance(value, str) else int(value) for value in values if value != ""]
+
+
+def scaling_of(column: Column, numbers: Numbers) -> Scaling:
+    """The scaling that makes of the numbers ([N] float32, NaN where missing) ones of mean 0 and deviation 1."""
+    known = numbers[~np.isnan(numbers)].astype(np.float64)
+    log = column.scale == "log"
+    if log:
+        known = np.log1p(np.maximum(known, 0.0))
+    mean = float(known.mean()) if len(known) else 0.0
+    deviation = float(known.std()) if len(known) else 1.0
+    fill = float(np.expm1(mean)) if log else mean
+    if column.scale == "none":
+        return Scaling(fill=fill)
+    return Scaling(mean, deviation if deviation > 0.0 else 1.0, log, fill)
+
+
+def histories(train: Interactions, users: Ids, length: int) -> KeyLists:
+    """The last `length` items of each of `users` ([U] int64, ascending), by time and then by their order."""
+    order = np.lexsort((train.times, train.user_ids))
+    known = np.isin(train.user_ids[order], users)
+    order = order[known]
+    owners = np.searchsorted(users, train.user_ids[order])
+    counts = np.bincount(owners, minlength=len(users))
+    kept = np.arange(len(order)) >= np.cumsum(counts)[owners] - length
+    return key_lists.from_counts(train.item_ids[order][kept], np.minimum(counts, length))
+
+
+def _related(column: Column, problem: Problem) -> KeyLists:
+    catalogue, train = problem.catalogue, problem.train
+    found = related_items(
+        train.user_ids, problem.train_positions, train.times, catalogue=len(catalogue), length=column.length
+    )
+    return key_lists.from_rows(catalogue.item_ids[found], found >= 0)
+
+
+def pad_key(plan: ColumnPlan, kind: str) -> int:
+    """The key that stands for no key in a column's input, for each kind of input.
+
+    Keys of texts are never 0; an id or a category that is an integer may be.
+    """
+    if plan.column.type in ("id", "text") or kind != "keys":
+        return WORD_PAD_KEY
+    return PAD_KEY

@@ -1,0 +1,161 @@
+"""What a schema comes to for one model: which rows of which tables each column takes, and how wide that makes it.
+
+Importing this must stay cheap: it happens before TensorFlow is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rowbank.manifests import KeyRule
+from rowbank_trainer.data.dataset import Ids
+from rowbank_trainer.errors import UsageError
+from rowbank_trainer.schema.spec import Column, Plain, Schema, Side, TableOptions
+from rowbank_trainer.two_tower.config import TwoTowerConfig
+
+STEP = "step"
+
+
+@dataclass(frozen=True, slots=True)
+class RowTable:
+    """A table of rows.
+
+    Attributes:
+        name: short, as reports and the ends of tables' names on a server have it.
+        dim: of a row.
+        initial_range: new rows are uniform within it of 0.
+        options: how it keeps rows.
+    """
+
+    name: str
+    dim: int
+    initial_range: float
+    options: TableOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of one table that go into a column's vectors.
+
+    Attributes:
+        input: of the exported graph.
+        rule: which keys the column's keys become; None: they stay as they are.
+    """
+
+    input: str
+    table: RowTable
+    rule: KeyRule | None = None
+
+    def keys(self, values: Ids) -> Ids:
+        """The table's keys of a column's keys, [N] int64 both."""
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """A column as a tower takes it.
+
+    Attributes:
+        width: of its block of the tower's input.
+        parts: where its rows are; none for a number.
+    """
+
+    column: Column
+    width: int
+    parts: tuple[Part, ...]
+
+    @property
+    def plain(self) -> bool:
+        """Whether each value has a row of its own."""
+        return len(self.parts) == 1 and self.parts[0].rule is None
+
+    @property
+    def length(self) -> int:
+        """Of the graph's inputs: keys per entity; 0: exactly one."""
+        return self.column.length if is_list(self.column) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class SidePlan:
+    """A tower's columns; `width` is that of its input."""
+
+    name: str
+    combine: str
+    columns: tuple[ColumnPlan, ...]
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """Both towers' columns, and all tables, in the order of the columns."""
+
+    user: SidePlan
+    item: SidePlan
+    tables: tuple[RowTable, ...]
+
+    @property
+    def sides(self) -> tuple[SidePlan, SidePlan]:
+        """Users, then items."""
+        return self.user, self.item
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """Short names of all tables."""
+        return tuple(table.name for table in self.tables)
+
+    def inputs_of(self, table: str) -> list[str]:
+        """The inputs that are rows of a table, as "<side>/<input>"."""
+        return [
+            f"{side.name}/{part.input}"
+            for side in self.sides
+            for one in side.columns
+            for part in one.parts
+            if part.table.name == table
+        ]
+
+
+def is_list(column: Column) -> bool:
+    """Whether an entity has several keys."""
+    return column.many or column.type in ("text", "history", "related")
+
+
+def plan_of(schema: Schema, config: TwoTowerConfig) -> ModelPlan:
+    """The plan for a schema.
+
+    Raises:
+        UsageError: the schema cannot be built with these settings.
+    """
+    user, item = (_side(name, schema.side(name), schema, config) for name in ("user", "item"))
+    tables = {part.table.name: part.table for side in (user, item) for one in side.columns for part in one.parts}
+    if STEP in tables:
+        raise UsageError(f"schema: a table cannot be called {STEP!r}, which reports use for steps; choose another name")
+    if not config.hidden and not config.output_layer and user.width != item.width:
+        raise UsageError(
+            f"--hidden none --no-output-layer: vectors are then the towers' inputs, and those of users have "
+            f"{user.width} numbers, those of items {item.width}; give one of the options up, or make them equal"
+        )
+    return ModelPlan(user, item, tuple(tables.values()))
+
+
+def _side(name: str, side: Side, schema: Schema, config: TwoTowerConfig) -> SidePlan:
+    columns = tuple(_column(column, schema, config) for column in side.columns)
+    widths = [one.width for one in columns]
+    if side.combine == "mean":
+        differing = next((one for one in columns if one.width != widths[0] or not one.parts), None)
+        if differing is not None:
+            raise UsageError(
+                f"schema: {name} combines by mean, which takes columns with rows of one width, {widths[0]}; "
+                f"{differing.column.name!r} is {differing.column.type} of width {differing.width}; use concat"
+            )
+    return SidePlan(name, side.combine, columns, widths[0] if side.combine == "mean" else sum(widths))
+
+
+def _column(column: Column, schema: Schema, config: TwoTowerConfig) -> ColumnPlan:
+    if column.type == "numeric":
+        return ColumnPlan(column, 1, ())
+    options = schema.options(column.table)
+    dim = options.dim or config.dim
+    if not isinstance(options.embedding, Plain):
+        raise UsageError(f"schema: table {column.table!r}: {type(options.embedding).__name__} is not built yet")
+    initial = config.initial_range if options.initial_range is None else options.initial_range
+    return ColumnPlan(column, dim, (Part(column.name, RowTable(column.table, dim, initial, options)),))

@@ -1,0 +1,53 @@
+"""The schema as a file of a version, so that a training that goes on from it is known to mean the same columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rowbank_trainer.schema.spec import Schema, TableOptions
+from rowbank_trainer.two_tower.problem import Problem
+
+SCHEMA_FILE = "schema.json"
+
+
+def schema_file(problem: Problem) -> bytes:
+    """The content of the file."""
+    return json.dumps(as_json(problem), indent=2).encode() + b"\n"
+
+
+def as_json(problem: Problem) -> dict[str, Any]:
+    """The schema with all that settings add to it, as plain values."""
+    schema: Schema = problem.schema
+    found: dict[str, Any] = {"declared": problem.declared}
+    for name in ("user", "item"):
+        side = schema.side(name)
+        columns = {column.name: asdict(column) for column in side.columns}
+        found[name] = {"combine": side.combine, "columns": columns}
+    found["tables"] = {name: _options(schema.options(name)) for name in schema.table_names}
+    found["rows"] = {table.name: table.dim for table in problem.plan.tables}
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def first_difference(stored: Mapping[str, Any], present: Mapping[str, Any]) -> str | None:
+    """What differs between two schemas as `as_json` gives them, for people; None: nothing."""
+    for key in dict.fromkeys((*stored, *present)):
+        if key == "declared":
+            continue
+        if key not in present or key not in stored:
+            return f"{key!r} {'was there then' if key in stored else 'is new'}"
+        then, now = stored[key], present[key]
+        if isinstance(then, dict) and isinstance(now, dict):
+            inner = first_difference(then, now)
+            if inner is not None:
+                return f"{key}: {inner}"
+        elif then != now:
+            return f"{key} was {then!r} and is {now!r}"
+    return None
+
+
+def _options(options: TableOptions) -> dict[str, Any]:
+    return {**asdict(options), "embedding": {"kind": type(options.embedding).__name__, **asdict(options.embedding)}}

@@ -1,0 +1,121 @@
+"""A schema's columns as a version that is served has them: inputs of towers, features of views, and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rowbank.catalogue import HISTORY_FIELDS, ViewNames
+from rowbank.features import FeatureField
+from rowbank.models import TowerInput
+from rowbank_trainer.data.dataset import Entities
+from rowbank_trainer.errors import PublishError
+from rowbank_trainer.two_tower.features import PAD_KEY, ColumnValues, SideValues, pad_key
+from rowbank_trainer.two_tower.plan import ColumnPlan, SidePlan, is_list
+from rowbank_trainer.two_tower.problem import Problem
+
+ITEM_FIELDS = (
+    FeatureField("title", "string"),
+    FeatureField("title_tokens", "int64_list"),
+    FeatureField("genres", "string_list"),
+    FeatureField("year", "int64"),
+)
+_HISTORY = "history"
+Fills = Mapping[str, float]  # Numeric column -> the number that stands for a missing one.
+
+
+def tower_inputs(
+    plan: SidePlan, problem: Problem, tables: Mapping[str, str], views: ViewNames
+) -> tuple[TowerInput, ...]:
+    """What a tower is fed with: tables by their names on the server, features by their views."""
+    view = views.user_view if plan.name == "user" else views.item_view
+    inputs: list[TowerInput] = []
+    for one in plan.columns:
+        feature, kind = _source(plan.name, one, problem, view)
+        if not one.parts:
+            inputs.append(TowerInput(one.column.name, "", feature, 1, kind=kind))
+        for part in one.parts:
+            inputs.append(
+                TowerInput(
+                    part.input, tables[part.table.name], feature, part.table.dim, one.length, pad_key(one, kind), kind,
+                    one.column.type == "history", part.rule,
+                )  # fmt: skip
+            )
+    return tuple(inputs)
+
+
+def tokenised(problem: Problem) -> bool:
+    """Whether items have a feature of the keys of their titles' words, because no schema says what there is."""
+    return not problem.declared and problem.catalogue.titled
+
+
+def fields_of(plan: SidePlan, problem: Problem, fills: Fills) -> tuple[FeatureField, ...]:
+    """The features of a side's view: those that every model has, and the columns."""
+    fields = {field.name: field for field in (ITEM_FIELDS if plan.name == "item" else HISTORY_FIELDS)}
+    for one in plan.columns:
+        column = one.column
+        if column.type in ("id", "history") or (tokenised(problem) and column.type == "text"):
+            continue
+        kind = _type(plan.name, one, problem)
+        fields[column.name] = FeatureField(column.name, kind, _default(one, kind, fills))
+    return tuple(fields.values())
+
+
+def with_columns(rows: dict[int, dict[str, Any]], values: SideValues, given: Entities | None) -> None:
+    """Adds the columns' values to the features of entities, and entities that only the files know."""
+    for one in values.columns:
+        if one.plan.column.type == "related":
+            _add_related(rows, one, values)
+    if given is None:
+        return
+    names = [one.plan.column.name for one in values.columns if one.plan.column.name in given.stored]
+    for place, entity in enumerate(given.ids.tolist()):
+        said = {name: given.stored[name][place] for name in names}
+        rows.setdefault(entity, {}).update({name: value for name, value in said.items() if value is not None})
+
+
+def _add_related(rows: dict[int, dict[str, Any]], one: ColumnValues, values: SideValues) -> None:
+    assert one.keys is not None
+    lists = np.split(one.keys.values, one.keys.starts[1:-1])
+    for entity, keys in zip(values.ids.tolist(), lists, strict=True):
+        rows.setdefault(entity, {})[one.plan.column.name] = keys
+
+
+def _source(side: str, one: ColumnPlan, problem: Problem, view: str) -> tuple[str, str]:
+    """The feature that an input takes, and what kind of thing it is."""
+    column = one.column
+    if column.type == "id":
+        return f"{side}_id", "keys"
+    if column.type == "history":
+        return f"{view}:{_HISTORY}", "keys"
+    if column.type == "text" and tokenised(problem):
+        return f"{view}:title_tokens", "keys"
+    kind = _type(side, one, problem)
+    kinds = {"numeric": "numbers", "text": "words"}
+    return f"{view}:{column.name}", kinds.get(column.type, "text_keys" if kind.startswith("string") else "keys")
+
+
+def _type(side: str, one: ColumnPlan, problem: Problem) -> str:
+    """The type of the feature that keeps a column."""
+    column = one.column
+    if column.type == "related":
+        return "int64_list"
+    if column.type == "text":
+        return "string"
+    given = problem.users if side == "user" else problem.items
+    if given is None or column.name not in given.types:
+        raise PublishError(f"schema: column {column.name!r} has no type to publish it with")
+    return given.types[column.name]
+
+
+def _default(one: ColumnPlan, kind: str, fills: Fills) -> Any:
+    """What a read of the feature answers where nothing was written."""
+    column = one.column
+    if column.type == "numeric":
+        number = float(fills[column.name] if column.default is None else column.default)
+        return [number] if kind == "float_list" else number
+    if column.default is not None:
+        return column.default
+    return PAD_KEY if kind == "int64" and not is_list(column) else None
