@@ -16,6 +16,7 @@ from rowbank_trainer.data.files import InteractionFiles, load_files
 from rowbank_trainer.errors import DataError
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.problem import prepare
+from rowbank_trainer.two_tower.tables.remote import last_parts
 
 
 def csv(path: Path, text: str) -> Path:
@@ -88,7 +89,7 @@ def test_without_titles_the_item_tower_goes_by_id(tmp_path: Path) -> None:
     path = parquet(tmp_path / "a.parquet", user=list(range(10)), item=[5, 9] * 5)
     problem = prepare(load(path), TwoTowerConfig(batch_size=2))
     np.testing.assert_array_equal(problem.item_keys, [[5], [9]])
-    assert (problem.item_table, problem.vocabulary["item"]) == ("item", 2)
+    assert (last_parts(problem.plan)["item"], problem.vocabulary["item"]) == ("item", 2)
 
 
 @pytest.mark.parametrize(

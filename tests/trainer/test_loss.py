@@ -162,9 +162,9 @@ def test_the_table_s_frequencies_become_the_correction(
     bare = dataclasses.replace(small, catalogue=dataclasses.replace(small.catalogue, titled=False))
     config = dataclasses.replace(quick, logq="table", logq_refresh=5)
     problem = prepare(bare, config)
-    names = named_tables(table_name, "item")
+    names = named_tables(table_name, problem.plan)
     with rowbank.Client(target) as client:
-        tables = RemoteTables(client, config, names, drawn_as=names)
+        tables = RemoteTables(client, problem.plan, config, names, drawn_as=names)
         watch = TableFrequencies(tables, problem, config)
         model = type("Model", (), {"log_q": tf.Variable(np.zeros(len(problem.catalogue), np.float32))})()
         watch.set_model(model)

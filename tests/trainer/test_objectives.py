@@ -14,6 +14,7 @@ from rich.console import Console
 
 from rowbank_trainer.data import Dataset
 from rowbank_trainer.errors import UsageError
+from rowbank_trainer.two_tower.batches import BatchSource
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.job import Job, run
 from rowbank_trainer.two_tower.loss import (
@@ -23,7 +24,6 @@ from rowbank_trainer.two_tower.loss import (
     pairwise,
     sampled_softmax,
 )
-from rowbank_trainer.two_tower.model import BatchSource
 from rowbank_trainer.two_tower.objective import Objective
 from rowbank_trainer.two_tower.problem import prepare
 from rowbank_trainer.two_tower.publication import Publication

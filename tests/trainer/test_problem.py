@@ -39,7 +39,7 @@ def test_items_are_counted_in_training() -> None:
 
 def test_vocabulary_counts_what_training_sees() -> None:
     problem = prepare(dataset(), TwoTowerConfig(batch_size=2))
-    assert problem.vocabulary == {"user": 2, "item": 3 + 6 + 1}  # Words of two titles and the padding.
+    assert problem.vocabulary == {"user": 2, "item": 3 + 6}  # Words of two titles.
 
 
 def test_validation_is_a_part_of_the_training_interactions() -> None:

@@ -14,20 +14,26 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 from tests.processes import UpProcess, closing, until
+from tests.trainer.sides import tower_input
 
 import rowbank
 from rowbank_trainer.data import Dataset
 from rowbank_trainer.errors import TrainerError, UsageError
+from rowbank_trainer.schema.spec import Column
+from rowbank_trainer.two_tower import key_lists
+from rowbank_trainer.two_tower.batches import BatchSource
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant, parse_widths
-from rowbank_trainer.two_tower.export import INPUT, OUTPUT, HistoryInput, Last, export_tower
+from rowbank_trainer.two_tower.export import OUTPUT, Last, export_tower
+from rowbank_trainer.two_tower.features import PAD_KEY
 from rowbank_trainer.two_tower.job import Job, run
-from rowbank_trainer.two_tower.model import BatchSource, TwoTower
+from rowbank_trainer.two_tower.model import TwoTower
 from rowbank_trainer.two_tower.problem import Problem, prepare
 from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.tables.static import StaticTables
 from rowbank_trainer.two_tower.towers import build_tower
-from rowbank_trainer.two_tower.user_history import HISTORY_INPUT, PAD_KEY, UserHistories, blend_rows, histories_of
 
+ID = Column("user_id", "id", table="user", weight=0.7)
+HISTORY = Column("history", "history", table="item", length=4, weight=0.3)
 IDENTITY = TwoTowerConfig(dim=6, vector_dim=6, hidden=(), output_layer=False, row_dropout=0.0)
 
 
@@ -84,7 +90,7 @@ def test_a_tower_without_layers_is_its_row(similarity: str) -> None:
     rows = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
     expected = unit(rows) if similarity == "cosine" else rows
     np.testing.assert_allclose(tower(rows).numpy(), expected, atol=1e-6)
-    np.testing.assert_allclose(graph(export_tower(tower, dim=6, length=0), rows=rows), expected, atol=1e-6)
+    np.testing.assert_allclose(graph(export_tower(tower_input(ID, dim=6), tower), user_id=rows), expected, atol=1e-6)
 
 
 def test_widths_of_towers_are_those_asked_for() -> None:
@@ -103,7 +109,11 @@ def test_other_widths_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"vector_dim": 5}, "without an output layer vectors have the last width, 6, got vector_dim 5"),
+        (
+            {"hidden": (6,), "vector_dim": 5},
+            "without an output layer vectors have the last width, 6, got --vector-dim 5",
+        ),
+        ({"activation": "selu"}, "--activation must be one of gelu, relu, tanh, sigmoid, linear, got 'selu'"),
         ({"history": -1}, "--history must be at least 0, got -1"),
         ({"popularity_weight": -0.1}, "--popularity-weight must be at least 0, got -0.1"),
         ({"history_weight": 1.0}, "--history-weight must be above 0 and below 1, got 1.0"),
@@ -117,15 +127,18 @@ def test_towers_that_cannot_be_are_refused(changed: dict, words: str) -> None:
 
 def test_missing_rows_count_nothing() -> None:
     rows, history = some_rows()
-    np.testing.assert_allclose(blend_rows(rows, history, 0.3), by_loops(rows, history, 0.3), atol=1e-6)
+    before = tower_input(ID, HISTORY, dim=6)
+    inputs = {"user_id": rows, "history": history.reshape(-1, 6), "history/counts": np.full(6, 4)}
+    blended = before({name: tf.constant(value) for name, value in inputs.items()})
+    np.testing.assert_allclose(blended, by_loops(rows, history, 0.3), atol=1e-6)
 
 
 @pytest.mark.parametrize("hidden", [(), (9,)])
 def test_a_graph_with_a_history_computes_the_masked_mean(hidden: tuple[int, ...]) -> None:
     tower = build_tower("user", dataclasses.replace(IDENTITY, hidden=hidden, output_layer=bool(hidden)), seed=2)
     rows, history = some_rows()
-    data = export_tower(tower, dim=6, length=0, history=HistoryInput(4, 0.3))
-    vectors = graph(data, **{INPUT: rows, HISTORY_INPUT: history})
+    data = export_tower(tower_input(ID, HISTORY, dim=6), tower)
+    vectors = graph(data, user_id=rows, history=history)
     before = by_loops(rows, history, 0.3)
     np.testing.assert_allclose(vectors, tower(before, training=False).numpy(), atol=1e-5)
     if not hidden:
@@ -137,8 +150,9 @@ def test_popularity_is_the_last_number_of_a_vector() -> None:
     tower = build_tower("item", IDENTITY, seed=2)
     rows, _ = some_rows()
     number = np.array([[0.5], [-1.0], [0.0], [2.0], [3.0], [0.25]], np.float32)
-    users = graph(export_tower(tower, dim=6, length=0, last=Last.ONE), rows=rows)
-    items = graph(export_tower(tower, dim=6, length=0, last=Last.POPULARITY), rows=rows, popularity=number)
+    users = graph(export_tower(tower_input(ID, dim=6), tower, last=Last.ONE), user_id=rows)
+    before = tower_input(ID, dim=6)
+    items = graph(export_tower(before, tower, last=Last.POPULARITY), user_id=rows, popularity=number)
     np.testing.assert_allclose(users[:4], np.hstack([unit(rows[:4]), np.ones((4, 1))]), atol=1e-6)
     np.testing.assert_allclose(items[:4], np.hstack([unit(rows[:4]), number[:4]]), atol=1e-6)
     np.testing.assert_array_equal(users[:, 6], np.ones(6))
@@ -154,9 +168,10 @@ def last_items(problem: Problem, user: int, length: int) -> list[int]:
 
 def test_histories_are_the_last_training_items(by_id: Dataset, remembering: TwoTowerConfig) -> None:
     problem = prepare(by_id, remembering)
-    found = histories_of(problem, remembering)
+    found = problem.features.user.columns[1].keys
     assert found is not None
-    positions, counts = found.taken(problem.user_keys[[3, 0, 3]])
+    taken = key_lists.take(found, np.array([3, 0, 3]))
+    positions, counts = problem.catalogue.positions(taken.values), key_lists.counts_of(taken)
     expected = [last_items(problem, int(problem.user_keys[user]), 7) for user in (3, 0, 3)]
     assert counts.tolist() == [len(one) for one in expected]
     assert positions.tolist() == [item for one in expected for item in one]
@@ -164,18 +179,17 @@ def test_histories_are_the_last_training_items(by_id: Dataset, remembering: TwoT
 
 def test_titles_have_no_histories(small: Dataset, remembering: TwoTowerConfig) -> None:
     with pytest.raises(UsageError, match=r"--history takes items that are known by their ids, .* without --items"):
-        histories_of(prepare(small, remembering), remembering)
+        prepare(small, remembering)
 
 
 def test_training_blends_as_numpy_does(by_id: Dataset, remembering: TwoTowerConfig) -> None:
     """The loss of a batch, and the vectors that are judged, from the rows of tables that were never trained."""
     problem = prepare(by_id, remembering)
     tables = StaticTables(problem, remembering)
-    histories = UserHistories.of(problem, remembering.history)
     log_q = np.zeros(len(problem.catalogue), np.float32)
-    model = TwoTower(tables, remembering, log_q, histories=histories)
+    model = TwoTower(problem, tables, remembering, log_q)
     order = np.arange(40, 40 + remembering.batch_size)
-    (batch,) = BatchSource(problem, tables, remembering, histories).batches(order, drop_remainder=True)
+    (batch,) = BatchSource(problem, tables, remembering).batches(order, drop_remainder=True)
 
     users = problem.train.user_ids[order]
     history = np.zeros((len(order), 7, remembering.dim), np.float32)
@@ -183,7 +197,7 @@ def test_training_blends_as_numpy_does(by_id: Dataset, remembering: TwoTowerConf
         items = last_items(problem, int(user), 7)
         history[place, : len(items)] = tables.rows("item", problem.catalogue.item_ids[items])
     vectors = unit(by_loops(tables.rows("user", users), history, 0.4))
-    np.testing.assert_allclose(model.user_vectors(tables, users), vectors, atol=1e-5)
+    np.testing.assert_allclose(model.user_vectors(tables, problem.features, users), vectors, atol=1e-5)
     ids = problem.train.item_ids[order]
     scores = vectors @ unit(tables.rows("item", ids)).T / 0.1
     copies = (ids[:, None] == ids[None, :]) & ~np.eye(len(ids), dtype=bool)
@@ -196,17 +210,17 @@ def test_gradients_reach_the_items_of_histories(by_id: Dataset, remembering: Two
     """The mean of two rows gives half of its gradient to each."""
     problem = prepare(by_id, remembering)
     tables = StaticTables(problem, remembering)
-    model = TwoTower(tables, remembering, np.zeros(len(problem.catalogue), np.float32))
+    model = TwoTower(problem, tables, remembering, np.zeros(len(problem.catalogue), np.float32))
     inputs = {
-        "user": tf.constant([0, 1], tf.int64),
-        "item_keys": tf.constant([[0], [1]], tf.int64),
         "item": tf.constant([0, 1], tf.int64),
-        "history": tf.constant([[2], [3]], tf.int64),
-        "history_counts": tf.constant([2, 0], tf.int64),
+        "user/user_id": tf.constant([0, 1], tf.int64),
+        "item/item_id": tf.constant([0, 1], tf.int64),
+        "user/history": tf.constant([2, 3], tf.int64),
+        "user/history/counts": tf.constant([2, 0], tf.int64),
     }
     with tf.GradientTape() as tape:
         loss = model.compute_loss(inputs)
-    gradient = tf.convert_to_tensor(tape.gradient(loss, model.item_rows.embedding.embeddings)).numpy()
+    gradient = tf.convert_to_tensor(tape.gradient(loss, tables.layers["item"].embeddings)).numpy()
     assert np.abs(gradient[2]).max() > 0.0
     np.testing.assert_allclose(gradient[2], gradient[3], atol=1e-7)
     assert not gradient[4:].any()
@@ -236,7 +250,7 @@ def test_what_is_served_is_what_numpy_computes(by_id: Dataset, remembering: TwoT
             manifest = client.models.get("remembers").manifest
             taken = manifest.query.inputs[1]
             assert (taken.name, taken.feature, taken.length, taken.pad_key) == (
-                HISTORY_INPUT, f"{manifest.user_view}:history", 7, PAD_KEY,
+                "history", f"{manifest.user_view}:history", 7, PAD_KEY,
             )  # fmt: skip
             assert taken.table == manifest.candidate.inputs[0].table
             met = client.features.read(manifest.user_view, [user])[0].values["history"]

@@ -22,10 +22,10 @@ from rowbank_trainer.data import Dataset, load_movielens
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.evaluation import Evaluator, vector_scorer
 from rowbank_trainer.progress import Progress
+from rowbank_trainer.two_tower.batches import BatchSource
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
-from rowbank_trainer.two_tower.export import INPUT, OUTPUT
+from rowbank_trainer.two_tower.export import OUTPUT
 from rowbank_trainer.two_tower.job import Job, run
-from rowbank_trainer.two_tower.model import BatchSource
 from rowbank_trainer.two_tower.problem import prepare
 from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.runs import RunTables
@@ -168,7 +168,7 @@ def test_published_model_ranks_as_the_trained_one(
             f"{entry.manifest.item_view}:title_tokens",
         )
         user_rows = client.table(query.table).pull(problem.user_keys)
-        item_rows = client.table(candidate.table).pull(tokens)
+        item_rows = client.table(candidate.table).lookup(tokens).values
     scorer = vector_scorer(
         problem.user_keys, vectors(tmp_path / "query.onnx", user_rows), vectors(tmp_path / "candidate.onnx", item_rows)
     )
@@ -191,7 +191,7 @@ def test_published_model_is_served_over_http(small: Dataset, quick: TwoTowerConf
         answer = httpx.post(f"{server.http_url}/v1/recommend", json=body).json()
         with rowbank.Client(server.target) as client:
             user_rows = client.table("two_tower/1.user").pull([user])
-            item_rows = client.table("two_tower/1.title").pull(problem.item_keys)
+            item_rows = client.table("two_tower/1.title").lookup(problem.item_keys).values
     scores = (
         vectors(tmp_path / "out" / "candidate.onnx", item_rows) @ vectors(tmp_path / "out" / "query.onnx", user_rows)[0]
     )
@@ -206,7 +206,7 @@ def test_published_model_is_served_over_http(small: Dataset, quick: TwoTowerConf
 
 def vectors(path: Path, rows: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    return session.run([OUTPUT], {INPUT: np.ascontiguousarray(rows)})[0]
+    return session.run([OUTPUT], {session.get_inputs()[0].name: np.ascontiguousarray(rows)})[0]
 
 
 def test_a_server_that_refuses_a_step_ends_training_with_its_words(
@@ -217,7 +217,7 @@ def test_a_server_that_refuses_a_step_ends_training_with_its_words(
         for variant in (Variant.ROWBANK, Variant.ROWBANK_TFRA):
             with RunTables.begin(client, "refused") as own:
                 tables = open_tables(variant, problem, quick, own, restrict=False)
-            tables.item_layer(tf.constant([[1]], tf.int64))  # The layer has opened its table.
+            tables.layers["item"](tf.constant([1], tf.int64))  # The layer has opened its table.
             client.drop_table(tables.table_names["item"], force=True)
             batches = BatchSource(problem, tables, quick).batches(np.arange(1000), drop_remainder=True)
             run = TrainingRun("refused", problem, tables, quick, limits=None)

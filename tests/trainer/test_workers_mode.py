@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rowbank_trainer.errors import TrainerError
-from rowbank_trainer.two_tower.model import epoch_order
+from rowbank_trainer.two_tower.batches import epoch_order
 from rowbank_trainer.two_tower.parallel import WorkerPart, without_option
 
 PROGRAM = (sys.executable, "-c", "from rowbank_trainer.cli import main; main()")

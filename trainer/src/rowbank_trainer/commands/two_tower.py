@@ -79,10 +79,16 @@ def two_tower(
     targets: TargetsOption = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training interactions.")] = _DEFAULTS.epochs,
     batch_size: Annotated[int, typer.Option(help="Interactions a step.")] = _DEFAULTS.batch_size,
-    dim: Annotated[int, typer.Option(help="Width of an embedding row and of a vector.")] = _DEFAULTS.dim,
+    dim: Annotated[int, typer.Option(help="Width of an embedding row.")] = _DEFAULTS.dim,
     hidden: Annotated[
         str, typer.Option(help="Widths of the towers' inner layers, such as 128 or 128,64, or none.")
     ] = "128",
+    activation: Annotated[
+        str, typer.Option(help="Of inner layers: gelu, relu, tanh, sigmoid or linear.")
+    ] = _DEFAULTS.activation,
+    vector_dim: Annotated[
+        int | None, typer.Option(help="Width of a vector (default: --dim, or without a last layer the last width).")
+    ] = None,
     output_layer: Annotated[
         bool, typer.Option("--output-layer/--no-output-layer", help="Whether a linear layer comes last in a tower.")
     ] = _DEFAULTS.output_layer,

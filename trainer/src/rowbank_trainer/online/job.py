@@ -193,7 +193,7 @@ def _train(
                 checkpoints.save(
                     run, None if own is None else own.client, {"periods": [one.as_json() for one in readings]}
                 )
-    for name, data in tower_files(run, stream.whole, job.model).items():
+    for name, data in tower_files(run, job.model).items():
         (job.out / name).write_bytes(data)
     return run, readings
 

@@ -152,10 +152,10 @@ class TwoTowerConfig:
                 raise UsageError(f"{option(name)} must be in [0, 1), got {getattr(self, name)}")
         if any(width < 1 for width in self.hidden):
             raise UsageError(f"--hidden: widths must be at least 1, got {self.hidden}")
-        if not self.output_layer and self.vector_dim != (self.hidden or (self.dim,))[-1]:
+        if not self.output_layer and self.hidden and self.vector_dim != self.hidden[-1]:
             raise UsageError(
-                f"without an output layer vectors have the last width, {(self.hidden or (self.dim,))[-1]}, got "
-                f"vector_dim {self.vector_dim}"
+                f"without an output layer vectors have the last width, {self.hidden[-1]}, got --vector-dim "
+                f"{self.vector_dim}"
             )
         Schedule.parse(self.schedule)
         if Objective.parse(self.loss).name in ("ccl", "directau") and self.similarity != "cosine":

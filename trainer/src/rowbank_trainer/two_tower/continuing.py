@@ -146,15 +146,15 @@ def _stored_schema(client: Client, manifest: ModelManifest) -> dict[str, Any] | 
     return found
 
 
-def _check_tables(
-    client: Client, what: str, run: Run, manifest: ModelManifest, tables: Mapping[str, str]
-) -> list[str]:
+def _check_tables(client: Client, what: str, run: Run, manifest: ModelManifest, tables: Mapping[str, str]) -> list[str]:
     """What to tell about the tables that are gone on with. Raises TrainerError."""
     steps = {table.source: table.step for table in manifest.tables}
     notes = []
     for table in tables.values():
         if table not in steps:
-            raise TrainerError(f"{what} was not made from a table {table!r}; train a new run instead, without --continue")
+            raise TrainerError(
+                f"{what} was not made from a table {table!r}; train a new run instead, without --continue"
+            )
         try:
             step = client.table_info(table).step
         except TableNotFound:

@@ -154,7 +154,9 @@ def _keys(column: Column, ids: Ids, problem: Problem, given: Entities | None) ->
 
 def _numbers(column: Column, ids: Ids, given: Entities | None) -> Numbers:
     if given is None or column.name not in given.numbers:
-        raise TrainerError(f"schema: no file has values of column {column.name!r}; leave it out, or give a file with it")
+        raise TrainerError(
+            f"schema: no file has values of column {column.name!r}; leave it out, or give a file with it"
+        )
     default = np.float32(np.nan if column.default is None else column.default)
     places = np.searchsorted(given.ids, ids)
     known = places < len(given.ids)

@@ -129,12 +129,23 @@ def plan_of(schema: Schema, config: TwoTowerConfig) -> ModelPlan:
     tables = {part.table.name: part.table for side in (user, item) for one in side.columns for part in one.parts}
     if STEP in tables:
         raise UsageError(f"schema: a table cannot be called {STEP!r}, which reports use for steps; choose another name")
-    if not config.hidden and not config.output_layer and user.width != item.width:
+    if not config.hidden and not config.output_layer:
+        _check_bare(user, item, config)
+    return ModelPlan(user, item, tuple(tables.values()))
+
+
+def _check_bare(user: SidePlan, item: SidePlan, config: TwoTowerConfig) -> None:
+    """Checks towers without layers."""
+    if user.width != item.width:
         raise UsageError(
             f"--hidden none --no-output-layer: vectors are then the towers' inputs, and those of users have "
             f"{user.width} numbers, those of items {item.width}; give one of the options up, or make them equal"
         )
-    return ModelPlan(user, item, tuple(tables.values()))
+    if config.vector_dim != user.width:
+        raise UsageError(
+            f"without an output layer vectors have the width of the towers' inputs, {user.width}, got --vector-dim "
+            f"{config.vector_dim}"
+        )
 
 
 def _side(name: str, side: Side, schema: Schema, config: TwoTowerConfig) -> SidePlan:

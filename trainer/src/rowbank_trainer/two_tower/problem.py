@@ -117,9 +117,7 @@ def prepare(dataset: Dataset, config: TwoTowerConfig, schema: Schema | None = No
     return problem if validation is None else dataclasses.replace(problem, validation=validation)
 
 
-def problem_of(
-    dataset: Dataset, parts: Split, config: TwoTowerConfig, declared: Schema | None = None
-) -> Problem:
+def problem_of(dataset: Dataset, parts: Split, config: TwoTowerConfig, declared: Schema | None = None) -> Problem:
     """The problem of learning from one part of a dataset's interactions and being judged on another."""
     catalogue = dataset.catalogue
     keys = title_keys(catalogue.titles, config.max_tokens) if catalogue.titled else catalogue.item_ids[:, None]

@@ -198,9 +198,7 @@ def tower_files(trained: TrainingRun, config: TwoTowerConfig) -> dict[str, bytes
     """
     model, popular = trained.model, bool(config.popularity_weight)
     return {
-        "query.onnx": export_tower(
-            model.user_input, model.user_tower, last=Last.ONE if popular else Last.NOTHING
-        ),
+        "query.onnx": export_tower(model.user_input, model.user_tower, last=Last.ONE if popular else Last.NOTHING),
         "candidate.onnx": export_tower(
             model.item_input, model.item_tower, last=Last.POPULARITY if popular else Last.NOTHING
         ),

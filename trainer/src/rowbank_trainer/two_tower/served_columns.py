@@ -36,13 +36,20 @@ def tower_inputs(
         feature, kind = _source(plan.name, one, problem, view)
         if not one.parts:
             inputs.append(TowerInput(one.column.name, "", feature, 1, kind=kind))
-        for part in one.parts:
-            inputs.append(
-                TowerInput(
-                    part.input, tables[part.table.name], feature, part.table.dim, one.length, pad_key(one, kind), kind,
-                    one.column.type == "history", part.rule,
-                )  # fmt: skip
+        inputs.extend(
+            TowerInput(
+                part.input,
+                tables[part.table.name],
+                feature,
+                part.table.dim,
+                one.length,
+                pad_key(one, kind),
+                kind,
+                newest=one.column.type == "history",
+                rule=part.rule,
             )
+            for part in one.parts
+        )
     return tuple(inputs)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import rowbank.tfra
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
+from rowbank_trainer.two_tower.plan import ModelPlan
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.runs import RunTables
-from rowbank_trainer.two_tower.plan import ModelPlan
 from rowbank_trainer.two_tower.tables.base import RowTables
 from rowbank_trainer.two_tower.tables.remote import RemoteTables, last_parts, named_tables
 from rowbank_trainer.two_tower.tables.static import StaticTables
@@ -57,9 +57,7 @@ def open_tables(
     return RemoteTables(own.client, plan, config, names, drawn_as=drawn_as, rows=rows)
 
 
-def _tfra_on_rowbank(
-    own: RunTables, plan: ModelPlan, config: TwoTowerConfig, prefix: str, restrict: bool
-) -> RowTables:
+def _tfra_on_rowbank(own: RunTables, plan: ModelPlan, config: TwoTowerConfig, prefix: str, restrict: bool) -> RowTables:
     # A creator takes up tables where it finds them; rows, slots and all share the prefix.
     own.make_way(own.of_prefix(f"{prefix}/"))
     tables = TfraTables(

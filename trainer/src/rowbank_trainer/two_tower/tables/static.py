@@ -24,7 +24,9 @@ class StaticTables(RowTables):
     def __init__(self, problem: Problem, config: TwoTowerConfig) -> None:
         features, names = problem.features, problem.plan.table_names
         self._vocabulary = {name: features.keys(name) for name in names}
-        drawn = None if Objective.parse(config.loss).negatives(config.batch_size) else np.flatnonzero(problem.item_counts)
+        drawn = (
+            None if Objective.parse(config.loss).negatives(config.batch_size) else np.flatnonzero(problem.item_counts)
+        )
         self._trained = {name: features.keys(name, users=problem.trained_users, items=drawn) for name in names}
         self.layers = {
             table.name: tf_keras.layers.Embedding(

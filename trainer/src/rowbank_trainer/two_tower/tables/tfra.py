@@ -113,6 +113,6 @@ def _require_plain(plan: ModelPlan) -> None:
         for name in ("admission", "eviction", "value_dtype"):
             if getattr(options, name) != getattr(plain, name):
                 raise UsageError(
-                    f"schema: table {table.name!r} has {name}, which tables of TFRA do not know; train --tables rowbank, "
-                    f"or leave {name} out"
+                    f"schema: table {table.name!r} has {name}, which tables of TFRA do not know; train --tables "
+                    f"rowbank, or leave {name} out"
                 )
