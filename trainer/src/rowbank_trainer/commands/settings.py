@@ -28,5 +28,5 @@ def config_of(options: Mapping[str, Any]) -> TwoTowerConfig:
     """
     values = {name: value for option, value in options.items() if (name := setting_of(option)) is not None}
     widths = parse_widths(values["hidden"])
-    width = values["dim"] if values["output_layer"] or not widths else widths[-1]
+    width = values.get("vector_dim") or (values["dim"] if values["output_layer"] or not widths else widths[-1])
     return TwoTowerConfig(**{**values, "hidden": widths, "vector_dim": width})

@@ -8,25 +8,23 @@ that is missing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rowbank.text import PAD_KEY as WORD_PAD_KEY
 from rowbank.text import title_keys, token_key
-from rowbank_trainer.data.dataset import Entities, Ids, Interactions, KeyLists
+from rowbank_trainer.data.dataset import Catalogue, Entities, Ids, Interactions, KeyLists
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.schema.spec import Column
 from rowbank_trainer.two_tower import key_lists
-from rowbank_trainer.two_tower.plan import ColumnPlan, SidePlan
+from rowbank_trainer.two_tower.plan import ColumnPlan, ModelPlan, SidePlan
 from rowbank_trainer.two_tower.related import related_items
-
-if TYPE_CHECKING:
-    from rowbank_trainer.two_tower.problem import Problem
 
 PAD_KEY = -(2**63)  # No id of an item, unlike 0: where lists are shorter, the rest of the input has no rows.
 Numbers = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,43 +109,61 @@ class Features:
 NO_FEATURES = Features(SideValues(np.zeros(0, np.int64), ()), SideValues(np.zeros(0, np.int64), ()))
 
 
-def features_of(problem: Problem) -> Features:
-    """The values of all columns, histories and related items from a problem's training interactions.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where values come from.
+
+    Attributes:
+        user_keys: [U] int64, ascending: all users.
+        catalogue: all items.
+        train: of histories, related items and scalings.
+        users, items: what files say of them, which may be nothing.
+    """
+
+    user_keys: Ids
+    catalogue: Catalogue
+    train: Interactions
+    users: Entities | None
+    items: Entities | None
+
+
+def features_of(plan: ModelPlan, sources: Sources) -> Features:
+    """The values of all columns.
 
     Raises:
         TrainerError: there are no values of a column.
     """
-    plan = problem.plan
+    everybody, catalogue, train = sources.user_keys, sources.catalogue, sources.train
     return Features(
-        _side(plan.user, problem.user_keys, problem, problem.users, problem.trained_users),
-        _side(plan.item, problem.catalogue.item_ids, problem, problem.items, np.flatnonzero(problem.item_counts)),
+        _side(plan.user, everybody, sources, sources.users, np.isin(everybody, train.user_ids)),
+        _side(plan.item, catalogue.item_ids, sources, sources.items, np.isin(catalogue.item_ids, train.item_ids)),
     )
 
 
-def _side(plan: SidePlan, ids: Ids, problem: Problem, given: Entities | None, trained: Ids) -> SideValues:
-    return SideValues(ids, tuple(_values(one, ids, problem, given, trained) for one in plan.columns))
+def _side(plan: SidePlan, ids: Ids, sources: Sources, given: Entities | None, trained: Mask) -> SideValues:
+    return SideValues(ids, tuple(_values(one, ids, sources, given, trained) for one in plan.columns))
 
 
-def _values(plan: ColumnPlan, ids: Ids, problem: Problem, given: Entities | None, trained: Ids) -> ColumnValues:
+def _values(plan: ColumnPlan, ids: Ids, sources: Sources, given: Entities | None, trained: Mask) -> ColumnValues:
     column = plan.column
     if column.type == "numeric":
         numbers = _numbers(column, ids, given)
         return ColumnValues(plan, numbers=numbers, scaling=scaling_of(column, numbers[trained]))
-    keys = _keys(column, ids, problem, given)
+    keys = _keys(column, ids, sources, given)
     return ColumnValues(plan, key_lists.cut(keys, column.length, newest=column.type == "history"))
 
 
-def _keys(column: Column, ids: Ids, problem: Problem, given: Entities | None) -> KeyLists:
+def _keys(column: Column, ids: Ids, sources: Sources, given: Entities | None) -> KeyLists:
     if column.type == "id":
         return key_lists.single(ids)
     if column.type == "history":
-        return histories(problem.train, ids, column.length)
+        return histories(sources.train, ids, column.length)
     if column.type == "related":
-        return _related(column, problem)
+        return _related(column, sources)
     if given is not None and column.name in given.keys:
         return key_lists.aligned(given.keys[column.name], given.ids, ids, default_keys(column))
-    if column.type == "text" and column.name == "title" and problem.catalogue.titled:
-        words = title_keys(problem.catalogue.titles, column.length)
+    if column.type == "text" and column.name == "title" and sources.catalogue.titled:
+        words = title_keys(sources.catalogue.titles, column.length)
         return key_lists.from_rows(words, words != WORD_PAD_KEY)
     raise TrainerError(f"schema: no file has values of column {column.name!r}; leave it out, or give a file with it")
 
@@ -202,11 +218,10 @@ def histories(train: Interactions, users: Ids, length: int) -> KeyLists:
     return key_lists.from_counts(train.item_ids[order][kept], np.minimum(counts, length))
 
 
-def _related(column: Column, problem: Problem) -> KeyLists:
-    catalogue, train = problem.catalogue, problem.train
-    found = related_items(
-        train.user_ids, problem.train_positions, train.times, catalogue=len(catalogue), length=column.length
-    )
+def _related(column: Column, sources: Sources) -> KeyLists:
+    catalogue, train = sources.catalogue, sources.train
+    positions = catalogue.positions(train.item_ids)
+    found = related_items(train.user_ids, positions, train.times, catalogue=len(catalogue), length=column.length)
     return key_lists.from_rows(catalogue.item_ids[found], found >= 0)
 
 

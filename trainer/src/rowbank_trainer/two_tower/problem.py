@@ -15,7 +15,7 @@ from rowbank_trainer.evaluation import Accuracy, Evaluator, popularity_scorer
 from rowbank_trainer.schema.spec import Schema
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.default_schema import default_schema
-from rowbank_trainer.two_tower.features import NO_FEATURES, Features, features_of
+from rowbank_trainer.two_tower.features import NO_FEATURES, Features, Sources, features_of
 from rowbank_trainer.two_tower.plan import ModelPlan, plan_of
 
 
@@ -71,7 +71,12 @@ class Problem:
         positions = self.catalogue.positions(train.item_ids)
         counts = np.bincount(positions, minlength=len(self.catalogue))
         problem = dataclasses.replace(self, train=train, train_positions=positions, item_counts=counts)
-        return dataclasses.replace(problem, features=features_of(problem))
+        return dataclasses.replace(problem, features=features_of(self.plan, problem.sources))
+
+    @property
+    def sources(self) -> Sources:
+        """Where the values of columns come from."""
+        return Sources(self.user_keys, self.catalogue, self.train, self.users, self.items)
 
     @property
     def wordless(self) -> list[str]:
@@ -143,7 +148,7 @@ def problem_of(dataset: Dataset, parts: Split, config: TwoTowerConfig, declared:
         features=NO_FEATURES,
         declared=declared is not None,
     )
-    features = features_of(problem)
+    features = features_of(plan, problem.sources)
     trained = {"users": problem.trained_users, "items": np.unique(positions)}
     vocabulary = {name: len(features.keys(name, **trained)) for name in plan.table_names}
     return dataclasses.replace(problem, features=features, vocabulary=vocabulary)
