@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rowbank._checks import number
+from rowbank._checks import at_least, number
 from rowbank.calls import methods
 from rowbank.calls.verbs import Calls
 from rowbank.errors import InvalidFeature, ViewNotFound, shown
@@ -22,7 +23,7 @@ _ROWS_PER_REQUEST = 2048
 _FLOAT32_END = float(np.finfo(np.float32).max) + 2.0**103  # Half a step beyond the largest: this rounds to infinity.
 _LATEST_S = 1e11
 
-_TYPES = {
+TYPES = {
     "int64": features_pb2.FEATURE_TYPE_INT64,
     "double": features_pb2.FEATURE_TYPE_DOUBLE,
     "string": features_pb2.FEATURE_TYPE_STRING,
@@ -31,7 +32,7 @@ _TYPES = {
     "float_list": features_pb2.FEATURE_TYPE_FLOAT_LIST,
     "string_list": features_pb2.FEATURE_TYPE_STRING_LIST,
 }
-_TAKES = {
+TAKES = {
     "int64": "an integer from -2**63 to 2**63 - 1",
     "double": "a finite number",
     "string": "a text",
@@ -40,7 +41,7 @@ _TAKES = {
     "float_list": "a list, array or series of numbers that are finite as float32",
     "string_list": "a list, array or series of texts",
 }
-_TYPE_NAMES = {number: name for name, number in _TYPES.items()}
+_TYPE_NAMES = {number: name for name, number in TYPES.items()}
 _EMPTY = {"int64": 0, "double": 0.0, "string": "", "bool": False}
 _STATUS = {
     features_pb2.FEATURE_STATUS_PRESENT: "present",
@@ -63,8 +64,8 @@ class FeatureField:
     default: Any = None
 
     def __post_init__(self) -> None:
-        if self.type not in _TYPES:
-            raise InvalidFeature(f"feature {self.name!r}: expected a type of {', '.join(_TYPES)}, got {self.type!r}")
+        if self.type not in TYPES:
+            raise InvalidFeature(f"feature {self.name!r}: expected a type of {', '.join(TYPES)}, got {self.type!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,30 @@ class FeatureResult:
     event_time_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old the features of a view are.
+
+    Attributes:
+        entities: that have features of it.
+        sampled: of these, those that were read; the rest is of them.
+        max_age_s: of the view; 0: none.
+        age_p50_s, age_p95_s, age_max_s: quantiles of the time since an entity's last event; 0 without entities.
+        outside_max_age: share of entities, from 0 to 1, whose features are too old to be read.
+        newest_at_s: Unix seconds of the newest event; 0 without entities.
+    """
+
+    view: str
+    entities: int
+    sampled: int
+    max_age_s: float
+    age_p50_s: float
+    age_p95_s: float
+    age_max_s: float
+    outside_max_age: float
+    newest_at_s: float
+
+
 class Features:
     """The feature store: `client.features`. Thread-safe."""
 
@@ -113,7 +138,7 @@ class Features:
             fields=[
                 features_pb2.FeatureField(
                     name=field.name,
-                    type=_TYPES[field.type],
+                    type=TYPES[field.type],
                     default_value=None if field.default is None else value_to_proto(field, field.default),
                 )
                 for field in view.fields
@@ -145,7 +170,7 @@ class Features:
         if event_time_s is not None:
             event_time_s = number("event_time_s", event_time_s, "Unix seconds from 0 to 1e11, or None", low=0.0,
                                   below=_LATEST_S, error=InvalidFeature)  # fmt: skip
-        fields = {field.name: field for field in self._view(view).fields}
+        fields = {field.name: field for field in self.view(view).fields}
         messages = [_row_to_proto(view, fields, entity, values) for entity, values in rows.items()]
         written = 0
         for start in range(0, len(messages), _ROWS_PER_REQUEST):
@@ -154,6 +179,14 @@ class Features:
             )
             written += self._calls.transport.one(methods.WRITE_FEATURES, 0, request).written
         return written
+
+    def write_columns(self, request: features_pb2.WriteColumnsRequest) -> features_pb2.WriteColumnsResponse:
+        """Writes many rows that are packed in columns already, as `rowbank.feature_files` does.
+
+        Raises:
+            ViewNotFound, InvalidFeature: nothing of the request was written.
+        """
+        return self._calls.transport.one(methods.WRITE_COLUMNS, 0, request)
 
     def read(self, view: str, entities: Iterable[int], names: Sequence[str] = ()) -> list[FeatureResult]:
         """Features of entities, in the order asked.
@@ -186,7 +219,38 @@ class Features:
         answers = self._calls.transport.stream(methods.LIST_ENTITIES, 0, request, timeout_s=None)
         return np.fromiter((entity for answer in answers for entity in answer.entities), dtype=np.int64)
 
-    def _view(self, name: str) -> FeatureView:
+    def freshness(self, view: str, *, sample: int = 10_000, seed: int = 0) -> Freshness:
+        """How old the features of a view are, by this machine's clock.
+
+        Args:
+            sample: entities that are read, drawn at random by `seed`; all if there are no more.
+        Raises:
+            ViewNotFound: there is no such view.
+        """
+        sample = at_least("sample", sample, 1)
+        definition, entities = self.view(view), self.entities(view)
+        chosen = entities
+        if len(entities) > sample:
+            chosen = np.sort(np.random.default_rng(seed).choice(entities, sample, replace=False))
+        reads = self.read(view, chosen.tolist(), [definition.fields[0].name])
+        times = np.array([read.event_time_s for read in reads if read.status != "not_found"])
+        ages = np.maximum(time.time() - times, 0.0)
+        p50, p95, most = (float(one) for one in np.quantile(ages, [0.5, 0.95, 1.0])) if len(ages) else (0.0,) * 3
+        old = sum(read.status == "outside_max_age" for read in reads)
+        return Freshness(
+            view=view,
+            entities=len(entities),
+            sampled=len(reads),
+            max_age_s=definition.max_age_s,
+            age_p50_s=p50,
+            age_p95_s=p95,
+            age_max_s=most,
+            outside_max_age=old / len(reads) if reads else 0.0,
+            newest_at_s=float(times.max()) if len(times) else 0.0,
+        )
+
+    def view(self, name: str) -> FeatureView:
+        """The definition of a view. Raises `ViewNotFound`."""
         views = {view.name: view for view in self.list_views()}
         if name not in views:
             raise ViewNotFound(
@@ -208,14 +272,14 @@ def value_to_proto(field: FeatureField, value: Any) -> features_pb2.FeatureValue
         if not isinstance(value, list):
             raise _wrong(field, value)
         for item in value:
-            if not _is_a(kind.removesuffix("_list"), item):
+            if not is_a(kind.removesuffix("_list"), item):
                 raise _wrong(field, item, element=True)
         if kind == "int64_list":
             return features_pb2.FeatureValue(int64_list=features_pb2.Int64List(values=value))
         if kind == "float_list":
             return features_pb2.FeatureValue(float_list=features_pb2.FloatList(values=value))
         return features_pb2.FeatureValue(string_list=features_pb2.StringList(values=value))
-    if not _is_a(kind, value):
+    if not is_a(kind, value):
         raise _wrong(field, value)
     if kind == "int64":
         return features_pb2.FeatureValue(int64_value=value)
@@ -250,7 +314,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _is_a(kind: str, value: Any) -> bool:
+def is_a(kind: str, value: Any) -> bool:
+    """Whether a value of Python is one of the type "int64", "double", "float" (of float32), "string" or "bool"."""
     if kind == "bool":
         return isinstance(value, bool)
     if kind == "string":
@@ -272,7 +337,7 @@ def _is_a(kind: str, value: Any) -> bool:
 def _wrong(field: FeatureField, value: Any, *, element: bool = False) -> InvalidFeature:
     got = f"{shown(value)} in it" if element else shown(value)
     return InvalidFeature(
-        f"feature {field.name!r}: expected {field.type}, got {got}; it takes {_TAKES[field.type]}, or None where there "
+        f"feature {field.name!r}: expected {field.type}, got {got}; it takes {TAKES[field.type]}, or None where there "
         "is no value",
         metadata={"feature": field.name},
     )

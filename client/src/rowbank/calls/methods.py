@@ -101,6 +101,9 @@ LIST_VIEWS = Method("FeatureService", "ListViews", features_pb2.ListViewsRequest
 WRITE_FEATURES = Method(
     "FeatureService", "WriteFeatures", features_pb2.WriteFeaturesRequest, features_pb2.WriteFeaturesResponse
 )
+WRITE_COLUMNS = Method(
+    "FeatureService", "WriteColumns", features_pb2.WriteColumnsRequest, features_pb2.WriteColumnsResponse
+)
 READ_FEATURES = Method(
     "FeatureService", "ReadFeatures", features_pb2.ReadFeaturesRequest, features_pb2.ReadFeaturesResponse
 )

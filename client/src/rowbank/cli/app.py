@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rowbank.cli import evictions, files, models, processes, rows, snapshots, stats, tables
+from rowbank.cli import evictions, features, files, models, processes, rows, snapshots, stats, tables
 
 app = typer.Typer(
     help="Runs, watches and steers Rowbank. Commands that ask a server take --target or ROWBANK_TARGETS.",
@@ -19,6 +19,11 @@ table = typer.Typer(help="Creates, describes and drops a table.", no_args_is_hel
 models_ = typer.Typer(
     help="Lists, describes, activates, rolls back and prunes model versions.",
     invoke_without_command=True,
+    rich_markup_mode=None,
+)
+features_ = typer.Typer(
+    help="Lists, shows, reads, imports, judges and drops features of users and items.",
+    no_args_is_help=True,
     rich_markup_mode=None,
 )
 snapshot = typer.Typer(help="Saves and restores all tables.", no_args_is_help=True, rich_markup_mode=None)
@@ -38,6 +43,13 @@ models_.command("describe")(models.describe)
 models_.command("activate")(models.activate)
 models_.command("rollback")(models.roll_back)
 models_.command("prune")(models.prune)
+app.add_typer(features_, name="features")
+features_.command("list")(features.list_views)
+features_.command("show")(features.show)
+features_.command("get", context_settings={"ignore_unknown_options": True})(features.get)  # Ids may be negative.
+features_.command("import")(features.import_)
+features_.command("freshness")(features.freshness)
+features_.command("drop")(features.drop)
 app.command("tables")(tables.list_tables)
 app.add_typer(table, name="table")
 table.command("create")(tables.create)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
@@ -75,8 +76,29 @@ def import_(
     emit_record({field: record[field] for field in ("table", "path", "rows", "created")}, output)
 
 
+_LINE_EVERY_S = 5.0  # Of progress where nobody sees a bar.
+
+
 @contextlib.contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
+def staged_progress(name: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Progress through stages on stderr: a bar if that is a terminal, else a line every few seconds."""
+    with progress_bar("") as bar:
+        last = time.monotonic()
+
+        def report(stage: str, done: int, total: int) -> None:
+            nonlocal last
+            if bar is not None:
+                bar(done, total, f"{stage} {name}")
+            elif time.monotonic() - last >= _LINE_EVERY_S:
+                last = time.monotonic()
+                of = f" of {total:,}" if total else ""
+                typer.echo(f"{stage} {name}: {done:,}{of} rows", err=True)
+
+        yield report
+
+
+@contextlib.contextmanager
+def progress_bar(what: str) -> Iterator[Callable[..., None] | None]:
     """A bar on stderr if that is a terminal, else None."""
     if not sys.stderr.isatty():
         yield None
@@ -87,4 +109,4 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda done, total, now=what: bar.update(task, completed=done, total=total or None, description=now)

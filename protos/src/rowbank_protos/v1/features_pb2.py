@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n rowbank_protos/v1/features.proto\x12\nrowbank.v1\"\x1b\n\tInt64List\x12\x0e\n\x06values\x18\x01 \x03(\x03\"\x1b\n\tFloatList\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"\xfd\x01\n\x0c\x46\x65\x61tureValue\x12\x15\n\x0bint64_value\x18\x01 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x02 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x03 \x01(\tH\x00\x12\x14\n\nbool_value\x18\x04 \x01(\x08H\x00\x12+\n\nint64_list\x18\x05 \x01(\x0b\x32\x15.rowbank.v1.Int64ListH\x00\x12+\n\nfloat_list\x18\x06 \x01(\x0b\x32\x15.rowbank.v1.FloatListH\x00\x12-\n\x0bstring_list\x18\x07 \x01(\x0b\x32\x16.rowbank.v1.StringListH\x00\x42\x07\n\x05value\"t\n\x0c\x46\x65\x61tureField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04type\x18\x02 \x01(\x0e\x32\x17.rowbank.v1.FeatureType\x12/\n\rdefault_value\x18\x03 \x01(\x0b\x32\x18.rowbank.v1.FeatureValue\"h\n\x0b\x46\x65\x61tureView\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x65ntity\x18\x02 \x01(\t\x12(\n\x06\x66ields\x18\x03 \x03(\x0b\x32\x18.rowbank.v1.FeatureField\x12\x11\n\tmax_age_s\x18\x04 \x01(\x01\"7\n\x0ePutViewRequest\x12%\n\x04view\x18\x01 \x01(\x0b\x32\x17.rowbank.v1.FeatureView\"\"\n\x0fPutViewResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x08\"\x12\n\x10ListViewsRequest\";\n\x11ListViewsResponse\x12&\n\x05views\x18\x01 \x03(\x0b\x32\x17.rowbank.v1.FeatureView\"\x99\x01\n\nFeatureRow\x12\x0e\n\x06\x65ntity\x18\x01 \x01(\x03\x12\x32\n\x06values\x18\x02 \x03(\x0b\x32\".rowbank.v1.FeatureRow.ValuesEntry\x1aG\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.rowbank.v1.FeatureValue:\x02\x38\x01\"v\n\x14WriteFeaturesRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\x12$\n\x04rows\x18\x02 \x03(\x0b\x32\x16.rowbank.v1.FeatureRow\x12\x19\n\x0c\x65vent_time_s\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_event_time_s\"(\n\x15WriteFeaturesResponse\x12\x0f\n\x07written\x18\x01 \x01(\x04\"D\n\x13ReadFeaturesRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x10\n\x08\x65ntities\x18\x02 \x03(\x03\x12\r\n\x05names\x18\x03 \x03(\t\"\xe0\x01\n\rFeatureResult\x12\x0e\n\x06\x65ntity\x18\x01 \x01(\x03\x12\x35\n\x06values\x18\x02 \x03(\x0b\x32%.rowbank.v1.FeatureResult.ValuesEntry\x12)\n\x06status\x18\x03 \x01(\x0e\x32\x19.rowbank.v1.FeatureStatus\x12\x14\n\x0c\x65vent_time_s\x18\x04 \x01(\x01\x1aG\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.rowbank.v1.FeatureValue:\x02\x38\x01\"B\n\x14ReadFeaturesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.rowbank.v1.FeatureResult\"#\n\x13ListEntitiesRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"(\n\x14ListEntitiesResponse\x12\x10\n\x08\x65ntities\x18\x01 \x03(\x03\"\x1f\n\x0f\x44ropViewRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"#\n\x10\x44ropViewResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x08*\xe4\x01\n\x0b\x46\x65\x61tureType\x12\x1c\n\x18\x46\x45\x41TURE_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46\x45\x41TURE_TYPE_INT64\x10\x01\x12\x17\n\x13\x46\x45\x41TURE_TYPE_DOUBLE\x10\x02\x12\x17\n\x13\x46\x45\x41TURE_TYPE_STRING\x10\x03\x12\x15\n\x11\x46\x45\x41TURE_TYPE_BOOL\x10\x04\x12\x1b\n\x17\x46\x45\x41TURE_TYPE_INT64_LIST\x10\x05\x12\x1b\n\x17\x46\x45\x41TURE_TYPE_FLOAT_LIST\x10\x06\x12\x1c\n\x18\x46\x45\x41TURE_TYPE_STRING_LIST\x10\x07*\x8d\x01\n\rFeatureStatus\x12\x1e\n\x1a\x46\x45\x41TURE_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x45\x41TURE_STATUS_PRESENT\x10\x01\x12\x1c\n\x18\x46\x45\x41TURE_STATUS_NOT_FOUND\x10\x02\x12\"\n\x1e\x46\x45\x41TURE_STATUS_OUTSIDE_MAX_AGE\x10\x03\x32\xe3\x03\n\x0e\x46\x65\x61tureService\x12\x42\n\x07PutView\x12\x1a.rowbank.v1.PutViewRequest\x1a\x1b.rowbank.v1.PutViewResponse\x12H\n\tListViews\x12\x1c.rowbank.v1.ListViewsRequest\x1a\x1d.rowbank.v1.ListViewsResponse\x12T\n\rWriteFeatures\x12 .rowbank.v1.WriteFeaturesRequest\x1a!.rowbank.v1.WriteFeaturesResponse\x12Q\n\x0cReadFeatures\x12\x1f.rowbank.v1.ReadFeaturesRequest\x1a .rowbank.v1.ReadFeaturesResponse\x12\x45\n\x08\x44ropView\x12\x1b.rowbank.v1.DropViewRequest\x1a\x1c.rowbank.v1.DropViewResponse\x12S\n\x0cListEntities\x12\x1f.rowbank.v1.ListEntitiesRequest\x1a .rowbank.v1.ListEntitiesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n rowbank_protos/v1/features.proto\x12\nrowbank.v1\"\x1b\n\tInt64List\x12\x0e\n\x06values\x18\x01 \x03(\x03\"\x1b\n\tFloatList\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"\xfd\x01\n\x0c\x46\x65\x61tureValue\x12\x15\n\x0bint64_value\x18\x01 \x01(\x03H\x00\x12\x16\n\x0c\x64ouble_value\x18\x02 \x01(\x01H\x00\x12\x16\n\x0cstring_value\x18\x03 \x01(\tH\x00\x12\x14\n\nbool_value\x18\x04 \x01(\x08H\x00\x12+\n\nint64_list\x18\x05 \x01(\x0b\x32\x15.rowbank.v1.Int64ListH\x00\x12+\n\nfloat_list\x18\x06 \x01(\x0b\x32\x15.rowbank.v1.FloatListH\x00\x12-\n\x0bstring_list\x18\x07 \x01(\x0b\x32\x16.rowbank.v1.StringListH\x00\x42\x07\n\x05value\"t\n\x0c\x46\x65\x61tureField\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04type\x18\x02 \x01(\x0e\x32\x17.rowbank.v1.FeatureType\x12/\n\rdefault_value\x18\x03 \x01(\x0b\x32\x18.rowbank.v1.FeatureValue\"h\n\x0b\x46\x65\x61tureView\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x65ntity\x18\x02 \x01(\t\x12(\n\x06\x66ields\x18\x03 \x03(\x0b\x32\x18.rowbank.v1.FeatureField\x12\x11\n\tmax_age_s\x18\x04 \x01(\x01\"7\n\x0ePutViewRequest\x12%\n\x04view\x18\x01 \x01(\x0b\x32\x17.rowbank.v1.FeatureView\"\"\n\x0fPutViewResponse\x12\x0f\n\x07\x63hanged\x18\x01 \x01(\x08\"\x12\n\x10ListViewsRequest\";\n\x11ListViewsResponse\x12&\n\x05views\x18\x01 \x03(\x0b\x32\x17.rowbank.v1.FeatureView\"\x99\x01\n\nFeatureRow\x12\x0e\n\x06\x65ntity\x18\x01 \x01(\x03\x12\x32\n\x06values\x18\x02 \x03(\x0b\x32\".rowbank.v1.FeatureRow.ValuesEntry\x1aG\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.rowbank.v1.FeatureValue:\x02\x38\x01\"v\n\x14WriteFeaturesRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\x12$\n\x04rows\x18\x02 \x03(\x0b\x32\x16.rowbank.v1.FeatureRow\x12\x19\n\x0c\x65vent_time_s\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_event_time_s\"(\n\x15WriteFeaturesResponse\x12\x0f\n\x07written\x18\x01 \x01(\x04\"\x99\x01\n\rFeatureColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04type\x18\x02 \x01(\x0e\x32\x17.rowbank.v1.FeatureType\x12\x0f\n\x07present\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63ounts\x18\x04 \x01(\x0c\x12\x0f\n\x07numbers\x18\x05 \x01(\x0c\x12\r\n\x05texts\x18\x06 \x01(\x0c\x12\x12\n\ntext_bytes\x18\x07 \x01(\x0c\"y\n\x13WriteColumnsRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x10\n\x08\x65ntities\x18\x02 \x01(\x0c\x12*\n\x07\x63olumns\x18\x03 \x03(\x0b\x32\x19.rowbank.v1.FeatureColumn\x12\x16\n\x0e\x65vent_times_us\x18\x04 \x01(\x0c\"9\n\x14WriteColumnsResponse\x12\x0f\n\x07written\x18\x01 \x01(\x04\x12\x10\n\x08outdated\x18\x02 \x01(\x04\"D\n\x13ReadFeaturesRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\x12\x10\n\x08\x65ntities\x18\x02 \x03(\x03\x12\r\n\x05names\x18\x03 \x03(\t\"\xe0\x01\n\rFeatureResult\x12\x0e\n\x06\x65ntity\x18\x01 \x01(\x03\x12\x35\n\x06values\x18\x02 \x03(\x0b\x32%.rowbank.v1.FeatureResult.ValuesEntry\x12)\n\x06status\x18\x03 \x01(\x0e\x32\x19.rowbank.v1.FeatureStatus\x12\x14\n\x0c\x65vent_time_s\x18\x04 \x01(\x01\x1aG\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.rowbank.v1.FeatureValue:\x02\x38\x01\"B\n\x14ReadFeaturesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.rowbank.v1.FeatureResult\"#\n\x13ListEntitiesRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"(\n\x14ListEntitiesResponse\x12\x10\n\x08\x65ntities\x18\x01 \x03(\x03\"\x1f\n\x0f\x44ropViewRequest\x12\x0c\n\x04view\x18\x01 \x01(\t\"#\n\x10\x44ropViewResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x08*\xe4\x01\n\x0b\x46\x65\x61tureType\x12\x1c\n\x18\x46\x45\x41TURE_TYPE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46\x45\x41TURE_TYPE_INT64\x10\x01\x12\x17\n\x13\x46\x45\x41TURE_TYPE_DOUBLE\x10\x02\x12\x17\n\x13\x46\x45\x41TURE_TYPE_STRING\x10\x03\x12\x15\n\x11\x46\x45\x41TURE_TYPE_BOOL\x10\x04\x12\x1b\n\x17\x46\x45\x41TURE_TYPE_INT64_LIST\x10\x05\x12\x1b\n\x17\x46\x45\x41TURE_TYPE_FLOAT_LIST\x10\x06\x12\x1c\n\x18\x46\x45\x41TURE_TYPE_STRING_LIST\x10\x07*\x8d\x01\n\rFeatureStatus\x12\x1e\n\x1a\x46\x45\x41TURE_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x45\x41TURE_STATUS_PRESENT\x10\x01\x12\x1c\n\x18\x46\x45\x41TURE_STATUS_NOT_FOUND\x10\x02\x12\"\n\x1e\x46\x45\x41TURE_STATUS_OUTSIDE_MAX_AGE\x10\x03\x32\xb6\x04\n\x0e\x46\x65\x61tureService\x12\x42\n\x07PutView\x12\x1a.rowbank.v1.PutViewRequest\x1a\x1b.rowbank.v1.PutViewResponse\x12H\n\tListViews\x12\x1c.rowbank.v1.ListViewsRequest\x1a\x1d.rowbank.v1.ListViewsResponse\x12T\n\rWriteFeatures\x12 .rowbank.v1.WriteFeaturesRequest\x1a!.rowbank.v1.WriteFeaturesResponse\x12Q\n\x0cWriteColumns\x12\x1f.rowbank.v1.WriteColumnsRequest\x1a .rowbank.v1.WriteColumnsResponse\x12Q\n\x0cReadFeatures\x12\x1f.rowbank.v1.ReadFeaturesRequest\x1a .rowbank.v1.ReadFeaturesResponse\x12\x45\n\x08\x44ropView\x12\x1b.rowbank.v1.DropViewRequest\x1a\x1c.rowbank.v1.DropViewResponse\x12S\n\x0cListEntities\x12\x1f.rowbank.v1.ListEntitiesRequest\x1a .rowbank.v1.ListEntitiesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,10 +25,10 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_FEATUREROW_VALUESENTRY']._serialized_options = b'8\001'
   _globals['_FEATURERESULT_VALUESENTRY']._options = None
   _globals['_FEATURERESULT_VALUESENTRY']._serialized_options = b'8\001'
-  _globals['_FEATURETYPE']._serialized_start=1623
-  _globals['_FEATURETYPE']._serialized_end=1851
-  _globals['_FEATURESTATUS']._serialized_start=1854
-  _globals['_FEATURESTATUS']._serialized_end=1995
+  _globals['_FEATURETYPE']._serialized_start=1961
+  _globals['_FEATURETYPE']._serialized_end=2189
+  _globals['_FEATURESTATUS']._serialized_start=2192
+  _globals['_FEATURESTATUS']._serialized_end=2333
   _globals['_INT64LIST']._serialized_start=48
   _globals['_INT64LIST']._serialized_end=75
   _globals['_FLOATLIST']._serialized_start=77
@@ -57,22 +57,28 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_WRITEFEATURESREQUEST']._serialized_end=1064
   _globals['_WRITEFEATURESRESPONSE']._serialized_start=1066
   _globals['_WRITEFEATURESRESPONSE']._serialized_end=1106
-  _globals['_READFEATURESREQUEST']._serialized_start=1108
-  _globals['_READFEATURESREQUEST']._serialized_end=1176
-  _globals['_FEATURERESULT']._serialized_start=1179
-  _globals['_FEATURERESULT']._serialized_end=1403
+  _globals['_FEATURECOLUMN']._serialized_start=1109
+  _globals['_FEATURECOLUMN']._serialized_end=1262
+  _globals['_WRITECOLUMNSREQUEST']._serialized_start=1264
+  _globals['_WRITECOLUMNSREQUEST']._serialized_end=1385
+  _globals['_WRITECOLUMNSRESPONSE']._serialized_start=1387
+  _globals['_WRITECOLUMNSRESPONSE']._serialized_end=1444
+  _globals['_READFEATURESREQUEST']._serialized_start=1446
+  _globals['_READFEATURESREQUEST']._serialized_end=1514
+  _globals['_FEATURERESULT']._serialized_start=1517
+  _globals['_FEATURERESULT']._serialized_end=1741
   _globals['_FEATURERESULT_VALUESENTRY']._serialized_start=873
   _globals['_FEATURERESULT_VALUESENTRY']._serialized_end=944
-  _globals['_READFEATURESRESPONSE']._serialized_start=1405
-  _globals['_READFEATURESRESPONSE']._serialized_end=1471
-  _globals['_LISTENTITIESREQUEST']._serialized_start=1473
-  _globals['_LISTENTITIESREQUEST']._serialized_end=1508
-  _globals['_LISTENTITIESRESPONSE']._serialized_start=1510
-  _globals['_LISTENTITIESRESPONSE']._serialized_end=1550
-  _globals['_DROPVIEWREQUEST']._serialized_start=1552
-  _globals['_DROPVIEWREQUEST']._serialized_end=1583
-  _globals['_DROPVIEWRESPONSE']._serialized_start=1585
-  _globals['_DROPVIEWRESPONSE']._serialized_end=1620
-  _globals['_FEATURESERVICE']._serialized_start=1998
-  _globals['_FEATURESERVICE']._serialized_end=2481
+  _globals['_READFEATURESRESPONSE']._serialized_start=1743
+  _globals['_READFEATURESRESPONSE']._serialized_end=1809
+  _globals['_LISTENTITIESREQUEST']._serialized_start=1811
+  _globals['_LISTENTITIESREQUEST']._serialized_end=1846
+  _globals['_LISTENTITIESRESPONSE']._serialized_start=1848
+  _globals['_LISTENTITIESRESPONSE']._serialized_end=1888
+  _globals['_DROPVIEWREQUEST']._serialized_start=1890
+  _globals['_DROPVIEWREQUEST']._serialized_end=1921
+  _globals['_DROPVIEWRESPONSE']._serialized_start=1923
+  _globals['_DROPVIEWRESPONSE']._serialized_end=1958
+  _globals['_FEATURESERVICE']._serialized_start=2336
+  _globals['_FEATURESERVICE']._serialized_end=2902
 # @@protoc_insertion_point(module_scope)

@@ -147,6 +147,44 @@ class WriteFeaturesResponse(_message.Message):
     written: int
     def __init__(self, written: _Optional[int] = ...) -> None: ...
 
+class FeatureColumn(_message.Message):
+    __slots__ = ("name", "type", "present", "counts", "numbers", "texts", "text_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    type: FeatureType
+    present: bytes
+    counts: bytes
+    numbers: bytes
+    texts: bytes
+    text_bytes: bytes
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[_Union[FeatureType, str]] = ..., present: _Optional[bytes] = ..., counts: _Optional[bytes] = ..., numbers: _Optional[bytes] = ..., texts: _Optional[bytes] = ..., text_bytes: _Optional[bytes] = ...) -> None: ...
+
+class WriteColumnsRequest(_message.Message):
+    __slots__ = ("view", "entities", "columns", "event_times_us")
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    ENTITIES_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIMES_US_FIELD_NUMBER: _ClassVar[int]
+    view: str
+    entities: bytes
+    columns: _containers.RepeatedCompositeFieldContainer[FeatureColumn]
+    event_times_us: bytes
+    def __init__(self, view: _Optional[str] = ..., entities: _Optional[bytes] = ..., columns: _Optional[_Iterable[_Union[FeatureColumn, _Mapping]]] = ..., event_times_us: _Optional[bytes] = ...) -> None: ...
+
+class WriteColumnsResponse(_message.Message):
+    __slots__ = ("written", "outdated")
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    OUTDATED_FIELD_NUMBER: _ClassVar[int]
+    written: int
+    outdated: int
+    def __init__(self, written: _Optional[int] = ..., outdated: _Optional[int] = ...) -> None: ...
+
 class ReadFeaturesRequest(_message.Message):
     __slots__ = ("view", "entities", "names")
     VIEW_FIELD_NUMBER: _ClassVar[int]

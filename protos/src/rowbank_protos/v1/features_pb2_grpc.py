@@ -29,6 +29,11 @@ class FeatureServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_features__pb2.WriteFeaturesRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_features__pb2.WriteFeaturesResponse.FromString,
                 )
+        self.WriteColumns = channel.unary_unary(
+                '/rowbank.v1.FeatureService/WriteColumns',
+                request_serializer=rowbank__protos_dot_v1_dot_features__pb2.WriteColumnsRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_features__pb2.WriteColumnsResponse.FromString,
+                )
         self.ReadFeatures = channel.unary_unary(
                 '/rowbank.v1.FeatureService/ReadFeatures',
                 request_serializer=rowbank__protos_dot_v1_dot_features__pb2.ReadFeaturesRequest.SerializeToString,
@@ -63,6 +68,13 @@ class FeatureServiceServicer(object):
 
     def WriteFeatures(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteColumns(self, request, context):
+        """The same for many entities at once, in columns.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -104,6 +116,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.WriteFeatures,
                     request_deserializer=rowbank__protos_dot_v1_dot_features__pb2.WriteFeaturesRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_features__pb2.WriteFeaturesResponse.SerializeToString,
+            ),
+            'WriteColumns': grpc.unary_unary_rpc_method_handler(
+                    servicer.WriteColumns,
+                    request_deserializer=rowbank__protos_dot_v1_dot_features__pb2.WriteColumnsRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_features__pb2.WriteColumnsResponse.SerializeToString,
             ),
             'ReadFeatures': grpc.unary_unary_rpc_method_handler(
                     servicer.ReadFeatures,
@@ -178,6 +195,23 @@ class FeatureService(object):
         return grpc.experimental.unary_unary(request, target, '/rowbank.v1.FeatureService/WriteFeatures',
             rowbank__protos_dot_v1_dot_features__pb2.WriteFeaturesRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_features__pb2.WriteFeaturesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def WriteColumns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.FeatureService/WriteColumns',
+            rowbank__protos_dot_v1_dot_features__pb2.WriteColumnsRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_features__pb2.WriteColumnsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -22,6 +22,7 @@ class KeyKind(enum.IntEnum):
 
 _FORMATS = {KeyKind.INT32: "<i", KeyKind.INT64: "<q"}
 _MASK = 0xFFFFFFFF
+INDEX_SETS = 64  # Sets that a view's list of entities is spread over, so that none grows big.
 
 
 def murmur3_32(data: bytes, seed: int = 0) -> int:
@@ -99,3 +100,13 @@ def feature_field(view: str, feature: str) -> bytes:
 def timestamp_field(view: str) -> bytes:
     """The hash field that says when `view` was last written."""
     return f"_ts:{view}".encode()
+
+
+def views_key(namespace: str) -> str:
+    """The hash of all views' definitions."""
+    return f"{namespace}:features:views"
+
+
+def index_key(namespace: str, view: str, entity: int) -> str:
+    """The set that lists an entity as one of the view's. It may be given by its number, too."""
+    return f"{namespace}:features:{view}:entities:{entity % INDEX_SETS}"

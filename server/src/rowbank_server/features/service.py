@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import grpc
 
 from rowbank.errors import InvalidFeature
 from rowbank_protos.v1 import features_pb2, features_pb2_grpc
+from rowbank_server.features.columns import columns_from_message
 from rowbank_server.features.reading import FeatureRead, FeatureStatus
 from rowbank_server.features.store import FeatureStore
 from rowbank_server.features.values import FeatureData, from_message, to_message
@@ -53,6 +55,14 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         rows = [(row.entity, _values(view, row)) for row in request.rows]
         written = self._store.write(view.name, rows, event_time_s)
         return features_pb2.WriteFeaturesResponse(written=written)
+
+    def WriteColumns(  # noqa: N802
+        self, request: features_pb2.WriteColumnsRequest, context: grpc.ServicerContext
+    ) -> features_pb2.WriteColumnsResponse:
+        view = self._store.view(request.view)
+        columns = columns_from_message(view, request, time.time_ns() // 1000)
+        written = self._store.write_columns(view, columns)
+        return features_pb2.WriteColumnsResponse(written=written, outdated=len(columns.entities) - written)
 
     def ReadFeatures(  # noqa: N802
         self, request: features_pb2.ReadFeaturesRequest, context: grpc.ServicerContext

@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import redis
-from pydantic import ValidationError
 
 from rowbank.catalogue import REMOVED
-from rowbank.errors import InternalError, InvalidFeature, ViewNotFound
+from rowbank.errors import InvalidFeature, ViewNotFound
 from rowbank_server.features import layout, reading
+from rowbank_server.features.bulk import CHUNK, BulkWriter, Locks, is_later
+from rowbank_server.features.columns import Columns
 from rowbank_server.features.entity_reader import EntityReader
 from rowbank_server.features.reading import FeatureRead, Plan, StoredRow
 from rowbank_server.features.redis_errors import translated
 from rowbank_server.features.unreadable import Unreadable
-from rowbank_server.features.values import ABSENT, ABSENT_BYTES, check, decode_time, encode, encode_time
-from rowbank_server.features.views import FeatureView, describe
+from rowbank_server.features.values import ABSENT, ABSENT_BYTES, check, encode, encode_time
+from rowbank_server.features.views import FeatureView, parse_view
 
-CHUNK = 1000  # Entities per round trip: keeps one reply under a few megabytes.
-_SHARDS = 64  # Sets that an index of entities is spread over, so that none grows big.
 _VIEW_AGE_S = 1.0  # How long a definition read from Redis may be used without asking again.
 _APPEND_TRIES = 20
 
@@ -42,9 +41,11 @@ class FeatureStore:
         self._redis: Any = client
         self._namespace = namespace
         self._clock = clock
-        self._views_key = f"{namespace}:features:views"
+        self._views_key = layout.views_key(namespace)
         self._views: dict[str, tuple[float, FeatureView]] = {}
         self._reader = EntityReader(client, namespace, clock)
+        self._locks = Locks()
+        self._bulk = BulkWriter(client, namespace, self._locks)
         self.unreadable = Unreadable()
 
     def put_view(self, view: FeatureView) -> bool:
@@ -57,7 +58,7 @@ class FeatureStore:
         with translated(f"view {view.name!r}"):
             stored = self._redis.hget(self._views_key, view.name)
             if stored is not None:
-                known = _parse_view(stored)
+                known = parse_view(stored)
                 known.check_successor(view)
                 if known == view:
                     return False
@@ -69,7 +70,7 @@ class FeatureStore:
         """Every view, by name."""
         with translated("list of views"):
             stored = self._redis.hgetall(self._views_key)
-        return [_parse_view(stored[name]) for name in sorted(stored)]
+        return [parse_view(stored[name]) for name in sorted(stored)]
 
     def view(self, name: str) -> FeatureView:
         """A view's definition, at most a second old.
@@ -86,7 +87,7 @@ class FeatureStore:
             self._views.pop(name, None)
             known = ", ".join(view.name for view in self.list_views()) or "none"
             raise ViewNotFound(f"view {name!r} does not exist; known views: {known}", metadata={"view": name})
-        view = _parse_view(stored)
+        view = parse_view(stored)
         self._views[name] = (time.monotonic(), view)
         return view
 
@@ -119,20 +120,33 @@ class FeatureStore:
     def _write_chunk(self, view: FeatureView, rows: list[tuple[int, dict[bytes, bytes]]], now: float) -> int:
         keys = [layout.entity_key(view.entity, entity, self._namespace) for entity, _ in rows]
         stamp_field, stamp = layout.timestamp_field(view.name), encode_time(now)
-        with self._redis.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.hget(key, stamp_field)
-            stamps = pipe.execute()
-        written = 0
-        with self._redis.pipeline(transaction=False) as pipe:
-            for (entity, fields), key, known in zip(rows, keys, stamps, strict=True):
-                if known is not None and _is_later(known, now):
-                    continue
-                pipe.hset(key, mapping={**fields, stamp_field: stamp})
-                pipe.sadd(self._index_key(view.name, entity % _SHARDS), entity)
-                written += 1
-            pipe.execute()
+        with self._locks.of(view.name):
+            with self._redis.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.hget(key, stamp_field)
+                stamps = pipe.execute()
+            written = 0
+            with self._redis.pipeline(transaction=False) as pipe:
+                for (entity, fields), key, known in zip(rows, keys, stamps, strict=True):
+                    if known is not None and is_later(known, now):
+                        continue
+                    pipe.hset(key, mapping={**fields, stamp_field: stamp})
+                    pipe.sadd(layout.index_key(self._namespace, view.name, entity), entity)
+                    written += 1
+                pipe.execute()
         return written
+
+    def write_columns(self, view: FeatureView, columns: Columns) -> int:
+        """Writes many rows; of each entity the latest event counts, within the rows and against what is stored.
+
+        Returns:
+            The number of rows written; the others are of entities that a later event had written.
+        Raises:
+            RedisUnavailable: some of the rows may have been written; to write them again does no harm.
+            ViewNotFound, InvalidFeature: the view was dropped or replaced meanwhile.
+        """
+        with translated(f"write to view {view.name!r}"):
+            return self._bulk.write(view, columns)
 
     def read(self, view_name: str, entities: Sequence[int], names: Sequence[str] = ()) -> list[FeatureRead]:
         """Reads features, in the order of `entities`.
@@ -225,7 +239,7 @@ class FeatureStore:
                         pipe.execute()
                     except redis.WatchError:
                         continue
-                self._redis.sadd(self._index_key(view_name, entity % _SHARDS), entity)
+                self._redis.sadd(layout.index_key(self._namespace, view_name, entity), entity)
                 return len(kept)
             raise redis.TimeoutError(f"{view.entity} {entity} was changed by others {_APPEND_TRIES} times in a row")
 
@@ -234,7 +248,7 @@ class FeatureStore:
         view = self.view(view_name)
         fields = [layout.feature_field(view.name, field.name) for field in view.fields]
         with translated(f"removal from view {view_name!r}"), self._redis.pipeline(transaction=False) as pipe:
-            pipe.srem(self._index_key(view.name, entity % _SHARDS), entity)
+            pipe.srem(layout.index_key(self._namespace, view.name, entity), entity)
             for key in self._reader.keys(view.entity, _int64(entity)):
                 pipe.hdel(key, *fields, layout.timestamp_field(view.name))
             return any(pipe.execute()[1:])
@@ -249,14 +263,14 @@ class FeatureStore:
             *(layout.feature_field(view.name, field.name) for field in view.fields),
             layout.timestamp_field(view.name),
         ]
-        with translated(f"removal of view {view_name!r}"):
+        with translated(f"removal of view {view_name!r}"), self._locks.of(view_name):
             for start in range(0, len(entities), CHUNK):
                 with self._redis.pipeline(transaction=False) as pipe:
                     for entity in entities[start : start + CHUNK]:
                         pipe.hdel(layout.entity_key(view.entity, entity, self._namespace), *fields)
                     pipe.execute()
-            for shard in range(_SHARDS):
-                self._redis.delete(self._index_key(view_name, shard))
+            for shard in range(layout.INDEX_SETS):
+                self._redis.delete(layout.index_key(self._namespace, view_name, shard))
             self._redis.hdel(self._views_key, view_name)
         self._views.pop(view_name, None)
 
@@ -271,13 +285,13 @@ class FeatureStore:
         """
         view = self.view(view_name)
         with translated(f"entities of view {view_name!r}"):
-            found = [int(member) for shard in range(_SHARDS) for member in self._members(view_name, shard)]
+            found = [int(member) for shard in range(layout.INDEX_SETS) for member in self._members(view_name, shard)]
             if not found and not indexed_only:
                 found = list(self._scan(view))
         return np.unique(np.asarray(found, dtype=np.int64))
 
     def _members(self, view_name: str, shard: int) -> Iterator[bytes]:
-        yield from self._redis.sscan_iter(self._index_key(view_name, shard), count=CHUNK)
+        yield from self._redis.sscan_iter(layout.index_key(self._namespace, view_name, shard), count=CHUNK)
 
     def _scan(self, view: FeatureView) -> Iterator[int]:
         pattern = _glob_escape(layout.entity_prefix(view.entity)) + b"*" + _glob_escape(self._namespace.encode())
@@ -292,16 +306,6 @@ class FeatureStore:
                     entity = layout.entity_of_key(key, view.entity, self._namespace)
                     if present and entity is not None:
                         yield entity
-
-    def _index_key(self, view_name: str, shard: int) -> str:
-        return f"{self._namespace}:features:{view_name}:entities:{shard}"
-
-
-def _parse_view(stored: bytes) -> FeatureView:
-    try:
-        return FeatureView.model_validate_json(stored)
-    except ValidationError as error:
-        raise InternalError(f"a stored view cannot be read: {describe(FeatureView, error)}") from error
 
 
 def _int64(entity: int) -> int:
@@ -325,14 +329,6 @@ def _encode_row(view: FeatureView, entity: int, values: Mapping[str, Any]) -> di
         checked = check(value, kind, f"{view.name}:{name} of {view.entity} {entity}")
         encoded[field] = encode(checked, kind)
     return encoded
-
-
-def _is_later(stamp: bytes, now: float) -> bool:
-    """Whether a row was last written by a later event; of one whose time cannot be read, anything is the latest."""
-    try:
-        return decode_time(stamp) > now
-    except InvalidFeature:
-        return False
 
 
 def _chunks(entities: Sequence[int]) -> Iterator[list[int]]:

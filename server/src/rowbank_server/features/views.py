@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rowbank.catalogue import REMOVED
-from rowbank.errors import InvalidFeature
+from rowbank.errors import InternalError, InvalidFeature
 from rowbank_protos.v1 import features_pb2
 from rowbank_server import wording
 from rowbank_server.features.values import EMPTY, FeatureData, FeatureType, check, from_message, to_message
@@ -119,6 +119,19 @@ def view_from_message(message: features_pb2.FeatureView) -> FeatureView:
         )
     except ValidationError as error:
         raise InvalidFeature(f"view {message.name!r}: {describe(FeatureView, error)}") from error
+
+
+def parse_view(stored: bytes) -> FeatureView:
+    """The view that a definition in Redis is of. Raises InternalError: it cannot be read."""
+    try:
+        return FeatureView.model_validate_json(stored)
+    except ValidationError as error:
+        raise InternalError(f"a stored view cannot be read: {describe(FeatureView, error)}") from error
+
+
+def type_of(number: int) -> FeatureType | None:
+    """The type that a message's enum stands for."""
+    return _FROM_ENUM.get(number)
 
 
 def view_to_message(view: FeatureView) -> features_pb2.FeatureView:

@@ -24,6 +24,7 @@ WAITS: dict[str, float | None] = {
     "/rowbank.v1.FeatureService/ListViews": READ_WAIT_S,
     "/rowbank.v1.FeatureService/PutView": READ_WAIT_S,
     "/rowbank.v1.FeatureService/ReadFeatures": READ_WAIT_S,
+    "/rowbank.v1.FeatureService/WriteColumns": None,
     "/rowbank.v1.FeatureService/WriteFeatures": None,
     "/rowbank.v1.ModelService/GetModel": READ_WAIT_S,
     "/rowbank.v1.ModelService/ListModels": READ_WAIT_S,

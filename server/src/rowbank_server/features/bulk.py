@@ -1,0 +1,119 @@
+"""Writes rows in columns to Redis: the latest event of each entity counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.errors import InvalidFeature, ViewNotFound
+from rowbank_server.features import layout
+from rowbank_server.features.columns import Columns, entity_keys, timestamps
+from rowbank_server.features.values import decode_time
+from rowbank_server.features.views import FeatureView, parse_view
+
+CHUNK = 1000  # Entities per round trip: keeps one reply under a few megabytes.
+
+
+class Locks:
+    """A lock per view, held while stored times are compared and rows written: of two writers in this process the
+    later event stays, whoever writes last."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, threading.Lock] = {}
+
+    def of(self, view: str) -> threading.Lock:
+        """The lock of a view."""
+        return self._locks.setdefault(view, threading.Lock())
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a request as Redis takes them, in their order there."""
+
+    keys: Sequence[bytes]
+    times_us: npt.NDArray[np.int64]
+    stamps: Sequence[bytes]
+    columns: Columns
+
+
+class BulkWriter:
+    """Thread-safe, as its Redis client is. Raises what redis-py raises."""
+
+    def __init__(self, client: Any, namespace: str, locks: Locks) -> None:
+        self._redis = client
+        self._namespace = namespace
+        self._locks = locks
+
+    def write(self, view: FeatureView, columns: Columns) -> int:
+        """Writes rows; returns how many were not outdated.
+
+        Raises:
+            ViewNotFound, InvalidFeature: the view is not the one that the columns were made for any more.
+        """
+        count = len(columns.entities)
+        stamps = timestamps(columns.event_times_us)
+        rows = _Rows(
+            keys=entity_keys(view.entity, columns.entities, self._namespace),
+            times_us=np.broadcast_to(columns.event_times_us, count),
+            stamps=stamps if len(stamps) == count else stamps * count,
+            columns=columns,
+        )
+        # Of an entity that comes twice, the later event is written later.
+        order = np.arange(count) if len(stamps) == 1 else np.argsort(rows.times_us, kind="stable")
+        return sum(self._write(view, rows, order[start : start + CHUNK].tolist()) for start in range(0, count, CHUNK))
+
+    def _write(self, view: FeatureView, rows: _Rows, places: Sequence[int]) -> int:
+        stamp_field = layout.timestamp_field(view.name)
+        with self._locks.of(view.name):
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hget(layout.views_key(self._namespace), view.name)
+                for place in places:
+                    pipe.execute_command("HGET", rows.keys[place], stamp_field)
+                stored_view, *known = pipe.execute()
+            _require_same(view, stored_view)
+            kept = [
+                place
+                for place, stored in zip(places, known, strict=True)
+                if stored is None or stored == rows.stamps[place] or not is_later(stored, rows.times_us[place] / 1e6)
+            ]
+            self._store(view, rows, kept)
+        return len(kept)
+
+    def _store(self, view: FeatureView, rows: _Rows, kept: list[int]) -> None:
+        stamp_field = layout.timestamp_field(view.name)
+        fields, values = list(rows.columns.fields), list(rows.columns.fields.values())
+        entities = rows.columns.entities[kept]
+        sets = entities % layout.INDEX_SETS
+        with self._redis.pipeline(transaction=False) as pipe:
+            for place in kept:
+                command = ["HSET", rows.keys[place], stamp_field, rows.stamps[place]]
+                for field, column in zip(fields, values, strict=True):
+                    command += (field, column[place])
+                pipe.execute_command(*command)
+            for number in np.unique(sets).tolist():
+                members = entities[sets == number].tolist()
+                pipe.execute_command("SADD", layout.index_key(self._namespace, view.name, number), *members)
+            pipe.execute()
+
+
+def is_later(stamp: bytes, now: float) -> bool:
+    """Whether a row was last written by a later event; of one whose time cannot be read, anything is the latest."""
+    try:
+        return decode_time(stamp) > now
+    except InvalidFeature:
+        return False
+
+
+def _require_same(view: FeatureView, stored: bytes | None) -> None:
+    """Refuses to write what was encoded for a view that is gone."""
+    if stored is None:
+        raise ViewNotFound(f"view {view.name!r} was dropped meanwhile", metadata={"view": view.name})
+    now = parse_view(stored)
+    types = {field.name: field.type for field in now.fields}
+    if now.entity != view.entity or any(types.get(field.name, field.type) is not field.type for field in view.fields):
+        raise InvalidFeature(f"view {view.name!r} was replaced meanwhile, by one of other types or another entity")
