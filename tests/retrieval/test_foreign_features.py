@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -90,6 +91,17 @@ def test_what_is_written_here_lies_over_it(
     assert users.remove("users", 7)
     assert read(users, 7)[0][0] is FeatureStatus.NOT_FOUND
     assert not connection.exists(theirs)
+
+
+def test_what_is_too_old_under_one_key_is_not_mixed_into_another(store: FeatureStore, write: Callable) -> None:
+    store.put_view(USERS.model_copy(update={"max_age_s": 600.0}))
+    now = time.time()
+    write(1, KeyKind.INT64, now - 5000, age=1, history=[1])
+    write(1, KeyKind.STRING, now - 50, age=2)
+    write(2, KeyKind.INT64, now - 5000, age=3)
+    write(2, KeyKind.INT32, now - 700, age=4)
+    present, old = FeatureStatus.PRESENT, FeatureStatus.OUTSIDE_MAX_AGE
+    assert read(store, 1, 2) == [(present, {"age": 2, "history": []}), (old, {"age": 0, "history": []})]
 
 
 @pytest.fixture

@@ -222,7 +222,15 @@ def test_stale_features_are_not_used_and_it_says_so(http: httpx.Client, client: 
     serving(http, "v1")
     answer = post(http, "/v1/recommend", {"user_id": 500, "k": 2})
     assert (answer["source"], answer["degraded"]) == ("popular", ["features:outside_max_age", "user:unknown"])
-    assert 'rowbank_feature_status_total{status="outside_max_age",view="users"} 1.0' in http.get("/metrics").text
+    user = get(http, "/v1/users/500")
+    assert (user["status"], user["event_time_s"], user["features"]) == ("outside_max_age", 1000.0, {"history": []})
+    metrics = http.get("/metrics").text
+    assert 'rowbank_feature_status_total{status="outside_max_age",view="users"} 1.0' in metrics
+    assert 'rowbank_feature_age_seconds_bucket{le="31536000.0",view="users"} 0.0' in metrics
+    assert 'rowbank_feature_age_seconds_bucket{le="+Inf",view="users"} 1.0' in metrics
+    post(http, "/v1/events", {"events": [{"user_id": 500, "item_id": 100}]})
+    assert get(http, "/v1/users/500")["status"] == "present"
+    assert 'rowbank_feature_newest_event_timestamp_seconds{view="users"}' in http.get("/metrics").text
 
 
 def test_a_dead_parameter_server_degrades_answers(

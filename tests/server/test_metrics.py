@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import urllib.request
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.server.support import refused
 
+from rowbank import Client
 from rowbank.errors import DimMismatch
+from rowbank.features import FeatureField, FeatureView
 from rowbank_protos.v1 import admin_pb2
 
 
@@ -66,3 +69,33 @@ def test_logs_can_be_json(server, connect):
     entries = [json.loads(line) for line in server.log.splitlines()]
     assert all({"at", "level", "logger", "message"} <= entry.keys() for entry in entries)
     assert any(entry["message"].startswith("created table t ") for entry in entries)
+
+
+def test_reads_of_features_are_counted_with_their_ages(server):
+    """One that was never written, one within the maximum age, one beyond it, and one of an event to come."""
+    now = time.time()
+    with Client(server.target) as client:
+        client.features.put_view(FeatureView("users", "user_id", (FeatureField("age", "int64"),), max_age_s=600.0))
+        for entity, at in ((1, now - 90), (2, now - 5000), (3, now + 5000)):
+            client.features.write("users", {entity: {"age": 7}}, event_time_s=at)
+        reads = client.features.read("users", [1, 2, 3, 4])
+        assert [(read.status, read.values["age"]) for read in reads] == [
+            ("present", 7), ("outside_max_age", 0), ("present", 7), ("not_found", 0),
+        ]  # fmt: skip
+        values = scraped(server)
+        expected = {
+            ("rowbank_feature_status_total", "present", "users"): 2,
+            ("rowbank_feature_status_total", "outside_max_age", "users"): 1,
+            ("rowbank_feature_status_total", "not_found", "users"): 1,
+            ("rowbank_feature_age_seconds_bucket", "1.0", "users"): 1,
+            ("rowbank_feature_age_seconds_bucket", "60.0", "users"): 1,
+            ("rowbank_feature_age_seconds_bucket", "600.0", "users"): 2,
+            ("rowbank_feature_age_seconds_bucket", "21600.0", "users"): 3,
+            ("rowbank_feature_age_seconds_bucket", "+Inf", "users"): 3,
+            ("rowbank_feature_age_seconds_count", "users"): 3,
+        }
+        assert {key: values[key] for key in expected} == expected
+        assert values["rowbank_feature_newest_event_timestamp_seconds", "users"] == pytest.approx(now + 5000, abs=1e-3)
+        assert 5090 <= values["rowbank_feature_age_seconds_sum", "users"] <= 5090 + 2 * (time.time() - now)
+        client.features.drop_view("users")
+        assert not [key for key in scraped(server) if "users" in key]

@@ -195,12 +195,12 @@ def _parsed(cells: Cells, kind: str, texts: Any, row: Callable[[int], int], show
     pa, _ = arrow()
     if kind == "string":
         return texts
-    fits = pc.fill_null(pc.match_substring_regex(texts, _PATTERNS[kind]), True)
-    wrong = int(pc.index(fits, False).as_py())
+    plain = pc.fill_null(pc.match_substring_regex(texts, _PATTERNS[kind]), True)
+    wrong = int(pc.index(plain, False).as_py())
     if wrong < 0:
-        plain = pc.utf8_lower(texts) if kind == "bool" else pc.utf8_ltrim(texts, "+")
+        bare = pc.utf8_lower(texts) if kind == "bool" else pc.utf8_ltrim(texts, "+")
         try:
-            return plain.cast(_arrow_type(kind))
+            return bare.cast(_arrow_type(kind))
         except pa.ArrowInvalid:  # An integer beyond 64 bits.
             wrong = next(place for place, text in enumerate(texts.to_pylist()) if not fits(kind, _number(text)))
     raise _wrong(cells, shown_kind or kind, row(wrong), texts[wrong].as_py())

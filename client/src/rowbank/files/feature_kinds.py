@@ -8,11 +8,12 @@ from typing import Any
 from rowbank.closest import listed
 from rowbank.errors import InvalidFile
 from rowbank.features import TYPES, FeatureField
-from rowbank.files.feature_cells import NUMBER, TRUTH, fits, kind_of_arrow
+from rowbank.files.feature_cells import TRUTH, fits, kind_of_arrow
 from rowbank.files.feature_source import Source
 
 # Of several types that all cells would fit, the first.
 _PREFERRED = ("bool", "int64", "double", "string", "int64_list", "float_list", "string_list")
+_PLAIN_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?$"  # 007 is a text.
 _SINGLE = ("bool", "int64", "double", "string")
 
 
@@ -76,7 +77,7 @@ def _kinds_of_texts(values: Any, kinds: set[str]) -> set[str]:
     texts = values.drop_null()
     if not len(texts):
         return kinds
-    plain = {"int64": r"^(0|-?[1-9][0-9]*)$", "double": NUMBER, "bool": TRUTH}
+    plain = {"int64": r"^(0|-?[1-9][0-9]*)$", "double": _PLAIN_NUMBER, "bool": TRUTH}
     return {kind for kind in kinds if kind == "string" or pc.all(pc.match_substring_regex(texts, plain[kind])).as_py()}
 
 

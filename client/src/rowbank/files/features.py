@@ -218,6 +218,7 @@ def _write(
                 done += waiting[1]
                 progress("writing", done, total)
         except (RequestError, InvalidFile) as error:
+            sender.shutdown(wait=False, cancel_futures=True)
             raise _interrupted(job, error, done, total) from None
     if done != total:
         raise InvalidFile(

@@ -1,8 +1,8 @@
 """Reads the hashes of entities, under whatever kind of key they were written.
 
 We write an entity's id as INT64. A feature store that others fill may have INT32 or string ids; these are other keys.
-So a read asks for the kinds that were met so far in one request, and, for entities that are not there, once more for
-the others: who writes through us pays nothing but for strangers.
+So a read asks for the kinds that were met so far in one request, and, for entities that are not there or too old, once
+more for the others: who writes through us pays nothing but for strangers.
 """
 
 from __future__ import annotations
@@ -38,12 +38,15 @@ class EntityReader:
         join_key = plans[0].view.entity
         met = self._met.get(join_key, (KeyKind.INT64,))
         found = self._read(plans, entities, met)
-        strangers = [at for at, outcome in enumerate(found) if _is_absent(outcome)]
+        strangers = [at for at, outcome in enumerate(found) if _is_without(outcome)]
         others = tuple(kind for kind in _ALL if kind not in met)
         if not strangers or not others:
             return found
         for at, outcome in zip(strangers, self._read(plans, [entities[at] for at in strangers], others), strict=True):
             if not _is_absent(outcome):
+                mine = found[at]  # Too old, or nothing.
+                if isinstance(mine, list) and isinstance(outcome, list):
+                    outcome = _united([mine, outcome])
                 found[at] = outcome
                 self._met[join_key] = _ALL
         return found
@@ -114,3 +117,8 @@ def _united(kinds: Sequence[Sequence[StoredRow]]) -> list[StoredRow]:
 
 def _is_absent(outcome: list[StoredRow] | InvalidFeature) -> bool:
     return isinstance(outcome, list) and all(row.status is FeatureStatus.NOT_FOUND for row in outcome)
+
+
+def _is_without(outcome: list[StoredRow] | InvalidFeature) -> bool:
+    """Whether another kind of key might have what this one lacks: nothing is there, or nothing that is not too old."""
+    return isinstance(outcome, list) and all(row.status is not FeatureStatus.PRESENT for row in outcome)

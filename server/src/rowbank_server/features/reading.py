@@ -100,8 +100,10 @@ def with_defaults(of: Plan, entity: int, row: StoredRow) -> FeatureRead:
 
 
 def united(rows: Sequence[StoredRow]) -> StoredRow:
-    """What one view holds of one entity under several keys: feature by feature, the later event counts."""
+    """What one view holds of one entity under several keys: feature by feature, the later event counts; what is too old
+    is not looked at beside what is not."""
     there = [row for row in rows if row.status is not FeatureStatus.NOT_FOUND]
+    there = [row for row in there if row.status is FeatureStatus.PRESENT] or there
     if len(there) < 2:
         return there[0] if there else rows[0]
     values: dict[str, FeatureData] = {}

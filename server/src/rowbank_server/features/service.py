@@ -69,6 +69,7 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     ) -> features_pb2.ReadFeaturesResponse:
         view = self._store.view(request.view)
         results = self._store.read(view.name, list(request.entities), list(request.names))
+        self._store.freshness.read(view.name, results, time.time())
         return features_pb2.ReadFeaturesResponse(results=[_result(view, result) for result in results])
 
     def DropView(  # noqa: N802

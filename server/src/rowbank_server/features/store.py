@@ -16,6 +16,7 @@ from rowbank_server.features import layout, reading
 from rowbank_server.features.bulk import CHUNK, BulkWriter, Locks, is_later
 from rowbank_server.features.columns import Columns
 from rowbank_server.features.entity_reader import EntityReader
+from rowbank_server.features.freshness import Freshness
 from rowbank_server.features.reading import FeatureRead, Plan, StoredRow
 from rowbank_server.features.redis_errors import translated
 from rowbank_server.features.unreadable import Unreadable
@@ -47,6 +48,7 @@ class FeatureStore:
         self._locks = Locks()
         self._bulk = BulkWriter(client, namespace, self._locks)
         self.unreadable = Unreadable()
+        self.freshness = Freshness()
 
     def put_view(self, view: FeatureView) -> bool:
         """Defines or changes a view; True if that changed anything.
@@ -115,6 +117,8 @@ class FeatureStore:
         with translated(f"write to view {view_name!r}"):
             for start in range(0, len(encoded), CHUNK):
                 written += self._write_chunk(view, encoded[start : start + CHUNK], now)
+        if written:
+            self.freshness.wrote(view_name, now)
         return written
 
     def _write_chunk(self, view: FeatureView, rows: list[tuple[int, dict[bytes, bytes]]], now: float) -> int:
@@ -146,7 +150,10 @@ class FeatureStore:
             ViewNotFound, InvalidFeature: the view was dropped or replaced meanwhile.
         """
         with translated(f"write to view {view.name!r}"):
-            return self._bulk.write(view, columns)
+            written = self._bulk.write(view, columns)
+        if written:
+            self.freshness.wrote(view.name, float(columns.event_times_us.max()) / 1e6)
+        return written
 
     def read(self, view_name: str, entities: Sequence[int], names: Sequence[str] = ()) -> list[FeatureRead]:
         """Reads features, in the order of `entities`.
@@ -232,14 +239,14 @@ class FeatureStore:
                         rows = self._reader.read_own(pipe, plans, entity)
                         kept: Any = check(change(rows), field.type, what)
                         fields = {layout.feature_field(view_name, name): encode(kept, field.type)}
+                        now = self._clock()
                         pipe.multi()
-                        pipe.hset(
-                            key, mapping={**fields, layout.timestamp_field(view_name): encode_time(self._clock())}
-                        )
+                        pipe.hset(key, mapping={**fields, layout.timestamp_field(view_name): encode_time(now)})
                         pipe.execute()
                     except redis.WatchError:
                         continue
                 self._redis.sadd(layout.index_key(self._namespace, view_name, entity), entity)
+                self.freshness.wrote(view_name, now)
                 return len(kept)
             raise redis.TimeoutError(f"{view.entity} {entity} was changed by others {_APPEND_TRIES} times in a row")
 
@@ -273,6 +280,7 @@ class FeatureStore:
                 self._redis.delete(layout.index_key(self._namespace, view_name, shard))
             self._redis.hdel(self._views_key, view_name)
         self._views.pop(view_name, None)
+        self.freshness.forget(view_name)
 
     def entities(self, view_name: str, *, indexed_only: bool = False) -> npt.NDArray[np.int64]:
         """Every entity that has the view's features, ascending: [N] int64.

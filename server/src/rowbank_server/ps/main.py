@@ -13,6 +13,7 @@ from rowbank.addresses import split_address
 from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server import logs
 from rowbank_server.features import FeatureStore
+from rowbank_server.features.freshness import FreshnessCollector
 from rowbank_server.features.service import FeatureServicer
 from rowbank_server.guard import Guard
 from rowbank_server.journal.journal import Journal
@@ -206,6 +207,7 @@ class ParameterServer:
         )
         cluster = ClusterTables(self.shard, self.custody)
         features = FeatureStore(self._redis, settings.namespace)
+        self.metrics.register(FreshnessCollector(features.freshness))
         return Servicers(
             tables=TableServicer(self.shard, self.custody),
             rows=RowServicer(self.shard, self.committer, self.custody, max_keys=settings.max_keys_per_request),

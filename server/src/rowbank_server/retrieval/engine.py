@@ -117,7 +117,7 @@ class Engine:
             if read is None:
                 work.degraded.append("features:unavailable")
                 continue
-            self._metrics.features_read(view.written, read.status)
+            view.store.freshness.read(view.written, [read], time.time())
             if read.status is FeatureStatus.OUTSIDE_MAX_AGE:
                 work.degraded.append("features:outside_max_age")
             history = read.values.get(HISTORY, [])

@@ -74,6 +74,7 @@ async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Ser
     parts = QueryParts(settings.query_budget_ms / 1e3)
     redis_guard = Guard("Redis", RedisUnavailable, threads=_REDIS_THREADS)
     metrics.watch_unreadable(store.unreadable)
+    metrics.watch_freshness(store.freshness)
     metrics.watch({"features": parts.features, "rows": parts.rows, "endpoints": redis_guard})
     metrics.watch_tables(lambda: follower.current.lost if follower.current else {})
     engine = Engine(lambda: follower.current, lambda: follower.problem, query_rows, metrics, parts)

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rowbank_server.features import FeatureStatus
+from rowbank_server.features.freshness import Freshness, FreshnessCollector
 from rowbank_server.features.unreadable import Unreadable
 from rowbank_server.guard import Guard
 from rowbank_server.retrieval.catalogue import Standing
@@ -56,12 +56,6 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        self._features = Counter(
-            "rowbank_feature_status_total",
-            "Reads of users' features by view and outcome.",
-            ["view", "status"],
-            registry=self.registry,
-        )
         self._index_items = Gauge("rowbank_index_items", "Items that a search can find.", registry=self.registry)
         self._catalogue_items = Gauge(
             "rowbank_catalogue_items", "Items of the item view, found by a search or not.", registry=self.registry
@@ -86,6 +80,10 @@ class Metrics:
             registry=self.registry,
         )
         self._swaps = Counter("rowbank_index_swaps_total", "Generations put into service.", registry=self.registry)
+
+    def watch_freshness(self, freshness: Freshness) -> None:
+        """Shows how users' features were found and how old they were, and what was written, at each scrape."""
+        self.registry.register(FreshnessCollector(freshness))
 
     def watch_unreadable(self, unreadable: Unreadable) -> None:
         """Shows how many entities' stored features cannot be read, at each scrape."""
@@ -118,10 +116,6 @@ class Metrics:
         self._answers[answer.source].inc()
         for reason in answer.degraded:
             self._degraded.labels(reason).inc()
-
-    def features_read(self, view: str, status: FeatureStatus) -> None:
-        """Counts one entity's read."""
-        self._features.labels(view, status.value).inc()
 
     def swapped(self, generation: Generation) -> None:
         """Describes the generation that went into service."""
