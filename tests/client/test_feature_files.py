@@ -7,6 +7,7 @@ import gzip
 import json
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ KINDS = {
     "tokens": "int64_list", "vector": "float_list", "genres": "string_list",
 }  # fmt: skip
 IDS = [7, -8, 2**62]
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"age": 2**53 + 1, "score": 0.1, "title": "Amélie, 長い\nzwei", "adult": True,
      "tokens": [1, -2], "vector": [0.5, -2.0], "genres": ["Comedy", "Romance"]},
     {"age": None, "score": None, "title": None, "adult": None, "tokens": None, "vector": None, "genres": None},
@@ -260,7 +261,7 @@ def test_bad_json_lines_are_refused(client, people, tmp_path, what):
     assert client.features.read(people, [1])[0].status == "not_found"
 
 
-BAD_PARQUET = {
+BAD_PARQUET: dict[str, tuple[dict[str, Any], str]] = {
     "type": (
         {"age": ["a", "b"]},
         "column 'age': expected int64, got string, such as 'a' in row 1; write the column as",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import redis
@@ -15,7 +18,7 @@ from rowbank_server.features.values import encode, encode_time
 NUMBERS = {FeatureType.INT64: "<i8", FeatureType.DOUBLE: "<f8", FeatureType.BOOL: "u1"}
 ELEMENTS = {FeatureType.INT64_LIST: "<i8", FeatureType.FLOAT_LIST: "<f4"}
 # Sizes on both sides of where a varint of lengths or of numbers gets another byte.
-VALUES = {
+VALUES: dict[FeatureType, list[Any]] = {
     FeatureType.INT64: [0, 1, -1, 127, 128, 2**14, 2**63 - 1, -(2**63), 300],
     FeatureType.DOUBLE: [0.0, -0.0, 1.5, -1e300, 5e-324, 0.1, 2.0, 3.0, 4.0],
     FeatureType.BOOL: [True, False, True, True, False, False, True, False, True],
@@ -48,7 +51,7 @@ def column(kind: FeatureType, values: list, **changes: object) -> features_pb2.F
     return made
 
 
-def request(columns: list, entities: list[int], times_us: list[int] = (), view: str = "people"):
+def request(columns: list, entities: list[int], times_us: Sequence[int] = (), view: str = "people"):
     return features_pb2.WriteColumnsRequest(
         view=view,
         entities=np.asarray(entities, "<i8").tobytes(),
