@@ -26,6 +26,19 @@ class ReadingError(UsageError, DataError):
     """An option that says how data is read is wrong; no data was looked at."""
 
 
+class SchemaError(DataError):
+    """A schema of columns contradicts itself, or says what cannot be.
+
+    Attributes:
+        where: the part of the schema, as in "[user.columns.age]".
+        problem: what is wrong there.
+    """
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where}: {problem}" if where else problem)
+        self.where, self.problem = where, problem
+
+
 class ExportError(TrainerError):
     """A tower cannot be written as ONNX, or what was written does not compute the same."""
 

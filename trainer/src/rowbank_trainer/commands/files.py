@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from rowbank_trainer.commands.shared import open_movielens
+from rowbank_trainer.commands.shared import open_movielens, sayer
 from rowbank_trainer.data.options import MISSING_WORDS, Reading
 from rowbank_trainer.errors import UsageError
 
 if TYPE_CHECKING:
     from rowbank_trainer.data import Dataset
+    from rowbank_trainer.schema import Schema
 
 DataOption = Annotated[
     Path | None, typer.Option(help="MovieLens folder, 100k or 1M layout. Without any data: a download, else synthetic.")
@@ -27,6 +28,10 @@ InteractionsOption = Annotated[
 TrainOption = Annotated[Path | None, typer.Option(help="With --test: interactions that come split already.")]
 TestOption = Annotated[Path | None, typer.Option(help="With --train: what the model is judged on.")]
 ItemsOption = Annotated[Path | None, typer.Option(help="The catalogue: a file with items and titles.")]
+UsersOption = Annotated[Path | None, typer.Option(help="A file with users and columns that --schema names.")]
+SchemaOption = Annotated[
+    Path | None, typer.Option(help="TOML file that says which columns of users and items the model takes, and how.")
+]
 UserColumnOption = Annotated[str | None, typer.Option(help="Column of user ids, integers or strings.")]
 ItemColumnOption = Annotated[str | None, typer.Option(help="Column of item ids, integers or strings.")]
 TimeColumnOption = Annotated[str | None, typer.Option(help="Column of times; not needed for random splits.")]
@@ -61,33 +66,45 @@ def open_data(
     items: Path | None,
     columns: dict[str, str | None],
     reading: Reading,
+    users: Path | None = None,
+    schema: Schema | None = None,
 ) -> Dataset:
     """The dataset that the options name.
 
     Args:
         columns: names by role: user, item, time, weight, title.
         reading: how cells are understood.
+        schema: of which the columns are read, too.
     Raises:
-        TrainerError: options contradict each other, or data is missing or malformed.
+        TrainerError: options contradict each other, or data is missing, malformed or not as the schema says.
     """
     files = {"--interactions": interactions, "--train": train, "--test": test}
     given = [name for name, path in files.items() if path is not None]
+    if users is not None and schema is None:
+        raise UsageError("--users: a schema says which of its columns are for the model; name one with --schema")
     if not given:
         extra = [f"--{role}-column" for role, name in columns.items() if name is not None]
-        extra += ["--items"] if items is not None else []
+        extra += [name for name, path in (("--items", items), ("--users", users)) if path is not None]
         extra += reading.given()
         if extra:
             raise UsageError(f"{extra[0]} says how to read your own files; name them with --interactions")
-        return open_movielens(data, download, shown)
+        return open_movielens(data, download, shown, schema)
     if data is not None:
         raise UsageError(f"--data and {given[0]} both name data; give one of them")
     from rowbank_trainer.data.columns import ColumnNames
     from rowbank_trainer.data.files import InteractionFiles, load_files
 
-    def notify(text: str) -> None:
-        shown.print(text, highlight=False, markup=False)
+    named = InteractionFiles(interactions, train, test, items, ColumnNames(**columns), reading, users, schema)
+    return load_files(named, sayer(shown))
 
-    return load_files(InteractionFiles(interactions, train, test, items, ColumnNames(**columns), reading), notify)
+
+def read_schema(path: Path | None) -> Schema | None:
+    """The schema in a file; None: no file was named. Raises TrainerError."""
+    if path is None:
+        return None
+    from rowbank_trainer.schema import load_schema
+
+    return load_schema(path)
 
 
 def refuse_split(context: typer.Context, train: Path | None) -> None:

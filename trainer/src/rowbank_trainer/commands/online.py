@@ -18,6 +18,7 @@ from rowbank_trainer.commands.files import (
     ItemColumnOption,
     ItemsOption,
     MissingValuesOption,
+    SchemaOption,
     SkipBadRowsOption,
     TestOption,
     TimeColumnOption,
@@ -25,8 +26,10 @@ from rowbank_trainer.commands.files import (
     TitleColumnOption,
     TrainOption,
     UserColumnOption,
+    UsersOption,
     WeightColumnOption,
     open_data,
+    read_schema,
     reading_of,
 )
 from rowbank_trainer.commands.publishing import (
@@ -55,6 +58,8 @@ def online(
     train: TrainOption = None,
     test: TestOption = None,
     items: ItemsOption = None,
+    users: UsersOption = None,
+    schema: SchemaOption = None,
     user_column: UserColumnOption = None,
     item_column: ItemColumnOption = None,
     time_column: TimeColumnOption = None,
@@ -116,19 +121,19 @@ def online(
         raise UsageError("--publish: online training publishes tables that are on the server; add --tables rowbank")
     shown = console()
     read_at_s = time.time()
+    declared = read_schema(schema)
     dataset = open_data(
         shown, data=data, download=download, interactions=interactions, train=train, test=test, items=items,
         columns={"user": user_column, "item": item_column, "time": time_column, "weight": weight_column,
                  "title": title_column},
         reading=reading_of(delimiter, id_type, time_unit, missing_values, skip_bad_rows),
+        users=users, schema=declared,
     )  # fmt: skip
     with quiet_import():
         from rowbank_trainer.online.job import OnlineJob
         from rowbank_trainer.online.job import run as train_online
-    train_online(
-        OnlineJob(
-            model, settings, variants, restrict, targets, publication, out, model_name, given, read_at_s, resume, run
-        ),
-        dataset,
-        shown,
-    )
+    job = OnlineJob(
+        model, settings, variants, restrict, targets, publication, out, model_name, given, read_at_s, resume, run,
+        declared,
+    )  # fmt: skip
+    train_online(job, dataset, shown)

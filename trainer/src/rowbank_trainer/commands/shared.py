@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ from rowbank_trainer.errors import UsageError
 
 if TYPE_CHECKING:
     from rowbank_trainer.data import Dataset
+    from rowbank_trainer.schema import Schema
 
 TargetsOption = Annotated[
     str | None, typer.Option(help="Parameter server, HOST:PORT,... (default: ROWBANK_TARGETS, else 127.0.0.1:7700)")
@@ -42,8 +43,17 @@ def notifier(shown: Console) -> Any:
     return notify
 
 
-def open_movielens(folder: Path | None, download: str, shown: Console) -> Dataset:
-    """The MovieLens folder, else a download, else the synthetic set.
+def sayer(shown: Console) -> Callable[[str], None]:
+    """Says in a sentence what was understood."""
+
+    def say(text: str) -> None:
+        shown.print(text, highlight=False, markup=False)
+
+    return say
+
+
+def open_movielens(folder: Path | None, download: str, shown: Console, schema: Schema | None = None) -> Dataset:
+    """The MovieLens folder, else a download, else the synthetic set, with the columns of a schema.
 
     Raises:
         TrainerError: the folder is missing or malformed, or the download unknown.
@@ -54,7 +64,10 @@ def open_movielens(folder: Path | None, download: str, shown: Console) -> Datase
     archives = {ML_100K.name: ML_100K, ML_1M.name: ML_1M, "none": None}
     if download not in archives:
         raise UsageError(f"--download: expected one of {', '.join(archives)}, got {download!r}")
-    return open_dataset(folder, archive=archives[download], cache=default_cache(), notify=notifier(shown))
+    return open_dataset(
+        folder, archive=archives[download], cache=default_cache(), notify=notifier(shown), schema=schema,
+        say=sayer(shown),
+    )  # fmt: skip
 
 
 @contextlib.contextmanager

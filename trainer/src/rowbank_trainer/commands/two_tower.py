@@ -21,6 +21,7 @@ from rowbank_trainer.commands.files import (
     ItemColumnOption,
     ItemsOption,
     MissingValuesOption,
+    SchemaOption,
     SkipBadRowsOption,
     TestOption,
     TimeColumnOption,
@@ -28,8 +29,10 @@ from rowbank_trainer.commands.files import (
     TitleColumnOption,
     TrainOption,
     UserColumnOption,
+    UsersOption,
     WeightColumnOption,
     open_data,
+    read_schema,
     reading_of,
     refuse_split,
 )
@@ -60,6 +63,8 @@ def two_tower(
     train: TrainOption = None,
     test: TestOption = None,
     items: ItemsOption = None,
+    users: UsersOption = None,
+    schema: SchemaOption = None,
     user_column: UserColumnOption = None,
     item_column: ItemColumnOption = None,
     time_column: TimeColumnOption = None,
@@ -213,11 +218,13 @@ def two_tower(
             raise UsageError(f"--workers: expected at least 1, and not with --worker, got {workers}")
         raise typer.Exit(_train_together(workers, targets, model_name, run, out, shown))
     read_at_s = time.time()
+    declared = read_schema(schema)
     dataset = open_data(
         shown, data=data, download=download, interactions=interactions, train=train, test=test, items=items,
         columns={"user": user_column, "item": item_column, "time": time_column, "weight": weight_column,
                  "title": title_column},
         reading=reading_of(delimiter, id_type, time_unit, missing_values, skip_bad_rows),
+        users=users, schema=declared,
     )  # fmt: skip
     with quiet_import():
         from rowbank_trainer.two_tower.job import Job
@@ -226,7 +233,7 @@ def two_tower(
         from rowbank_trainer.two_tower.trials import run_trials
     job = Job(
         config, variants, restrict, targets, publication, out, model_name, given, read_at_s, resume, part, run,
-        continue_from, log_dir,
+        continue_from, log_dir, declared,
     )  # fmt: skip
     if grid:
         job = dataclasses.replace(job, config=dataclasses.replace(config, evaluate_on="validation"))

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from rowbank_trainer.data.cells.ids import NumberedIds, number_ids
+from rowbank_trainer.data.cells.ids import NumberedIds, RawIds, number_ids
 from rowbank_trainer.data.cells.times import Times
 from rowbank_trainer.data.columns import ColumnNames
-from rowbank_trainer.data.dataset import TICKS_PER_S, Catalogue, Dataset, Ids, Interactions
+from rowbank_trainer.data.dataset import TICKS_PER_S, Catalogue, Dataset, Entities, Ids, Interactions
+from rowbank_trainer.data.entities import Sheet, read_entities
 from rowbank_trainer.data.options import Reading
 from rowbank_trainer.data.parts import Listed, Part, read_listed, read_part
 from rowbank_trainer.errors import DataError, ReadingError
+from rowbank_trainer.schema import Schema
 
 Notify = Callable[[str], None]
 
@@ -33,6 +35,8 @@ class InteractionFiles:
         items: the catalogue, a file with an item and a title column; None: the items of the interactions.
         columns: their names, in all files.
         reading: how cells are understood.
+        users: a file with a user column and columns of the schema.
+        schema: the columns of users and items that are read, too, from any of the files.
     """
 
     interactions: Path | None = None
@@ -41,6 +45,8 @@ class InteractionFiles:
     items: Path | None = None
     columns: ColumnNames = field(default_factory=ColumnNames)
     reading: Reading = field(default_factory=Reading)
+    users: Path | None = None
+    schema: Schema | None = None
 
     def __post_init__(self) -> None:
         if (self.train is None) != (self.test is None):
@@ -58,17 +64,19 @@ def load_files(files: InteractionFiles, notify: Notify = _silent) -> Dataset:
         DataError: a file is missing or malformed; the message says which, what was expected and what to do.
     """
     paths = [files.interactions] if files.interactions is not None else [files.train, files.test]
-    parts = [read_part(path, files.columns, files.reading, notify) for path in paths if path is not None]
+    given = (files.columns, files.reading, notify, files.schema)
+    parts = [read_part(path, *given) for path in paths if path is not None]
     _require_alike(parts)
-    listed = None if files.items is None else read_listed(files.items, files.columns, files.reading, notify)
+    listed = None if files.items is None else read_listed(files.items, "item", *given)
+    people = None if files.users is None else read_listed(files.users, "user", *given)
     _require_title(files, parts, listed)
-    users = number_ids([part.users for part in parts], "user", files.reading.id_type)
-    items = number_ids(
-        [part.items for part in parts] + ([] if listed is None else [listed.items]), "item", files.reading.id_type
-    )
+    users = number_ids([part.users for part in parts] + _ids_of(people), "user", files.reading.id_type)
+    items = number_ids([part.items for part in parts] + _ids_of(listed), "item", files.reading.id_type)
     notify(f"User ids are {users.understood}; item ids are {items.understood}.")
     if listed is not None:
-        _compare(parts, listed, items, notify)
+        _compare(parts, listed, "item", items, "they are candidates without a title", notify)
+    if people is not None:
+        _compare(parts, people, "user", users, "only their interactions are known", notify)
     catalogue = _catalogue(parts, listed, items)
     _say_titles(parts, listed, catalogue, notify)
     times = _in_one_unit(parts)
@@ -91,7 +99,39 @@ def load_files(files: InteractionFiles, notify: Notify = _silent) -> Dataset:
         timed=parts[0].times is not None,
         user_names=users.names,
         item_names=items.names,
+        users=_declared_entities(files, "user", parts, people, users, notify),
+        items=_declared_entities(files, "item", parts, listed, items, notify),
     )
+
+
+def _ids_of(listed: Listed | None) -> list[RawIds]:
+    return [] if listed is None else [listed.ids]
+
+
+def _declared_entities(
+    files: InteractionFiles, side: str, parts: Sequence[Part], listed: Listed | None, ids: NumberedIds, notify: Notify
+) -> Entities | None:
+    """The schema's columns of all users, or items: first what their own file says, then the interactions."""
+    if files.schema is None:
+        return None
+    every: Ids = np.unique(np.concatenate(ids.keys))
+    sources: list[tuple[Part | Listed, Ids]] = list(zip(parts, ids.keys, strict=False))
+    if listed is not None:
+        sources.insert(0, (listed, ids.keys[-1]))
+    sheets = []
+    for source, keys in sources:
+        entities = np.searchsorted(every, keys).astype(np.int64)
+        if source.declared.kept is not None:
+            entities = _placed(source.declared.kept, entities, source.declared.table.num_rows)
+        sheets.append(Sheet(source.source, source.declared.table, entities))
+    return read_entities(side, files.schema.side(side), every, sheets, files.reading, notify)
+
+
+def _placed(rows: Ids, entities: Ids, count: int) -> Ids:
+    """The entities of kept rows among all `count` rows of a file; -1 for the others."""
+    placed = np.full(count, -1, np.int64)
+    placed[rows] = entities
+    return placed
 
 
 def _require_alike(parts: Sequence[Part]) -> None:
@@ -130,29 +170,29 @@ def _require_title(files: InteractionFiles, parts: Sequence[Part], listed: Liste
     raise DataError(f"no file has a column {wanted!r} (--title-column); their columns are {have}")
 
 
-def _compare(parts: Sequence[Part], listed: Listed, items: NumberedIds, notify: Notify) -> None:
-    """Says how many items that are met the catalogue lists: none at all is a mistake.
+def _compare(parts: Sequence[Part], listed: Listed, role: str, ids: NumberedIds, then: str, notify: Notify) -> None:
+    """Says how many users or items with interactions their file lists: none at all is a mistake.
 
     Raises:
         DataError: it lists none.
     """
-    met = np.unique(np.concatenate(items.keys[: len(parts)]))
-    unlisted = np.setdiff1d(met, items.keys[-1])
+    met = np.unique(np.concatenate(ids.keys[: len(parts)]))
+    unlisted = np.setdiff1d(met, ids.keys[-1])
     if not len(unlisted):
         return
 
     def shown(key: int) -> str:
-        return repr(items.names[key]) if items.names is not None else str(key)
+        return repr(ids.names[key]) if ids.names is not None else str(key)
 
     if len(unlisted) == len(met):
         raise DataError(
-            f"{listed.path}: lists none of the {len(met)} items of {parts[0].path}; they have ids such as "
-            f"{shown(int(met[0]))}, it has ids such as {shown(int(items.keys[-1][0]))}; write ids alike in both, or "
-            "name another column with --item-column"
+            f"{listed.path}: lists none of the {len(met)} {role}s of {parts[0].path}; they have ids such as "
+            f"{shown(int(met[0]))}, it has ids such as {shown(int(ids.keys[-1][0]))}; write ids alike in both, or "
+            f"name another column with --{role}-column"
         )
     notify(
-        f"{len(unlisted)} of {len(met)} items with interactions are not in {listed.path}, such as "
-        f"{shown(int(unlisted[0]))}: they are candidates without a title."
+        f"{len(unlisted)} of {len(met)} {role}s with interactions are not in {listed.path}, such as "
+        f"{shown(int(unlisted[0]))}: {then}."
     )
 
 

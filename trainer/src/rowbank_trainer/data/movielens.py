@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from rowbank_trainer.data.dataset import Catalogue, Dataset, Interactions
+from rowbank_trainer.data.offered import Notify, silent, with_columns
 from rowbank_trainer.errors import DataError
+from rowbank_trainer.schema import Schema
 
 _GENRES_100K = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -25,12 +27,22 @@ class _Movie:
     genres: tuple[str, ...]
 
 
-def load_movielens(folder: Path) -> Dataset:
+def load_movielens(folder: Path, schema: Schema | None = None, notify: Notify = silent) -> Dataset:
     """Reads a MovieLens folder; which of the two layouts it has is told by its files.
 
+    Args:
+        schema: of which the columns are read, too: gender, age, occupation and zip_code of users; title, genres and
+            year of items.
+        notify: told, in sentences, which have values.
     Raises:
-        DataError: a file is missing, empty or malformed; the message names file and line.
+        DataError: a file is missing, empty or malformed; the message names file and line. There is no column of the
+            schema.
     """
+    dataset = _load(folder)
+    return dataset if schema is None else with_columns(dataset, folder, schema, notify)
+
+
+def _load(folder: Path) -> Dataset:
     if not folder.is_dir():
         raise DataError(
             f"{folder}: expected a folder with u.data and u.item, or ratings.dat and movies.dat; no such folder"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow
 
 from rowbank_trainer.data.cells.column import BadRows, Column, counted, read_column
 from rowbank_trainer.data.cells.ids import RawIds, read_ids
@@ -18,8 +19,23 @@ from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.data.options import Reading
 from rowbank_trainer.data.reading import Source, open_source
 from rowbank_trainer.errors import DataError
+from rowbank_trainer.schema import Schema
+from rowbank_trainer.schema.spec import SIDES
 
 Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredCells:
+    """The columns of a file that a schema names.
+
+    Attributes:
+        table: all rows of the file.
+        kept: [R] int64: those that are used; None: all.
+    """
+
+    table: pyarrow.Table
+    kept: Ids | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +50,7 @@ class Part:
     weights: npt.NDArray[np.float32] | None
     title_column: str | None
     titles: list[str] | None
+    declared: DeclaredCells
 
     @property
     def path(self) -> Path:
@@ -43,12 +60,13 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file of items."""
+    """A file of items, or of users, which have no titles."""
 
     source: Source
-    items: RawIds
+    ids: RawIds
     title_column: str | None
     titles: list[str] | None
+    declared: DeclaredCells
 
     @property
     def path(self) -> Path:
@@ -56,15 +74,17 @@ class Listed:
         return self.source.path
 
 
-def read_part(path: Path, names: ColumnNames, reading: Reading, notify: Notify) -> Part:
+def read_part(path: Path, names: ColumnNames, reading: Reading, notify: Notify, schema: Schema | None = None) -> Part:
     """Reads a file of interactions and says what was understood. Raises DataError."""
     source = _open(path, reading)
+    given = {role: getattr(names, role) or _declared_id(source, schema, role) for role in ("user", "item")}
     chosen = {
-        role: find_column(source, role, getattr(names, role), required=role in ("user", "item"))
+        role: find_column(source, role, given.get(role, getattr(names, role)), required=role in given)
         for role in ("user", "item", "time", "weight")
     }
     title = _title_column(source, names)
-    cells = _Cells(source, [*chosen.values(), title])
+    extra = [name for side in SIDES for name in _declared(source, schema, side)]
+    cells = _Cells(source, [*chosen.values(), title, *extra])
     bad: list[BadRows] = []
     users, wrong = read_ids(cells.column(chosen["user"]), "user", reading.missing_words)
     bad += wrong
@@ -78,7 +98,7 @@ def read_part(path: Path, names: ColumnNames, reading: Reading, notify: Notify) 
         weights, wrong = read_weights(cells.column(chosen["weight"]), reading.missing_words)
         bad += wrong
     titles = None if title is None else read_titles(cells.column(title))
-    part = Part(source, cells.rows, users, items, times, weights, title, titles)
+    part = Part(source, cells.rows, users, items, times, weights, title, titles, cells.declared(extra))
     kept = _kept(source, cells.rows, bad, reading, notify)
     if kept is not None:
         part = _taken(part, kept)
@@ -88,24 +108,27 @@ def read_part(path: Path, names: ColumnNames, reading: Reading, notify: Notify) 
     return part
 
 
-def read_listed(path: Path, names: ColumnNames, reading: Reading, notify: Notify) -> Listed:
-    """Reads a file of items and says what was understood. Raises DataError."""
+def read_listed(
+    path: Path, role: str, names: ColumnNames, reading: Reading, notify: Notify, schema: Schema | None = None
+) -> Listed:
+    """Reads a file of "item"s, or of "user"s, and says what was understood. Raises DataError."""
     source = _open(path, reading)
-    given = names.item
-    if given is not None and given not in source.columns and len(recognised(source.columns, "item")) == 1:
-        given = None  # Interactions and catalogue may call it differently.
-    item = find_column(source, "item", given, required=True)
-    title = _title_column(source, names)
-    cells = _Cells(source, [item, title])
-    items, bad = read_ids(cells.column(item), "item", reading.missing_words)
+    given = getattr(names, role)
+    if given is not None and given not in source.columns and len(recognised(source.columns, role)) == 1:
+        given = None  # Interactions and this file may call it differently.
+    entity = find_column(source, role, given or _declared_id(source, schema, role), required=True)
+    title = _title_column(source, names) if role == "item" else None
+    extra = _declared(source, schema, role)
+    cells = _Cells(source, [entity, title, *extra])
+    ids, bad = read_ids(cells.column(entity), role, reading.missing_words)
     titles = None if title is None else read_titles(cells.column(title))
     kept = _kept(source, cells.rows, bad, reading, notify)
     if kept is not None:
-        items = items.take(kept)
+        ids = ids.take(kept)
         titles = None if titles is None else [titles[row] for row in kept.tolist()]
     rows = counted(cells.rows if kept is None else len(kept), "row")
-    notify(f"{path}: {_divided(source)}{rows}, items in {item!r}.")
-    return Listed(source, items, title, titles)
+    notify(f"{path}: {_divided(source)}{rows}, {role}s in {entity!r}.")
+    return Listed(source, ids, title, titles, replace(cells.declared(extra), kept=kept))
 
 
 class _Cells:
@@ -123,9 +146,25 @@ class _Cells:
         assert name is not None
         return read_column(self._source, name, self._table.column(name))
 
+    def declared(self, names: Sequence[str]) -> DeclaredCells:
+        """The columns that a schema names."""
+        return DeclaredCells(self._table.select(list(dict.fromkeys(names))))
+
 
 def _open(path: Path, reading: Reading) -> Source:
     return open_source(path, delimiter=reading.delimiter, skip_malformed=reading.skip_bad_rows)
+
+
+def _declared(source: Source, schema: Schema | None, side: str) -> list[str]:
+    """The columns of a side that a file has."""
+    columns = () if schema is None else schema.side(side).from_files
+    return [column.name for column in columns if column.name in source.columns]
+
+
+def _declared_id(source: Source, schema: Schema | None, side: str) -> str | None:
+    """The column that a schema calls the id, if a file has it."""
+    column = None if schema is None else schema.side(side).id
+    return column.name if column is not None and column.name in source.columns else None
 
 
 def _title_column(source: Source, names: ColumnNames) -> str | None:
@@ -168,6 +207,7 @@ def _taken(part: Part, kept: Ids) -> Part:
         times=None if part.times is None else replace(part.times, ticks=part.times.ticks[kept]),
         weights=None if part.weights is None else part.weights[kept],
         titles=None if part.titles is None else [part.titles[row] for row in kept.tolist()],
+        declared=replace(part.declared, kept=kept),
     )
 
 

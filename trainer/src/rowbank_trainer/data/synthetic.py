@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow
 
-from rowbank_trainer.data.dataset import Catalogue, Dataset, Interactions
+from rowbank_trainer.data.dataset import Catalogue, Dataset, Ids, Interactions
+from rowbank_trainer.data.entities import MemorySource
+from rowbank_trainer.data.offered import Notify, catalogue_source, offer, silent
+from rowbank_trainer.schema import Schema
 
 _SYLLABLES = ("ba", "cor", "del", "fen", "gar", "hul", "jin", "kel", "lor", "mun", "nar", "pol", "quin", "ras", "sol",
               "tur", "vel", "wyn", "xan", "zor")  # fmt: skip
@@ -23,6 +28,7 @@ _GENRES = (
     "Thriller",
     "Western",
 )
+_OCCUPATIONS = ("artist", "doctor", "educator", "engineer", "lawyer", "librarian", "other", "student", "writer")
 _FIRST_TIME_S = 1_577_836_800  # 2020-01-01
 
 
@@ -46,11 +52,20 @@ class SyntheticShape:
     zipf: float = 0.8
 
 
-def synthetic_dataset(shape: SyntheticShape | None = None, *, seed: int = 7) -> Dataset:
+def synthetic_dataset(
+    shape: SyntheticShape | None = None, *, seed: int = 7, schema: Schema | None = None, notify: Notify = silent
+) -> Dataset:
     """Makes a data set; equal arguments give equal data.
 
     A user meets items without repeats, drawn in proportion to popularity times exp(taste x affinity). A title holds
     words of the item's group and one of its own, so that titles carry the tastes.
+
+    Args:
+        schema: of which the columns are made, too: gender, age, occupation and zip_code of users, of which age and
+            occupation go with the taste; title, genres and year of items.
+        notify: told, in sentences, which have values.
+    Raises:
+        DataError: there is no column of the schema.
     """
     shape = shape or SyntheticShape()
     rng = np.random.default_rng(seed)
@@ -59,7 +74,24 @@ def synthetic_dataset(shape: SyntheticShape | None = None, *, seed: int = 7) -> 
     popularity = np.arange(1, shape.items + 1, dtype=np.float64) ** -shape.zipf
     log_weights = np.log(rng.permutation(popularity))[None, :] + shape.taste * affinity[:, groups]
     interactions = _draw(rng, shape, log_weights, affinity[:, groups])
-    return Dataset("synthetic", interactions, _catalogue(rng, shape, groups))
+    dataset = Dataset("synthetic", interactions, _catalogue(rng, shape, groups))
+    if schema is None:
+        return dataset
+    items = catalogue_source(Path("synthetic items"), dataset.catalogue)
+    return offer(dataset, _users(np.random.default_rng(seed + 1), affinity), items, schema, notify)
+
+
+def _users(rng: np.random.Generator, affinity: npt.NDArray[np.float64]) -> tuple[MemorySource, Ids]:
+    """A table of users; one in twenty hides the age."""
+    taste = affinity.argmax(axis=1)
+    ages = np.clip(np.rint(18 + 5 * taste + rng.normal(0.0, 4.0, len(taste))), 10, 80).astype(np.int64)
+    table = {
+        "gender": ["FM"[draw] for draw in rng.integers(0, 2, len(taste))],
+        "age": pyarrow.array(ages, mask=rng.random(len(taste)) < 0.05),
+        "occupation": [_OCCUPATIONS[group % len(_OCCUPATIONS)] for group in taste],
+        "zip_code": [f"{draw:05d}" for draw in rng.integers(0, len(taste), len(taste))],
+    }
+    return MemorySource(Path("synthetic users"), pyarrow.table(table)), np.arange(1, len(taste) + 1, dtype=np.int64)
 
 
 def _draw(

@@ -23,6 +23,7 @@ from rowbank_trainer.online.periods import timeline
 from rowbank_trainer.online.plots import plot_accuracy, plot_sizes
 from rowbank_trainer.online.stream import Judged, PeriodReading, Stream, settings_json, train_periods
 from rowbank_trainer.progress import Progress
+from rowbank_trainer.schema import Schema
 from rowbank_trainer.two_tower.checkpoint import (
     Checkpoints,
     Remembered,
@@ -65,6 +66,7 @@ class OnlineJob:
     read_at_s: float = field(default_factory=time.time)
     resume: bool = False
     run: str | None = None
+    schema: Schema | None = None
 
     @property
     def checkpoints(self) -> Path:

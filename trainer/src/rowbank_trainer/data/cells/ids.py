@@ -110,6 +110,19 @@ def number_ids(columns: Sequence[RawIds], role: str, id_type: str) -> NumberedId
         role: "user" or "item".
         id_type: "auto", "int" or "text".
     Raises:
+        DataError: as `number_values`; with "int" one is no integer.
+    """
+    return number_values(columns, f"{role} ids", id_type, ", or take all as text with --id-type text")
+
+
+def number_values(columns: Sequence[RawIds], noun: str, id_type: str, otherwise: str = "") -> NumberedIds:
+    """Decides whether values of one kind are integers or text, over all files, and turns them into keys.
+
+    Args:
+        noun: what they are, for messages.
+        id_type: "auto", "int" or "text".
+        otherwise: what may be done about files that do not go together, beside writing them alike.
+    Raises:
         DataError: some files have them as numbers and others as text that is no plain integer; an integer does not fit
             into int64; with "int" one is no integer; two texts have the same hash.
     """
@@ -118,22 +131,22 @@ def number_ids(columns: Sequence[RawIds], role: str, id_type: str) -> NumberedId
     if id_type != "text":
         others = [(raw, word) for raw in columns if (word := _first_other(raw, pattern)) is not None]
         if not others:
-            return NumberedIds([_as_integers(raw) for raw in columns], None, "integers")
+            return NumberedIds([_as_integers(raw, otherwise) for raw in columns], None, "integers")
         raw, word = others[0]
         shown = raw.column.at(raw.first_row(word))
         if id_type == "int":
-            raise DataError(f"{raw.column}: expected {role} ids as integers (--id-type int), got {shown}")
+            raise DataError(f"{raw.column}: expected {noun} as integers (--id-type int), got {shown}")
         declared = next((other for other in columns if other.numbers is not None), None)
         if declared is not None:
             raise DataError(
-                f"{role} ids must be of one kind in all files; got {declared.column}: integers, and {raw.column}: "
-                f"text, such as {shown}; write them alike, or take all as text with --id-type text"
+                f"{noun} must be of one kind in all files; got {declared.column}: integers, and {raw.column}: "
+                f"text, such as {shown}; write them alike{otherwise}"
             )
         reason = (
             f", as {shown} is no plain integer" if _some_integer(raw, pattern) or len(others) < len(columns) else ""
         )
     names: dict[int, str] = {}
-    keys = [_as_text(raw, role, names) for raw in columns]
+    keys = [_as_text(raw, noun, names) for raw in columns]
     return NumberedIds(keys, names, f"text{reason}")
 
 
@@ -171,7 +184,7 @@ def _some_integer(raw: RawIds, pattern: str) -> bool:
     return bool(_plain(raw, pattern)[_used(raw)].any())
 
 
-def _as_integers(raw: RawIds) -> Ids:
+def _as_integers(raw: RawIds, otherwise: str) -> Ids:
     if raw.numbers is not None:
         return raw.numbers
     used = _used(raw)
@@ -182,13 +195,12 @@ def _as_integers(raw: RawIds) -> Ids:
     except pyarrow.ArrowInvalid:
         word = int(used[failing(words, lambda piece: piece.cast(pyarrow.int64()))[0]])
         raise DataError(
-            f"{raw.column}: {_RANGE}, got {raw.column.at(raw.first_row(word))}; renumber them, or take all as text "
-            "with --id-type text"
+            f"{raw.column}: {_RANGE}, got {raw.column.at(raw.first_row(word))}; renumber them{otherwise}"
         ) from None
     return keys[raw.index]
 
 
-def _as_text(raw: RawIds, role: str, names: dict[int, str]) -> Ids:
+def _as_text(raw: RawIds, noun: str, names: dict[int, str]) -> Ids:
     """Keys of text; adds to `names`."""
     if raw.numbers is not None:
         numbers, index = np.unique(raw.numbers, return_inverse=True)
@@ -200,7 +212,7 @@ def _as_text(raw: RawIds, role: str, names: dict[int, str]) -> Ids:
     for key, word in zip(made, words, strict=True):
         if names.setdefault(key, word) != word:
             raise DataError(
-                f"{raw.column}: {role} ids {names[key]!r} and {word!r} have the same hash; number them yourself"
+                f"{raw.column}: {noun} {names[key]!r} and {word!r} have the same hash; number them yourself"
             )
     keys = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.int64)
     keys[used] = np.array(made, np.int64)

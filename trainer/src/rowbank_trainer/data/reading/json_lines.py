@@ -16,6 +16,10 @@ from rowbank_trainer.data.reading.text import not_utf8, open_bytes, read_head
 from rowbank_trainer.errors import DataError
 
 _SAMPLE_ROWS = 1000
+_TYPES = {
+    str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_(),
+    type(None): pyarrow.string(),
+}  # fmt: skip
 _WORDS = {
     bool: "true or false",
     int: "an integer",
@@ -34,23 +38,16 @@ class JsonLinesSource(Source):
         self.path = path
         read_head(path, 1 << 16)
         self._kinds: dict[str, type] = {}
+        self._elements: dict[str, type] = {}  # Of lists.
         for line, row in islice(self._rows(), _SAMPLE_ROWS):
             for name, value in row.items():
                 self._kinds[name] = self._merged(line, name, self._kinds.get(name, type(None)), value)
+                if isinstance(value, list):
+                    self._elements[name] = self._merged_elements(line, name, value)
         self.columns = list(self._kinds)
 
     def read(self, columns: Sequence[str]) -> pyarrow.Table:
-        types = {
-            str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_(),
-            type(None): pyarrow.string(),
-        }  # fmt: skip
-        for name in columns:
-            if self._kinds[name] not in types:
-                raise DataError(
-                    f"{self.path}: column {name!r}: expected one value in a row, got {_WORDS[self._kinds[name]]}; "
-                    "write a row for each value"
-                )
-        schema = pyarrow.schema([(name, types[self._kinds[name]]) for name in columns])
+        schema = pyarrow.schema([(name, self._type(name)) for name in columns])
         try:
             with open_bytes(self.path) as stream:
                 return pyarrow.json.read_json(
@@ -73,10 +70,33 @@ class JsonLinesSource(Source):
         try:
             for line, row in self._rows():
                 for name in columns:
-                    self._merged(line, name, self._kinds[name], row.get(name), settled=True)
+                    value = row.get(name)
+                    self._merged(line, name, self._kinds[name], value, settled=True)
+                    if isinstance(value, list):
+                        self._merged_elements(line, name, value, settled=True)
         except DataError as found:
             return found
         return unreadable(self.path, error)
+
+    def _type(self, name: str) -> pyarrow.DataType:
+        """Arrow's type of a column. Raises DataError if it is neither one value nor a list of such."""
+        kind = self._kinds[name]
+        listed = kind is list
+        if listed:
+            kind = self._elements[name]
+        if kind not in _TYPES:
+            raise DataError(
+                f"{self.path}: column {name!r}: expected one value in each row, or a list of such, got "
+                f"{'lists with ' if listed else ''}{_WORDS[kind]}; write single values"
+            )
+        return pyarrow.list_(_TYPES[kind]) if listed else _TYPES[kind]
+
+    def _merged_elements(self, line: int, name: str, values: list[Any], *, settled: bool = False) -> type:
+        """The kind of the elements of a column of lists that met another list."""
+        kind = self._elements.get(name, type(None))
+        for value in values:
+            kind = self._merged(line, name, kind, value, settled=settled)
+        return kind
 
     def _merged(self, line: int, name: str, kind: type, value: Any, *, settled: bool = False) -> type:
         """The kind of a column that had `kind` and then met `value`."""
