@@ -140,7 +140,7 @@ def test_the_place_of_a_byte_that_is_no_utf8_is_that_in_the_file(tmp_path: Path)
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"user": 1, "item": [2]}], "column 'item': expected one value in a row, got a list"),
+        ([{"user": 1, "item": [2]}], "column 'item': expected one value in each row, got lists"),
         ([{"user": 1, "item": 2}, {"item": 2}], "column 'user': 1 missing user id, the first in line 2 (null)"),
         ([{"user": 1, "item": 2}, {"user": "x", "item": 2}], "a.jsonl:2: column 'user': expected an integer as in"),
         ([{"user": 1, "item": 2}] * 1500 + [{"user": "x", "item": 2}], "a.jsonl:1501: column 'user': expected an"),
