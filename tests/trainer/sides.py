@@ -18,6 +18,7 @@ def tower_input(
 ) -> TowerInput:
     """What makes a tower's input of columns with rows of `dim` numbers."""
     side = Side(columns, combine)  # type: ignore[arg-type]
-    plan = plan_of(Schema(side, side, tables or {}), TwoTowerConfig(dim=dim))
+    items = Side((Column("item_id", "id", table="item"),))
+    plan = plan_of(Schema(side, items, tables or {}), TwoTowerConfig(dim=dim))
     values = tuple(ColumnValues(one, scaling=(scalings or {}).get(one.column.name)) for one in plan.user.columns)
     return TowerInput(plan.user, SideValues([], values))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from rowbank_trainer.commands.shared import open_movielens, sayer
 from rowbank_trainer.data.options import MISSING_WORDS, Reading
-from rowbank_trainer.errors import UsageError
+from rowbank_trainer.errors import SchemaError, UsageError
 
 if TYPE_CHECKING:
     from rowbank_trainer.data import Dataset
@@ -98,13 +98,24 @@ def open_data(
     return load_files(named, sayer(shown))
 
 
-def read_schema(path: Path | None) -> Schema | None:
-    """The schema in a file; None: no file was named. Raises TrainerError."""
+def read_schema(path: Path | None, dim: int) -> Schema | None:
+    """The schema in a file; None: no file was named.
+
+    Args:
+        dim: of tables of which it does not say one.
+    Raises:
+        TrainerError: it cannot be read, is none, or does not go with `dim`.
+    """
     if path is None:
         return None
     from rowbank_trainer.schema import load_schema
 
-    return load_schema(path)
+    schema = load_schema(path)
+    try:
+        schema.check_dim(dim)
+    except SchemaError as error:
+        raise SchemaError(f"{path}: {error.where}", error.problem) from None
+    return schema
 
 
 def refuse_split(context: typer.Context, train: Path | None) -> None:

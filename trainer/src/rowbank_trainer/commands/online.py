@@ -121,7 +121,7 @@ def online(
         raise UsageError("--publish: online training publishes tables that are on the server; add --tables rowbank")
     shown = console()
     read_at_s = time.time()
-    declared = read_schema(schema)
+    declared = read_schema(schema, dim)
     dataset = open_data(
         shown, data=data, download=download, interactions=interactions, train=train, test=test, items=items,
         columns={"user": user_column, "item": item_column, "time": time_column, "weight": weight_column,

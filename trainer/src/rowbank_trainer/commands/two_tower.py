@@ -218,7 +218,7 @@ def two_tower(
             raise UsageError(f"--workers: expected at least 1, and not with --worker, got {workers}")
         raise typer.Exit(_train_together(workers, targets, model_name, run, out, shown))
     read_at_s = time.time()
-    declared = read_schema(schema)
+    declared = read_schema(schema, dim)
     dataset = open_data(
         shown, data=data, download=download, interactions=interactions, train=train, test=test, items=items,
         columns={"user": user_column, "item": item_column, "time": time_column, "weight": weight_column,
