@@ -36,7 +36,7 @@ class Standing(enum.IntEnum):
 _TEXTS: Mapping[Standing, str] = {
     Standing.INDEXED: "",
     Standing.NO_KEYS: (
-        "its features give the candidate tower no key, as a title without a word does; write a title with words"
+        "its features give the candidate tower nothing, as a title without a word does; write a title with words"
     ),
     Standing.NO_ROWS: "none of its keys has a row: the model has learnt nothing of what it is made of",
     Standing.NO_VECTOR: "the candidate tower's vector for it is not finite",
