@@ -26,9 +26,11 @@ def made(values: list[Any], **changes: Any) -> list[Any]:
 
 
 def test_single_keys() -> None:
-    assert made([5, None, 0, -3]) == [5, None, 0, -3]  # 0 is a value, although it is the pad key.
+    assert made([5, None, 0, -3]) == [5, None, None, -3]  # 0 is the pad key.
+    assert made([5, None, 0, -3], kind="") == [5, None, 0, -3]  # Versions of before knew none for single keys.
     assert made([5, None, 0], pad_key=-1) == [5, None, 0]
-    assert made([0, 7], feature="user_id") == [0, 7]
+    assert made([0, 7], feature="user_id") == [0, 7]  # An id is an id.
+    assert made([-(2**63), 25], pad_key=-(2**63), rule=RemainderKey(10)) == [None, 11]
     assert made([]) == []
 
 

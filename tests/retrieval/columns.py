@@ -133,8 +133,8 @@ class Columns:
         return (
             rows("id", "user", "user_id"),
             rows("gender", "gender", "gender", kind="text_keys"),
-            rows("zip_q", "zip", "zip", rule=QuotientKey(DIVISOR)),
-            rows("zip_r", "zip", "zip", rule=RemainderKey(DIVISOR)),
+            rows("zip_q", "zip", "zip", pad_key=PAD, rule=QuotientKey(DIVISOR)),
+            rows("zip_r", "zip", "zip", pad_key=PAD, rule=RemainderKey(DIVISOR)),
             rows("tags", "tag", "tags", kind="text_keys", length=3),
             rows("met", "item", "history", length=3, pad_key=PAD, newest=True),
             *(rows(f"brand_{n}", "brand", "brand", kind="text_keys", rule=rule) for n, rule in enumerate(lookups)),

@@ -68,8 +68,9 @@ class TowerInput:
         name: input of the ONNX graph, float32: [batch, dim], or [batch, length, dim] if `length` is above 0.
         table: "" with kind "numbers".
         feature: "<view>:<feature>", or the entity's join key for its own id.
-        length: keys per entity, padded with `pad_key` and cut; 0: one key, whatever it is, or none.
-        pad_key: in a list, before the rule, reads zeros, whatever the table holds under it.
+        length: keys per entity, padded with `pad_key` and cut; 0: one key, or none.
+        pad_key: an integer that stands for none: in a feature, before the rule, it reads zeros, whatever the table
+            holds under it. Choose one that is no value. An entity's own id is never taken for it.
         kind: what the feature is: "keys" (an integer, or a list of them), "text_keys" (a text, or a list of them, each
             of which has its key, an empty one none), "words" (a text, of which the first `length` words have keys) or
             "numbers" (a number, a truth value or a list of `dim` numbers); "" where a version of before this was told

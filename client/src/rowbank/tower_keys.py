@@ -55,8 +55,8 @@ def counts_newest(tower_input: TowerInput) -> bool:
 def input_keys(tower_input: TowerInput, values: Sequence[Any]) -> Keys:
     """The keys under which an input's rows are found.
 
-    Padding is what a list lacks up to `length`, a key in a list that equals `pad_key` before the input's rule, an empty
-    text, and a value that is not there. A single integer is a key, whatever it is.
+    Padding is what a list lacks up to `length`, an integer that equals `pad_key` (before the input's rule), an empty
+    text, and a value that is not there. An entity's own id is a key, whatever it is.
 
     Args:
         tower_input: of any kind but "numbers".
@@ -110,7 +110,8 @@ def _listed(tower_input: TowerInput, values: Sequence[Any]) -> list[Sequence[Any
 def _of_integers(keys: npt.NDArray[np.int64], part: TowerInput) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Keys by the input's rule, and whether each is one."""
     rule = part.rule
-    real = keys != part.pad_key if part.length else np.ones(len(keys), np.bool_)
+    may_pad = part.length or (part.kind and ":" in part.feature)
+    real = keys != part.pad_key if may_pad else np.ones(len(keys), np.bool_)
     if isinstance(rule, BucketKey):
         distinct, inverse = np.unique(keys, return_inverse=True)
         return _bucketed(siphash.hash_integers(distinct, rule.salt), rule)[inverse], real
