@@ -28,6 +28,10 @@ def test_the_hash_is_tensorflows(salt: tuple[int, int]) -> None:
     assert ours.tolist() == strong(TEXTS, salt).tolist()
     digits = [str(number) for number in INTEGERS.tolist()]
     assert (siphash.hash_integers(INTEGERS, salt) % modulo).tolist() == strong(digits, salt).tolist()
+    few = np.concatenate([siphash.hash_texts([text.encode()], salt) for text in TEXTS]) % modulo
+    assert few.tolist() == strong(TEXTS, salt).tolist()
+    few = np.concatenate([siphash.hash_integers(INTEGERS[at : at + 1], salt) for at in range(len(INTEGERS))]) % modulo
+    assert few.tolist() == strong(digits, salt).tolist()
 
 
 def test_the_hash_is_the_papers() -> None:
