@@ -11,6 +11,7 @@ from . import (
     core_workloads,
     durability_workloads,
     eviction_workloads,
+    feature_workloads,
     grpc_workloads,
     journal_workloads,
     machine,
@@ -39,9 +40,11 @@ WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "eviction_quality": eviction_workloads.eviction_quality,
     "pull_under_eviction": eviction_workloads.pull_under_eviction,
     "exact_top_k": retrieval_workloads.exact_top_k,
+    "feature_reads": feature_workloads.feature_reads,
+    "feature_import": feature_workloads.feature_import,
     "core_sweep": sweep_workloads.core_sweep,
 }
-_LONG = ("core_sweep",)  # Minutes, and most of the machine's memory: only when named.
+_LONG = ("core_sweep", "feature_reads")  # Minutes and most of the memory, or an environment with Feast: when named.
 
 
 def _arguments() -> argparse.Namespace:

@@ -9,6 +9,7 @@ can be read here, and what is written here can be read by Feast.
 from __future__ import annotations
 
 import enum
+import functools
 import struct
 
 
@@ -92,6 +93,7 @@ def _canonical(text: bytes) -> int | None:
     return entity if str(entity).encode() == text and -(2**63) <= entity < 2**63 else None
 
 
+@functools.lru_cache(maxsize=65_536)  # The hash is slow in Python, and the same few fields are read again and again.
 def feature_field(view: str, feature: str) -> bytes:
     """The hash field of one feature."""
     return struct.pack("<I", murmur3_32(f"{view}:{feature}".encode()))

@@ -12,7 +12,7 @@ from rowbank_protos.v1 import features_pb2, features_pb2_grpc
 from rowbank_server.features.columns import columns_from_message
 from rowbank_server.features.reading import FeatureRead, FeatureStatus
 from rowbank_server.features.store import FeatureStore
-from rowbank_server.features.values import FeatureData, from_message, to_message
+from rowbank_server.features.values import FeatureData, FeatureType, fill_message, from_message
 from rowbank_server.features.views import FeatureView, view_from_message, view_to_message
 
 _STATUS = {
@@ -70,7 +70,8 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         view = self._store.view(request.view)
         results = self._store.read(view.name, list(request.entities), list(request.names))
         self._store.freshness.read(view.name, results, time.time())
-        return features_pb2.ReadFeaturesResponse(results=[_result(view, result) for result in results])
+        kinds = {field.name: field.type for field in view.fields}
+        return features_pb2.ReadFeaturesResponse(results=[_result(kinds, read) for read in results])
 
     def DropView(  # noqa: N802
         self, request: features_pb2.DropViewRequest, context: grpc.ServicerContext
@@ -101,8 +102,8 @@ def _values(view: FeatureView, row: features_pb2.FeatureRow) -> Mapping[str, Fea
     }
 
 
-def _result(view: FeatureView, read: FeatureRead) -> features_pb2.FeatureResult:
+def _result(kinds: Mapping[str, FeatureType], read: FeatureRead) -> features_pb2.FeatureResult:
     result = features_pb2.FeatureResult(entity=read.entity, status=_STATUS[read.status], event_time_s=read.event_time_s)
     for name, value in read.values.items():
-        result.values[name].CopyFrom(to_message(value, view.field(name).type))
+        fill_message(result.values[name], value, kinds[name])
     return result

@@ -140,13 +140,18 @@ def from_message(message: features_pb2.FeatureValue, kind: FeatureType, what: st
 def to_message(value: FeatureData, kind: FeatureType) -> features_pb2.FeatureValue:
     """The API message of a value of `kind`."""
     message = features_pb2.FeatureValue()
+    fill_message(message, value, kind)
+    return message
+
+
+def fill_message(message: features_pb2.FeatureValue, value: FeatureData, kind: FeatureType) -> None:
+    """Sets an empty API message to a value of `kind`."""
     if kind in _LISTS:
         member = getattr(message, _MESSAGE_MEMBER[kind])
         member.SetInParent()  # An empty list is a value too.
         member.values.extend(value)
     else:
         setattr(message, _MESSAGE_MEMBER[kind], value)
-    return message
 
 
 def encode(value: FeatureData, kind: FeatureType) -> bytes:
