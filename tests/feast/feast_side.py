@@ -30,7 +30,9 @@ KINDS = {
     "double_list": Array(Float64),
     "string_list": Array(String),
 }
-ENTITIES = {"int64": ValueType.INT64, "int32": ValueType.INT32, "string": ValueType.STRING}
+ENTITIES = {
+    "int64": ValueType.INT64, "int32": ValueType.INT32, "string": ValueType.STRING,
+}  # fmt: skip
 
 
 _opened: dict[str, tuple[FeatureStore, FeatureView]] = {}
@@ -40,7 +42,7 @@ def open_store(asked: dict[str, Any]) -> tuple[FeatureStore, FeatureView]:
     """Feast's store on the given Redis, with one view applied; the same one for the same question."""
     what = {
         name: asked.get(name)
-        for name in ("redis", "project", "folder", "view", "join_key", "entity", "fields", "ttl_s")
+        for name in ("redis", "project", "folder", "view", "join_key", "entity", "more_join_keys", "fields")
     }
     key = json.dumps(what)
     if key not in _opened:
@@ -59,22 +61,25 @@ def _open_store(asked: dict[str, Any]) -> tuple[FeatureStore, FeatureView]:
         entity_key_serialization_version=3,
     )
     store = FeatureStore(config=config)
+    kinds = {asked["join_key"]: asked["entity"], **asked.get("more_join_keys", {})}
     source = folder / "source.parquet"
     if not source.exists():
-        columns = {asked["join_key"]: pd.Series([0]), "event_timestamp": pd.Series([pd.Timestamp.now(tz="UTC")])}
+        columns = {name: pd.Series([0]) for name in kinds} | {
+            "event_timestamp": pd.Series([pd.Timestamp.now(tz="UTC")])
+        }
         pd.DataFrame(columns | {name: pd.Series([None], dtype=object) for name in asked["fields"]}).to_parquet(source)
-    entity = Entity(name=asked["join_key"], join_keys=[asked["join_key"]], value_type=ENTITIES[asked["entity"]])
+    entities = [Entity(name=name, join_keys=[name], value_type=ENTITIES[kind]) for name, kind in kinds.items()]
     view = FeatureView(
         name=asked["view"],
-        entities=[entity],
+        entities=entities,
         schema=[
-            Field(name=asked["join_key"], dtype={"int64": Int64, "int32": Int32, "string": String}[asked["entity"]]),
+            *(Field(name=name, dtype=KINDS[kind]) for name, kind in kinds.items()),
             *(Field(name=name, dtype=KINDS[kind]) for name, kind in asked["fields"].items()),
         ],
         source=FileSource(path=str(source), timestamp_field="event_timestamp"),
-        ttl=datetime.timedelta(seconds=asked.get("ttl_s", 3650 * 86400)),
+        ttl=datetime.timedelta(days=3650),
     )
-    store.apply([entity, view])
+    store.apply([*entities, view])
     return store, view
 
 
@@ -94,10 +99,14 @@ def _names(asked: dict[str, Any]) -> list[str]:
 
 
 def read(asked: dict[str, Any]) -> Any:
+    """Values of each feature, and under "event_time_s" when the first was true."""
     store, _ = open_store(asked)
     rows = [{asked["join_key"]: entity} for entity in asked["entities"]]
-    answer = store.get_online_features(features=_names(asked), entity_rows=rows).to_dict()
-    return {name: answer[name] for name in asked["fields"]}
+    response = store.get_online_features(features=_names(asked), entity_rows=rows)
+    answer = response.to_dict()
+    first = response.proto.results[list(response.proto.metadata.feature_names.val).index(next(iter(asked["fields"])))]
+    times = [one.seconds + one.nanos / 1e9 for one in first.event_timestamps]
+    return {name: answer[name] for name in asked["fields"]} | {"event_time_s": times}
 
 
 def measure(asked: dict[str, Any]) -> Any:

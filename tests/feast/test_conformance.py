@@ -11,11 +11,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import redis
 from tests.redis_nodes import free_ports
 
-from rowbank import Client
+from rowbank import Client, feature_files
+from rowbank.errors import InvalidFeature
 from rowbank.features import FeatureField, FeatureView
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +128,7 @@ def test_what_is_written_here_is_read_by_feast(feast, client):
     answer = feast("read", fields=fields, entities=[7, -8, 9])
     for name, (_, _, values) in FEATURES.items():
         assert answer[name] == [*values, None], name
+    assert answer["event_time_s"] == [EVENT_S, EVENT_S, 0]
 
 
 def test_a_feature_that_feast_wrote_as_null_is_absent(feast, client):
@@ -160,3 +164,65 @@ def test_both_write_the_same_keys_and_fields(feast, client, feast_redis, namespa
     client.features.write("people", {1: values}, event_time_s=EVENT_S)
     assert hashes() == theirs
     assert len(theirs) == 1
+
+
+def test_what_is_imported_from_a_file_is_read_by_feast(feast, client, tmp_path):
+    kinds = {name: kind for name, (_, kind, _) in FEATURES.items()}
+    types = {"int64_list": pa.list_(pa.int64()), "float_list": pa.list_(pa.float32()), "string": pa.string()}
+    columns: dict[str, Any] = {"user_id": [7, -8], "at": [EVENT_S, EVENT_S + 1]}
+    for name, (_, kind, values) in FEATURES.items():
+        columns[name] = pa.array(list(values), types.get(kind))
+    pq.write_table(pa.table(columns), tmp_path / "people.parquet")
+    client.features.put_view(our_view(kinds))
+    path = str(tmp_path / "people.parquet")
+    assert feature_files.import_features(client, "people", path, event_time_column="at").written == 2
+    answer = feast("read", fields={name: OURS_TO_FEAST[kind] for name, kind in kinds.items()}, entities=[7, -8, 9])
+    for name, (_, _, values) in FEATURES.items():
+        assert answer[name] == [*values, None], name
+    assert answer["event_time_s"] == [EVENT_S, EVENT_S + 1, 0]
+
+
+def test_an_empty_cell_is_a_null_to_feast(feast, client, tmp_path):
+    (tmp_path / "people.csv").write_text("user_id,age,title\n1,,a\n2,5,\n")
+    client.features.put_view(our_view({"age": "int64", "title": "string"}))
+    feature_files.import_features(client, "people", str(tmp_path / "people.csv"))
+    answer = feast("read", fields={"age": "int64", "title": "string"}, entities=[1, 2])
+    assert (answer["age"], answer["title"]) == ([None, 5], ["a", None])
+
+
+@pytest.mark.parametrize("entity", ["int64", "int32", "string"])
+def test_integers_are_read_whatever_type_their_join_key_has(feast, client, entity):
+    ids = [7, -8, 2**31 - 1]
+    rows = [{"user_id": str(one) if entity == "string" else one, "age": one % 100} for one in ids]
+    feast("write", entity=entity, fields={"age": "int64"}, rows=rows, event_time_s=EVENT_S)
+    client.features.put_view(our_view({"age": "int64"}))
+    reads = client.features.read("people", [*ids, 9])
+    assert [read.values["age"] for read in reads] == [7, 92, 47, 0]
+    assert [(read.status, read.event_time_s) for read in reads] == [("present", EVENT_S)] * 3 + [("not_found", 0)]
+    assert client.features.entities("people").tolist() == sorted(ids)
+
+
+UNREAD = {
+    "texts": ({"entity": "string"}, {"user_id": "ann"}, "ids that are texts, such as 'ann'"),
+    "several": (
+        {"more_join_keys": {"item_id": "int64"}}, {"user_id": 7, "item_id": 8}, r"2 join keys \(item_id, user_id\)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", UNREAD)
+def test_keys_that_are_not_read_are_an_error_that_says_so(feast, client, what):
+    """For a view that is defined over them, and for one that was there before."""
+    given, keys, message = UNREAD[what]
+    expected = (
+        f"view 'people': its entities in Redis have {message}, which are not read; expected one join key, 'user_id'"
+    )
+    client.features.put_view(our_view({"age": "int64"}))
+    assert client.features.entities("people").tolist() == []
+    feast("write", fields={"age": "int64"}, rows=[{**keys, "age": 4}], event_time_s=EVENT_S, **given)
+    with pytest.raises(InvalidFeature, match=expected):
+        client.features.entities("people")
+    assert client.features.drop_view("people")
+    with pytest.raises(InvalidFeature, match=expected):
+        client.features.put_view(our_view({"age": "int64"}))
+    client.features.put_view(FeatureView("others", "user_id", (FeatureField("age", "int64"),)))

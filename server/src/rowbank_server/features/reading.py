@@ -95,7 +95,7 @@ def parse(of: Plan, entity: int, reply: Sequence[bytes | None], now: float) -> S
 def with_defaults(of: Plan, entity: int, row: StoredRow) -> FeatureRead:
     """The features of a plan as callers see them: defaults for what is absent or too old."""
     held = row.values if row.status is FeatureStatus.PRESENT else {}
-    values = {field.name: held[field.name] if field.name in held else field.absent for field in of.fields}
+    values = {field.name: held.get(field.name, field.absent) for field in of.fields}
     return FeatureRead(entity, values, row.status, row.event_time_s, values.keys() - held.keys())
 
 

@@ -16,6 +16,7 @@ from rowbank_server.features import layout, reading
 from rowbank_server.features.bulk import CHUNK, BulkWriter, Locks, is_later
 from rowbank_server.features.columns import Columns
 from rowbank_server.features.entity_reader import EntityReader
+from rowbank_server.features.foreign import ForeignEntities
 from rowbank_server.features.freshness import Freshness
 from rowbank_server.features.reading import FeatureRead, Plan, StoredRow
 from rowbank_server.features.redis_errors import translated
@@ -45,6 +46,7 @@ class FeatureStore:
         self._views_key = layout.views_key(namespace)
         self._views: dict[str, tuple[float, FeatureView]] = {}
         self._reader = EntityReader(client, namespace, clock)
+        self._foreign = ForeignEntities(client, namespace)
         self._locks = Locks()
         self._bulk = BulkWriter(client, namespace, self._locks)
         self.unreadable = Unreadable()
@@ -54,7 +56,8 @@ class FeatureStore:
         """Defines or changes a view; True if that changed anything.
 
         Raises:
-            InvalidFeature: values stored under the view's present definition could not be read under the new one.
+            InvalidFeature: values stored under the view's present definition could not be read under the new one; or
+                another program filled the view under keys that are not read here, as far as a sample shows.
         """
         text = view.model_dump_json()
         with translated(f"view {view.name!r}"):
@@ -64,6 +67,8 @@ class FeatureStore:
                 known.check_successor(view)
                 if known == view:
                     return False
+            else:
+                self._foreign.require_readable(view)
             self._redis.hset(self._views_key, view.name, text)
         self._views[view.name] = (time.monotonic(), view)
         return True
@@ -263,9 +268,12 @@ class FeatureStore:
     def drop_view(self, view_name: str) -> None:
         """Forgets a view with the features of all its entities. What a crash leaves of it is read by nobody."""
         try:
-            view, entities = self.view(view_name), self.entities(view_name).tolist()
+            view = self.view(view_name)
+            entities = self.entities(view_name).tolist()
         except ViewNotFound:
             return
+        except InvalidFeature:  # Its entities are others', and stay.
+            entities = []
         fields = [
             *(layout.feature_field(view.name, field.name) for field in view.fields),
             layout.timestamp_field(view.name),
@@ -290,30 +298,18 @@ class FeatureStore:
 
         Args:
             indexed_only: nobody else writes the view, so one without an index is empty.
+        Raises:
+            InvalidFeature: another program filled the view, and all its keys are of a kind that is not read here.
         """
         view = self.view(view_name)
         with translated(f"entities of view {view_name!r}"):
             found = [int(member) for shard in range(layout.INDEX_SETS) for member in self._members(view_name, shard)]
             if not found and not indexed_only:
-                found = list(self._scan(view))
+                found = self._foreign.entities(view)
         return np.unique(np.asarray(found, dtype=np.int64))
 
     def _members(self, view_name: str, shard: int) -> Iterator[bytes]:
         yield from self._redis.sscan_iter(layout.index_key(self._namespace, view_name, shard), count=CHUNK)
-
-    def _scan(self, view: FeatureView) -> Iterator[int]:
-        pattern = _glob_escape(layout.entity_prefix(view.entity)) + b"*" + _glob_escape(self._namespace.encode())
-        stamp_field = layout.timestamp_field(view.name)
-        keys = list(self._redis.scan_iter(match=pattern, count=CHUNK))
-        for start in range(0, len(keys), CHUNK):
-            with self._redis.pipeline(transaction=False) as pipe:
-                chunk = keys[start : start + CHUNK]
-                for key in chunk:
-                    pipe.hexists(key, stamp_field)
-                for key, present in zip(chunk, pipe.execute(), strict=True):
-                    entity = layout.entity_of_key(key, view.entity, self._namespace)
-                    if present and entity is not None:
-                        yield entity
 
 
 def _int64(entity: int) -> int:
@@ -347,7 +343,3 @@ def _chunks(entities: Sequence[int]) -> Iterator[list[int]]:
 def _named(plans: Sequence[Plan]) -> str:
     names = " and ".join(repr(plan.view.name) for plan in plans)
     return f"view {names}" if len(plans) == 1 else f"views {names}"
-
-
-def _glob_escape(text: bytes) -> bytes:
-    return b"".join(b"\\" + bytes([byte]) if byte in b"*?[]^\\" else bytes([byte]) for byte in text)
