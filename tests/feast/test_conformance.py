@@ -202,7 +202,7 @@ def test_integers_are_read_whatever_type_their_join_key_has(feast, client, entit
     assert client.features.entities("people").tolist() == sorted(ids)
 
 
-UNREAD = {
+UNREAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "texts": ({"entity": "string"}, {"user_id": "ann"}, "ids that are texts, such as 'ann'"),
     "several": (
         {"more_join_keys": {"item_id": "int64"}}, {"user_id": 7, "item_id": 8}, r"2 join keys \(item_id, user_id\)",
