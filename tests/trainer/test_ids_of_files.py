@@ -175,3 +175,45 @@ def test_columns_that_are_no_ids(tmp_path: Path, column, message: str) -> None:
         load(path)
     assert str(caught.value).startswith(f"{path}: column 'user': ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["integers first", "texts first"])
+def test_integers_alone_in_one_file_and_none_in_another_are_refused(tmp_path: Path, turned: bool) -> None:
+    """A file of text says nothing of types, but ids of two kinds are no ids of the same things."""
+    integers, texts = tmp_path / "integers.csv", tmp_path / "texts.csv"
+    integers.write_text("user,item\n1,5\n2,6\n")
+    texts.write_text("user,item\nu1,5\nu2,6\n")
+    train, test = (texts, integers) if turned else (integers, texts)
+    with pytest.raises(DataError) as caught:
+        load_files(InteractionFiles(train=train, test=test))
+    assert str(caught.value) == (
+        f"user ids must be of one kind in all files; got {integers}: column 'user': plain integers, such as '1' in "
+        f"line 2, and {texts}: column 'user': text, such as 'u1' in line 2; write them alike, or take all as text with "
+        "--id-type text"
+    )
+    dataset = load_files(InteractionFiles(train=train, test=test, reading=Reading(id_type="text")))
+    assert set(dataset.user_names.values()) == {"1", "2", "u1", "u2"}
+
+
+def test_texts_with_the_same_hash_are_named_with_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real ones are too rare to be found, so here the hash is that of the first letter."""
+    monkeypatch.setattr("rowbank_trainer.data.cells.ids.token_key", lambda text: ord(text[0]))
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("user,item\nanna,x\nbob,y\n")
+    test.write_text("user,item\nbob,y\nalf,x\n")
+    with pytest.raises(DataError) as caught:
+        load_files(InteractionFiles(train=train, test=test))
+    assert str(caught.value) == (
+        f"{test}: column 'user': user ids 'alf' in line 3 and 'anna' in {train}, line 2 have the same hash; write one of "
+        "them differently in all files, or number them yourself, with integers"
+    )
+
+
+def test_ids_have_a_longest_length(tmp_path: Path) -> None:
+    """In bytes of UTF-8, as the service has it."""
+    longest = "é" * 512
+    assert users(load(rows(tmp_path, f"{longest},1", "b,1"))) == [longest, "b"]
+    with pytest.raises(
+        DataError, match=r"the user id 'éé.* in line 3 has 1026 bytes as UTF-8, .* at most 1024; shorten"
+    ):
+        load(rows(tmp_path, "b,1", f"{longest}é,1"))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rowbank.errors import InvalidFeature, ModelNotFound, RequestError
+from rowbank.errors import IdCollision, InvalidFeature, ModelNotFound, RequestError, shown
 from rowbank.features import FeatureField, FeatureResult, FeatureView, normalized
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rowbank.features import Features
 
 REMOVED = "_removed"  # The boolean feature of an entity that was taken out of a catalogue, where a view has it.
+ID_TEXT = "_id"  # The string feature that holds an entity's id, where ids are texts and entities are their keys.
 TITLE_FIELDS = (FeatureField("title", "string"),)
 HISTORY_FIELDS = (FeatureField("history", "int64_list"),)
 
@@ -88,6 +89,8 @@ def write_catalogue(
     read_at_s: float,
     item_fields: Sequence[FeatureField] = TITLE_FIELDS,
     user_fields: Sequence[FeatureField] = HISTORY_FIELDS,
+    item_names: Mapping[int, str] | None = None,
+    user_names: Mapping[int, str] | None = None,
     progress: Progress | None = None,
 ) -> CatalogueReport:
     """Writes a version's own views, before it is published, and makes the model's overlays if there are none.
@@ -100,14 +103,19 @@ def write_catalogue(
         users: user -> features, such as {"history": ids of all items met, oldest first}.
         read_at_s: Unix seconds at which the data was read, before training.
         item_fields, user_fields: the features. Callers may write these too.
+        item_names, user_names: the text of each id, where ids are texts (`item_ids="string"` in the manifest): `items`,
+            `users` and histories then have the texts' keys, `rowbank.text.token_key`.
         progress: told what is written, how many entities are done and how many there are.
     Returns:
         The views' names, for the manifest, and what changes for those who are served.
     Raises:
         InvalidFeature: a feature is not of its field's type, or the version's views exist: choose another version.
+        IdCollision: a text has the key of another one that is stored for the model; nothing was written.
     """
     features, names = client.features, ViewNames.of(model, version)
-    fields = (*item_fields, FeatureField(REMOVED, "bool"))
+    fields = (*_fields(item_fields, item_names), FeatureField(REMOVED, "bool"))
+    user_fields = _fields(user_fields, user_names)
+    items, users = _with_texts(items, item_names, "item"), _with_texts(users, user_names, "user")
     known = {view.name: view for view in features.list_views()}
     for view in (names.item_view, names.user_view):
         if view in known:
@@ -117,25 +125,67 @@ def write_catalogue(
                 metadata={"view": view},
             )
     before = _Before.read(client, model, known, fields)
+    if item_names is not None:
+        _require_same_texts("item", before.base, item_names)
+        _require_same_texts("item", _texts(features, known.get(names.item_overlay), item_names), item_names)
+    if user_names is not None:
+        _require_same_texts("user", _texts(features, known.get(names.user_overlay), user_names), user_names)
     for view, entity, view_fields in (
         (names.item_overlay, "item_id", fields),
-        (names.user_overlay, "user_id", tuple(user_fields)),
+        (names.user_overlay, "user_id", user_fields),
     ):
         features.put_view(_extended(known.get(view), FeatureView(view, entity, view_fields)))
     gone = before.withdrawn(items, read_at_s)
     rows = itertools.chain(
         ((item, {**values, REMOVED: False}) for item, values in items.items()),
-        ((item, {REMOVED: True}) for item in gone),
+        ((item, {REMOVED: True, **before.text(item)}) for item in gone),
     )
     try:
         features.put_view(FeatureView(names.item_view, "item_id", fields))
-        features.put_view(FeatureView(names.user_view, "user_id", tuple(user_fields)))
+        features.put_view(FeatureView(names.user_view, "user_id", user_fields))
         _write(features, names.item_view, rows, len(items) + len(gone), "items", read_at_s, progress)
         _write(features, names.user_view, users.items(), len(users), "users", read_at_s, progress)
     except BaseException:
         drop_catalogue(client, names)
         raise
     return before.report(names, items, len(users), gone, read_at_s, fields)
+
+
+def _fields(fields: Sequence[FeatureField], names: Mapping[int, str] | None) -> tuple[FeatureField, ...]:
+    """The fields and, where ids are texts, one for the text."""
+    taken = [field.name for field in fields if field.name in (ID_TEXT, REMOVED)]
+    if taken:
+        raise InvalidFeature(f"feature {taken[0]!r}: that name is Rowbank's own; choose another")
+    return tuple(fields) if names is None else (*fields, FeatureField(ID_TEXT, "string"))
+
+
+def _with_texts(rows: Rows, names: Mapping[int, str] | None, what: str) -> Rows:
+    if names is None:
+        return rows
+    nameless = next((entity for entity in rows if entity not in names), None)
+    if nameless is not None:
+        raise InvalidFeature(f"{what}_names: {what} {nameless} has no text; expected one for each of the {what}s")
+    return {entity: {**values, ID_TEXT: names[entity]} for entity, values in rows.items()}
+
+
+def _texts(features: Features, view: FeatureView | None, among: Mapping[int, str]) -> dict[int, FeatureResult]:
+    """What a view holds of the texts of some entities."""
+    if view is None or all(field.name != ID_TEXT for field in view.fields):
+        return {}
+    asked = [entity for entity in features.entities(view.name).tolist() if entity in among]
+    return {result.entity: result for result in features.read(view.name, asked, [ID_TEXT])}
+
+
+def _require_same_texts(what: str, rows: Mapping[int, FeatureResult], names: Mapping[int, str]) -> None:
+    """Raises IdCollision if a key has another text in what is stored than in what is to be."""
+    for entity, row in rows.items():
+        known, new = row.values.get(ID_TEXT, ""), names.get(entity, "")
+        if known and new and known != new:
+            raise IdCollision(
+                f"{what} ids {shown(known)}, which is stored, and {shown(new)} of the new data have the same key, "
+                f"{entity}; nothing was published: write one of them differently, or number all ids yourself",
+                metadata={"stored": known, "new": new},
+            )
 
 
 def drop_catalogue(client: Client, views: ViewNames) -> None:
@@ -180,6 +230,11 @@ class _Before:
             if not marked or (over is not None and over.event_time_s <= row.event_time_s):
                 gone.append(item)
         return gone
+
+    def text(self, item: int) -> dict[str, str]:
+        """The text of an item's id as a feature, where there is one."""
+        text = self.base[item].values.get(ID_TEXT, "")
+        return {ID_TEXT: text} if text else {}
 
     def served(self, item: int) -> bool:
         """Whether the item was in the catalogue."""

@@ -201,6 +201,12 @@ class InvalidFeature(RequestError, ValueError):
     reason, code = "INVALID_FEATURE", grpc.StatusCode.INVALID_ARGUMENT
 
 
+class IdCollision(RequestError):
+    """Two ids that are texts have the same key, so the second one cannot be stored."""
+
+    reason, code = "ID_COLLISION", grpc.StatusCode.ALREADY_EXISTS
+
+
 class InternalError(RequestError):
     """A defect of the server; its log has the details."""
 

@@ -6,48 +6,60 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user_id", "session", "k", "exclude", "exclude_seen", "min_score")
+    __slots__ = ("user_id", "session", "user_text", "k", "exclude", "exclude_seen", "min_score", "exclude_texts")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    USER_TEXT_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_SEEN_FIELD_NUMBER: _ClassVar[int]
     MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_TEXTS_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     session: SessionItems
+    user_text: str
     k: int
     exclude: _containers.RepeatedScalarFieldContainer[int]
     exclude_seen: bool
     min_score: float
-    def __init__(self, user_id: _Optional[int] = ..., session: _Optional[_Union[SessionItems, _Mapping]] = ..., k: _Optional[int] = ..., exclude: _Optional[_Iterable[int]] = ..., exclude_seen: bool = ..., min_score: _Optional[float] = ...) -> None: ...
+    exclude_texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, user_id: _Optional[int] = ..., session: _Optional[_Union[SessionItems, _Mapping]] = ..., user_text: _Optional[str] = ..., k: _Optional[int] = ..., exclude: _Optional[_Iterable[int]] = ..., exclude_seen: bool = ..., min_score: _Optional[float] = ..., exclude_texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SessionItems(_message.Message):
-    __slots__ = ("item_ids",)
+    __slots__ = ("item_ids", "item_texts")
     ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    ITEM_TEXTS_FIELD_NUMBER: _ClassVar[int]
     item_ids: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, item_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+    item_texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, item_ids: _Optional[_Iterable[int]] = ..., item_texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SimilarItemsRequest(_message.Message):
-    __slots__ = ("item_ids", "k", "exclude")
+    __slots__ = ("item_ids", "k", "exclude", "item_texts", "exclude_texts")
     ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_FIELD_NUMBER: _ClassVar[int]
+    ITEM_TEXTS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_TEXTS_FIELD_NUMBER: _ClassVar[int]
     item_ids: _containers.RepeatedScalarFieldContainer[int]
     k: int
     exclude: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, item_ids: _Optional[_Iterable[int]] = ..., k: _Optional[int] = ..., exclude: _Optional[_Iterable[int]] = ...) -> None: ...
+    item_texts: _containers.RepeatedScalarFieldContainer[str]
+    exclude_texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, item_ids: _Optional[_Iterable[int]] = ..., k: _Optional[int] = ..., exclude: _Optional[_Iterable[int]] = ..., item_texts: _Optional[_Iterable[str]] = ..., exclude_texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ScoredItem(_message.Message):
-    __slots__ = ("item_id", "score", "rank", "title")
+    __slots__ = ("item_id", "score", "rank", "title", "item_text")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
+    ITEM_TEXT_FIELD_NUMBER: _ClassVar[int]
     item_id: int
     score: float
     rank: int
     title: str
-    def __init__(self, item_id: _Optional[int] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., title: _Optional[str] = ...) -> None: ...
+    item_text: str
+    def __init__(self, item_id: _Optional[int] = ..., score: _Optional[float] = ..., rank: _Optional[int] = ..., title: _Optional[str] = ..., item_text: _Optional[str] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
     __slots__ = ("items", "model_version", "index_version", "source", "degraded")

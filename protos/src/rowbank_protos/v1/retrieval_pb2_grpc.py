@@ -6,7 +6,9 @@ from rowbank_protos.v1 import retrieval_pb2 as rowbank__protos_dot_v1_dot_retrie
 
 
 class RetrievalServiceStub(object):
-    """Missing associated documentation comment in .proto file."""
+    """Ids are those of the model in service. Where they are texts, they go into the fields for texts, and the numbers are
+    refused; where they are integers, either will do, and a text is one in decimal.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -27,7 +29,9 @@ class RetrievalServiceStub(object):
 
 
 class RetrievalServiceServicer(object):
-    """Missing associated documentation comment in .proto file."""
+    """Ids are those of the model in service. Where they are texts, they go into the fields for texts, and the numbers are
+    refused; where they are integers, either will do, and a text is one in decimal.
+    """
 
     def Recommend(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -62,7 +66,9 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RetrievalService(object):
-    """Missing associated documentation comment in .proto file."""
+    """Ids are those of the model in service. Where they are texts, they go into the fields for texts, and the numbers are
+    refused; where they are integers, either will do, and a text is one in decimal.
+    """
 
     @staticmethod
     def Recommend(request,

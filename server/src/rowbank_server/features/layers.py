@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.catalogue import REMOVED
+from rowbank.catalogue import ID_TEXT, REMOVED
 from rowbank.errors import InvalidFeature
 from rowbank_server.features import reading
 from rowbank_server.features.reading import FeatureRead, FeatureStatus, Plan, StoredRow
@@ -98,7 +98,7 @@ class LayeredView:
         A removed entity is not found, as one that was never written.
 
         Args:
-            names: the features wanted; none: all of them.
+            names: the features wanted; none: all of them, but for the id's text.
         Raises:
             ViewNotFound, InvalidFeature (no such feature, or stored bytes that are no value of its type).
         """
@@ -114,6 +114,10 @@ class LayeredView:
         rows = self.store.read_sound_rows(plans, entities)
         pairs = zip(entities, rows, strict=True)
         return [self._merged(entity, layers, wanted) for entity, layers in pairs if layers is not None]
+
+    def note_unreadable(self, bad: Mapping[int, str], sound: Sequence[int]) -> None:
+        """As `read_sound` notes what it leaves out: why, by entity, and which were sound."""
+        self.store.unreadable.update(f"{self.base}:{ID_TEXT}", bad, sound)
 
     def entities(self) -> npt.NDArray[np.int64]:
         """Every entity that a layer lists, ascending: [N] int64; removed ones are among them and read as not found."""
@@ -146,7 +150,8 @@ class LayeredView:
             FeatureStatus.NOT_FOUND
         ):
             return False
-        gone: dict[str, Any] = {field.name: ABSENT for field in view.fields}
+        # The id's text stays: users' histories may name the item, and no other id may get its key.
+        gone: dict[str, Any] = {field.name: ABSENT for field in view.fields if field.name != ID_TEXT}
         return bool(self.store.write(view.name, [(entity, {**gone, REMOVED: True})]))
 
     def append(self, name: str, entity: int, items: Sequence[Any], *, limit: int) -> int:
@@ -166,6 +171,38 @@ class LayeredView:
 
         return self.store.change_list(self.overlay, name, entity, plans, longer)
 
+    def require_texts(self, what: str) -> None:
+        """Refuses layers that have no place for the texts of ids.
+
+        Args:
+            what: whose ids are texts, as in "the item ids of model 'shop' v1".
+        Raises:
+            InvalidFeature: says which view lacks it.
+        """
+        for view in self._views():
+            if all(field.name != ID_TEXT for field in view.fields):
+                raise InvalidFeature(
+                    f"{what} are texts, so view {view.name!r} needs a string feature {ID_TEXT!r} that holds them; "
+                    "define the view with it"
+                )
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether a layer has a place for the texts of ids."""
+        return any(field.name == ID_TEXT for view in self._views() for field in view.fields)
+
+    def texts(self, entities: Sequence[int]) -> list[tuple[str, str]]:
+        """For each entity the text of its id, and that of the layer which callers write; "" where there is none.
+
+        Removed entities have theirs.
+        """
+        rows = self.store.read_rows(self._plans([ID_TEXT]), entities)
+        found = []
+        for layers in rows:
+            texts = [str(row.values.get(ID_TEXT, "")) for row in layers]
+            found.append((next((text for text in texts if text), ""), texts[-1]))
+        return found
+
     def _names(self) -> list[str]:
         return [self.base, self.overlay] if self.overlay else [self.base]
 
@@ -174,7 +211,9 @@ class LayeredView:
 
     def _fields(self, names: Sequence[str]) -> list[FeatureField]:
         definition = self.definition()
-        return [definition.field(name) for name in names] if names else list(definition.fields)
+        if names:
+            return [definition.field(name) for name in names]
+        return [field for field in definition.fields if field.name != ID_TEXT]
 
     def _plans(self, names: Sequence[str]) -> list[Plan]:
         """The same read of each layer, as far as the layer has the features."""

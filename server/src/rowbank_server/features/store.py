@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import redis
 
-from rowbank.catalogue import REMOVED
-from rowbank.errors import InvalidFeature, ViewNotFound
+from rowbank.catalogue import ID_TEXT, REMOVED
+from rowbank.errors import InvalidFeature, ViewNotFound, shown
 from rowbank_server.features import layout, reading
 from rowbank_server.features.bulk import CHUNK, BulkWriter, Locks, is_later
 from rowbank_server.features.columns import Columns
@@ -324,13 +324,14 @@ def _encode_row(view: FeatureView, entity: int, values: Mapping[str, Any]) -> di
     marks = any(field.name == REMOVED for field in view.fields)
     values = {REMOVED: False, **values} if marks else values  # What is written is there.
     encoded = {}
+    named = shown(values[ID_TEXT]) if isinstance(values.get(ID_TEXT), str) else entity
     for name, value in values.items():
         kind = view.field(name).type
         field = layout.feature_field(view.name, name)
         if value is ABSENT:
             encoded[field] = ABSENT_BYTES
             continue
-        checked = check(value, kind, f"{view.name}:{name} of {view.entity} {entity}")
+        checked = check(value, kind, f"{view.name}:{name} of {view.entity} {named}")
         encoded[field] = encode(checked, kind)
     return encoded
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rowbank.catalogue import REMOVED
+from rowbank.catalogue import ID_TEXT, REMOVED
 from rowbank.errors import InternalError, InvalidFeature
 from rowbank_protos.v1 import features_pb2
 from rowbank_server import wording
@@ -28,6 +28,7 @@ Name = Annotated[str, AfterValidator(_checked_name)]
 # Message enum by type: FEATURE_TYPE_INT64 for int64 and so on.
 _TO_ENUM = {kind: features_pb2.FeatureType.Value(f"FEATURE_TYPE_{kind.name}") for kind in FeatureType}
 _FROM_ENUM = {number: kind for kind, number in _TO_ENUM.items()}
+_OWN = {ID_TEXT: FeatureType.STRING, REMOVED: FeatureType.BOOL}  # Features that are no caller's.
 
 
 class FeatureField(BaseModel):
@@ -66,6 +67,10 @@ class FeatureView(BaseModel):
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"fields are named twice: {', '.join(repeated)}")
+        for field in self.fields:
+            own = _OWN.get(field.name, field.type)
+            if field.type is not own:
+                raise ValueError(f"{field.name!r} is Rowbank's own and {own.value}, got {field.type.value}")
         return self
 
     def field(self, name: str) -> FeatureField:
@@ -77,7 +82,7 @@ class FeatureView(BaseModel):
         for field in self.fields:
             if field.name == name:
                 return field
-        known = ", ".join(field.name for field in self.fields if field.name != REMOVED)
+        known = ", ".join(field.name for field in self.fields if field.name not in (ID_TEXT, REMOVED))
         raise InvalidFeature(f"view {self.name!r} has no feature {name!r}; it has: {known}")
 
     def check_successor(self, new: FeatureView) -> None:

@@ -81,9 +81,17 @@ class Activation:
         return {read.entity for read in self._store.read(view, entities, [REMOVED]) if not read.values[REMOVED]}
 
 
+def _kind_of_ids(manifest: models_pb2.ModelManifest, field: str) -> str:
+    return "texts" if getattr(manifest, field) == models_pb2.ID_TYPE_STRING else "integers"
+
+
 def differences(old: models_pb2.ModelManifest, new: models_pb2.ModelManifest) -> list[str]:
-    """What differs strongly between two versions, by what their manifests say: data and quality."""
+    """What differs strongly between two versions, by what their manifests say: ids, data and quality."""
     found = []
+    for role in ("user", "item"):
+        was_id, is_id = (_kind_of_ids(manifest, f"{role}_ids") for manifest in (old, new))
+        if was_id != is_id:
+            found.append(f"its {role} ids are {is_id}, those of the active one {was_id}")
     if old.HasField("data") and new.HasField("data"):
         was, now = old.data, new.data
         if was.name != now.name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rowbank_server.features import FeatureStatus
+from rowbank.catalogue import ID_TEXT
+from rowbank.text import token_key
+from rowbank_server.features import FeatureRead, FeatureStatus
 from rowbank_server.retrieval.inputs import RowReader, gather, usable
 from rowbank_server.retrieval.model import TITLE, Model
 
@@ -55,12 +58,14 @@ class Catalogue:
     Attributes:
         ids: [N] int64.
         titles: N strings, empty where an item has none.
+        texts: N ids as callers know them, where those are texts; otherwise none.
         vectors: [N, vector_dim] float32; zero where not indexed.
         standing: [N] uint8: `Standing` of each.
     """
 
     ids: npt.NDArray[np.int64]
     titles: tuple[str, ...]
+    texts: tuple[str, ...]
     vectors: npt.NDArray[np.float32]
     standing: npt.NDArray[np.uint8]
 
@@ -75,6 +80,7 @@ def embed_items(model: Model, ids: npt.NDArray[np.int64], rows: RowReader | None
     """
     found: list[int] = []
     titles: list[str] = []
+    texts: list[str] = []
     vectors = np.zeros((len(ids), model.manifest.vector_dim), dtype=np.float32)
     standing = np.full(len(ids), Standing.ROWS_LOST, dtype=np.uint8)
     for start in range(0, len(ids), _BATCH):
@@ -84,10 +90,14 @@ def embed_items(model: Model, ids: npt.NDArray[np.int64], rows: RowReader | None
         at = slice(len(found), len(found) + len(features))
         found.extend(values[model.candidate_inputs.entity] for values in features)
         titles.extend(str(values.get(TITLE, "")) for values in features)
+        if model.item_texts:
+            texts.extend(values[f"{model.manifest.item_view}:{ID_TEXT}"] for values in features)
         if rows is not None:
             vectors[at], standing[at] = _embed(model, features, rows)
     count = len(found)
-    return Catalogue(np.asarray(found, dtype=np.int64), tuple(titles), vectors[:count], standing[:count])
+    if texts:  # What has no title is called by its id.
+        titles = [title or text for title, text in zip(titles, texts, strict=True)]
+    return Catalogue(np.asarray(found, dtype=np.int64), tuple(titles), tuple(texts), vectors[:count], standing[:count])
 
 
 def _embed(
@@ -109,22 +119,44 @@ def _embed(
 def item_features(model: Model, ids: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
     """What there is of what the candidate tower needs of each item, by "<view>:<feature>" and join key, and its title.
 
-    Items that are not there, or of which a stored feature cannot be read, are left out: one of them must not keep the
-    others from being served.
+    Items that are not there, or of which a stored feature cannot be read, or whose ids are not of the model's kind, are
+    left out: one of them must not keep the others from being served.
     """
     view, entity = model.manifest.item_view, model.candidate_inputs.entity
-    names = list(dict.fromkeys([*model.candidate_inputs.names, *([TITLE] if model.has_title else [])]))
+    shown = [*([TITLE] if model.has_title else []), *([ID_TEXT] if model.items.has_texts else [])]
+    names = list(dict.fromkeys([*model.candidate_inputs.names, *shown]))
     if not names and not model.items.overlay:
         return [{entity: int(item)} for item in ids]
+    reads = [read for read in model.items.read_sound(ids.tolist(), names) if read.status is not FeatureStatus.NOT_FOUND]
+    if ID_TEXT in names:
+        reads = _of_the_kind(model, reads)
     return [
         {
             entity: read.entity,
             TITLE: read.values.get(TITLE, ""),
             **{f"{view}:{name}": value for name, value in read.held.items()},
         }
-        for read in model.items.read_sound(ids.tolist(), names)
-        if read.status is not FeatureStatus.NOT_FOUND
+        for read in reads
     ]
+
+
+def _of_the_kind(model: Model, reads: Sequence[FeatureRead]) -> list[FeatureRead]:
+    """Those whose ids are texts, or integers, as the model has them; the others are noted as unreadable.
+
+    Others come about where versions of a model have ids of different kinds over what callers wrote, and where a program
+    of its own wrote an item without its text.
+    """
+    bad: dict[int, str] = {}
+    for read in reads:
+        text = str(read.values[ID_TEXT])
+        if model.item_texts != bool(text) or (text and token_key(text) != read.entity):
+            got = f"the text {text!r}" if text else "none"
+            wanted = "the text that it is the key of" if model.item_texts else "none, as ids are integers"
+            what = f"{model.items.written} of {model.candidate_inputs.entity} {read.entity}"
+            bad[read.entity] = f"{what}: {ID_TEXT}: expected {wanted}, got {got}"
+    sound = [read for read in reads if read.entity not in bad]
+    model.items.note_unreadable(bad, [read.entity for read in sound])
+    return sound
 
 
 def with_vectors_of(fresh: Catalogue, served: Catalogue) -> Catalogue:
@@ -132,7 +164,7 @@ def with_vectors_of(fresh: Catalogue, served: Catalogue) -> Catalogue:
     vectors, standing = fresh.vectors.copy(), fresh.standing.copy()
     _, here, there = np.intersect1d(fresh.ids, served.ids, assume_unique=True, return_indices=True)
     vectors[here], standing[here] = served.vectors[there], served.standing[there]
-    return Catalogue(fresh.ids, fresh.titles, vectors, standing)
+    return Catalogue(fresh.ids, fresh.titles, fresh.texts, vectors, standing)
 
 
 def replace_items(catalogue: Catalogue, changed: Catalogue, removed: Sequence[int]) -> Catalogue:
@@ -141,10 +173,15 @@ def replace_items(catalogue: Catalogue, changed: Catalogue, removed: Sequence[in
     keep = ~np.isin(catalogue.ids, gone)
     ids = np.concatenate([catalogue.ids[keep], changed.ids])
     order = np.argsort(ids, kind="stable")
-    titles = [title for title, kept in zip(catalogue.titles, keep, strict=True) if kept] + list(changed.titles)
+
+    def merged(before: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+        joined = [*itertools.compress(before, keep.tolist()), *new]
+        return tuple(joined[i] for i in order) if joined else ()
+
     return Catalogue(
         ids=ids[order],
-        titles=tuple(titles[i] for i in order),
+        titles=merged(catalogue.titles, changed.titles),
+        texts=merged(catalogue.texts, changed.texts),
         vectors=np.concatenate([catalogue.vectors[keep], changed.vectors])[order],
         standing=np.concatenate([catalogue.standing[keep], changed.standing])[order],
     )

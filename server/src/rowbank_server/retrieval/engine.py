@@ -256,10 +256,9 @@ def _answer(
     if hits is not None:
         positions, scores = hits
         taken = np.concatenate([excluded, positions])
-        found = zip(generation.ids[positions].tolist(), (scores * scale).tolist(), positions.tolist(), strict=True)
-        for item, score, position in found:
+        for position, score in zip(positions.tolist(), (scores * scale).tolist(), strict=True):
             if query.min_score is None or score >= query.min_score:
-                items.append(Found(item, score, generation.titles[position]))
+                items.append(generation.found(position, score))
     if len(items) < query.k and (hits is None or query.min_score is None):
         fill = _popular(generation, taken, query.k - len(items))
         if hits is not None and len(fill):
@@ -268,8 +267,7 @@ def _answer(
             count = float(generation.interactions[position])
             if hits is None and query.min_score is not None and count < query.min_score:
                 break  # Counts only fall from here.
-            score_or_none = count if hits is None else None
-            items.append(Found(int(generation.ids[position]), score_or_none, generation.titles[position]))
+            items.append(generation.found(position, count if hits is None else None))
     source = work.source if hits is not None else Source.POPULAR
     return Answer(items, source, generation.model.version, generation.index_version, work.degraded, work.defaulted)
 

@@ -16,6 +16,7 @@ from rowbank_server.retrieval.index import ExactIndex, Index, bitmap
 from rowbank_server.retrieval.inputs import HISTORY, TowerInputs
 from rowbank_server.retrieval.lineage import Loss
 from rowbank_server.retrieval.model import Model
+from rowbank_server.retrieval.queries import Found
 
 _BATCH = 4096  # Users whose histories are read at once.
 
@@ -25,6 +26,7 @@ class Generation:
     """What one answer is made from; every part belongs to the same model version.
 
     Attributes:
+        texts: N ids as callers know them, where those are texts; otherwise none.
         index: over all of `ids`; `unindexed` is the bitmap of those that must not be found in it.
         standing: [N] uint8: `Standing` of each item; `indexed` [N] bool: those that a search can find.
         interactions: [N] int64: how often users' histories name each item.
@@ -36,6 +38,7 @@ class Generation:
     index_version: str
     ids: npt.NDArray[np.int64]
     titles: tuple[str, ...]
+    texts: tuple[str, ...]
     index: Index
     standing: npt.NDArray[np.uint8]
     indexed: npt.NDArray[np.bool_]
@@ -59,9 +62,19 @@ class Generation:
         found: npt.NDArray[np.int64] = at[self.ids[at] == wanted]
         return found
 
+    def text_of(self, item: int) -> str:
+        """The id of an item as callers know it, where ids are texts; empty for one that the catalogue has not."""
+        position = self.positions([item])
+        return self.texts[position[0]] if len(position) and self.texts else ""
+
     def catalogue(self) -> Catalogue:
         """The parts that an update of single items starts from."""
-        return Catalogue(self.ids, self.titles, self.index.vectors, self.standing)
+        return Catalogue(self.ids, self.titles, self.texts, self.index.vectors, self.standing)
+
+    def found(self, position: int, score: float | None) -> Found:
+        """An item as part of an answer."""
+        text = self.texts[position] if self.texts else ""
+        return Found(int(self.ids[position]), score, self.titles[position], text)
 
 
 def reads(inputs: TowerInputs, lost: Mapping[str, Loss]) -> bool:
@@ -85,6 +98,7 @@ def assemble(
         index_version=index_version,
         ids=catalogue.ids,
         titles=catalogue.titles,
+        texts=catalogue.texts,
         index=ExactIndex(catalogue.vectors),
         standing=catalogue.standing,
         indexed=indexed,

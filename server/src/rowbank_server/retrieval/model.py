@@ -33,6 +33,16 @@ class Model:
     has_title: bool
 
     @property
+    def user_texts(self) -> bool:
+        """Whether users' ids are texts, and its entities their keys."""
+        return self.manifest.user_ids == models_pb2.ID_TYPE_STRING
+
+    @property
+    def item_texts(self) -> bool:
+        """Whether items' ids are texts, and its entities their keys."""
+        return self.manifest.item_ids == models_pb2.ID_TYPE_STRING
+
+    @property
     def version(self) -> str:
         return self.manifest.version
 
@@ -52,10 +62,15 @@ def load_model(manifest: models_pb2.ModelManifest, files: Mapping[str, bytes], s
     what = f"model {manifest.name!r} {manifest.version}"
     items = LayeredView(store, manifest.item_view, manifest.item_overlay, made)
     items.check(removable=True)
+    what = f"ids of model {manifest.name!r} {manifest.version}"
+    if manifest.item_ids == models_pb2.ID_TYPE_STRING:
+        items.require_texts(f"the item {what}")
     users = None
     if manifest.user_view:
         users = LayeredView(store, manifest.user_view, manifest.user_overlay, united=(HISTORY,))
         users.check(removable=False)
+        if manifest.user_ids == models_pb2.ID_TYPE_STRING:
+            users.require_texts(f"the user {what}")
     return Model(
         manifest=manifest,
         query=TowerGraph(manifest.query, files[manifest.query.file], manifest.vector_dim),

@@ -46,11 +46,15 @@ class Query:
 
 
 class Found(NamedTuple):
-    """One item of an answer; `score` is None where the model did not score it (it filled the answer up)."""
+    """One item of an answer; `score` is None where the model did not score it (it filled the answer up).
+
+    `text` is the item's id where ids are texts, and `item_id` its key.
+    """
 
     item_id: int
     score: float | None
     title: str
+    text: str = ""
 
 
 @dataclass(slots=True)

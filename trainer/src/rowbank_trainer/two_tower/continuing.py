@@ -109,6 +109,7 @@ def find_start(client: Client, model: str, which: str, problem: Problem, config:
             f"{what} holds no {TRAINING_FILE}, which rowbank-train stores with models of --tables rowbank; train a new "
             "run instead, without --continue"
         )
+    _require_same_ids(what, manifest, problem)
     stored = _stored_schema(client, manifest)
     if stored is None or not (stored["declared"] or problem.declared):
         _require_alike_settings(what, manifest, problem, config)
@@ -183,6 +184,17 @@ def _require_width(what: str, manifest: ModelManifest, config: TwoTowerConfig) -
     width = manifest.vector_dim - popular
     if width != config.vector_dim:
         raise TrainerError(f"{what} has vectors of {width} numbers; got {config.vector_dim}")
+
+
+def _require_same_ids(what: str, manifest: ModelManifest, problem: Problem) -> None:
+    for field, kind in problem.id_kinds.items():
+        if getattr(manifest, field) != kind:
+            role, kinds = field.partition("_")[0], {"int64": "integers", "string": "texts"}
+            raise TrainerError(
+                f"{what} knows {role}s by ids that are {kinds[getattr(manifest, field)]}, and in these data they are "
+                f"{kinds[kind]}; give data of the same ids (--id-type int or text says how they are read), or train a "
+                "new run, without --continue"
+            )
 
 
 def _require_alike_settings(what: str, manifest: ModelManifest, problem: Problem, config: TwoTowerConfig) -> None:

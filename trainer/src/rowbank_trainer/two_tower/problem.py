@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,7 @@ class Problem:
         user_keys: [U] int64, ascending: every user, of either part.
         vocabulary: distinct keys that training will see, by the table's short name.
         known: all that users are known to have met, whatever part of it is trained on or held out.
+        user_names, item_names: of the dataset.
         validation: interactions, neither trained on nor in `held_out`, that say when to stop; None: `held_out` does.
     """
 
@@ -60,6 +62,14 @@ class Problem:
     features: Features
     declared: bool = False
     validation: Interactions | None = None
+    user_names: Mapping[int, str] | None = None
+    item_names: Mapping[int, str] | None = None
+
+    @property
+    def id_kinds(self) -> dict[str, str]:
+        """What ids are, as `ModelManifest` has it: fields and values."""
+        named = {"user_ids": self.user_names, "item_ids": self.item_names}
+        return {field: "int64" if names is None else "string" for field, names in named.items()}
 
     @property
     def trained_users(self) -> Ids:
@@ -147,6 +157,8 @@ def problem_of(dataset: Dataset, parts: Split, config: TwoTowerConfig, declared:
         items=dataset.items,
         features=NO_FEATURES,
         declared=declared is not None,
+        user_names=dataset.user_names,
+        item_names=dataset.item_names,
     )
     features = features_of(plan, problem.sources)
     trained = {"users": problem.trained_users, "items": np.unique(positions)}

@@ -131,7 +131,8 @@ class Publisher:
         return write_catalogue(
             self.client, run.model, version, items=items, users=users, read_at_s=self.read_at_s,
             item_fields=fields_of(plan.item, problem, model.item_input.fills),
-            user_fields=fields_of(plan.user, problem, model.user_input.fills), progress=progress,
+            user_fields=fields_of(plan.user, problem, model.user_input.fills),
+            item_names=problem.item_names, user_names=problem.user_names, progress=progress,
         )  # fmt: skip
 
     def _manifest(
@@ -145,7 +146,7 @@ class Publisher:
         report: CatalogueReport,
         popular: str,
     ) -> ModelManifest:
-        config, views = self.config, report.views
+        config, views, kinds = self.config, report.views, problem.id_kinds
         metrics = {
             f"{where}_{name}": rate
             for where, rates in trained.accuracy.as_json().items()
@@ -174,6 +175,8 @@ class Publisher:
             ),
             quality_metric=quality,
             run=run.prefix,
+            user_ids=kinds["user_ids"],
+            item_ids=kinds["item_ids"],
             **asdict(views),
         )  # fmt: skip
 

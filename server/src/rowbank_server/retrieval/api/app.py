@@ -15,10 +15,12 @@ import rowbank_server
 from rowbank_server.retrieval.api import openapi, problems, schemas
 from rowbank_server.retrieval.api.endpoints import Endpoint, Handler
 from rowbank_server.retrieval.api.handlers import Handlers, Service
+from rowbank_server.retrieval.api.paths import EncodedRoute
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
 
 _QUERY = (400, 413, 422, 503)
-_WRITE = (400, 404, 413, 422, 503)
+_OF_ONE = (404, 409, 422, 503)
+_WRITE = (400, 404, 409, 413, 422, 503)
 
 
 def endpoints(handlers: Handlers) -> list[Endpoint]:
@@ -26,7 +28,16 @@ def endpoints(handlers: Handlers) -> list[Endpoint]:
     h, s = handlers, schemas
     k = (("k", f"How many, 1 to {schemas.MAX_K}; default 10."),)
     return [
-        Endpoint("POST", "/v1/recommend", h.recommend, "Recommend items", s.Recommendations, s.RecommendBody, _QUERY),
+        Endpoint(
+            "POST",
+            "/v1/recommend",
+            h.recommend,
+            "Recommend items",
+            s.Recommendations,
+            s.RecommendBody,
+            _QUERY,
+            ids=True,
+        ),
         Endpoint(
             "POST",
             "/v1/recommend:batch",
@@ -35,9 +46,17 @@ def endpoints(handlers: Handlers) -> list[Endpoint]:
             s.RecommendationsBatch,
             s.RecommendBatchBody,
             _QUERY,
+            ids=True,
         ),
         Endpoint(
-            "POST", "/v1/similar", h.similar, "Items near given items", s.Recommendations, s.SimilarBody, (*_QUERY, 404)
+            "POST",
+            "/v1/similar",
+            h.similar,
+            "Items near given items",
+            s.Recommendations,
+            s.SimilarBody,
+            (*_QUERY, 404),
+            ids=True,
         ),
         Endpoint(
             "GET",
@@ -49,11 +68,12 @@ def endpoints(handlers: Handlers) -> list[Endpoint]:
             (422, 503),
             k,
             ("exclude_seen",),
+            ids=True,
         ),
-        Endpoint("GET", "/v1/items/{id}", h.get_item, "An item", s.CatalogueItem, None, (404, 422, 503)),
+        Endpoint("GET", "/v1/items/{id}", h.get_item, "An item", s.CatalogueItem, None, _OF_ONE, ids=True),
         Endpoint("PUT", "/v1/items/{id}", h.put_item, "Add or change an item", s.Written, s.EntityBody, _WRITE),
-        Endpoint("DELETE", "/v1/items/{id}", h.delete_item, "Remove an item", s.Removed, None, (404, 422, 503)),
-        Endpoint("GET", "/v1/users/{id}", h.get_user, "A user's features", s.Entity, None, (404, 422, 503)),
+        Endpoint("DELETE", "/v1/items/{id}", h.delete_item, "Remove an item", s.Removed, None, _OF_ONE, ids=True),
+        Endpoint("GET", "/v1/users/{id}", h.get_user, "A user's features", s.Entity, None, _OF_ONE, ids=True),
         Endpoint("PUT", "/v1/users/{id}", h.put_user, "Write a user's features", s.Written, s.EntityBody, _WRITE),
         Endpoint("POST", "/v1/events", h.post_events, "Record interactions", s.Written, s.EventsBody, _WRITE),
         Endpoint("GET", "/v1/models", h.list_models, "Published versions", s.ModelVersions, None, (503,)),
@@ -64,7 +84,7 @@ def endpoints(handlers: Handlers) -> list[Endpoint]:
             "Serve a version",
             s.Activated,
             s.ActivateBody,
-            (*_WRITE, 409),
+            _WRITE,
             body_required=False,
         ),
         Endpoint(
@@ -90,7 +110,9 @@ def create_app(service: Service) -> Starlette:
     listed = endpoints(handlers)
     handlers.openapi = openapi.document(listed, rowbank_server.__version__)
     routes = [
-        Route(one.path, _guarded(one.handler, one, service.metrics), methods=[one.method], name=one.operation_id)
+        (EncodedRoute if one.path.endswith("{id}") else Route)(
+            one.path, _guarded(one.handler, one, service.metrics), methods=[one.method], name=one.operation_id
+        )
         for one in listed
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: problems.on_http_exception})
@@ -99,7 +121,8 @@ def create_app(service: Service) -> Starlette:
 def _guarded(handler: Handler, endpoint: Endpoint, metrics: Metrics) -> Any:
     """Turns what a handler raises into problem details, and counts and times the request."""
     what = f"{endpoint.method} {endpoint.path}"
-    known, explained = [name for name, _ in endpoint.query], endpoint.explained
+    known = [*(name for name, _ in endpoint.query), *(["ids"] if endpoint.ids else [])]
+    explained = endpoint.explained
 
     async def guarded(request: Request) -> Response:
         started = time.perf_counter()

@@ -12,6 +12,10 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+# Also of a model whose ids are integers: what is in a URL is text.
+_PATH_ID = {"type": "string", "minLength": 1, "description": "As the model in service has ids, percent-encoded."}
+_AS_STRINGS = "`string`: all ids of the answer are strings, integers in decimal."
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -24,6 +28,7 @@ class Endpoint:
         answer: the struct of the 200 answer; None for text of `content_type`.
         problems: other statuses that callers should expect.
         query: query parameters, integers from 1, by name with a description.
+        ids: whether its answer has ids, so that the query parameter `ids` says how.
         explained: query parameters that it does not have, and whose absence the handler explains.
     """
 
@@ -36,6 +41,7 @@ class Endpoint:
     problems: Sequence[int] = ()
     query: Sequence[tuple[str, str]] = ()
     explained: Sequence[str] = ()
+    ids: bool = False
     content_type: str = "application/json"
     body_required: bool = True
 
@@ -48,14 +54,18 @@ class Endpoint:
     def describe(self) -> dict[str, Any]:
         """The OpenAPI operation."""
         operation: dict[str, Any] = {"operationId": self.operation_id, "summary": self.summary, "responses": {}}
-        parameters = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": _path_type(name)}}
+        parameters: list[dict[str, Any]] = [
+            {"name": name, "in": "path", "required": True, "schema": _PATH_ID if name == "id" else {"type": "string"}}
             for name in _path_parameters(self.path)
         ]
         parameters += [
             {"name": name, "in": "query", "description": text, "schema": {"type": "integer", "minimum": 1}}
             for name, text in self.query
         ]
+        if self.ids:
+            parameters.append(
+                {"name": "ids", "in": "query", "description": _AS_STRINGS, "schema": {"enum": ["string"]}}
+            )
         if parameters:
             operation["parameters"] = parameters
         if self.body is not None:
@@ -81,7 +91,3 @@ class Endpoint:
 
 def _path_parameters(path: str) -> list[str]:
     return re.findall(r"\{(\w+)\}", path)
-
-
-def _path_type(name: str) -> str:
-    return "integer" if name == "id" else "string"

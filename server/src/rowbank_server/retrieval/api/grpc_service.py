@@ -11,6 +11,7 @@ from rowbank.errors import InternalError, InvalidRequest, RequestError, to_statu
 from rowbank_protos.v1 import retrieval_pb2, retrieval_pb2_grpc
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.handlers import Service
+from rowbank_server.retrieval.api.ids import Ids, ModelIds
 from rowbank_server.retrieval.queries import DEFAULT_K, Answer, Query
 
 _log = logging.getLogger("rowbank.api")
@@ -25,7 +26,7 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
     async def Recommend(  # noqa: N802
         self, request: retrieval_pb2.RecommendRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> retrieval_pb2.RecommendResponse:
-        return await self._answer(lambda: _recommend_query(request), context)
+        return await self._answer(lambda: self._recommend_query(request), context)
 
     async def SimilarItems(  # noqa: N802
         self, request: retrieval_pb2.SimilarItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -42,28 +43,38 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
             await _abort(context, InternalError(f"the query failed ({type(error).__name__}); the log has the details"))
 
     def _similar_query(self, request: retrieval_pb2.SimilarItemsRequest) -> Query:
-        items = list(request.item_ids)
-        if not items:
-            raise InvalidRequest("item_ids is empty; name at least one item")
+        if not request.item_ids and not request.item_texts:
+            raise InvalidRequest("item_ids and item_texts are empty; name at least one item")
         generation = self._service.engine.generation()
-        unknown = [item for item in items if not len(generation.positions([item]))]
+        ids = ModelIds.of(generation.model).items
+        keys = _keys(ids, request, "item_ids", "item_texts")
+        named = zip([*request.item_ids, *request.item_texts], keys, strict=True)
+        unknown = [str(item) for item, key in named if not len(generation.positions([key]))]
         if unknown:
-            raise InvalidRequest(f"the catalogue has no item {', '.join(map(str, unknown[:10]))}")
-        return Query(items=tuple(items), k=_k(request.k), exclude=tuple(request.exclude), exclude_seen=True)
+            raise InvalidRequest(f"the catalogue has no item {', '.join(unknown[:10])}")
+        exclude = _keys(ids, request, "exclude", "exclude_texts")
+        return Query(items=keys, k=_k(request.k), exclude=exclude, exclude_seen=True)
+
+    def _recommend_query(self, request: retrieval_pb2.RecommendRequest) -> Query:
+        subject, session = request.WhichOneof("subject"), request.session
+        if subject is None or (subject == "session" and not session.item_ids and not session.item_texts):
+            raise InvalidRequest(
+                "give a user_id or a session with at least one item; user_text and item_texts where ids are texts"
+            )
+        ids = ModelIds.of(self._service.engine.generation().model)
+        return Query(
+            user_id=None if subject == "session" else ids.users.key(getattr(request, subject), subject),
+            items=_keys(ids.items, session, "item_ids", "item_texts") if subject == "session" else None,
+            k=_k(request.k),
+            exclude=_keys(ids.items, request, "exclude", "exclude_texts"),
+            exclude_seen=request.exclude_seen,
+            min_score=request.min_score if request.HasField("min_score") else None,
+        )
 
 
-def _recommend_query(request: retrieval_pb2.RecommendRequest) -> Query:
-    subject = request.WhichOneof("subject")
-    if subject is None or (subject == "session" and not request.session.item_ids):
-        raise InvalidRequest("give a user_id or a session with at least one item")
-    return Query(
-        user_id=request.user_id if subject == "user_id" else None,
-        items=tuple(request.session.item_ids) if subject == "session" else None,
-        k=_k(request.k),
-        exclude=tuple(request.exclude),
-        exclude_seen=request.exclude_seen,
-        min_score=request.min_score if request.HasField("min_score") else None,
-    )
+def _keys(ids: Ids, message: Any, numbers: str, texts: str) -> tuple[int, ...]:
+    """Keys of the items that two fields of a message name, one with integers and one with texts."""
+    return (*ids.keys(getattr(message, numbers), numbers), *ids.keys(getattr(message, texts), texts))
 
 
 def _k(asked: int) -> int:
@@ -80,7 +91,13 @@ def _response(answer: Answer) -> retrieval_pb2.RecommendResponse:
         degraded=answer.degraded,
     )
     for rank, found in enumerate(answer.items, start=1):
-        response.items.add(item_id=found.item_id, score=found.score or 0.0, rank=rank, title=found.title)
+        response.items.add(
+            item_id=0 if found.text else found.item_id,
+            item_text=found.text,
+            score=found.score or 0.0,
+            rank=rank,
+            title=found.title,
+        )
     return response
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from rowbank.catalogue import ID_TEXT
 from rowbank.closest import listed
 from rowbank.errors import InvalidFeature, InvalidRequest, RequestTooLarge
 from rowbank_server import wording
@@ -20,6 +21,16 @@ from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry, StoredModel
 from rowbank_server.registry.activation import Activation
 from rowbank_server.retrieval.api import schemas
+from rowbank_server.retrieval.api.ids import (
+    GivenId,
+    ModelIds,
+    claim,
+    collision,
+    require_own,
+    shown_history,
+    shown_item,
+)
+from rowbank_server.retrieval.api.named import Named, as_strings_asked
 from rowbank_server.retrieval.api.openapi import PAGE
 from rowbank_server.retrieval.api.problems import BodyError, ProblemError, to_json
 from rowbank_server.retrieval.batching import Batcher
@@ -29,6 +40,7 @@ from rowbank_server.retrieval.follower import Follower
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.inputs import HISTORY
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
+from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.queries import Answer, Query
 from rowbank_server.retrieval.reach import Reach
 
@@ -89,26 +101,12 @@ async def _body(request: Request, kind: type[Body], *, empty: bytes = b"") -> Bo
         raise BodyError(kind, error) from None
 
 
-def _id(request: Request) -> int:
-    text = request.path_params["id"]
-    try:
-        number = int(text)
-    except ValueError:
-        number = 2**63
-    if not -(2**63) <= number < 2**63:
-        raise ProblemError(422, "invalid-request", f"the id in the path must be a 64-bit integer, got {text[:40]!r}")
-    return number
-
-
-def _items(answer: Answer) -> list[schemas.Item]:
-    return [
-        schemas.Item(found.item_id, found.score, rank, found.title) for rank, found in enumerate(answer.items, start=1)
-    ]
-
-
-def _recommendations(answer: Answer, *, explain: bool = False) -> schemas.Recommendations:
+def _recommendations(answer: Answer, *, as_strings: bool, explain: bool = False) -> schemas.Recommendations:
     return schemas.Recommendations(
-        items=_items(answer),
+        items=[
+            schemas.Item(shown_item(found, as_strings=as_strings), found.score, rank, found.title)
+            for rank, found in enumerate(answer.items, start=1)
+        ],
         model_version=answer.model_version,
         index_version=answer.index_version,
         source=answer.source.value,
@@ -126,33 +124,38 @@ class Handlers:
         self.openapi: dict[str, Any] = {}
 
     async def recommend(self, request: Request) -> Response:
-        body = await _body(request, schemas.RecommendBody)
-        answer = await self._service.batcher.ask(body.query())
-        return to_json(_recommendations(answer, explain=body.explain))
+        body, as_strings = await _body(request, schemas.RecommendBody), as_strings_asked(request)
+        answer = await self._service.batcher.ask(body.query(self._model))
+        return to_json(_recommendations(answer, as_strings=as_strings, explain=body.explain))
 
     async def recommend_batch(self, request: Request) -> Response:
-        body = await _body(request, schemas.RecommendBatchBody)
-        answers = await self._answer_all(body.requests)
+        body, as_strings = await _body(request, schemas.RecommendBatchBody), as_strings_asked(request)
+        answers = await self._answer_all(body.requests, as_strings)
         for _ in range(_TRIES):
             if len({answer.model_version for answer in answers}) == 1:
                 break
-            answers = await self._answer_all(body.requests)  # The version changed meanwhile: all of one, then.
+            answers = await self._answer_all(
+                body.requests, as_strings
+            )  # The version changed meanwhile: all of one, then.
         return to_json(schemas.RecommendationsBatch(answers))
 
-    async def _answer_all(self, bodies: Sequence[schemas.RecommendBody]) -> list[schemas.Recommendations]:
+    async def _answer_all(
+        self, bodies: Sequence[schemas.RecommendBody], as_strings: bool
+    ) -> list[schemas.Recommendations]:
         answers: list[schemas.Recommendations | None] = [None] * len(bodies)
+        model = self._model
 
         async def ask(index: int, one: schemas.RecommendBody) -> None:
-            answer = await self._service.batcher.ask(one.query())
-            answers[index] = _recommendations(answer, explain=one.explain)
+            answer = await self._service.batcher.ask(one.query(model, f"requests.{index}."))
+            answers[index] = _recommendations(answer, as_strings=as_strings, explain=one.explain)
 
         await _gather([ask(index, one) for index, one in enumerate(bodies)])
         return [answer for answer in answers if answer is not None]
 
     async def similar(self, request: Request) -> Response:
-        body = await _body(request, schemas.SimilarBody)
+        body, as_strings = await _body(request, schemas.SimilarBody), as_strings_asked(request)
         query = similar_query(self._service.engine.generation(), body.item_ids, body.k, body.exclude)
-        return to_json(_recommendations(await self._service.batcher.ask(query)))
+        return to_json(_recommendations(await self._service.batcher.ask(query), as_strings=as_strings))
 
     async def popular(self, request: Request) -> Response:
         if "exclude_seen" in request.query_params:
@@ -167,17 +170,19 @@ class Handlers:
             raise ProblemError(
                 422, "invalid-request", f"k must be an integer from 1 to {schemas.MAX_K}, got {text[:40]!r}"
             )
-        return to_json(_recommendations(await self._service.batcher.ask(Query(k=int(text)))))
+        as_strings = as_strings_asked(request)
+        return to_json(_recommendations(await self._service.batcher.ask(Query(k=int(text))), as_strings=as_strings))
 
     async def get_item(self, request: Request) -> Response:
-        item, generation = _id(request), self._service.engine.generation()
+        generation = self._service.engine.generation()
+        item = Named.of(request, ModelIds.of(generation.model).items)
         read = await self._read(generation.model.items, item, "item")
-        position = generation.positions([item])
+        position = generation.positions([item.key])
         standing = Standing(generation.standing[position[0]]) if len(position) else None
         why_not = "written a moment ago; a search finds it within a second" if standing is None else standing.text
         return to_json(
             schemas.CatalogueItem(
-                id=item,
+                id=item.shown,
                 features=dict(read.values),
                 status=read.status.value,
                 event_time_s=read.event_time_s,
@@ -188,26 +193,52 @@ class Handlers:
         )
 
     async def put_item(self, request: Request) -> Response:
-        item, items = _id(request), self._service.engine.generation().model.items
-        written = await self._write(request, items, item)
-        self._service.follower.item_changed(item)
+        model = self._model
+        item, items = Named.of(request, ModelIds.of(model).items), model.items
+        body = await _body(request, schemas.EntityBody)
+        written = await self._write(items, item, body.features)
+        self._service.follower.item_changed(item.key)
         return to_json(schemas.Written(written))
 
     async def delete_item(self, request: Request) -> Response:
-        item, items = _id(request), self._service.engine.generation().model.items
-        if not await self._service.ask_redis(lambda: items.remove(item)):
+        model = self._model
+        item, items = Named.of(request, ModelIds.of(model).items), model.items
+
+        def remove() -> bool:
+            claim(items, item.texts)
+            return items.remove(item.key)
+
+        if not await self._service.ask_redis(remove):
             raise ProblemError(404, "unknown-item", f"item {item} has no features in view {items.written!r}")
-        self._service.follower.item_changed(item)
-        return to_json(schemas.Removed(item))
+        self._service.follower.item_changed(item.key)
+        return to_json(schemas.Removed(item.shown))
 
     async def get_user(self, request: Request) -> Response:
-        user = _id(request)
+        generation = self._service.engine.generation()
+        user = Named.of(request, ModelIds.of(generation.model).users)
         read = await self._read(self._users(), user, "user")
-        return to_json(schemas.Entity(user, dict(read.values), read.status.value, read.event_time_s))
+        features = dict(read.values)
+        if HISTORY in features:
+            features[HISTORY] = await self._history(generation, features[HISTORY], user.as_strings)
+        return to_json(schemas.Entity(user.shown, features, read.status.value, read.event_time_s))
+
+    async def _history(self, generation: Generation, items: Any, as_strings: bool) -> Any:
+        """A history with the ids as callers know them; None is an item of which nobody ever said more than its id."""
+        shown, unknown = shown_history(generation, items, as_strings=as_strings)
+        if not unknown:
+            return shown
+        view = generation.model.items
+        found = await self._service.ask_redis(lambda: view.texts(unknown))
+        texts = dict(zip(unknown, (text for text, _ in found), strict=True))
+        return [text or texts[item] or None for text, item in zip(shown, items, strict=True)]
 
     async def put_user(self, request: Request) -> Response:
-        user = _id(request)
-        return to_json(schemas.Written(await self._write(request, self._users(), user)))
+        user = Named.of(request, self._ids.users)
+        body = await _body(request, schemas.EntityBody)
+        features = dict(body.features)
+        if isinstance(features.get(HISTORY), list):
+            features[HISTORY] = self._ids.history(features[HISTORY], f"features.{HISTORY}")
+        return to_json(schemas.Written(await self._write(self._users(), user, features)))
 
     async def post_events(self, request: Request) -> Response:
         body = await _body(request, schemas.EventsBody)
@@ -216,11 +247,20 @@ class Handlers:
             raise InvalidFeature(
                 f"view {users.written!r} has no feature {HISTORY!r}; add one (int64_list) to record events"
             )
+        ids = self._ids
         by_user: dict[int, list[int]] = {}
-        for event in body.events:
-            by_user.setdefault(event.user_id, []).append(event.item_id)
+        texts: dict[int, str] = {}
+        for place, event in enumerate(body.events):
+            user = ids.users.key(event.user_id, f"events.{place}.user_id")
+            if ids.users.are_texts:
+                known = texts.setdefault(user, event.user_id)
+                if known != event.user_id:
+                    raise collision(event.user_id, known, user)
+            by_user.setdefault(user, []).append(ids.items.key(event.item_id, f"events.{place}.item_id"))
 
         def append() -> None:
+            if new := claim(users, texts) if texts else []:
+                users.write([(user, {ID_TEXT: texts[user]}) for user in new])
             for user, items in by_user.items():
                 users.append(HISTORY, user, items, limit=self._service.history_limit)
 
@@ -289,34 +329,57 @@ class Handlers:
     async def docs(self, request: Request) -> Response:
         return HTMLResponse(PAGE)
 
+    @property
+    def _model(self) -> Model:
+        return self._service.engine.generation().model
+
+    @property
+    def _ids(self) -> ModelIds:
+        return ModelIds.of(self._model)
+
     def _users(self) -> LayeredView:
-        users = self._service.engine.generation().model.users
+        users = self._model.users
         if users is None:
             raise InvalidRequest("the model in service names no view of users, so there is nothing to read or write")
         return users
 
-    async def _read(self, view: LayeredView, entity: int, what: str) -> FeatureRead:
-        read = (await self._service.ask_redis(lambda: view.read([entity])))[0]
+    async def _read(self, view: LayeredView, entity: Named, what: str) -> FeatureRead:
+        def read_own() -> FeatureRead:
+            if entity.text:
+                claim(view, entity.texts)
+            return view.read([entity.key])[0]
+
+        read = await self._service.ask_redis(read_own)
         if read.status is FeatureStatus.NOT_FOUND:
             raise ProblemError(404, f"unknown-{what}", f"{what} {entity} has no features in view {view.written!r}")
         return read
 
-    async def _write(self, request: Request, view: LayeredView, entity: int) -> int:
-        body = await _body(request, schemas.EntityBody)
-        return await self._service.ask_redis(lambda: view.write([(entity, body.features)]))
+    async def _write(self, view: LayeredView, entity: Named, features: dict[str, Any]) -> int:
+        require_own(features)
+
+        def write() -> int:
+            if not entity.text:
+                return view.write([(entity.key, features)])
+            claim(view, entity.texts)
+            return view.write([(entity.key, {**features, ID_TEXT: entity.text})])
+
+        return await self._service.ask_redis(write)
 
 
-def similar_query(generation: Generation, items: list[int], k: int, exclude: list[int]) -> Query:
+def similar_query(generation: Generation, items: list[GivenId], k: int, exclude: list[GivenId]) -> Query:
     """Asks for items near `items`.
 
     Raises:
+        InvalidRequest: an id is not of the model's kind.
         ProblemError: items that the catalogue does not have are named, 404.
     """
-    unknown = [item for item in items if not len(generation.positions([item]))]
+    ids = ModelIds.of(generation.model).items
+    keys = ids.keys(items, "item_ids")
+    unknown = [item for item, key in zip(items, keys, strict=True) if not len(generation.positions([key]))]
     if unknown:
         named = ", ".join(str(item) for item in unknown[:10])
         raise ProblemError(404, "unknown-item", f"the catalogue has no item {named}")
-    return Query(items=tuple(items), k=k, exclude=tuple(exclude), exclude_seen=True)
+    return Query(items=tuple(keys), k=k, exclude=tuple(ids.keys(exclude, "exclude")), exclude_seen=True)
 
 
 async def _gather(calls: list[Any]) -> None:

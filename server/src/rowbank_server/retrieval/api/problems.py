@@ -132,7 +132,9 @@ def _place(text: str) -> str:
 def from_error(error: RequestError) -> ProblemError:
     """One of our errors; its reason becomes the kind."""
     status = 413 if isinstance(error, RequestTooLarge) else _STATUS_OF_CODE.get(error.code, 500)
-    return ProblemError(status, error.reason.lower().replace("_", "-"), error.message)
+    field = error.metadata.get("field")
+    faults = [] if field is None else [Fault(field, error.message.removeprefix(f"{field}: "))]
+    return ProblemError(status, error.reason.lower().replace("_", "-"), error.message, faults)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, WrapValidator, model_validator
 
+from rowbank.text import MAX_ID_BYTES, id_fault
+from rowbank_server import wording
+from rowbank_server.retrieval.api.ids import GivenId, ModelIds, in_range
+from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.queries import DEFAULT_K, Query
 
 MAX_K = 1000
 MAX_LIST = 10_000
 MAX_BATCH = 256
 
-Id = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
-Ids = Annotated[list[Id], Field(max_length=MAX_LIST)]
+
+def _checked_id(value: Any) -> GivenId:
+    """What may be an id of some model; whether it is one of the model in service is for the handler to say."""
+    if isinstance(value, str):
+        if fault := id_fault(value):
+            raise ValueError(fault)
+        return value
+    if type(value) is not int or not in_range(value):
+        raise ValueError(f"expected an integer of 64 bits or a text, got {wording.show(value)}")
+    return value
+
+
+def _checked_integers(value: Any, check: Callable[[Any], Any]) -> Any:
+    """Lists of integers in one look; others one by one."""
+    if type(value) is not list or not 0 < len(value) <= MAX_LIST or set(map(type, value)) != {int}:
+        return check(value)
+    return value if in_range(min(value)) and in_range(max(value)) else check(value)
+
+
+ID_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": -(2**63), "exclusiveMaximum": 2**63},
+        {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES},
+    ],
+    "description": "As the model in service has ids: integers, which may come as their decimal text, or texts.",
+}
+Id = Annotated[Any, PlainValidator(_checked_id), WithJsonSchema(ID_SCHEMA)]
+Ids = Annotated[list[Id], Field(max_length=MAX_LIST), WrapValidator(_checked_integers)]
+SomeIds = Annotated[list[Id], Field(min_length=1, max_length=MAX_LIST), WrapValidator(_checked_integers)]
 K = Annotated[int, Field(strict=True, ge=1, le=MAX_K)]
 
 
@@ -26,7 +58,7 @@ class RecommendBody(_Body):
     """Recommend items to a user, near a session's items, or for given features, which may come with a user."""
 
     user_id: Id | None = None
-    session_items: Annotated[list[Id], Field(min_length=1, max_length=MAX_LIST)] | None = None
+    session_items: SomeIds | None = None
     features: dict[str, Any] | None = Field(
         None,
         description="The query tower's features by name: integers, numbers, truth values, texts or lists, as stored "
@@ -55,14 +87,22 @@ class RecommendBody(_Body):
             )
         return self
 
-    def query(self) -> Query:
-        """As the engine asks it."""
+    def query(self, model: Model, where: str = "") -> Query:
+        """As the engine asks it.
+
+        Args:
+            model: says what ids are.
+            where: what the message says before the name of a field.
+        Raises:
+            InvalidRequest: an id is not of the model's kind.
+        """
+        ids, session, given = ModelIds.of(model), self.session_items, self.features
         return Query(
-            user_id=self.user_id,
-            items=None if self.session_items is None else tuple(self.session_items),
-            features=self.features,
+            user_id=None if self.user_id is None else ids.users.key(self.user_id, f"{where}user_id"),
+            items=None if session is None else tuple(ids.items.keys(session, f"{where}session_items")),
+            features=None if given is None else ids.features(model, given, self.user_id),
             k=self.k,
-            exclude=tuple(self.exclude),
+            exclude=tuple(ids.items.keys(self.exclude, f"{where}exclude")) if self.exclude else (),
             exclude_seen=self.exclude_seen,
             min_score=self.min_score,
         )
@@ -77,7 +117,7 @@ class RecommendBatchBody(_Body):
 class SimilarBody(_Body):
     """Items near the mean vector of the given ones, which are left out."""
 
-    item_ids: Annotated[list[Id], Field(min_length=1, max_length=MAX_LIST)]
+    item_ids: SomeIds
     k: K = DEFAULT_K
     exclude: Ids = Field(default_factory=list)
 
@@ -110,7 +150,7 @@ class ActivateBody(_Body):
 class Item(msgspec.Struct, frozen=True):
     """One item of an answer. `score` is null where the model did not score it: it filled the answer up to k."""
 
-    id: int
+    id: int | str
     score: float | None
     rank: int
     title: str
@@ -141,7 +181,7 @@ class RecommendationsBatch(msgspec.Struct, frozen=True):
 class Entity(msgspec.Struct, frozen=True):
     """Stored features of an item or a user, defaults filled in. `event_time_s`: Unix seconds of the last write."""
 
-    id: int
+    id: int | str
     features: dict[str, Any]
     status: str
     event_time_s: float
@@ -150,7 +190,7 @@ class Entity(msgspec.Struct, frozen=True):
 class CatalogueItem(msgspec.Struct, frozen=True):
     """An item's features and whether a search can find it; `not_indexed` says why not."""
 
-    id: int
+    id: int | str
     features: dict[str, Any]
     status: str
     event_time_s: float
@@ -168,7 +208,7 @@ class Written(msgspec.Struct, frozen=True):
 class Removed(msgspec.Struct, frozen=True):
     """The item that was removed."""
 
-    id: int
+    id: int | str
 
 
 class ModelVersion(msgspec.Struct, frozen=True):

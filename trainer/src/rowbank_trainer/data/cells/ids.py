@@ -7,7 +7,7 @@ they are the text that they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pyarrow
 import pyarrow.compute
 
-from rowbank.text import token_key
+from rowbank.errors import shown
+from rowbank.text import MAX_ID_BYTES, id_fault, token_key
 from rowbank_trainer.data.cells.column import BadRows, Column, as_numpy, failing, is_text, missing, missing_pattern
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.errors import DataError
@@ -110,9 +111,15 @@ def number_ids(columns: Sequence[RawIds], role: str, id_type: str) -> NumberedId
         role: "user" or "item".
         id_type: "auto", "int" or "text".
     Raises:
-        DataError: as `number_values`; with "int" one is no integer.
+        DataError: as `number_values`; with "int" one is no integer; some files have plain integers alone and others
+            none; a text cannot be an id.
     """
-    return number_values(columns, f"{role} ids", id_type, ", or take all as text with --id-type text")
+    numbered = number_values(columns, f"{role} ids", id_type, ", or take all as text with --id-type text")
+    if numbered.names is not None:
+        if id_type == "auto":
+            _require_mixed(columns, role)
+        _require_fit(columns, role, numbered.names)
+    return numbered
 
 
 def number_values(columns: Sequence[RawIds], noun: str, id_type: str, otherwise: str = "") -> NumberedIds:
@@ -146,7 +153,7 @@ def number_values(columns: Sequence[RawIds], noun: str, id_type: str, otherwise:
             f", as {shown} is no plain integer" if _some_integer(raw, pattern) or len(others) < len(columns) else ""
         )
     names: dict[int, str] = {}
-    keys = [_as_text(raw, noun, names) for raw in columns]
+    keys = [_as_text(columns, place, noun, names) for place in range(len(columns))]
     return NumberedIds(keys, names, f"text{reason}")
 
 
@@ -180,6 +187,54 @@ def _first_other(raw: RawIds, pattern: str) -> int | None:
     return int(other[0]) if len(other) else None
 
 
+def _require_mixed(columns: Sequence[RawIds], role: str) -> None:
+    """Refuses files of which one has plain integers alone and another none: they hardly speak of the same ids."""
+    in_use = [raw for raw in columns if raw.numbers is None and len(_used(raw))]
+    whole = next((raw for raw in in_use if _first_other(raw, _CANONICAL) is None), None)
+    textual = next((raw for raw in in_use if not _some_integer(raw, _CANONICAL)), None)
+    if whole is None or textual is None:
+        return
+    integer, text = (raw.column.at(raw.first_row(int(_used(raw)[0]))) for raw in (whole, textual))
+    raise DataError(
+        f"{role} ids must be of one kind in all files; got {whole.column}: plain integers, such as {integer}, and "
+        f"{textual.column}: text, such as {text}; write them alike, or take all as text with --id-type text"
+    )
+
+
+def _require_fit(columns: Sequence[RawIds], role: str, names: Mapping[int, str]) -> None:
+    """Refuses texts that the service would refuse as ids."""
+    for text in names.values():
+        if len(text) * 4 > MAX_ID_BYTES and (fault := id_fault(text)):
+            raw = next(raw for raw in columns if _position(raw, text) >= 0)
+            raise DataError(
+                f"{raw.column}: the {role} id {shown(text)}{_where(raw, text)} {fault}; shorten it, or number the "
+                f"{role}s yourself"
+            )
+
+
+def _position(raw: RawIds, word: str) -> int:
+    """Of a word among a column's; -1 if it is none of them."""
+    return int(pyarrow.compute.index(raw.words, pyarrow.scalar(word, raw.words.type)).as_py())
+
+
+def _where(raw: RawIds, word: str) -> str:
+    """In which row of its file a word is first, as a part of a sentence; of numbers nothing is known."""
+    if raw.numbers is not None:
+        return ""
+    return f" in {raw.column.source.place(raw.first_row(_position(raw, word)))}"
+
+
+def _holder(columns: Sequence[RawIds], word: str) -> str:
+    """The first file, and the place in it, that has a word."""
+    for raw in columns:
+        if raw.numbers is not None:
+            if word.lstrip("-").isdigit() and int(word) in raw.numbers:
+                return str(raw.column)
+        elif _position(raw, word) >= 0:
+            return f"{raw.column.source.path}{_where(raw, word).replace(' in', ',', 1)}"
+    return "another file"
+
+
 def _some_integer(raw: RawIds, pattern: str) -> bool:
     return bool(_plain(raw, pattern)[_used(raw)].any())
 
@@ -200,8 +255,9 @@ def _as_integers(raw: RawIds, otherwise: str) -> Ids:
     return keys[raw.index]
 
 
-def _as_text(raw: RawIds, noun: str, names: dict[int, str]) -> Ids:
-    """Keys of text; adds to `names`."""
+def _as_text(columns: Sequence[RawIds], place: int, noun: str, names: dict[int, str]) -> Ids:
+    """Keys of a column's text; adds to `names` what those before it have not."""
+    raw = columns[place]
     if raw.numbers is not None:
         numbers, index = np.unique(raw.numbers, return_inverse=True)
         words, used = [str(number) for number in numbers.tolist()], np.arange(len(numbers))
@@ -210,9 +266,11 @@ def _as_text(raw: RawIds, noun: str, names: dict[int, str]) -> Ids:
         words = raw.words.take(pyarrow.array(used)).to_pylist()
     made = [token_key(word) for word in words]
     for key, word in zip(made, words, strict=True):
-        if names.setdefault(key, word) != word:
+        if (first := names.setdefault(key, word)) is not word and first != word:
             raise DataError(
-                f"{raw.column}: {noun} {names[key]!r} and {word!r} have the same hash; number them yourself"
+                f"{raw.column}: {noun} {shown(word)}{_where(raw, word)} and {shown(first)} in "
+                f"{_holder(columns[: place + 1], first)} have the same hash; write one of them differently in all "
+                "files, or number them yourself, with integers"
             )
     keys = np.zeros(int(used[-1]) + 1 if len(used) else 0, np.int64)
     keys[used] = np.array(made, np.int64)

@@ -1,0 +1,170 @@
+"""Ids as callers know them, integers or texts, on their way to keys and back.
+
+A model says in its manifest what its ids are. Callers of a model whose ids are texts never see a key; those of a model
+whose ids are integers may write one as a text, and have it answered so, as JavaScript's numbers end at 2**53.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from rowbank.catalogue import ID_TEXT
+from rowbank.errors import IdCollision, InvalidFeature, InvalidRequest
+from rowbank.text import id_fault, token_key
+from rowbank_server import wording
+from rowbank_server.features import LayeredView
+from rowbank_server.retrieval.generation import Generation
+from rowbank_server.retrieval.inputs import HISTORY
+from rowbank_server.retrieval.model import Model
+from rowbank_server.retrieval.queries import Found
+
+GivenId: TypeAlias = "int | str"
+_PLAIN = re.compile(r"0|-?[1-9][0-9]*")
+
+
+def in_range(number: int) -> bool:
+    """Whether an integer is one of 64 bits with a sign."""
+    return -(2**63) <= number < 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """What the ids of users, or of items, of a model version are.
+
+    Attributes:
+        role: "user" or "item".
+        are_texts: whether they are texts; otherwise integers.
+        model: the version, in words.
+    """
+
+    role: Literal["user", "item"]
+    are_texts: bool
+    model: str
+
+    def key(self, given: Any, where: str) -> int:
+        """The key of an id.
+
+        Args:
+            where: the field, as the message names it.
+        Raises:
+            InvalidRequest: it is not of this kind; the metadata has the field.
+        """
+        if self.are_texts:
+            if not isinstance(given, str):
+                example = f'such as "{given}"' if isinstance(given, int) else 'such as "lamp-7"'
+                raise self._wrong(where, f"expected a text in quotes, {example}", given)
+            if fault := id_fault(given):
+                raise InvalidRequest(f"{where}: the id {fault}", metadata={"field": where})
+            return token_key(given)
+        number = given
+        if isinstance(given, str):
+            number = int(given) if len(given) <= 20 and _PLAIN.fullmatch(given) else None
+        if isinstance(number, bool) or not isinstance(number, int) or not in_range(number):
+            raise self._wrong(where, 'expected an integer of 64 bits, such as 42 or "42"', given)
+        return number
+
+    def keys(self, given: Sequence[Any], where: str) -> list[int]:
+        """The keys of several ids; of integers nothing is made anew. Raises as `key`."""
+        if not self.are_texts and set(map(type, given)) <= {int}:
+            return list(given)
+        return [self.key(one, f"{where}.{place}") for place, one in enumerate(given)]
+
+    def _wrong(self, where: str, expected: str, given: Any) -> InvalidRequest:
+        kind = "texts" if self.are_texts else "integers"
+        return InvalidRequest(
+            f"{where}: {expected}, got {wording.show(given)}; the {self.role} ids of {self.model} are {kind}",
+            metadata={"field": where},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIds:
+    """Both kinds of a model version."""
+
+    users: Ids
+    items: Ids
+
+    @classmethod
+    def of(cls, model: Model) -> ModelIds:
+        """What a model's manifest says."""
+        what = f"model {model.manifest.name!r} {model.version}"
+        return cls(Ids("user", model.user_texts, what), Ids("item", model.item_texts, what))
+
+    def features(self, model: Model, given: Mapping[str, Any], user_id: GivenId | None) -> dict[str, Any]:
+        """Features given with a query, with keys where they are ids: the user's own, and those of a history.
+
+        Raises:
+            InvalidRequest: an id is not of its kind, or the user's is not `user_id`.
+        """
+        made, entity = dict(given), model.query_inputs.entity
+        for name, value in given.items():
+            short = name.rpartition(":")[2]
+            if name == entity:
+                made[name] = self.users.key(value, f"features: {name}")
+                if self.users.are_texts and user_id is not None and value != user_id:
+                    raise InvalidRequest(
+                        f"features: {name!r} is {value!r}, but user_id is {user_id!r}; give one of the two"
+                    )
+            elif short == HISTORY and isinstance(value, list):
+                made[name] = self.history(value, f"features: {name}")
+        return made
+
+    def history(self, given: list[Any], where: str) -> list[Any]:
+        """Keys of a history's items; of integers, what is none of them is left to those who check features."""
+        if self.items.are_texts or any(isinstance(one, str) for one in given):
+            return self.items.keys(given, where)
+        return given
+
+
+def shown_id(key: int, text: str, *, as_strings: bool) -> GivenId:
+    """An id as an answer has it."""
+    return text or (str(key) if as_strings else key)
+
+
+def shown_item(found: Found, *, as_strings: bool) -> GivenId:
+    """The id of an item of an answer."""
+    return shown_id(found.item_id, found.text, as_strings=as_strings)
+
+
+def shown_history(
+    generation: Generation, items: Iterable[int], *, as_strings: bool
+) -> tuple[list[GivenId | None], list[int]]:
+    """A history as an answer has it, and the keys in it of which the catalogue has no text: None stands for them."""
+    listed = list(items)
+    if not generation.model.item_texts:
+        return [str(item) if as_strings else item for item in listed], []
+    texts = [generation.text_of(item) for item in listed]
+    return [text or None for text in texts], [item for item, text in zip(listed, texts, strict=True) if not text]
+
+
+def require_own(features: Mapping[str, Any]) -> None:
+    """Refuses to write the feature that holds an id's text. Raises InvalidFeature."""
+    if ID_TEXT in features:
+        raise InvalidFeature(f"features: {ID_TEXT!r} cannot be written; it is the id, as the URL has it")
+
+
+def claim(view: LayeredView, texts: Mapping[int, str]) -> list[int]:
+    """Makes sure that keys belong to these texts; returns those whose text callers' layer does not hold yet.
+
+    Raises:
+        IdCollision: a key belongs to another text.
+    """
+    missing = []
+    for (key, text), (known, written) in zip(texts.items(), view.texts(list(texts)), strict=True):
+        if known and known != text:
+            raise collision(text, known, key)
+        if not written:
+            missing.append(key)
+    return missing
+
+
+def collision(text: str, known: str, key: int) -> IdCollision:
+    """What is said of two texts that have one key."""
+    return IdCollision(
+        f"id {wording.show(text)} has the same key, {key}, as {wording.show(known)}, which is stored already; "
+        "nothing was done: write the id differently",
+        metadata={"id": text, "stored": known},
+    )
