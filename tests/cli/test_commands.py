@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rowbank import SGD, Adagrad, Client, Constant, TableSpec
+from rowbank.text import token_key
 
 TABLE_FIELDS = [
     "name", "dim", "value_dtype", "initializer", "optimizer", "min_count", "eviction", "max_rows", "max_bytes",
@@ -143,6 +144,18 @@ def test_row_shows_values_and_metadata(rowbank, answer, table):
     assert (unseen["found"], unseen["values"]) == (False, [0.5, 0.5])
     text = rowbank("row", table, "6").stdout
     assert "-9.5 -9.5" in text
+
+
+def test_row_of_an_id_that_is_a_text(target, rowbank, answer):
+    name = f"cli-{uuid.uuid4().hex[:8]}"
+    with Client(target) as client:
+        client.create_table(TableSpec(name, dim=2)).upsert([token_key("anna")], np.array([[1.0, 2.0]], np.float32))
+        row = answer("row", name, "anna", "--text-ids")
+        assert (row["key"], row["found"], row["values"]) == (token_key("anna"), True, [1.0, 2.0])
+        assert not answer("row", name, "--text-ids", "-3")["found"]
+        refused = rowbank("row", name, "anna", code=2)
+        assert "expected an integer, got 'anna'; with --text-ids it is an id that is a text" in refused.stderr
+        client.drop_table(name)
 
 
 def test_row_shows_optimizer_state(target, rowbank, answer):

@@ -21,8 +21,9 @@ def two_versions(target, name):
     with Client(target) as client:
         grown_table(client, name, rows=10)
         first = dataclasses.replace(
-            manifest_over(name), metrics={"recall@20": 0.3}, quality_metric="recall@20", run="7"
-        )
+            manifest_over(name), metrics={"recall@20": 0.3}, quality_metric="recall@20", run="7",
+            user_ids="string",
+        )  # fmt: skip
         second = dataclasses.replace(first, version="20260201T000000Z-0000", metrics={"recall@20": 0.1})
         client.models.publish(first, FILES)
         client.models.publish(second, FILES, activate=False)
@@ -37,7 +38,9 @@ def test_versions_are_listed_described_and_activated(rowbank, answer, name, two_
     assert (oldest["version"], oldest["active"], oldest["rows"], oldest["run"]) == (first, True, 10, "7")
     assert oldest["quality"] == "recall@20 0.3000"
     assert oldest["bytes"] > 10 * 4 * 4
-    assert answer("models", "describe", name)[f"table {name}/{first}.{name}"] == f"10 rows of {name} at step 1"
+    described = answer("models", "describe", name)
+    assert described[f"table {name}/{first}.{name}"] == f"10 rows of {name} at step 1"
+    assert (described["user_ids"], described["item_ids"]) == ("string", "int64")
     refused = rowbank("models", "activate", name, second, code=1)
     assert "recall@20 is 0.1, that of the active one 0.3" in refused.stderr
     assert "force" in refused.stderr

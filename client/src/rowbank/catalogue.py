@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rowbank.errors import IdCollision, InvalidFeature, ModelNotFound, RequestError, shown
-from rowbank.features import FeatureField, FeatureResult, FeatureView, normalized
+from rowbank.features import ID_TEXT, FeatureField, FeatureResult, FeatureView, normalized
 
 if TYPE_CHECKING:
     from rowbank.client import Client
     from rowbank.features import Features
 
 REMOVED = "_removed"  # The boolean feature of an entity that was taken out of a catalogue, where a view has it.
-ID_TEXT = "_id"  # The string feature that holds an entity's id, where ids are texts and entities are their keys.
 TITLE_FIELDS = (FeatureField("title", "string"),)
 HISTORY_FIELDS = (FeatureField("history", "int64_list"),)
 

@@ -16,8 +16,11 @@ import numpy.typing as npt
 from rowbank._checks import at_least, number
 from rowbank.calls import methods
 from rowbank.calls.verbs import Calls
-from rowbank.errors import InvalidFeature, ViewNotFound, shown
+from rowbank.errors import IdCollision, InvalidFeature, ViewNotFound, shown
+from rowbank.text import id_fault, token_key
 from rowbank_protos.v1 import features_pb2
+
+ID_TEXT = "_id"  # The string feature that holds an entity's id, where ids are texts and entities are their keys.
 
 _ROWS_PER_REQUEST = 2048
 _FLOAT32_END = float(np.finfo(np.float32).max) + 2.0**103  # Half a step beyond the largest: this rounds to infinity.
@@ -152,18 +155,28 @@ class Features:
         answer = self._calls.transport.one(methods.LIST_VIEWS, 0, features_pb2.ListViewsRequest())
         return sorted((_view_from_proto(view) for view in answer.views), key=lambda view: view.name)
 
-    def write(self, view: str, rows: Mapping[int, Mapping[str, Any]], *, event_time_s: float | None = None) -> int:
+    def write(
+        self,
+        view: str,
+        rows: Mapping[int, Mapping[str, Any]] | Mapping[str, Mapping[str, Any]],
+        *,
+        event_time_s: float | None = None,
+        text_ids: bool = False,
+    ) -> int:
         """Writes features of entities; a value of None is left out.
 
         Args:
             rows: entity id -> feature name -> value of the field's type, of Python, NumPy or pandas; a list may be any
                 sequence, array or series. Numbers are finite; docs/retrieval.md, "Values", has the rule.
             event_time_s: Unix seconds that the features are from, 0 being 1970; None: now, by the server's clock.
+            text_ids: entities are texts, written under their keys, `rowbank.text.token_key`; a view with the feature
+                "_id" keeps the texts.
         Returns:
             How many entities were written.
         Raises:
             ViewNotFound: there is no such view.
             InvalidFeature: an unknown feature, or a value of another type; nothing of its request is written.
+            IdCollision: a text has the key of another one that is stored, or among these; nothing is written.
         """
         if not rows:
             return 0
@@ -171,7 +184,10 @@ class Features:
             event_time_s = number("event_time_s", event_time_s, "Unix seconds from 0 to 1e11, or None", low=0.0,
                                   below=_LATEST_S, error=InvalidFeature)  # fmt: skip
         fields = {field.name: field for field in self.view(view).fields}
-        messages = [_row_to_proto(view, fields, entity, values) for entity, values in rows.items()]
+        by_key: Mapping[Any, Mapping[str, Any]] = rows
+        if text_ids:
+            by_key = self._of_texts(view, rows, keep=ID_TEXT in fields)
+        messages = [_row_to_proto(view, fields, entity, values) for entity, values in by_key.items()]
         written = 0
         for start in range(0, len(messages), _ROWS_PER_REQUEST):
             request = features_pb2.WriteFeaturesRequest(
@@ -188,16 +204,37 @@ class Features:
         """
         return self._calls.transport.one(methods.WRITE_COLUMNS, 0, request)
 
-    def read(self, view: str, entities: Iterable[int], names: Sequence[str] = ()) -> list[FeatureResult]:
+    def _of_texts(self, view: str, rows: Mapping[Any, Mapping[str, Any]], *, keep: bool) -> dict[int, dict[str, Any]]:
+        """Rows by key, with their texts where they are kept. Raises as `write`."""
+        texts: dict[int, str] = {}
+        for text in rows:
+            if texts.setdefault(_key(text), text) != text:
+                raise _collision(text, texts[_key(text)])
+        if keep:
+            for stored in self.read(view, texts, [ID_TEXT]):
+                known = stored.values.get(ID_TEXT)
+                if known and known != texts[stored.entity]:
+                    raise _collision(texts[stored.entity], known)
+        return {key: {**rows[text], ID_TEXT: text} if keep else dict(rows[text]) for key, text in texts.items()}
+
+    def read(
+        self,
+        view: str,
+        entities: Iterable[int] | Iterable[str],
+        names: Sequence[str] = (),
+        *,
+        text_ids: bool = False,
+    ) -> list[FeatureResult]:
         """Features of entities, in the order asked.
 
         Args:
             names: which features; empty: all of the view.
+            text_ids: entities are texts; those of the results are their keys, `rowbank.text.token_key`.
         Raises:
             ViewNotFound, InvalidFeature: no such view, or no such feature in it.
         """
         results: list[FeatureResult] = []
-        asked = iter(entities)
+        asked: Iterable[Any] = iter(map(_key, entities) if text_ids else entities)
         while part := [_entity(entity) for entity in itertools.islice(asked, _ROWS_PER_REQUEST)]:
             request = features_pb2.ReadFeaturesRequest(view=view, entities=part, names=names)
             answer = self._calls.transport.one(methods.READ_FEATURES, 0, request)
@@ -362,6 +399,23 @@ def _entity(entity: Any) -> int:
     if isinstance(entity, bool) or not isinstance(entity, (int, np.integer)) or not -(2**63) <= int(entity) < 2**63:
         raise InvalidFeature(f"entity: expected an int64, got {shown(entity)}")
     return int(entity)
+
+
+def _key(text: Any) -> int:
+    """The key of an id that is a text."""
+    if not isinstance(text, str):
+        raise InvalidFeature(f"entity: expected a text, as text_ids says, got {shown(text)}")
+    if fault := id_fault(text):
+        raise InvalidFeature(f"entity: the text {shown(text)} {fault}")
+    return token_key(text)
+
+
+def _collision(text: str, known: str) -> IdCollision:
+    return IdCollision(
+        f"ids {shown(known)} and {shown(text)} have the same key, {token_key(text)}; nothing was written: write one of "
+        "them differently",
+        metadata={"id": text, "stored": known},
+    )
 
 
 def _value_from_proto(message: features_pb2.FeatureValue) -> Any:

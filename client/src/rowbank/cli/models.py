@@ -63,6 +63,8 @@ def describe(
         "user_view": manifest.user_view,
         "item_overlay": manifest.item_overlay,
         "user_overlay": manifest.user_overlay,
+        "user_ids": manifest.user_ids,
+        "item_ids": manifest.item_ids,
     }
     if manifest.data is not None:
         record |= {

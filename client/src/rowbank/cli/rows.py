@@ -29,13 +29,17 @@ _SHOWN_VALUES = 8  # Values of a row that a table shows; JSON has all.
 
 def row(
     name: TableName,
-    key: Annotated[int, typer.Argument(metavar="KEY", help="Key of the row; may be negative.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key of the row; may be negative.")],
+    text_ids: Annotated[
+        bool, typer.Option("--text-ids", help="KEY is an id that is a text; its key is looked up.")
+    ] = False,
     target: Target = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show one row: values, frequency, time of last use, optimizer state."""
+    number = _key(key, text_ids)
     with connect(target, partial=True) as client:
-        info = client.table(name).describe_row(key)
+        info = client.table(name).describe_row(number)
         missing, notes = list(client.missing), missing_notes(client)
     whole = output is not OutputFormat.TABLE
     record: dict[str, Any] = {
@@ -79,6 +83,22 @@ def top(
     headings = {"key": "KEY", "frequency": "FREQUENCY", "last_used": "LAST USED"}
     emit_rows(records, headings, output, empty=f"table {name} has no rows")
     report_degraded(notes)
+
+
+def _key(given: str, text_ids: bool) -> int:
+    if text_ids:
+        from rowbank.text import id_fault, token_key
+
+        if fault := id_fault(given):
+            raise typer.BadParameter(f"the id {fault}", param_hint="KEY")
+        return token_key(given)
+    try:
+        number = int(given)
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected an integer, got {given!r}; with --text-ids it is an id that is a text", param_hint="KEY"
+        ) from None
+    return number
 
 
 def _abridged(numbers: npt.NDArray[np.float32]) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import redis
 
-from rowbank.catalogue import ID_TEXT, REMOVED
+from rowbank.catalogue import REMOVED
 from rowbank.errors import InvalidFeature, ViewNotFound, shown
+from rowbank.features import ID_TEXT
 from rowbank_server.features import layout, reading
 from rowbank_server.features.bulk import CHUNK, BulkWriter, Locks, is_later
 from rowbank_server.features.columns import Columns

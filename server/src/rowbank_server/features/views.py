@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rowbank.catalogue import ID_TEXT, REMOVED
+from rowbank.catalogue import REMOVED
 from rowbank.errors import InternalError, InvalidFeature
+from rowbank.features import ID_TEXT
 from rowbank_protos.v1 import features_pb2
 from rowbank_server import wording
 from rowbank_server.features.values import EMPTY, FeatureData, FeatureType, check, from_message, to_message

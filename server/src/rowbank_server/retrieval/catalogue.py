@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.catalogue import ID_TEXT
+from rowbank.features import ID_TEXT
 from rowbank.text import token_key
 from rowbank_server.features import FeatureRead, FeatureStatus
 from rowbank_server.retrieval.inputs import RowReader, gather, usable

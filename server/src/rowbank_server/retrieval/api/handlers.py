@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from rowbank.catalogue import ID_TEXT
 from rowbank.closest import listed
 from rowbank.errors import InvalidFeature, InvalidRequest, RequestTooLarge
+from rowbank.features import ID_TEXT
 from rowbank_server import wording
 from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
 from rowbank_server.guard import Guard

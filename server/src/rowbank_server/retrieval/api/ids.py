@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from rowbank.catalogue import ID_TEXT
 from rowbank.errors import IdCollision, InvalidFeature, InvalidRequest
+from rowbank.features import ID_TEXT
 from rowbank.text import id_fault, token_key
 from rowbank_server import wording
 from rowbank_server.features import LayeredView
