@@ -50,7 +50,7 @@ def served(
             try:
                 with httpx.Client(base_url=api.wait_ready().url, timeout=30) as http:
                     serving(http, "v1")
-                    yield http, client, re.search(r"gRPC at (127\.0\.0\.1:\d+)", api.log)[1]
+                    yield http, client, re.findall(r"gRPC at (127\.0\.0\.1:\d+)", api.log)[0]
                     assert api.terminate() == 0, api.log
             finally:
                 api.close()
@@ -213,7 +213,7 @@ def test_two_texts_with_one_key_are_refused(http: httpx.Client, client: rowbank.
     """What is stored says that the key belongs to another text, as if their hashes were alike."""
     for view, title in (("named_items", {"title": "x"}), ("named_users", {})):
         client.features.write(view, {token_key("second"): {ID_TEXT: "first", **title}})
-    writes = [
+    writes: list[tuple[str, str, Any]] = [
         ("PUT", "/v1/items/second", {"features": {"title": "y"}}),
         ("GET", "/v1/items/second", None),
         ("DELETE", "/v1/items/second", None),
