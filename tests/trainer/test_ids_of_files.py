@@ -204,8 +204,8 @@ def test_texts_with_the_same_hash_are_named_with_their_files(tmp_path: Path, mon
     with pytest.raises(DataError) as caught:
         load_files(InteractionFiles(train=train, test=test))
     assert str(caught.value) == (
-        f"{test}: column 'user': user ids 'alf' in line 3 and 'anna' in {train}, line 2 have the same hash; write one of "
-        "them differently in all files, or number them yourself, with integers"
+        f"{test}: column 'user': user ids 'alf' in line 3 and 'anna' in {train}, line 2 have the same hash; write "
+        "one of them differently in all files, or number them yourself, with integers"
     )
 
 
