@@ -8,6 +8,7 @@ import numpy as np
 from tests.trainer.shop import words_of
 
 from rowbank.text import token_key
+from rowbank_trainer.data import Interactions
 from rowbank_trainer.two_tower.problem import Problem
 
 Rows = Callable[[str, list[int]], np.ndarray]
@@ -19,10 +20,16 @@ def mean(rows: np.ndarray, width: int) -> np.ndarray:
 
 
 class ByHand:
-    """The towers' inputs by their definition, one entity at a time."""
+    """The towers' inputs by their definition, one entity at a time.
 
-    def __init__(self, problem: Problem, rows: Rows) -> None:
+    Args:
+        rows: [N, dim] rows of a table's keys, zeros for missing ones.
+        met: what histories are of; None: what is trained on.
+    """
+
+    def __init__(self, problem: Problem, rows: Rows, met: Interactions | None = None) -> None:
         self.problem, self.rows = problem, rows
+        self.met = problem.train if met is None else met
         assert problem.users is not None
         assert problem.items is not None
         self.users, self.items = problem.users, problem.items
@@ -35,7 +42,7 @@ class ByHand:
     def user(self, user: int) -> np.ndarray:
         place = np.flatnonzero(self.users.ids == user)
         said = {name: values[place[0]] if len(place) else None for name, values in self.users.stored.items()}
-        train = self.problem.train
+        train = self.met
         mine = sorted(np.flatnonzero(train.user_ids == user).tolist(), key=lambda row: train.times[row])
         return np.concatenate([
             mean(self.rows("user", [user]), 6),
