@@ -11,7 +11,7 @@ from rowbank.text import token_key
 from rowbank_trainer.data import Interactions
 from rowbank_trainer.two_tower.problem import Problem
 
-Rows = Callable[[str, list[int]], np.ndarray]
+Rows = Callable[..., np.ndarray]
 
 
 def mean(rows: np.ndarray, width: int) -> np.ndarray:
@@ -23,12 +23,15 @@ class ByHand:
     """The towers' inputs by their definition, one entity at a time.
 
     Args:
-        rows: [N, dim] rows of a table's keys, zeros for missing ones.
+        rows: [N, dim] vectors of a table's keys, zeros for missing ones.
+        by_column: whether they also depend on the column, which is then told.
         met: what histories are of; None: what is trained on.
     """
 
-    def __init__(self, problem: Problem, rows: Rows, met: Interactions | None = None) -> None:
-        self.problem, self.rows = problem, rows
+    def __init__(
+        self, problem: Problem, rows: Rows, met: Interactions | None = None, *, by_column: bool = False
+    ) -> None:
+        self.problem, self.rows, self.by_column = problem, rows, by_column
         self.met = problem.train if met is None else met
         assert problem.users is not None
         assert problem.items is not None
@@ -39,6 +42,10 @@ class ByHand:
         prices = self.items.numbers["price"][np.isin(self.items.ids, problem.train.item_ids)].astype(np.float64)
         self.price = (np.nanmean(np.log1p(prices)), np.nanstd(np.log1p(prices)))
 
+    def of(self, table: str, keys: list[int], column: str) -> np.ndarray:
+        """Vectors of values, which may depend on the column."""
+        return self.rows(table, keys, column) if self.by_column else self.rows(table, keys)
+
     def user(self, user: int) -> np.ndarray:
         place = np.flatnonzero(self.users.ids == user)
         said = {name: values[place[0]] if len(place) else None for name, values in self.users.stored.items()}
@@ -48,7 +55,7 @@ class ByHand:
             mean(self.rows("user", [user]), 6),
             mean(self.rows("colour", [token_key(said["colour"])] if said["colour"] else []), 3),
             [0.0 if said["age"] is None else (said["age"] - self.age[0]) / self.age[1]],
-            mean(self.rows("group", (said["likes"] or [])[:2]), 4),
+            mean(self.of("group", (said["likes"] or [])[:2], "likes"), 4),
             mean(self.rows("item", [int(train.item_ids[row]) for row in mine][-5:]), 6),
         ])  # fmt: skip
 
@@ -57,7 +64,7 @@ class ByHand:
         group, price, words = (self.items.stored[name][place] for name in ("group", "price", "words"))
         return np.concatenate([
             mean(self.rows("item", [item]), 6),
-            mean(self.rows("group", [] if group is None else [group]), 4),
+            mean(self.of("group", [] if group is None else [group], "group"), 4),
             [0.0 if price is None else (np.log1p(price) - self.price[0]) / self.price[1]],
             mean(self.rows("words", words_of(words)), 5),
             mean(self.rows("item", self.related(item)), 6),

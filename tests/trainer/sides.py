@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rowbank_trainer.schema.spec import Column, Schema, Side, TableOptions
-from rowbank_trainer.two_tower.blocks import TowerInput
+from rowbank_trainer.two_tower.blocks import Projections, TowerInput
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.features import ColumnValues, Scaling, SideValues
 from rowbank_trainer.two_tower.plan import plan_of
@@ -21,4 +21,4 @@ def tower_input(
     items = Side((Column("item_id", "id", table="item"),))
     plan = plan_of(Schema(side, items, tables or {}), TwoTowerConfig(dim=dim))
     values = tuple(ColumnValues(one, scaling=(scalings or {}).get(one.column.name)) for one in plan.user.columns)
-    return TowerInput(plan.user, SideValues([], values))  # type: ignore[arg-type]
+    return TowerInput(plan.user, SideValues([], values), Projections(plan, seed=1))  # type: ignore[arg-type]

@@ -143,7 +143,7 @@ def test_the_service_answers_from_columns(data: Dataset, problem: Problem, tmp_p
             items = np.array([*(hand.item(int(item)) for item in problem.catalogue.item_ids), added])
         body = {"features": {"group": 3, "price": 12.5, "words": "Old, big"}}
         httpx.put(f"{server.http_url}/v1/items/999", json=body).raise_for_status()
-        asked = {
+        asked: dict[str, dict] = {
             "known": {"user_id": 1},
             "newcomer": {"user_id": NEWCOMER},
             "stranger": {"features": {"colour": "red", "age": 33, "likes": [2, 1, 0], "history": [105, 117]}},

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from tests.trainer.by_hand import ByHand, Rows
+from tests.trainer.composed import Vectors, composed, kernels_of
 from tests.trainer.shop import schema, shop
 
 from rowbank.text import token_key
@@ -61,9 +62,22 @@ def tower(model: TwoTower, side: str, inputs: np.ndarray) -> np.ndarray:
     return unit(np.tanh(inputs @ w1 + b1) @ w2 + b2)
 
 
-def test_columns_go_into_towers_as_numpy_computes(problem: Problem) -> None:
+@pytest.fixture(scope="module")
+def composed_problem(data: Dataset) -> Problem:
+    return prepare(data, CONFIG, composed())
+
+
+def hand_of(problem: Problem, model: TwoTower, rows: Rows) -> ByHand:
+    if problem.plan.item.columns[0].plain:
+        return ByHand(problem, rows)
+    return ByHand(problem, Vectors(problem, rows, kernels_of(model)), by_column=True)
+
+
+@pytest.mark.parametrize("name", ["problem", "composed_problem"])
+def test_columns_go_into_towers_as_numpy_computes(name: str, request: pytest.FixtureRequest) -> None:
+    problem: Problem = request.getfixturevalue(name)
     model, tables, rows = static(problem)
-    hand = ByHand(problem, rows)
+    hand = hand_of(problem, model, rows)
     users = np.array([hand.user(int(user)) for user in problem.user_keys])
     items = np.array([hand.item(int(item)) for item in problem.catalogue.item_ids])
     found = model.user_vectors(tables, problem.features, problem.user_keys)
@@ -71,9 +85,11 @@ def test_columns_go_into_towers_as_numpy_computes(problem: Problem) -> None:
     np.testing.assert_allclose(model.item_vectors(tables, problem.features), tower(model, "item", items), atol=1e-5)
 
 
-def test_the_loss_of_a_batch_is_that_of_numpy(problem: Problem) -> None:
+@pytest.mark.parametrize("name", ["problem", "composed_problem"])
+def test_the_loss_of_a_batch_is_that_of_numpy(name: str, request: pytest.FixtureRequest) -> None:
+    problem: Problem = request.getfixturevalue(name)
     model, tables, rows = static(problem)
-    hand, order = ByHand(problem, rows), np.arange(30, 30 + CONFIG.batch_size)
+    hand, order = hand_of(problem, model, rows), np.arange(30, 30 + CONFIG.batch_size)
     (batch,) = BatchSource(problem, tables, CONFIG).batches(order, drop_remainder=True)
     users, items = problem.train.user_ids[order], problem.train.item_ids[order]
     left = tower(model, "user", np.array([hand.user(int(user)) for user in users]))
@@ -82,6 +98,31 @@ def test_the_loss_of_a_batch_is_that_of_numpy(problem: Problem) -> None:
     copies = (items[:, None] == items[None, :]) & ~np.eye(len(items), dtype=bool)
     expected = np.mean(np.log(np.exp(np.where(copies, -np.inf, scores)).sum(axis=1)) - np.diag(scores))
     assert float(model.compute_loss(batch, training=True)) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_towers_of_composed_embeddings_are_exported(composed_problem: Problem) -> None:
+    """An input for each part; a value of which a row is missing adds nothing, by a graph of two rows each."""
+    model, _, _ = static(composed_problem)
+    data = export_tower(model.item_input, model.item_tower)
+    session = onnxruntime.InferenceSession(data)
+    shapes = {one.name: one.shape[1:] for one in session.get_inputs()}
+    assert shapes == {
+        "item_id.0": [6], "item_id.1": [4], "item_id.2": [2], "group.0": [2], "group.1": [2], "price": [1],
+        "words.0": [3, 5], "related.0": [3, 6], "related.1": [3, 4], "related.2": [3, 2],
+    }  # fmt: skip
+    rng = np.random.default_rng(2)
+    fed = {name: rng.normal(size=(1, *shape)).astype(np.float32) for name, shape in shapes.items()}
+    fed["item_id.0"][:], fed["item_id.2"][:], fed["related.1"][:], fed["words.0"][0, 1] = 0.0, 0.0, 0.0, 0.0
+    fed["related.0"][0, 1:], fed["related.2"][0, [0, 2]] = 0.0, 0.0
+    kernels, scaling = kernels_of(model), model.item_input.scalings["price"]
+    before = np.concatenate([
+        fed["item_id.1"][0] @ kernels["item.1"],
+        fed["group.0"][0], fed["group.1"][0],
+        (np.log1p(np.maximum(fed["price"][0], 0.0)) - scaling.mean) / scaling.deviation,
+        fed["words.0"][0, [0, 2]].mean(axis=0),
+        (fed["related.0"][0, 0] + fed["related.2"][0, 1] @ kernels["item.2"]) / 2,
+    ])  # fmt: skip
+    np.testing.assert_allclose(session.run([OUTPUT], fed)[0], tower(model, "item", before[None]), atol=1e-5)
 
 
 def test_a_shared_table_is_looked_up_once(problem: Problem) -> None:

@@ -23,6 +23,7 @@ class _Column:
         name: "<side>/<column>".
         keys: by "<side>/<part>", as tables take them: [N] of columns with exactly one key, else [N + 1, (n)], whose
             last list is empty.
+        blocks: [N + 1, (n)] the block of each key, of which each part takes its own.
         numbers: [N + 1] float32, NaN where missing, as the last is.
         dropout: as the column has it.
         missing: the position of no value.
@@ -30,6 +31,7 @@ class _Column:
 
     name: str
     keys: dict[str, tf.Tensor | tf.RaggedTensor]
+    blocks: tf.RaggedTensor | None
     numbers: tf.Tensor | None
     dropout: float
     missing: int
@@ -82,19 +84,22 @@ def epoch_order(count: int, *, seed: int, epoch: int, worker: int = 0, workers: 
 
 def _column(side: str, values: ColumnValues, entities: SideValues, tables: RowTables) -> _Column:
     column, count = values.plan.column, len(entities.ids)
-    name, numbers = f"{side}/{column.name}", None
+    name, numbers, blocks = f"{side}/{column.name}", None, None
     keys: dict[str, tf.Tensor | tf.RaggedTensor] = {}
     if values.numbers is not None:
         numbers = tf.constant(np.append(values.numbers, np.float32(np.nan)))
     elif values.keys is not None:
         starts = np.append(values.keys.starts, values.keys.starts[-1])
-        whole = column.type == "id" and not column.dropout
+        whole = column.type == "id" and not column.dropout and values.blocks is None
+        if values.blocks is not None:
+            found = tf.constant(values.blocks.of(values.keys.values))
+            blocks = tf.RaggedTensor.from_row_splits(found, tf.constant(starts))
         for part in values.plan.parts:
-            encoded = tf.constant(tables.encode(part.table.name, part.keys(values.keys.values)))
+            encoded = tf.constant(tables.encode(part.table.name, values.part_keys(part, values.keys.values)))
             keys[f"{side}/{part.input}"] = (
                 encoded if whole else tf.RaggedTensor.from_row_splits(encoded, tf.constant(starts))
             )
-    return _Column(name, keys, numbers, column.dropout, count)
+    return _Column(name, keys, blocks, numbers, column.dropout, count)
 
 
 def _taken(column: _Column, entities: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -111,4 +116,9 @@ def _taken(column: _Column, entities: tf.Tensor, seed: tf.Tensor) -> dict[str, t
             taken[f"{column.name}/counts"] = found.row_lengths()
             found = found.values
         taken[name] = found
+    if column.blocks is not None:
+        blocks = tf.gather(column.blocks, entities).values
+        for block, name in enumerate(column.keys):
+            places = tf.where(tf.equal(blocks, block))[:, 0]
+            taken[name], taken[f"{name}/places"] = tf.gather(taken[name], places), places
     return taken

@@ -8,11 +8,38 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from rowbank_trainer.schema.spec import QuotientRemainder
 from rowbank_trainer.two_tower.features import SideValues
-from rowbank_trainer.two_tower.plan import ColumnPlan, SidePlan
+from rowbank_trainer.two_tower.plan import ColumnPlan, ModelPlan, SidePlan
 
 TINY = 1e-6  # Far below each weight: a divisor for those of whom nothing is known.
 Inputs = Mapping[str, tf.Tensor]
+
+
+class Projections(tf_keras.layers.Layer):
+    """What brings narrow rows of mixed-dimension tables to the width of their column's vectors.
+
+    There is no bias, so that what is missing, which is zeros, adds nothing.
+    """
+
+    def __init__(self, plan: ModelPlan, *, seed: int) -> None:
+        super().__init__(name="projections")
+        self.kernels: dict[str, tf.Variable] = {}
+        for side in plan.sides:
+            for one in side.columns:
+                for part in one.parts if one.mixed else ():
+                    table = part.table
+                    if table.dim != one.width and table.name not in self.kernels:
+                        initializer = tf_keras.initializers.GlorotUniform(seed=seed + len(self.kernels))
+                        self.kernels[table.name] = self.add_weight(
+                            name=f"{table.name}_kernel", shape=(table.dim, one.width), dtype=tf.float32,
+                            initializer=initializer, trainable=True,
+                        )  # fmt: skip
+
+    def call(self, rows: tf.Tensor, table: str) -> tf.Tensor:
+        """[S, dim] rows of a table as [S, width]."""
+        kernel = self.kernels.get(table)
+        return rows if kernel is None else tf.linalg.matmul(rows, kernel)
 
 
 class TowerInput(tf_keras.layers.Layer):
@@ -22,11 +49,12 @@ class TowerInput(tf_keras.layers.Layer):
 
     Args:
         values: where the scalings come from.
+        projections: of both sides.
     """
 
-    def __init__(self, plan: SidePlan, values: SideValues) -> None:
-        super().__init__(name=f"{plan.name}_input", trainable=True)
-        self.plan = plan
+    def __init__(self, plan: SidePlan, values: SideValues, projections: Projections) -> None:
+        super().__init__(name=f"{plan.name}_input")
+        self.plan, self.projections = plan, projections
         self.scalings = {one.plan.column.name: one.scaling for one in values.columns if one.scaling is not None}
         self.constants: dict[str, tf.Variable] = {}
         for name, scaling in self.scalings.items():
@@ -39,7 +67,8 @@ class TowerInput(tf_keras.layers.Layer):
         """[N, width] float32.
 
         Args:
-            inputs: by part [S, dim] rows, zeros for missing ones; by "<column>/counts" [N] int64 how many of them each
+            inputs: by part [S, dim] rows, zeros for missing ones, or fewer with "<part>/places" [S'] int64, which of
+                the S they are of; by "<column>/counts" [N] int64 how many of them each
                 entity has, where it is not one each; by numeric column [N] float32 numbers, NaN for missing ones.
         """
         blocks = [self._block(one, inputs) for one in self.plan.columns]
@@ -67,7 +96,24 @@ class TowerInput(tf_keras.layers.Layer):
         if not one.parts:
             scaled = scaled_number(inputs[name], self.constants[name], log=self.scalings[name].log)[:, None]
             return scaled, tf.ones_like(scaled)
-        return pooled(inputs[one.parts[0].input], inputs.get(f"{name}/counts"))
+        return pooled(self._vectors(one, inputs), inputs.get(f"{name}/counts"))
+
+    def _vectors(self, one: ColumnPlan, inputs: Inputs) -> tf.Tensor:
+        """[S, width] vectors of a column's values, of the rows of its parts."""
+        rows = [inputs[part.input] for part in one.parts]
+        if isinstance(one.embedding, QuotientRemainder):
+            return rows[0] * rows[1] if one.embedding.combiner == "multiply" else rows[0] + rows[1]
+        if not one.mixed:
+            return tf.concat(rows, axis=1) if len(rows) > 1 else rows[0]
+        wide = [self.projections(part_rows, part.table.name) for part, part_rows in zip(one.parts, rows, strict=True)]
+        if f"{one.parts[0].input}/places" not in inputs:
+            return tf.add_n(wide)
+        total = tf.reduce_sum(inputs[f"{one.column.name}/counts"])
+        shape = tf.stack([total, tf.constant(one.width, tf.int64)])
+        return tf.add_n([
+            tf.scatter_nd(inputs[f"{part.input}/places"][:, None], vectors, shape)
+            for part, vectors in zip(one.parts, wide, strict=True)
+        ])  # fmt: skip
 
 
 def scaled_number(numbers: tf.Tensor, constants: Any, *, log: bool) -> tf.Tensor:

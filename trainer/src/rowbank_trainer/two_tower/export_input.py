@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
+from rowbank_trainer.schema.spec import QuotientRemainder
 from rowbank_trainer.two_tower.blocks import TINY, TowerInput
 from rowbank_trainer.two_tower.graph import Graph
 from rowbank_trainer.two_tower.plan import ColumnPlan, SidePlan
@@ -40,7 +41,7 @@ def add_input(graph: Graph, before: TowerInput) -> None:
         return
     weights, weighted = [], []
     for one in columns:
-        block, present = _pooled(graph, one)
+        block, present = _pooled(graph, before, one)
         weights.append(graph.add("Mul", present, graph.constant(one.column.weight)))
         weighted.append(graph.add("Mul", weights[-1], block))
     total, weight = graph.add("Sum", *weighted), graph.add("Sum", *weights)
@@ -49,7 +50,7 @@ def add_input(graph: Graph, before: TowerInput) -> None:
 
 def _block(graph: Graph, before: TowerInput, one: ColumnPlan) -> str:
     if one.parts:
-        return _pooled(graph, one)[0] if one.length else one.parts[0].input
+        return _pooled(graph, before, one)[0] if one.length else _vectors(graph, before, one)
     name = one.column.name
     number, (mean, deviation, _) = name, before.numbers(name)
     if before.scalings[name].log:
@@ -58,9 +59,26 @@ def _block(graph: Graph, before: TowerInput, one: ColumnPlan) -> str:
     return graph.add("Div", graph.add("Sub", number, graph.constant(mean)), graph.constant(deviation))
 
 
-def _pooled(graph: Graph, one: ColumnPlan) -> tuple[str, str]:
+def _vectors(graph: Graph, before: TowerInput, one: ColumnPlan) -> str:
+    """Vectors of a column's values, of the rows of its parts: [batch, width] or [batch, length, width]."""
+    rows = [part.input for part in one.parts]
+    if isinstance(one.embedding, QuotientRemainder):
+        return graph.add("Mul" if one.embedding.combiner == "multiply" else "Add", *rows)
+    if not one.mixed:
+        return graph.add("Concat", *rows, axis=-1) if len(rows) > 1 else rows[0]
+    kernels = before.projections.kernels
+    wide = [
+        graph.add("MatMul", part.input, graph.constant(kernels[part.table.name].numpy()))
+        if part.table.name in kernels
+        else part.input
+        for part in one.parts
+    ]
+    return graph.add("Sum", *wide)
+
+
+def _pooled(graph: Graph, before: TowerInput, one: ColumnPlan) -> tuple[str, str]:
     """The mean of a column's rows, without those of zeros, and 1, or 0 where there is none; [batch, 1]."""
-    rows = one.parts[0].input
+    rows = _vectors(graph, before, one)
     if not one.length:
         return rows, _present(graph, rows)
     second, one_of = graph.constant([1], np.int64), graph.constant(1.0)

@@ -7,6 +7,9 @@ that is missing.
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.text import PAD_KEY as WORD_PAD_KEY
-from rowbank.text import title_keys, token_key
+from rowbank.text import title_keys, token_key, tokens
 from rowbank_trainer.data.dataset import Catalogue, Entities, Ids, Interactions, KeyLists
 from rowbank_trainer.errors import TrainerError
-from rowbank_trainer.schema.spec import Column
+from rowbank_trainer.schema.spec import Column, MixedDimension, Unified
 from rowbank_trainer.two_tower import key_lists
-from rowbank_trainer.two_tower.plan import ColumnPlan, ModelPlan, SidePlan
+from rowbank_trainer.two_tower.part_keys import Blocks, keys_of
+from rowbank_trainer.two_tower.plan import ColumnPlan, ModelPlan, Part, SidePlan
 from rowbank_trainer.two_tower.related import related_items
 
 PAD_KEY = -(2**63)  # No id of an item, unlike 0: where lists are shorter, the rest of the input has no rows.
@@ -48,12 +52,27 @@ class ColumnValues:
     Attributes:
         keys: of columns with rows.
         numbers: [N] float32 of others, unscaled, NaN where missing, with their scaling.
+        words: the texts that keys are of, where they are of texts and the text itself is needed.
+        blocks: the block of each key of a mixed-dimension table.
     """
 
     plan: ColumnPlan
     keys: KeyLists | None = None
     numbers: Numbers | None = None
     scaling: Scaling | None = None
+    words: Mapping[int, str] | None = None
+    blocks: Blocks | None = None
+
+    def part_keys(self, part: Part, values: Ids) -> Ids:
+        """The keys under which a part has rows for some of this column's keys, [N] int64 both."""
+        return keys_of(part, values, self.words)
+
+    def distinct_keys(self, part: Part, values: Ids) -> Ids:
+        """As `part_keys`, each once, and without those that the part's block has not."""
+        distinct = np.unique(values)
+        if self.blocks is not None:
+            distinct = distinct[self.blocks.of(distinct) == part.block]
+        return self.part_keys(part, distinct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +120,7 @@ class Features:
                 parts = [part for part in values.plan.parts if part.table.name == table]
                 if parts and values.keys is not None:
                     lists = values.keys if places is None else key_lists.take(values.keys, places)
-                    distinct = np.unique(lists.values)
-                    found += [part.keys(distinct) for part in parts]
+                    found += [values.distinct_keys(part, lists.values) for part in parts]
         return np.unique(np.concatenate(found))
 
 
@@ -134,10 +152,11 @@ def features_of(plan: ModelPlan, sources: Sources) -> Features:
         TrainerError: there are no values of a column.
     """
     everybody, catalogue, train = sources.user_keys, sources.catalogue, sources.train
-    return Features(
+    found = Features(
         _side(plan.user, everybody, sources, sources.users, np.isin(everybody, train.user_ids)),
         _side(plan.item, catalogue.item_ids, sources, sources.items, np.isin(catalogue.item_ids, train.item_ids)),
     )
+    return _with_blocks(found, train)
 
 
 def _side(plan: SidePlan, ids: Ids, sources: Sources, given: Entities | None, trained: Mask) -> SideValues:
@@ -150,7 +169,8 @@ def _values(plan: ColumnPlan, ids: Ids, sources: Sources, given: Entities | None
         numbers = _numbers(column, ids, given)
         return ColumnValues(plan, numbers=numbers, scaling=scaling_of(column, numbers[trained]))
     keys = _keys(column, ids, sources, given)
-    return ColumnValues(plan, key_lists.cut(keys, column.length, newest=column.type == "history"))
+    keys = key_lists.cut(keys, column.length, newest=column.type == "history")
+    return ColumnValues(plan, keys, words=_words(column, given) if isinstance(plan.embedding, Unified) else None)
 
 
 def _keys(column: Column, ids: Ids, sources: Sources, given: Entities | None) -> KeyLists:
@@ -223,6 +243,46 @@ def _related(column: Column, sources: Sources) -> KeyLists:
     positions = catalogue.positions(train.item_ids)
     found = related_items(train.user_ids, positions, train.times, catalogue=len(catalogue), length=column.length)
     return key_lists.from_rows(catalogue.item_ids[found], found >= 0)
+
+
+def _words(column: Column, given: Entities | None) -> dict[int, str] | None:
+    """The texts of a column's keys; None: they are integers."""
+    kind = "" if given is None else given.types.get(column.name, "")
+    if given is None or not kind.startswith("string"):
+        return None
+    texts: set[str] = set()
+    for value in (column.default, *given.stored[column.name]):
+        listed = [] if value is None else [value] if isinstance(value, str) else list(value)
+        texts.update(*map(tokens, listed)) if column.type == "text" else texts.update(listed)
+    return {token_key(text): text for text in texts}
+
+
+def _with_blocks(features: Features, train: Interactions) -> Features:
+    """The same with the blocks of mixed-dimension tables, by how often training meets each value."""
+    counts: dict[str, Counter[int]] = {}
+    embeddings: dict[str, MixedDimension] = {}
+    for side, met in ((features.user, train.user_ids), (features.item, train.item_ids)):
+        often = np.bincount(side.positions(met), minlength=len(side.ids))
+        for one in side.columns:
+            if isinstance(one.plan.embedding, MixedDimension) and one.keys is not None:
+                table = one.plan.column.table
+                embeddings[table] = one.plan.embedding
+                weights = np.repeat(often, key_lists.counts_of(one.keys))
+                distinct, places = np.unique(one.keys.values[weights > 0], return_inverse=True)
+                total = np.bincount(places, weights[weights > 0], len(distinct)).astype(np.int64)
+                counts.setdefault(table, Counter()).update(dict(zip(distinct.tolist(), total.tolist(), strict=True)))
+    blocks = {table: Blocks.by_frequency(embeddings[table], found) for table, found in counts.items()}
+    sides = [
+        SideValues(
+            side.ids,
+            tuple(
+                dataclasses.replace(one, blocks=blocks[one.plan.column.table]) if one.plan.mixed else one
+                for one in side.columns
+            ),
+        )
+        for side in (features.user, features.item)
+    ]
+    return Features(*sides) if blocks else features
 
 
 def pad_key(plan: ColumnPlan, kind: str) -> int:

@@ -12,7 +12,7 @@ import tensorflow_recommenders as tfrs
 
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.two_tower import key_lists
-from rowbank_trainer.two_tower.blocks import TowerInput
+from rowbank_trainer.two_tower.blocks import Projections, TowerInput
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.features import Features, SideValues
 from rowbank_trainer.two_tower.loss import (
@@ -59,8 +59,9 @@ class TwoTower(tfrs.Model):
         plan = problem.plan
         self._plan = plan
         self.row_layers = [tables.layers[name] for name in plan.table_names]
-        self.user_input = TowerInput(plan.user, problem.features.user)
-        self.item_input = TowerInput(plan.item, problem.features.item)
+        projections = Projections(plan, seed=config.seed * 1000 + 900)
+        self.user_input = TowerInput(plan.user, problem.features.user, projections)
+        self.item_input = TowerInput(plan.item, problem.features.item, projections)
         self.user_tower = build_tower("user", config, seed=config.seed * 1000, width=plan.user.width)
         self.item_tower = build_tower("item", config, seed=config.seed * 1000 + 500, width=plan.item.width)
         self.log_q = tf.Variable(log_q, trainable=False, name="log_q")
@@ -161,7 +162,8 @@ class TwoTower(tfrs.Model):
     def dense_variables(self) -> list[tf.Variable]:
         """Trainable weights of the towers."""
         parts = (self.user_input, self.user_tower, self.item_input, self.item_tower)
-        return [variable for part in parts for variable in part.trainable_variables]
+        variables = [variable for part in parts for variable in part.trainable_variables]
+        return list({id(variable): variable for variable in variables}.values())  # Both sides may share projections.
 
     def user_vectors(self, tables: RowTables, features: Features, ids: Ids) -> Vectors:
         """Vectors of known users ([N] int64 ids): [N, vector_dim] float32."""
@@ -200,5 +202,5 @@ def _read(tables: RowTables, values: SideValues, positions: Ids) -> dict[str, tf
             distinct, places = np.unique(keys.values, return_inverse=True)
             inputs[f"{name}/counts"] = tf.constant(key_lists.counts_of(keys))
             for part in one.plan.parts:
-                inputs[part.input] = tf.constant(tables.rows(part.table.name, part.keys(distinct))[places])
+                inputs[part.input] = tf.constant(tables.rows(part.table.name, one.part_keys(part, distinct))[places])
     return inputs

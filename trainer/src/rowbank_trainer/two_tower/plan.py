@@ -5,12 +5,23 @@ Importing this must stay cheap: it happens before TensorFlow is loaded.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from rowbank.manifests import KeyRule
-from rowbank_trainer.data.dataset import Ids
+from rowbank.manifests import BucketKey, KeyRule, QuotientKey, RemainderKey
 from rowbank_trainer.errors import UsageError
-from rowbank_trainer.schema.spec import Column, Plain, Schema, Side, TableOptions
+from rowbank_trainer.schema.spec import (
+    SIDES,
+    Column,
+    Embedding,
+    MixedDimension,
+    Plain,
+    QuotientRemainder,
+    Schema,
+    Side,
+    TableOptions,
+    Unified,
+)
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 
 STEP = "step"
@@ -40,15 +51,13 @@ class Part:
     Attributes:
         input: of the exported graph.
         rule: which keys the column's keys become; None: they stay as they are.
+        block: the table has rows of this block of a mixed-dimension table's keys alone; None: of all.
     """
 
     input: str
     table: RowTable
     rule: KeyRule | None = None
-
-    def keys(self, values: Ids) -> Ids:
-        """The table's keys of a column's keys, [N] int64 both."""
-        return values
+    block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +67,23 @@ class ColumnPlan:
     Attributes:
         width: of its block of the tower's input.
         parts: where its rows are; none for a number.
+        embedding: how they make a value's vector.
     """
 
     column: Column
     width: int
     parts: tuple[Part, ...]
+    embedding: Embedding = Plain()  # noqa: RUF009 - frozen
 
     @property
     def plain(self) -> bool:
         """Whether each value has a row of its own."""
-        return len(self.parts) == 1 and self.parts[0].rule is None
+        return bool(self.parts) and isinstance(self.embedding, Plain)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether each value has a row in one of several tables."""
+        return isinstance(self.embedding, MixedDimension)
 
     @property
     def length(self) -> int:
@@ -149,7 +165,8 @@ def _check_bare(user: SidePlan, item: SidePlan, config: TwoTowerConfig) -> None:
 
 
 def _side(name: str, side: Side, schema: Schema, config: TwoTowerConfig) -> SidePlan:
-    columns = tuple(_column(column, schema, config) for column in side.columns)
+    places = _places(schema)
+    columns = tuple(_column(column, places[f"{name}/{column.name}"], schema, config) for column in side.columns)
     widths = [one.width for one in columns]
     if side.combine == "mean":
         differing = next((one for one in columns if one.width != widths[0] or not one.parts), None)
@@ -161,12 +178,53 @@ def _side(name: str, side: Side, schema: Schema, config: TwoTowerConfig) -> Side
     return SidePlan(name, side.combine, columns, widths[0] if side.combine == "mean" else sum(widths))
 
 
-def _column(column: Column, schema: Schema, config: TwoTowerConfig) -> ColumnPlan:
+def _column(column: Column, place: int, schema: Schema, config: TwoTowerConfig) -> ColumnPlan:
     if column.type == "numeric":
         return ColumnPlan(column, 1, ())
     options = schema.options(column.table)
     dim = options.dim or config.dim
-    if not isinstance(options.embedding, Plain):
-        raise UsageError(f"schema: table {column.table!r}: {type(options.embedding).__name__} is not built yet")
     initial = config.initial_range if options.initial_range is None else options.initial_range
-    return ColumnPlan(column, dim, (Part(column.name, RowTable(column.table, dim, initial, options)),))
+    name, embedding = column.name, options.embedding
+
+    def table(width: int, part: str = "", limit: float = initial) -> RowTable:
+        return RowTable(f"{column.table}{part}", width, limit, options)
+
+    parts: tuple[Part, ...]
+    if isinstance(embedding, QuotientRemainder):
+        # Products of two numbers have the square of their range.
+        squared = embedding.combiner == "multiply" and options.initial_range is None
+        rows = table(dim, limit=math.sqrt(initial) if squared else initial)
+        parts = (
+            Part(f"{name}.quotient", rows, QuotientKey(embedding.buckets)),
+            Part(f"{name}.remainder", rows, RemainderKey(embedding.buckets)),
+        )
+    elif isinstance(embedding, Unified):
+        rows, buckets = table(dim // embedding.lookups), embedding.buckets
+        parts = tuple(
+            Part(f"{name}.{number}", rows, BucketKey((place, number), buckets, number * buckets))
+            for number in range(embedding.lookups)
+        )
+    elif isinstance(embedding, MixedDimension):
+        parts = tuple(
+            Part(f"{name}.{block}", table(width, f".{block}"), block=block)
+            for block, width in enumerate(embedding.dims)
+        )
+    else:
+        parts = (Part(name, table(dim)),)
+    return ColumnPlan(column, dim, parts, embedding)
+
+
+def _places(schema: Schema) -> dict[str, int]:
+    """Each column's place among the features that share its table, by "<side>/<column>"; ids, histories and related
+    items are one feature where they have one table."""
+    places: dict[str, int] = {}
+    features: dict[str, list[str]] = {}
+    for side in SIDES:
+        for column in schema.side(side).columns:
+            of_items = column.type in ("history", "related") or (column.type == "id" and side == "item")
+            feature = "the item" if of_items else f"{side}/{column.name}"
+            known = features.setdefault(column.table, [])
+            if feature not in known:
+                known.append(feature)
+            places[f"{side}/{column.name}"] = known.index(feature)
+    return places

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -27,6 +28,12 @@ def as_json(problem: Problem) -> dict[str, Any]:
         columns = {column.name: asdict(column) for column in side.columns}
         found[name] = {"combine": side.combine, "columns": columns}
     found["tables"] = {name: _options(schema.options(name)) for name in schema.table_names}
+    found["blocks"] = {
+        one.plan.column.table: hashlib.sha256(one.blocks.keys.tobytes() + one.blocks.blocks.tobytes()).hexdigest()
+        for side in problem.features.sides.values()
+        for one in side.columns
+        if one.blocks is not None
+    }
     found["rows"] = {table.name: table.dim for table in problem.plan.tables}
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain

@@ -12,8 +12,8 @@ from rowbank.features import FeatureField
 from rowbank.models import TowerInput
 from rowbank_trainer.data.dataset import Entities
 from rowbank_trainer.errors import PublishError
-from rowbank_trainer.two_tower.features import PAD_KEY, ColumnValues, SideValues, pad_key
-from rowbank_trainer.two_tower.plan import ColumnPlan, SidePlan, is_list
+from rowbank_trainer.two_tower.features import ColumnValues, SideValues, pad_key
+from rowbank_trainer.two_tower.plan import ColumnPlan, SidePlan
 from rowbank_trainer.two_tower.problem import Problem
 
 ITEM_FIELDS = (
@@ -123,6 +123,4 @@ def _default(one: ColumnPlan, kind: str, fills: Fills) -> Any:
     if column.type == "numeric":
         number = float(fills[column.name] if column.default is None else column.default)
         return [number] if kind == "float_list" else number
-    if column.default is not None:
-        return column.default
-    return PAD_KEY if kind == "int64" and not is_list(column) else None
+    return column.default
