@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from io import StringIO
 from pathlib import Path
 
@@ -13,15 +14,17 @@ import pytest
 from onnx import numpy_helper
 from rich.console import Console
 from tests.processes import UpProcess, closing, until
-from tests.trainer.by_hand import ByHand, mean
+from tests.trainer.by_hand import ByHand, Rows, mean
+from tests.trainer.composed import TABLES, Vectors, composed
 from tests.trainer.shop import COLOURS, NEWCOMER, schema, shop, words_of
 from tests.trainer.test_schema_towers import CONFIG, padded
 
 import rowbank
+from rowbank import Admission, Eviction
 from rowbank.text import token_key
 from rowbank_trainer.data import Dataset
 from rowbank_trainer.errors import TrainerError
-from rowbank_trainer.schema.spec import Column, Side
+from rowbank_trainer.schema.spec import Column, Schema, Side
 from rowbank_trainer.two_tower.config import Variant
 from rowbank_trainer.two_tower.export import OUTPUT
 from rowbank_trainer.two_tower.features import PAD_KEY
@@ -87,11 +90,14 @@ def test_what_is_published_computes_what_was_trained(
         assert stored[2].values["colour"] == ""
         assert stored[2].values["age"] == pytest.approx(hand.age[0], rel=1e-6)
         items = client.features.read(views["item"], problem.catalogue.item_ids)
+        assert problem.items is not None
+        groups = problem.items.stored["group"]
+        assert [item.values["group"] for item in items] == [group or 0 for group in groups]
         graph_file = client.models.read_file(manifest.name, manifest.version, "candidate.onnx")
         graph = onnxruntime.InferenceSession(graph_file)
         fed = {
             "item_id": rows("item", problem.catalogue.item_ids.tolist()),
-            "group": rows("group", [item.values["group"] for item in items]),
+            "group": np.array([padded(rows("group", [] if group is None else [group]), 1, 4)[0] for group in groups]),
             "price": np.array([[item.values["price"]] for item in items]),
             "words": np.array([padded(rows("words", words_of(item.values["words"])), 3, 5) for item in items]),
             "related": np.array([padded(rows("item", list(item.values["related"])), 3, 6) for item in items]),
@@ -115,31 +121,54 @@ def dense(file: bytes, inputs: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+KEPT = {
+    "user": dataclasses.replace(TABLES["user"], value_dtype="float16"),
+    "words": dataclasses.replace(TABLES["words"], eviction=Eviction("lfu", max_rows=500)),
+    "colour": dataclasses.replace(TABLES["colour"], admission=Admission(min_count=2)),
+}
+
+
 @pytest.mark.timeout(600)
-def test_the_service_answers_from_columns(data: Dataset, problem: Problem, tmp_path: Path) -> None:
+@pytest.mark.parametrize("declared", [schema(), composed(**KEPT)], ids=["plain", "composed"])
+def test_the_service_answers_from_columns(data: Dataset, tmp_path: Path, declared: Schema) -> None:
     """Somebody who was trained on, somebody whom only the file knows, a stranger, and an item of raw values."""
+    problem, plain = prepare(data, CONFIG, declared), declared == schema()
     server = UpProcess("--data-dir", str(tmp_path / "data"), "--model", "shop-rowbank", log=tmp_path / "log")
     with closing(server):
         server.wait_ready()
-        train(data, tmp_path / "out", server.target, Variant.ROWBANK, publication=Publication(activate=True))
+        train(
+            data,
+            tmp_path / "out",
+            server.target,
+            Variant.ROWBANK,
+            publication=Publication(activate=True),
+            schema=declared,
+        )
         until(lambda: httpx.get(f"{server.http_url}/readyz").status_code == 200, what="the model is served")
         with rowbank.Client(server.target) as client:
-            names = ("user", "colour", "group", "item", "words")
-            tables = {name: client.table(f"shop-rowbank/1.{name}") for name in names}
+            tables = {name: client.table(f"shop-rowbank/1.{name}") for name in problem.plan.table_names}
+            if not plain:
+                assert tables["user"].spec.value_dtype == "float16"
+                assert (tables["words"].spec.eviction, tables["colour"].spec.admission) == (
+                    KEPT["words"].eviction, KEPT["colour"].admission,
+                )  # fmt: skip
 
-            def rows(table: str, keys: list[int]) -> np.ndarray:
+            def stored(table: str, keys: list[int]) -> np.ndarray:
                 return tables[table].lookup(np.array(keys, np.int64)).values
 
-            hand = ByHand(problem, rows, problem.known)
+            rows: Rows = stored
+            if not plain:
+                rows = Vectors(problem, stored, kernels((tmp_path / "out" / "candidate.onnx").read_bytes()))
+            hand = ByHand(problem, rows, problem.known, by_column=not plain)
             age, price = (33.0 - hand.age[0]) / hand.age[1], (np.log1p(12.5) - hand.price[0]) / hand.price[1]
-            likes, met = rows("group", [2, 1]).mean(axis=0), rows("item", [105, 117]).mean(axis=0)
+            likes, met = hand.of("group", [2, 1], "likes").mean(axis=0), rows("item", [105, 117]).mean(axis=0)
             words = rows("words", [token_key("old"), token_key("big")]).mean(axis=0)
             users = {
                 "known": hand.user(1),
                 "newcomer": hand.user(NEWCOMER),
                 "stranger": np.concatenate([np.zeros(6), rows("colour", [token_key("red")])[0], [age], likes, met]),
             }
-            added = np.concatenate([np.zeros(6), rows("group", [3])[0], [price], words, np.zeros(6)])
+            added = np.concatenate([np.zeros(6), hand.of("group", [3], "group")[0], [price], words, np.zeros(6)])
             items = np.array([*(hand.item(int(item)) for item in problem.catalogue.item_ids), added])
         body = {"features": {"group": 3, "price": 12.5, "words": "Old, big"}}
         httpx.put(f"{server.http_url}/v1/items/999", json=body).raise_for_status()
@@ -164,6 +193,12 @@ def test_the_service_answers_from_columns(data: Dataset, problem: Problem, tmp_p
         found = {item["id"]: item["score"] for item in answers[name]}
         assert found == pytest.approx({item: expected[item] for item in found}, abs=1e-3), name
         assert len(found) == 41
+
+
+def kernels(file: bytes) -> dict[str, np.ndarray]:
+    """The projections of items' narrow blocks, by a graph."""
+    found = [numpy_helper.to_array(one) for one in onnx.load_from_string(file).graph.initializer]
+    return {f"item.{block}": next(one for one in found if one.shape == (width, 6)) for block, width in ((1, 4), (2, 2))}
 
 
 @pytest.mark.timeout(600)
