@@ -26,6 +26,7 @@ from rowbank_trainer.two_tower.segment_table import print_segments
 from rowbank_trainer.two_tower.training import TrainingRun
 
 _SHOWN = (10, 50, 100)  # Cutoffs of the summary; metrics.json has all.
+_MOST_TABLES = 2  # Whose sizes have columns of their own in the summary.
 _DISTRIBUTIONS = (
     "rowbank-trainer", "rowbank", "tensorflow", "tf-keras", "tensorflow-recommenders", "tensorflow-recommenders-addons",
     "numpy", "onnx", "pyarrow",
@@ -33,13 +34,18 @@ _DISTRIBUTIONS = (
 
 
 def print_summary(console: Console, problem: Problem, baseline: Accuracy, runs: Sequence[TrainingRun]) -> None:
-    """One line per run beside popularity: accuracy on unseen items, table sizes, evictions, seconds."""
+    """One line per run beside popularity: accuracy on unseen items, table sizes, evictions, seconds.
+
+    Of more than a few tables the sizes come after it.
+    """
+    names = problem.plan.table_names
+    many = len(names) > _MOST_TABLES
     table = Table(
         title=f"{problem.dataset_name}: hit rates of {len(problem.held_out)} held-out interactions, unseen items"
     )
     table.add_column("tables", no_wrap=True)
     for column in (*(f"top-{k}" for k in _SHOWN), "of all", "recall@20", "NDCG@20",
-                   *(f"{name} rows" for name in problem.plan.table_names), "evicted", "seconds"):  # fmt: skip
+                   *(["rows"] if many else [f"{name} rows" for name in names]), "evicted", "seconds"):  # fmt: skip
         table.add_column(column, justify="right")
     table.add_row("popularity", *_rates(baseline))
     for run in runs:
@@ -47,11 +53,14 @@ def print_summary(console: Console, problem: Problem, baseline: Accuracy, runs: 
         table.add_row(
             run.label,
             *_rates(run.accuracy),
-            *(str(sizes[name]) for name in problem.plan.table_names),
+            *([str(sum(sizes.values()))] if many else [str(sizes[name]) for name in names]),
             str(run.evictions),
             f"{run.train_s:.1f}",
         )
     console.print(table)
+    for run in runs if many else ():
+        listed = ", ".join(f"{name} {size}" for name, size in run.tables.sizes().items())
+        console.print(f"{run.label}: rows by table: {listed}", highlight=False)
     print_segments(console, {"popularity": baseline.segments} | {run.label: run.accuracy.segments for run in runs})
 
 
