@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from tests.retrieval.columns import MODEL, PAD, Columns
 from tests.retrieval.support import ApiProcess, get, post, serving, until
 
 import rowbank
+from rowbank.errors import InvalidRequest, from_rpc_error
+from rowbank_protos.v1 import features_pb2, retrieval_pb2_grpc
+from rowbank_protos.v1 import retrieval_pb2 as pb
 from rowbank_server.features import FeatureType, layout
 from rowbank_server.features.values import encode
 
@@ -38,7 +43,7 @@ def http(
 ) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("columns-logs")
     ps = PsProcess("--namespace", namespace, redis_url=redis_url, log=folder / "ps.log")
-    arguments = ("--model", MODEL, "--index-refresh-s", "0.2")
+    arguments = ("--model", MODEL, "--index-refresh-s", "0.2", "--grpc-bind", "127.0.0.1:0")
     try:
         with rowbank.Client(ps.wait_ready().target) as client:
             columns.create_tables(client)
@@ -48,6 +53,9 @@ def http(
         try:
             with httpx.Client(base_url=api.wait_ready().url, timeout=30) as http:
                 serving(http, "v1")
+                port = re.search(r"gRPC at 127\.0\.0\.1:(\d+)", api.log)
+                assert port
+                http.headers["x-grpc"] = f"127.0.0.1:{port[1]}"
                 yield http
                 assert api.terminate() == 0, api.log
         finally:
@@ -240,3 +248,71 @@ def test_numbers_alone_make_no_item_known_and_bad_ones_are_told(http: httpx.Clie
     until(lambda: "not finite" in get(http, "/v1/items/510")["not_indexed"])
     assert 'rowbank_unindexed_items{reason="unusable"} 1.0' in http.get("/metrics").text
     assert http.delete("/v1/items/9100").status_code == 200
+
+
+@pytest.fixture
+def stub(http: httpx.Client) -> Iterator[retrieval_pb2_grpc.RetrievalServiceStub]:
+    with grpc.insecure_channel(http.headers["x-grpc"]) as channel:
+        yield retrieval_pb2_grpc.RetrievalServiceStub(channel)
+
+
+def sent(features: dict[str, Any]) -> dict[str, features_pb2.FeatureValue]:
+    """Features as gRPC has them."""
+    made = {}
+    for name, value in features.items():
+        message = made[name] = features_pb2.FeatureValue()
+        if isinstance(value, bool):
+            message.bool_value = value
+        elif isinstance(value, int):
+            message.int64_value = value
+        elif isinstance(value, float):
+            message.double_value = value
+        elif isinstance(value, str):
+            message.string_value = value
+        elif isinstance(value[0], str):
+            message.string_list.values.extend(value)
+        elif name == "taste":
+            message.float_list.values.extend(value)
+        else:
+            message.int64_list.values.extend(value)
+    return made
+
+
+@pytest.mark.parametrize("given", FEATURES)
+def test_grpc_takes_the_same_features(
+    http: httpx.Client, stub: retrieval_pb2_grpc.RetrievalServiceStub, given: dict[str, Any]
+) -> None:
+    for user in ({}, {"user_id": given.get("user_id", 31)}):
+        body = {"features": given, "k": K, "explain": True, **user}
+        expected = post(http, "/v1/recommend", body)
+        got = stub.Recommend(pb.RecommendRequest(features=sent(given), k=K, explain=True, **user))
+        assert [item.item_id for item in got.items] == [item["id"] for item in expected["items"]]
+        assert [item.score for item in got.items] == pytest.approx([item["score"] for item in expected["items"]])
+        assert (got.source, list(got.degraded)) == (expected["source"], expected["degraded"])
+        assert list(got.defaulted) == expected["defaulted"]
+        assert set(got.timings_ms) == {"features", "rows_and_tower", "search"}
+    short = stub.Recommend(pb.RecommendRequest(features=sent(given), k=K))
+    assert (list(short.defaulted), dict(short.timings_ms)) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (pb.RecommendRequest(features=sent({"colour": "red"})), "features: 'colour' is unknown; the query tower takes"),
+        (pb.RecommendRequest(features=sent({"gender": 1})), "features: people:gender: expected string, got int 1"),
+        (
+            pb.RecommendRequest(features={"age": features_pb2.FeatureValue()}),
+            "features: age: expected a value, got none",
+        ),
+        (pb.RecommendRequest(features=sent({"age": 1}), session={"item_ids": [501]}), "a session is answered by its"),
+        (pb.RecommendRequest(features=sent({"age": 1}), exclude_seen=True), "nobody's history is known without"),
+    ],
+)
+def test_grpc_names_a_wrong_feature(
+    stub: retrieval_pb2_grpc.RetrievalServiceStub, request_: pb.RecommendRequest, text: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as failure:
+        stub.Recommend(request_)
+    error = from_rpc_error(failure.value)
+    assert isinstance(error, InvalidRequest)
+    assert text in error.message

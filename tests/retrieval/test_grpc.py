@@ -60,8 +60,8 @@ def test_answers_are_those_of_http(stub: retrieval_pb2_grpc.RetrievalServiceStub
     cut = stub.Recommend(pb.RecommendRequest(user_id=4, min_score=1e9))
     assert len(cut.items) == 0
     for request, text in (
-        (pb.RecommendRequest(), "give a user_id or a session"),
-        (pb.RecommendRequest(session=pb.SessionItems()), "give a user_id or a session"),
+        (pb.RecommendRequest(), "give a user_id, features or a session"),
+        (pb.RecommendRequest(session=pb.SessionItems()), "give a user_id, features or a session"),
         (pb.RecommendRequest(user_id=1, k=1001), "k must be 1 to 1000, got 1001"),
     ):
         with pytest.raises(grpc.RpcError) as failure:

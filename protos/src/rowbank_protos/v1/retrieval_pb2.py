@@ -12,25 +12,34 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from rowbank_protos.v1 import features_pb2 as rowbank__protos_dot_v1_dot_features__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!rowbank_protos/v1/retrieval.proto\x12\nrowbank.v1\"\xe1\x01\n\x10RecommendRequest\x12\x11\n\x07user_id\x18\x01 \x01(\x03H\x00\x12+\n\x07session\x18\x02 \x01(\x0b\x32\x18.rowbank.v1.SessionItemsH\x00\x12\x13\n\tuser_text\x18\x07 \x01(\tH\x00\x12\t\n\x01k\x18\x03 \x01(\r\x12\x0f\n\x07\x65xclude\x18\x04 \x03(\x03\x12\x14\n\x0c\x65xclude_seen\x18\x05 \x01(\x08\x12\x16\n\tmin_score\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rexclude_texts\x18\x08 \x03(\tB\t\n\x07subjectB\x0c\n\n_min_score\"4\n\x0cSessionItems\x12\x10\n\x08item_ids\x18\x01 \x03(\x03\x12\x12\n\nitem_texts\x18\x02 \x03(\t\"n\n\x13SimilarItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\x03\x12\t\n\x01k\x18\x02 \x01(\r\x12\x0f\n\x07\x65xclude\x18\x03 \x03(\x03\x12\x12\n\nitem_texts\x18\x04 \x03(\t\x12\x15\n\rexclude_texts\x18\x05 \x03(\t\"\\\n\nScoredItem\x12\x0f\n\x07item_id\x18\x01 \x01(\x03\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12\r\n\x05title\x18\x04 \x01(\t\x12\x11\n\titem_text\x18\x05 \x01(\t\"\x8a\x01\n\x11RecommendResponse\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.rowbank.v1.ScoredItem\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x15\n\rindex_version\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x05 \x03(\t2\xac\x01\n\x10RetrievalService\x12H\n\tRecommend\x12\x1c.rowbank.v1.RecommendRequest\x1a\x1d.rowbank.v1.RecommendResponse\x12N\n\x0cSimilarItems\x12\x1f.rowbank.v1.SimilarItemsRequest\x1a\x1d.rowbank.v1.RecommendResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!rowbank_protos/v1/retrieval.proto\x12\nrowbank.v1\x1a rowbank_protos/v1/features.proto\"\xfb\x02\n\x10RecommendRequest\x12\x11\n\x07user_id\x18\x01 \x01(\x03H\x00\x12+\n\x07session\x18\x02 \x01(\x0b\x32\x18.rowbank.v1.SessionItemsH\x00\x12\x13\n\tuser_text\x18\x07 \x01(\tH\x00\x12\t\n\x01k\x18\x03 \x01(\r\x12\x0f\n\x07\x65xclude\x18\x04 \x03(\x03\x12\x14\n\x0c\x65xclude_seen\x18\x05 \x01(\x08\x12\x16\n\tmin_score\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rexclude_texts\x18\x08 \x03(\t\x12<\n\x08\x66\x65\x61tures\x18\t \x03(\x0b\x32*.rowbank.v1.RecommendRequest.FeaturesEntry\x12\x0f\n\x07\x65xplain\x18\n \x01(\x08\x1aI\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.rowbank.v1.FeatureValue:\x02\x38\x01\x42\t\n\x07subjectB\x0c\n\n_min_score\"4\n\x0cSessionItems\x12\x10\n\x08item_ids\x18\x01 \x03(\x03\x12\x12\n\nitem_texts\x18\x02 \x03(\t\"n\n\x13SimilarItemsRequest\x12\x10\n\x08item_ids\x18\x01 \x03(\x03\x12\t\n\x01k\x18\x02 \x01(\r\x12\x0f\n\x07\x65xclude\x18\x03 \x03(\x03\x12\x12\n\nitem_texts\x18\x04 \x03(\t\x12\x15\n\rexclude_texts\x18\x05 \x03(\t\"\\\n\nScoredItem\x12\x0f\n\x07item_id\x18\x01 \x01(\x03\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12\r\n\x05title\x18\x04 \x01(\t\x12\x11\n\titem_text\x18\x05 \x01(\t\"\x91\x02\n\x11RecommendResponse\x12%\n\x05items\x18\x01 \x03(\x0b\x32\x16.rowbank.v1.ScoredItem\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x15\n\rindex_version\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x05 \x03(\t\x12@\n\ntimings_ms\x18\x06 \x03(\x0b\x32,.rowbank.v1.RecommendResponse.TimingsMsEntry\x12\x11\n\tdefaulted\x18\x07 \x03(\t\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\xac\x01\n\x10RetrievalService\x12H\n\tRecommend\x12\x1c.rowbank.v1.RecommendRequest\x1a\x1d.rowbank.v1.RecommendResponse\x12N\n\x0cSimilarItems\x12\x1f.rowbank.v1.SimilarItemsRequest\x1a\x1d.rowbank.v1.RecommendResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rowbank_protos.v1.retrieval_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_RECOMMENDREQUEST']._serialized_start=50
-  _globals['_RECOMMENDREQUEST']._serialized_end=275
-  _globals['_SESSIONITEMS']._serialized_start=277
-  _globals['_SESSIONITEMS']._serialized_end=329
-  _globals['_SIMILARITEMSREQUEST']._serialized_start=331
-  _globals['_SIMILARITEMSREQUEST']._serialized_end=441
-  _globals['_SCOREDITEM']._serialized_start=443
-  _globals['_SCOREDITEM']._serialized_end=535
-  _globals['_RECOMMENDRESPONSE']._serialized_start=538
-  _globals['_RECOMMENDRESPONSE']._serialized_end=676
-  _globals['_RETRIEVALSERVICE']._serialized_start=679
-  _globals['_RETRIEVALSERVICE']._serialized_end=851
+  _globals['_RECOMMENDREQUEST_FEATURESENTRY']._options = None
+  _globals['_RECOMMENDREQUEST_FEATURESENTRY']._serialized_options = b'8\001'
+  _globals['_RECOMMENDRESPONSE_TIMINGSMSENTRY']._options = None
+  _globals['_RECOMMENDRESPONSE_TIMINGSMSENTRY']._serialized_options = b'8\001'
+  _globals['_RECOMMENDREQUEST']._serialized_start=84
+  _globals['_RECOMMENDREQUEST']._serialized_end=463
+  _globals['_RECOMMENDREQUEST_FEATURESENTRY']._serialized_start=365
+  _globals['_RECOMMENDREQUEST_FEATURESENTRY']._serialized_end=438
+  _globals['_SESSIONITEMS']._serialized_start=465
+  _globals['_SESSIONITEMS']._serialized_end=517
+  _globals['_SIMILARITEMSREQUEST']._serialized_start=519
+  _globals['_SIMILARITEMSREQUEST']._serialized_end=629
+  _globals['_SCOREDITEM']._serialized_start=631
+  _globals['_SCOREDITEM']._serialized_end=723
+  _globals['_RECOMMENDRESPONSE']._serialized_start=726
+  _globals['_RECOMMENDRESPONSE']._serialized_end=999
+  _globals['_RECOMMENDRESPONSE_TIMINGSMSENTRY']._serialized_start=951
+  _globals['_RECOMMENDRESPONSE_TIMINGSMSENTRY']._serialized_end=999
+  _globals['_RETRIEVALSERVICE']._serialized_start=1002
+  _globals['_RETRIEVALSERVICE']._serialized_end=1174
 # @@protoc_insertion_point(module_scope)

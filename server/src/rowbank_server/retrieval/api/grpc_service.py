@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 import grpc.aio
 
 from rowbank.errors import InternalError, InvalidRequest, RequestError, to_status
-from rowbank_protos.v1 import retrieval_pb2, retrieval_pb2_grpc
+from rowbank_protos.v1 import features_pb2, retrieval_pb2, retrieval_pb2_grpc
+from rowbank_server.features import FeatureData
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.handlers import Service
 from rowbank_server.retrieval.api.ids import Ids, ModelIds
@@ -26,16 +27,18 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
     async def Recommend(  # noqa: N802
         self, request: retrieval_pb2.RecommendRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> retrieval_pb2.RecommendResponse:
-        return await self._answer(lambda: self._recommend_query(request), context)
+        return await self._answer(lambda: self._recommend_query(request), context, explain=request.explain)
 
     async def SimilarItems(  # noqa: N802
         self, request: retrieval_pb2.SimilarItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> retrieval_pb2.RecommendResponse:
         return await self._answer(lambda: self._similar_query(request), context)
 
-    async def _answer(self, query: Any, context: grpc.aio.ServicerContext[Any, Any]) -> retrieval_pb2.RecommendResponse:
+    async def _answer(
+        self, query: Any, context: grpc.aio.ServicerContext[Any, Any], *, explain: bool = False
+    ) -> retrieval_pb2.RecommendResponse:
         try:
-            return _response(await self._service.batcher.ask(query()))
+            return _response(await self._service.batcher.ask(query()), explain=explain)
         except RequestError as error:
             await _abort(context, error)
         except Exception as error:
@@ -57,19 +60,41 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
 
     def _recommend_query(self, request: retrieval_pb2.RecommendRequest) -> Query:
         subject, session = request.WhichOneof("subject"), request.session
-        if subject is None or (subject == "session" and not session.item_ids and not session.item_texts):
-            raise InvalidRequest(
-                "give a user_id or a session with at least one item; user_text and item_texts where ids are texts"
-            )
-        ids = ModelIds.of(self._service.engine.generation().model)
+        features = {name: _feature(name, value) for name, value in request.features.items()} or None
+        _check_subject(request, subject, features)
+        model = self._service.engine.generation().model
+        ids, user = ModelIds.of(model), None
+        if subject in ("user_id", "user_text"):
+            user = getattr(request, subject)
         return Query(
-            user_id=None if subject == "session" else ids.users.key(getattr(request, subject), subject),
+            user_id=None if user is None else ids.users.key(user, subject),
             items=_keys(ids.items, session, "item_ids", "item_texts") if subject == "session" else None,
+            features=None if features is None else ids.features(model, features, user),
             k=_k(request.k),
             exclude=_keys(ids.items, request, "exclude", "exclude_texts"),
             exclude_seen=request.exclude_seen,
             min_score=request.min_score if request.HasField("min_score") else None,
         )
+
+
+def _check_subject(request: retrieval_pb2.RecommendRequest, subject: str | None, features: Any) -> None:
+    """Refuses a query that names nobody, or a session beside features."""
+    session = request.session
+    if (subject is None and not features) or (subject == "session" and not session.item_ids and not session.item_texts):
+        raise InvalidRequest(
+            "give a user_id, features or a session with at least one item; user_text and item_texts where ids are texts"
+        )
+    if subject == "session" and features:
+        raise InvalidRequest("give features with a user_id or alone; a session is answered by its items")
+
+
+def _feature(name: str, message: features_pb2.FeatureValue) -> FeatureData:
+    """The value of a message, of whatever type it is."""
+    member = message.WhichOneof("value")
+    if member is None:
+        raise InvalidRequest(f"features: {name}: expected a value, got none")
+    held = getattr(message, member)
+    return list(held.values) if member.endswith("_list") else held
 
 
 def _keys(ids: Ids, message: Any, numbers: str, texts: str) -> tuple[int, ...]:
@@ -83,12 +108,14 @@ def _k(asked: int) -> int:
     return asked or DEFAULT_K
 
 
-def _response(answer: Answer) -> retrieval_pb2.RecommendResponse:
+def _response(answer: Answer, *, explain: bool) -> retrieval_pb2.RecommendResponse:
     response = retrieval_pb2.RecommendResponse(
         model_version=answer.model_version,
         index_version=answer.index_version,
         source=answer.source.value,
         degraded=answer.degraded,
+        timings_ms=answer.timings_ms if explain else None,
+        defaulted=answer.defaulted if explain else None,
     )
     for rank, found in enumerate(answer.items, start=1):
         response.items.add(
