@@ -108,11 +108,15 @@ class LayeredView:
         rows = self.store.read_rows(plans, entities)
         return [self._merged(entity, layers, wanted) for entity, layers in zip(entities, rows, strict=True)]
 
-    def read_sound(self, entities: Sequence[int], names: Sequence[str] = ()) -> list[FeatureRead]:
-        """As `read`, without entities whose stored bytes cannot be read: they are noted in the store's `unreadable`."""
+    def read_sound(self, entities: Sequence[int], names: Sequence[str] = (), *, note: bool = True) -> list[FeatureRead]:
+        """As `read`, without entities whose stored bytes cannot be read: they are noted in the store's `unreadable`.
+
+        Args:
+            note: False: they are not, as by a read of some entities that says itself whom it could not read.
+        """
         wanted = self._fields(names)
         plans = self._plans([*(field.name for field in wanted), *self._besides(wanted)])
-        rows = self.store.read_sound_rows(plans, entities)
+        rows = self.store.read_sound_rows(plans, entities, note=note)
         pairs = zip(entities, rows, strict=True)
         return [self._merged(entity, layers, wanted) for entity, layers in pairs if layers is not None]
 

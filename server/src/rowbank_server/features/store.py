@@ -189,13 +189,17 @@ class FeatureStore:
             rows.append(outcome)
         return rows
 
-    def read_sound_rows(self, plans: Sequence[Plan], entities: Sequence[int]) -> list[list[StoredRow] | None]:
-        """As `read_rows`, but None for an entity whose stored bytes cannot be read; it is noted in `unreadable`."""
+    def read_sound_rows(
+        self, plans: Sequence[Plan], entities: Sequence[int], *, note: bool = True
+    ) -> list[list[StoredRow] | None]:
+        """As `read_rows`, but None for an entity whose stored bytes cannot be read; with `note` it is noted in
+        `unreadable`."""
         with translated(f"read of {_named(plans)}"):
             outcomes = [outcome for chunk in _chunks(entities) for outcome in self._reader.read(plans, chunk)]
         pairs = list(zip(entities, outcomes, strict=True))
         bad = {entity: outcome.message for entity, outcome in pairs if isinstance(outcome, InvalidFeature)}
-        self.unreadable.update(plans[0].view.name, bad, [entity for entity in entities if entity not in bad])
+        if note:
+            self.unreadable.update(plans[0].view.name, bad, [entity for entity in entities if entity not in bad])
         return [None if isinstance(outcome, InvalidFeature) else outcome for outcome in outcomes]
 
     def append(self, view_name: str, name: str, entity: int, items: Sequence[Any], *, limit: int) -> int:

@@ -128,15 +128,16 @@ class Engine:
     def _read_users(
         self, view: LayeredView, stored: list[_Work], names: list[str], budget: Budget
     ) -> Sequence[FeatureRead | None]:
-        """One read per user; None for those that cannot be read."""
+        """One read per user; None for those that cannot be read, of whom one does not cost the others theirs."""
         users = [work.query.user_id or 0 for work in stored]
         try:
-            return self._parts.features.call(lambda: view.read(users, names), within_s=budget.share_s(FEATURES_SHARE))
-        except RequestError as error:
-            if error.retryable or len(users) == 1:
-                return [None] * len(users)
-        # One user's stored bytes are no value: that must not cost the others theirs.
-        return [self._read_users(view, [work], names, budget)[0] for work in stored]
+            reads = self._parts.features.call(
+                lambda: view.read_sound(users, names, note=False), within_s=budget.share_s(FEATURES_SHARE)
+            )
+        except RequestError:
+            return [None] * len(users)
+        found = {read.entity: read for read in reads}
+        return [found.get(user) for user in users]
 
     def _embed(self, generation: Generation, batch: list[_Work], budget: Budget) -> None:
         """Runs the query tower for everybody of whom something is known."""
