@@ -158,14 +158,15 @@ def test_a_batch_of_everybody_is_answered_as_one_by_one(http: httpx.Client, colu
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"colour": "red"}, "features: 'colour' is unknown; the query tower takes user_id, gender, zip, tags, history"),
-    ({"gender": 1}, "features: people:gender: expected string, got int 1"),
-    ({"zip": "12345"}, "features: people:zip: expected int64, got str '12345'"),
-    ({"tags": "sad"}, "features: people:tags: expected string_list, got str 'sad'"),
-    ({"age": "old"}, "features: people:age: expected double, got str 'old'"),
-    ({"age": 1e39}, "features: people:age: expected a finite float32, got 1e+39"),
-    ({"premium": 1}, "features: people:premium: expected bool, got int 1"),
-    ({"taste": [1.0]}, "features: people:taste: expected 2 numbers, got 1"),
-    ({"age": None}, "features: people:age: expected double, got NoneType None"),
+    ({"gender": 1}, "features: gender: expected string, got int 1"),
+    ({"zip": "12345"}, "features: zip: expected int64, got str '12345'"),
+    ({"tags": "sad"}, "features: tags: expected string_list, got str 'sad'"),
+    ({"age": "old"}, "features: age: expected double, got str 'old'"),
+    ({"age": 1e39}, "features: age: expected a finite float32, got 1e+39"),
+    ({"premium": 1}, "features: premium: expected bool, got int 1"),
+    ({"taste": [1.0]}, "features: taste: expected 2 numbers, got 1"),
+    ({"age": None}, "features: age: expected double, got NoneType None"),
+    ({"user_id": 1, "age": 1, "people:age": 2}, "features: 'age' is given twice, also by its view's"),
     ({}, "features: expected at least one; the query tower takes user_id, gender"),
 ]
 
@@ -299,7 +300,7 @@ def test_grpc_takes_the_same_features(
     ("request_", "text"),
     [
         (pb.RecommendRequest(features=sent({"colour": "red"})), "features: 'colour' is unknown; the query tower takes"),
-        (pb.RecommendRequest(features=sent({"gender": 1})), "features: people:gender: expected string, got int 1"),
+        (pb.RecommendRequest(features=sent({"gender": 1})), "features: gender: expected string, got int 1"),
         (
             pb.RecommendRequest(features={"age": features_pb2.FeatureValue()}),
             "features: age: expected a value, got none",

@@ -25,17 +25,22 @@ def given_features(inputs: TowerInputs, query: Query) -> dict[str, Any]:
             take, none at all where nobody is named, or another user than the query's.
     """
     names = {short(name): name for name in inputs.takes}
-    given = {names.get(name, name): value for name, value in (query.features or {}).items()}
-    if not given and query.user_id is None:
+    asked = {names.get(name, name): name for name in query.features or {}}
+    if len(asked) < len(query.features or {}):
+        twice = next(name for name in query.features or {} if asked[names.get(name, name)] != name)
+        raise InvalidRequest(f"features: {twice!r} is given twice, also by its view's name; give one of the two")
+    if not asked and query.user_id is None:
         raise InvalidRequest(f"features: expected at least one; the query tower takes {', '.join(names)}")
-    for name in given:
+    for name in asked:
         if name not in inputs.takes:
             raise InvalidRequest(f"features: {name!r} is unknown; the query tower takes {', '.join(names)}")
+    checked: dict[str, Any] = {}
     try:
-        checked = {name: check(value, _type(inputs, name), f"features: {name}") for name, value in given.items()}
+        for name, word in asked.items():
+            checked[name] = check((query.features or {})[word], _type(inputs, name), f"features: {word}")
     except InvalidFeature as error:
         raise InvalidRequest(error.message) from error
-    _check_numbers(inputs, checked)
+    _check_numbers(inputs, checked, asked)
     if query.user_id is not None and checked.get(inputs.entity, query.user_id) != query.user_id:
         raise InvalidRequest(
             f"features: {inputs.entity!r} is {checked[inputs.entity]}, but user_id is {query.user_id}; give one of the "
@@ -54,11 +59,12 @@ def _type(inputs: TowerInputs, name: str) -> FeatureType:
     return FeatureType.INT64 if field is None else field.type
 
 
-def _check_numbers(inputs: TowerInputs, checked: Mapping[str, Any]) -> None:
+def _check_numbers(inputs: TowerInputs, checked: Mapping[str, Any], words: Mapping[str, str]) -> None:
     for part in inputs.inputs:
         value = checked.get(part.feature)
         if part.kind != "numbers" or value is None or input_numbers(part, [value]).there[0]:
             continue
+        what = f"features: {words[part.feature]}"
         if isinstance(value, list) and len(value) != part.dim:
-            raise InvalidRequest(f"features: {part.feature}: expected {part.dim} numbers, got {len(value)}")
-        raise InvalidRequest(f"features: {part.feature}: expected a finite float32, got {shown(value)}")
+            raise InvalidRequest(f"{what}: expected {part.dim} numbers, got {len(value)}")
+        raise InvalidRequest(f"{what}: expected a finite float32, got {shown(value)}")
