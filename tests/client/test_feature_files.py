@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import redis
 from tests.processes import until
 
 from rowbank import Client, feature_files
@@ -357,11 +358,19 @@ def test_large_files_are_read_twice_and_a_change_between_is_told(client, people,
         feature_files.import_features(client, people, str(path), progress=replaced)
 
 
-def test_texts_of_ten_megabytes(client, people, tmp_path):
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_texts_of_ten_megabytes(client, people, tmp_path, kind):
     """Rows go in requests that the server takes, however long they are."""
     texts = [letter * 10_000_000 for letter in "abcdefgh"]
-    pq.write_table(pa.table({"user_id": range(8), "title": texts}), tmp_path / "f.parquet")
-    assert feature_files.import_features(client, people, str(tmp_path / "f.parquet")).written == 8
+    path = tmp_path / f"f.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.table({"user_id": range(8), "title": texts}), path)
+    elif kind == "csv":
+        path.write_text("user_id,title\n" + "".join(f"{entity},{text}\n" for entity, text in enumerate(texts)))
+    else:
+        lines = [json.dumps({"user_id": entity, "title": text}) for entity, text in enumerate(texts)]
+        path.write_text("\n".join(lines))
+    assert feature_files.import_features(client, people, str(path)).written == 8
     for entity, text in enumerate(texts):
         assert client.features.read(people, [entity], ["title"])[0].values["title"] == text
 
@@ -412,6 +421,27 @@ def test_of_two_imports_at_once_the_later_events_stay(target, client, people, tm
         thread.join(60)
     reads = client.features.read(people, range(count), ["age"])
     assert {(read.values["age"], read.event_time_s) for read in reads} == {(2000, 2000.0)}
+
+
+def test_a_redis_that_stands_still_for_a_while_only_delays_an_import(start_ps, own_redis, tmp_path):
+    count = 40_000
+    pq.write_table(pa.table({"user_id": range(count), "age": range(count)}), tmp_path / "f.parquet")
+    ps = start_ps("--redis-timeout-s", "0.5", redis=own_redis.url)
+    paused = threading.Event()
+
+    def pause(stage, done, total):
+        if stage == "writing" and not paused.is_set():
+            paused.set()
+            with redis.Redis.from_url(own_redis.url) as server:
+                server.execute_command("CLIENT", "PAUSE", 1500, "ALL")
+
+    with Client(ps.target, timeout_s=60.0) as client:
+        path = str(tmp_path / "f.parquet")
+        report = feature_files.import_features(client, "people", path, create="user_id", progress=pause)
+        assert paused.is_set()
+        assert report.written == count
+        reads = client.features.read("people", range(count))
+        assert [read.values["age"] for read in reads] == list(range(count))
 
 
 def test_an_import_that_redis_leaves_says_how_far_it_came_and_may_be_repeated(start_ps, own_redis, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from rowbank.files.table_file import arrow
 
 BATCH_ROWS = 8192
 BATCH_BYTES = 8 << 20  # Of the rows that are handled, and sent, at a time, as far as single rows allow it.
-_CSV_BLOCK_BYTES = 16 << 20  # The longest line of a CSV file.
+# A row of CSV has to fit into a block, of which Arrow reads some dozens ahead: small ones, unless lines are long.
+_CSV_BLOCK_BYTES = (1 << 20, 64 << 20)
+_CSV_LINES = 4  # What a block holds of the longest line at least, as texts in quotes go over several.
 _FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
@@ -47,6 +50,7 @@ class Source:
         names: its columns, in order; of JSON lines those of all rows.
         types: of a Parquet file, name -> Arrow type.
         rows: how many there are; -1: known once they were read.
+        block_bytes: of CSV, read at a time.
     """
 
     place: Place
@@ -55,6 +59,7 @@ class Source:
     names: tuple[str, ...]
     types: dict[str, Any]
     rows: int
+    block_bytes: int = _CSV_BLOCK_BYTES[0]
 
     def require(self, name: str, use: str) -> None:
         """Raises InvalidFile unless the file has a column of that name."""
@@ -107,8 +112,9 @@ def open_source(path: str, file_format: str = "") -> Source:
             rows += 1
         source = Source(place, found, packed, tuple(known), {}, rows)
     else:
+        source = dataclasses.replace(source, block_bytes=_block_bytes(source))
         with _csv(source, {}) as reader:
-            source = Source(place, found, packed, tuple(reader.schema.names), {}, -1)
+            source = dataclasses.replace(source, names=tuple(reader.schema.names))
     repeated = sorted({one for one in source.names if source.names.count(one) > 1})
     if repeated:
         raise InvalidFile(f"{place}: column {repeated[0]!r} is there twice; rename one of them")
@@ -146,7 +152,7 @@ def _csv(source: Source, types: dict[str, Any]) -> Iterator[Any]:
         try:
             yield csv.open_csv(
                 stream,
-                read_options=csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
+                read_options=csv.ReadOptions(use_threads=False, block_size=source.block_bytes),
                 parse_options=csv.ParseOptions(
                     delimiter="\t" if source.format == "tsv" else ",", newlines_in_values=True
                 ),
@@ -162,8 +168,18 @@ def _csv(source: Source, types: dict[str, Any]) -> Iterator[Any]:
         except (pa.ArrowException, OSError, EOFError) as error:
             text = _first_line(error)
             if "straddl" in text:
-                text = f"a line is longer than {_CSV_BLOCK_BYTES >> 20} MiB; write the file as Parquet"
+                text = f"a row has more than {source.block_bytes >> 20} MiB, or many lines; write the file as Parquet"
             raise InvalidFile(f"{source.place}: {text}") from None
+
+
+def _block_bytes(source: Source) -> int:
+    with _plain_stream(source) as stream:
+        try:
+            longest = max(map(len, stream), default=0)
+        except (OSError, EOFError) as error:
+            raise InvalidFile(f"{source.place}: cannot be read: {_first_line(error)}") from None
+    low, high = _CSV_BLOCK_BYTES
+    return min(max(low, _CSV_LINES * longest), high)
 
 
 def _csv_batches(source: Source, names: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
