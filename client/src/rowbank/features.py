@@ -17,6 +17,7 @@ from rowbank._checks import at_least, number
 from rowbank.calls import methods
 from rowbank.calls.verbs import Calls
 from rowbank.errors import IdCollision, InvalidFeature, ViewNotFound, shown
+from rowbank.manifests import Transform, transform_to_proto
 from rowbank.text import id_fault, token_key
 from rowbank_protos.v1 import features_pb2
 
@@ -94,12 +95,14 @@ class FeatureResult:
         values: name -> value, defaults filled in; lists are tuples.
         status: "present", "not_found" or "outside_max_age".
         event_time_s: Unix seconds of the write; 0: never written.
+        absent: names of the values that are defaults.
     """
 
     entity: int
     values: dict[str, Any]
     status: str
     event_time_s: float
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +236,50 @@ class Features:
         Raises:
             ViewNotFound, InvalidFeature: no such view, or no such feature in it.
         """
+        return self._read(view, map(_key, entities) if text_ids else entities, names)
+
+    def _read(
+        self,
+        view: str,
+        entities: Iterable[Any],
+        names: Sequence[str],
+        overlay: features_pb2.FeatureOverlay | None = None,
+    ) -> list[FeatureResult]:
         results: list[FeatureResult] = []
-        asked: Iterable[Any] = iter(map(_key, entities) if text_ids else entities)
+        asked = iter(entities)
         while part := [_entity(entity) for entity in itertools.islice(asked, _ROWS_PER_REQUEST)]:
-            request = features_pb2.ReadFeaturesRequest(view=view, entities=part, names=names)
+            request = features_pb2.ReadFeaturesRequest(view=view, entities=part, names=names, overlay=overlay)
             answer = self._calls.transport.one(methods.READ_FEATURES, 0, request)
             results.extend(_result_from_proto(result) for result in answer.results)
         return results
+
+    def read_layers(
+        self,
+        view: str,
+        overlay: str,
+        entities: Iterable[int],
+        names: Sequence[str] = (),
+        *,
+        transforms: Sequence[Transform] = (),
+        united: Sequence[str] = (),
+    ) -> list[FeatureResult]:
+        """Features of entities as a model version reads its own view under what callers wrote, in the order asked.
+
+        Of each feature the layer with the later event time counts, and the other one where it has none; a removed
+        entity is not found, and one of which something stored cannot be read is left out.
+
+        Args:
+            overlay: the view that callers write; "": there is none.
+            names: which features; empty: all of both views.
+            transforms: make features of others, as the version's manifest says.
+            united: list features of which a newer `view` does not hide what the overlay has.
+        Raises:
+            ViewNotFound, InvalidFeature: no such view, no such feature, or views that do not fit on each other.
+        """
+        over = features_pb2.FeatureOverlay(
+            view=overlay, transforms=[transform_to_proto(transform) for transform in transforms], united=united
+        )
+        return self._read(view, entities, names, over)
 
     def drop_view(self, name: str) -> bool:
         """Removes a view with the features of all its entities; returns whether there was one.
@@ -432,6 +472,7 @@ def _result_from_proto(message: features_pb2.FeatureResult) -> FeatureResult:
         values={name: _value_from_proto(value) for name, value in sorted(message.values.items())},
         status=_STATUS.get(message.status, "unspecified"),
         event_time_s=message.event_time_s,
+        absent=tuple(message.absent),
     )
 
 

@@ -253,7 +253,7 @@ def manifest_to_proto(manifest: ModelManifest, contents: Mapping[str, bytes]) ->
         logit_scale=manifest.logit_scale,
         rows=_MODES[manifest.rows],
         tables=[models_pb2.VersionTable(**dataclasses.asdict(table)) for table in manifest.tables],
-        transforms=[_transform_to_proto(transform) for transform in manifest.transforms],
+        transforms=[transform_to_proto(transform) for transform in manifest.transforms],
         item_overlay=manifest.item_overlay,
         user_overlay=manifest.user_overlay,
         data=None if manifest.data is None else models_pb2.DataFacts(**dataclasses.asdict(manifest.data)),
@@ -358,7 +358,8 @@ def _rule_from_proto(message: models_pb2.KeyRule) -> KeyRule | None:
     return None
 
 
-def _transform_to_proto(transform: Transform) -> models_pb2.Transform:
+def transform_to_proto(transform: Transform) -> models_pb2.Transform:
+    """The message for `transform`."""
     message = models_pb2.Transform(input=transform.input, output=transform.output)
     if isinstance(transform.kind, TitleTokens):
         message.title_tokens.max_tokens = transform.kind.max_tokens

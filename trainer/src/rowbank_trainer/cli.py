@@ -9,6 +9,7 @@ from rich.console import Console
 
 from rowbank_trainer.commands.online import online
 from rowbank_trainer.commands.rating import rating
+from rowbank_trainer.commands.recommend_all import recommend_all
 from rowbank_trainer.commands.two_tower import two_tower
 from rowbank_trainer.commands.unified import unified
 from rowbank_trainer.errors import TrainerError, UsageError
@@ -25,6 +26,7 @@ app.command("two-tower")(two_tower)
 app.command("online")(online)
 app.command("rating")(rating)
 app.command("unified")(unified)
+app.command("recommend-all")(recommend_all)
 
 
 def main() -> None:

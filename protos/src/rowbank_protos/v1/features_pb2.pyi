@@ -1,3 +1,4 @@
+from rowbank_protos.v1 import models_pb2 as _models_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -185,18 +186,30 @@ class WriteColumnsResponse(_message.Message):
     outdated: int
     def __init__(self, written: _Optional[int] = ..., outdated: _Optional[int] = ...) -> None: ...
 
+class FeatureOverlay(_message.Message):
+    __slots__ = ("view", "transforms", "united")
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORMS_FIELD_NUMBER: _ClassVar[int]
+    UNITED_FIELD_NUMBER: _ClassVar[int]
+    view: str
+    transforms: _containers.RepeatedCompositeFieldContainer[_models_pb2.Transform]
+    united: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, view: _Optional[str] = ..., transforms: _Optional[_Iterable[_Union[_models_pb2.Transform, _Mapping]]] = ..., united: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class ReadFeaturesRequest(_message.Message):
-    __slots__ = ("view", "entities", "names")
+    __slots__ = ("view", "entities", "names", "overlay")
     VIEW_FIELD_NUMBER: _ClassVar[int]
     ENTITIES_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
+    OVERLAY_FIELD_NUMBER: _ClassVar[int]
     view: str
     entities: _containers.RepeatedScalarFieldContainer[int]
     names: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, view: _Optional[str] = ..., entities: _Optional[_Iterable[int]] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
+    overlay: FeatureOverlay
+    def __init__(self, view: _Optional[str] = ..., entities: _Optional[_Iterable[int]] = ..., names: _Optional[_Iterable[str]] = ..., overlay: _Optional[_Union[FeatureOverlay, _Mapping]] = ...) -> None: ...
 
 class FeatureResult(_message.Message):
-    __slots__ = ("entity", "values", "status", "event_time_s")
+    __slots__ = ("entity", "values", "status", "event_time_s", "absent")
     class ValuesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -208,11 +221,13 @@ class FeatureResult(_message.Message):
     VALUES_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_S_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_FIELD_NUMBER: _ClassVar[int]
     entity: int
     values: _containers.MessageMap[str, FeatureValue]
     status: FeatureStatus
     event_time_s: float
-    def __init__(self, entity: _Optional[int] = ..., values: _Optional[_Mapping[str, FeatureValue]] = ..., status: _Optional[_Union[FeatureStatus, str]] = ..., event_time_s: _Optional[float] = ...) -> None: ...
+    absent: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, entity: _Optional[int] = ..., values: _Optional[_Mapping[str, FeatureValue]] = ..., status: _Optional[_Union[FeatureStatus, str]] = ..., event_time_s: _Optional[float] = ..., absent: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReadFeaturesResponse(_message.Message):
     __slots__ = ("results",)

@@ -10,6 +10,8 @@ import grpc
 from rowbank.errors import InvalidFeature
 from rowbank_protos.v1 import features_pb2, features_pb2_grpc
 from rowbank_server.features.columns import columns_from_message
+from rowbank_server.features import transforms
+from rowbank_server.features.layers import LayeredView
 from rowbank_server.features.reading import FeatureRead, FeatureStatus
 from rowbank_server.features.store import FeatureStore
 from rowbank_server.features.values import FeatureData, FeatureType, fill_message, from_message
@@ -67,11 +69,22 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     def ReadFeatures(  # noqa: N802
         self, request: features_pb2.ReadFeaturesRequest, context: grpc.ServicerContext
     ) -> features_pb2.ReadFeaturesResponse:
+        if request.HasField("overlay"):
+            return self._read_layers(request)
         view = self._store.view(request.view)
         results = self._store.read(view.name, list(request.entities), list(request.names))
         self._store.freshness.read(view.name, results, time.time())
         kinds = {field.name: field.type for field in view.fields}
         return features_pb2.ReadFeaturesResponse(results=[_result(kinds, read) for read in results])
+
+    def _read_layers(self, request: features_pb2.ReadFeaturesRequest) -> features_pb2.ReadFeaturesResponse:
+        over = request.overlay
+        layers = LayeredView(
+            self._store, request.view, over.view, transforms.from_manifest(over.transforms), tuple(over.united)
+        )
+        view = layers.definition()
+        reads = layers.read_sound(list(request.entities), list(request.names))
+        return features_pb2.ReadFeaturesResponse(results=[_result(view, read) for read in reads])
 
     def DropView(  # noqa: N802
         self, request: features_pb2.DropViewRequest, context: grpc.ServicerContext
@@ -104,6 +117,7 @@ def _values(view: FeatureView, row: features_pb2.FeatureRow) -> Mapping[str, Fea
 
 def _result(kinds: Mapping[str, FeatureType], read: FeatureRead) -> features_pb2.FeatureResult:
     result = features_pb2.FeatureResult(entity=read.entity, status=_STATUS[read.status], event_time_s=read.event_time_s)
+    result.absent.extend(sorted(read.absent))
     for name, value in read.values.items():
         fill_message(result.values[name], value, kinds[name])
     return result

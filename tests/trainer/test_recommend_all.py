@@ -1,0 +1,131 @@
+"""Recommendations for everybody in a file: what the service answers over HTTP for the same version, user by user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tests.processes import UpProcess, closing, until
+from tests.trainer.test_cli import rowbank_train
+from tests.trainer.test_resume import train
+
+import rowbank
+
+pytestmark = pytest.mark.timeout(600)
+MODEL = "two_tower"
+USERS, ITEMS = 100, 80
+
+
+def events(path: Path) -> Path:
+    """100 users who like one of four groups of 20 items each; no two titles have the same words."""
+    rng = np.random.default_rng(1)
+    users = np.repeat(np.arange(1, USERS + 1), 20)
+    items = (users % 4) * 20 + rng.integers(0, 20, len(users)) + 1
+    times = 1_700_000_000 + rng.permutation(len(users))
+    lines = [f"{u},{i},{t},n{i % 20} g{i // 20}" for u, i, t in zip(users, items, times, strict=True)]
+    path.write_text("user,item,time,title\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
+    """Serves a small model of titles, with a user, items and events that callers wrote after it was published."""
+    folder = tmp_path_factory.mktemp("served")
+    started = UpProcess("--data-dir", str(folder / "data"), log=folder / "up.log")
+    with closing(started):
+        started.wait_ready()
+        train(
+            "two-tower", "--interactions", events(folder / "films.csv"), "--targets", started.target,
+            "--epochs", 3, "--batch-size", 128, "--dim", 8, "--activate", "--out", folder / "out",
+        )  # fmt: skip
+        with httpx.Client(base_url=started.http_url) as http:
+            until(lambda: http.get("/readyz").status_code == 200, what="a model is served")
+            http.put("/v1/items/901", json={"features": {"title": "n3 g4"}}).raise_for_status()
+            http.delete("/v1/items/5").raise_for_status()
+            written = [{"user_id": 1, "item_id": 7}, {"user_id": 999, "item_id": 12}, {"user_id": 999, "item_id": 901}]
+            http.post("/v1/events", json={"events": written}).raise_for_status()
+            until(lambda: http.get("/v1/items/901").json()["indexed"], what="the new item can be found")
+            until(lambda: http.get("/v1/items/5").status_code == 404, what="the item is gone")
+            until(lambda: 5 not in ids(http, {"user_id": 1, "k": ITEMS}), what="it is gone from answers")
+        yield started
+
+
+def ids(http: httpx.Client, body: dict[str, Any]) -> list[int]:
+    return [item["id"] for item in http.post("/v1/recommend", json=body).json()["items"]]
+
+
+def recommend(server: UpProcess, out: Path, *options: object) -> list[dict[str, Any]]:
+    done = rowbank_train("recommend-all", MODEL, "--out", str(out), "--targets", server.target, *map(str, options))
+    assert done.returncode == 0, done.stderr
+    return pq.read_table(out).to_pylist()
+
+
+def require_as_served(server: UpProcess, rows: list[dict[str, Any]], *, exclude_seen: bool) -> None:
+    with httpx.Client(base_url=server.http_url) as http:
+        for row in rows:
+            body = {"user_id": row["user_id"], "k": len(row["item_ids"]), "exclude_seen": exclude_seen}
+            answer = http.post("/v1/recommend", json=body).json()
+            assert answer["source"] == row["source"], answer
+            assert [item["id"] for item in answer["items"]] == row["item_ids"]
+            served = [item["score"] for item in answer["items"]]
+            np.testing.assert_allclose(row["scores"], served, rtol=1e-5, atol=1e-5)
+
+
+def test_everybody_gets_what_the_service_answers(server: UpProcess, tmp_path: Path) -> None:
+    rows = recommend(server, tmp_path / "deep" / "all.parquet", "--k", 10)
+    assert [row["user_id"] for row in rows] == [*range(1, USERS + 1), 999]
+    assert {row["source"] for row in rows[:-1]} == {"personal"}
+    assert rows[-1]["source"] == "session"  # Nobody trained on them, but they met something.
+    assert all(len(row["item_ids"]) == 10 for row in rows)
+    assert not {item for row in rows for item in row["item_ids"]} & {5}
+    assert 7 not in rows[0]["item_ids"]
+    require_as_served(server, rows, exclude_seen=True)
+    metadata = pq.read_schema(tmp_path / "deep" / "all.parquet").metadata
+    with rowbank.Client(server.target) as client:
+        version = client.models.get(MODEL).manifest.version
+    assert metadata[b"rowbank.version"].decode() == version
+    assert metadata[b"rowbank.k"] == b"10"
+
+
+def test_some_users_with_what_they_met(server: UpProcess, tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("name,user_id\na,3\nb,999\nc,3\nd,123456\n")
+    rows = recommend(
+        server, tmp_path / "some.parquet", "--users", tmp_path / "users.csv", "--include-seen", "--k", ITEMS,
+        "--version", "latest",
+    )  # fmt: skip
+    assert [row["user_id"] for row in rows] == [3, 999]  # Nothing is known of 123456.
+    assert all(len(row["item_ids"]) == ITEMS for row in rows)  # One of 80 is gone, one is new.
+    require_as_served(server, rows, exclude_seen=False)
+
+
+def test_what_is_wrong_is_said_in_a_line_and_nothing_is_written(server: UpProcess, tmp_path: Path) -> None:
+    out = tmp_path / "all.parquet"
+    out.write_text("as it was")
+    (tmp_path / "words.csv").write_text("user_id\n1\nada\n")
+    (tmp_path / "columns.csv").write_text("id,name\n1,a\n")
+    (tmp_path / "file").write_text("")
+    for arguments, message in (
+        (["two_towers", "--out", out], "model 'two_towers' does not exist; did you mean two_tower?; models that there "
+         "are: two_tower"),
+        ([MODEL, "--out", out, "--version", "9"], "--version 9: model 'two_tower' has no such version; there are 2"),
+        ([MODEL, "--out", out, "--k", 81], "--k 81: the version has 80 items that can be found; give"),
+        ([MODEL, "--out", out, "--k", 0], "--k must be at least 1, got 0"),
+        ([MODEL, "--out", tmp_path], f"--out {tmp_path}: cannot be written: it is a folder; name a file in it"),
+        ([MODEL, "--out", tmp_path / "file" / "a.parquet"], f"--out {tmp_path}/file/a.parquet: cannot be written: "),
+        ([MODEL, "--out", out, "--users", tmp_path / "words.csv"], f"{tmp_path}/words.csv: line 3: column 'user_id': "
+         "expected an integer, got 'ada'"),
+        ([MODEL, "--out", out, "--users", tmp_path / "columns.csv"], f"{tmp_path}/columns.csv: expected a column "
+         "'user_id', got id, name"),
+        ([MODEL, "--out", out, "--users", tmp_path / "no.csv"], f"{tmp_path}/no.csv: no such file"),
+    ):  # fmt: skip
+        done = rowbank_train("recommend-all", *map(str, arguments), "--targets", server.target)
+        assert done.stderr.startswith(f"error: {message}"), done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert done.returncode == (2 if "--k" in arguments else 1)
+    assert out.read_text() == "as it was"
+    assert not list(tmp_path.glob("*.partial"))
