@@ -9,8 +9,8 @@ import grpc
 
 from rowbank.errors import InvalidFeature
 from rowbank_protos.v1 import features_pb2, features_pb2_grpc
-from rowbank_server.features.columns import columns_from_message
 from rowbank_server.features import transforms
+from rowbank_server.features.columns import columns_from_message
 from rowbank_server.features.layers import LayeredView
 from rowbank_server.features.reading import FeatureRead, FeatureStatus
 from rowbank_server.features.store import FeatureStore

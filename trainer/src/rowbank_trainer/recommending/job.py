@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rowbank import Client
-from rowbank.features import FeatureResult
+from rowbank.features import ID_TEXT, FeatureResult
 from rowbank.manifests import ModelManifest
 from rowbank.tower_keys import HISTORY
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.errors import TrainerError, UsageError
 from rowbank_trainer.recommending.scan import Candidates
 from rowbank_trainer.recommending.users import read_users
-from rowbank_trainer.recommending.version import ID_TEXT, Side, find_version
+from rowbank_trainer.recommending.version import Side, find_version
 from rowbank_trainer.recommending.writing import AnswerFile, Answers
 
 _ITEMS_AT_ONCE = 4096

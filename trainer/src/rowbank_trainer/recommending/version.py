@@ -13,13 +13,12 @@ import onnxruntime
 from rowbank import Client
 from rowbank.closest import did_you_mean, listed
 from rowbank.errors import TableNotFound
-from rowbank.features import FeatureResult
+from rowbank.features import ID_TEXT, FeatureResult
 from rowbank.manifests import ModelManifest, Tower, TowerInput
 from rowbank.tower_keys import HISTORY, Keys, Numbers, input_keys, input_numbers
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.errors import TrainerError
 
-ID_TEXT = "_id"  # The feature that holds an entity's id, where ids are texts and entities are their keys.
 _LARGEST = 1e15  # Beyond it a vector's number cannot be ranked.
 
 Bools = npt.NDArray[np.bool_]
