@@ -47,7 +47,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
             until(lambda: http.get("/readyz").status_code == 200, what="a model is served")
             http.put("/v1/items/901", json={"features": {"title": "n3 g4"}}).raise_for_status()
             http.delete("/v1/items/5").raise_for_status()
-            written = [{"user_id": 1, "item_id": 7}, {"user_id": 999, "item_id": 12}, {"user_id": 999, "item_id": 901}]
+            written = [
+                {"user_id": 1, "item_id": 7},
+                {"user_id": 999, "item_id": 12},
+                {"user_id": 999, "item_id": 901},
+                {"user_id": 999, "item_id": 30},
+            ]
             http.post("/v1/events", json={"events": written}).raise_for_status()
             until(lambda: http.get("/v1/items/901").json()["indexed"], what="the new item can be found")
             until(lambda: http.get("/v1/items/5").status_code == 404, what="the item is gone")
@@ -71,9 +76,12 @@ def require_as_served(server: UpProcess, rows: list[dict[str, Any]], *, exclude_
             body = {"user_id": row["user_id"], "k": len(row["item_ids"]), "exclude_seen": exclude_seen}
             answer = http.post("/v1/recommend", json=body).json()
             assert answer["source"] == row["source"], answer
-            assert [item["id"] for item in answer["items"]] == row["item_ids"]
             served = [item["score"] for item in answer["items"]]
             np.testing.assert_allclose(row["scores"], served, rtol=1e-5, atol=1e-5)
+            # Only what has the same score to 1e-5 may stand in another place.
+            ours = dict(zip(row["item_ids"], row["scores"], strict=True))
+            expected = [ours.get(item["id"], row["scores"][-1]) for item in answer["items"]]
+            np.testing.assert_allclose(expected, served, rtol=1e-5, atol=1e-5)
 
 
 def test_everybody_gets_what_the_service_answers(server: UpProcess, tmp_path: Path) -> None:
