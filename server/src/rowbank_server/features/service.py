@@ -82,9 +82,9 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
         layers = LayeredView(
             self._store, request.view, over.view, transforms.from_manifest(over.transforms), tuple(over.united)
         )
-        view = layers.definition()
+        kinds = {field.name: field.type for field in layers.definition().fields}
         reads = layers.read_sound(list(request.entities), list(request.names))
-        return features_pb2.ReadFeaturesResponse(results=[_result(view, read) for read in reads])
+        return features_pb2.ReadFeaturesResponse(results=[_result(kinds, read) for read in reads])
 
     def DropView(  # noqa: N802
         self, request: features_pb2.DropViewRequest, context: grpc.ServicerContext
