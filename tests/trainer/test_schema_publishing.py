@@ -53,7 +53,7 @@ def train(data: Dataset, out: Path, target: str, variant: Variant, **options) ->
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("variant", [Variant.STATIC, Variant.TFRA_LOCAL, Variant.ROWBANK_TFRA, Variant.ROWBANK])
+@pytest.mark.parametrize("variant", [Variant.STATIC, Variant.ROWBANK_TFRA, Variant.ROWBANK])
 def test_what_is_published_computes_what_was_trained(
     data: Dataset, problem: Problem, tmp_path: Path, target: str, variant: Variant
 ) -> None:
@@ -195,6 +195,12 @@ def test_the_service_answers_from_columns(data: Dataset, tmp_path: Path, declare
         assert len(found) == 41
 
 
+def scalars(file: bytes) -> list[float]:
+    """The numbers in a graph that are no matrices: of scalings and weights."""
+    found = [numpy_helper.to_array(one) for one in onnx.load_from_string(file).graph.initializer]
+    return [float(one) for one in found if one.shape == () and one.dtype == np.float32]
+
+
 def kernels(file: bytes) -> dict[str, np.ndarray]:
     """The projections of items' narrow blocks, by a graph."""
     found = [numpy_helper.to_array(one) for one in onnx.load_from_string(file).graph.initializer]
@@ -213,3 +219,15 @@ def test_going_on_needs_the_same_schema(data: Dataset, tmp_path: Path, start_ps)
         train(data, tmp_path / "c", target, Variant.ROWBANK, going_on="latest", schema=other)
     with pytest.raises(TrainerError, match="has another schema"):
         train(data, tmp_path / "d", target, Variant.ROWBANK, going_on="latest", schema=None)
+    # Numbers are scaled as at first, whatever these data have.
+    assert data.users is not None
+    ages = {"age": data.users.numbers["age"] + np.float32(50)}
+    older = dataclasses.replace(data, users=dataclasses.replace(data.users, numbers=ages))
+    train(older, tmp_path / "e", target, Variant.ROWBANK, going_on="latest")
+    first, second = ((tmp_path / part / "query.onnx").read_bytes() for part in "ae")
+    assert scalars(first) == scalars(second)
+    declared = composed()
+    train(data, tmp_path / "f", target, Variant.ROWBANK, schema=declared)
+    fewer = dataclasses.replace(data, interactions=data.interactions.take(np.arange(600)))
+    with pytest.raises(TrainerError, match="other values are frequent in these data"):
+        train(fewer, tmp_path / "g", target, Variant.ROWBANK, going_on="latest", schema=declared)

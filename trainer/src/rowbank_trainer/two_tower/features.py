@@ -99,6 +99,12 @@ class Features:
         """By name."""
         return {"user": self.user, "item": self.item}
 
+    @property
+    def blocks(self) -> dict[str, Blocks]:
+        """Of mixed-dimension tables, by short name."""
+        columns = (*self.user.columns, *self.item.columns)
+        return {one.plan.column.table: one.blocks for one in columns if one.blocks is not None}
+
     def arrays(self) -> list[npt.NDArray[Any]]:
         """All values, to tell two of these apart."""
         found: list[npt.NDArray[Any]] = []
@@ -145,9 +151,11 @@ class Sources:
     items: Entities | None
 
 
-def features_of(plan: ModelPlan, sources: Sources) -> Features:
+def features_of(plan: ModelPlan, sources: Sources, blocks: Mapping[str, Blocks] | None = None) -> Features:
     """The values of all columns.
 
+    Args:
+        blocks: of mixed-dimension tables, by short name, as rows are there already; None: as training meets values.
     Raises:
         TrainerError: there are no values of a column.
     """
@@ -156,7 +164,7 @@ def features_of(plan: ModelPlan, sources: Sources) -> Features:
         _side(plan.user, everybody, sources, sources.users, np.isin(everybody, train.user_ids)),
         _side(plan.item, catalogue.item_ids, sources, sources.items, np.isin(catalogue.item_ids, train.item_ids)),
     )
-    return _with_blocks(found, train)
+    return _with_blocks(found, _counted_blocks(found, train) if blocks is None else blocks)
 
 
 def _side(plan: SidePlan, ids: Ids, sources: Sources, given: Entities | None, trained: Mask) -> SideValues:
@@ -257,8 +265,8 @@ def _words(column: Column, given: Entities | None) -> dict[int, str] | None:
     return {token_key(text): text for text in texts}
 
 
-def _with_blocks(features: Features, train: Interactions) -> Features:
-    """The same with the blocks of mixed-dimension tables, by how often training meets each value."""
+def _counted_blocks(features: Features, train: Interactions) -> dict[str, Blocks]:
+    """The blocks of mixed-dimension tables, by how often training meets each value."""
     counts: dict[str, Counter[int]] = {}
     embeddings: dict[str, MixedDimension] = {}
     for side, met in ((features.user, train.user_ids), (features.item, train.item_ids)):
@@ -271,7 +279,12 @@ def _with_blocks(features: Features, train: Interactions) -> Features:
                 distinct, places = np.unique(one.keys.values[weights > 0], return_inverse=True)
                 total = np.bincount(places, weights[weights > 0], len(distinct)).astype(np.int64)
                 counts.setdefault(table, Counter()).update(dict(zip(distinct.tolist(), total.tolist(), strict=True)))
-    blocks = {table: Blocks.by_frequency(embeddings[table], found) for table, found in counts.items()}
+    return {table: Blocks.by_frequency(embeddings[table], found) for table, found in counts.items()}
+
+
+def _with_blocks(features: Features, blocks: Mapping[str, Blocks]) -> Features:
+    if not blocks:
+        return features
     sides = [
         SideValues(
             side.ids,
@@ -282,7 +295,7 @@ def _with_blocks(features: Features, train: Interactions) -> Features:
         )
         for side in (features.user, features.item)
     ]
-    return Features(*sides) if blocks else features
+    return Features(*sides)
 
 
 def pad_key(plan: ColumnPlan, kind: str) -> int:

@@ -77,11 +77,11 @@ class Problem:
         return np.searchsorted(self.user_keys, np.unique(self.train.user_ids)).astype(np.int64)
 
     def learning_from(self, train: Interactions) -> Problem:
-        """The problem of learning from other interactions with the same items, by the same users."""
+        """The problem of learning from other interactions of the same users and items, in the same tables."""
         positions = self.catalogue.positions(train.item_ids)
         counts = np.bincount(positions, minlength=len(self.catalogue))
         problem = dataclasses.replace(self, train=train, train_positions=positions, item_counts=counts)
-        return dataclasses.replace(problem, features=features_of(self.plan, problem.sources))
+        return dataclasses.replace(problem, features=features_of(self.plan, problem.sources, self.features.blocks))
 
     @property
     def sources(self) -> Sources:
