@@ -24,7 +24,13 @@ from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.runs import Run, RunTables
 from rowbank_trainer.two_tower.schema_file import SCHEMA_FILE, schema_file
-from rowbank_trainer.two_tower.served_columns import fields_of, tokenised, tower_inputs, with_columns
+from rowbank_trainer.two_tower.served_columns import (
+    catalogue_fields,
+    fields_of,
+    tokenised,
+    tower_inputs,
+    with_columns,
+)
 from rowbank_trainer.two_tower.tables.remote import RemoteTables, named_tables, table_spec
 from rowbank_trainer.two_tower.training import TrainingRun
 
@@ -209,17 +215,14 @@ def tower_files(trained: TrainingRun, config: TwoTowerConfig) -> dict[str, bytes
 
 
 def catalogue_rows(problem: Problem) -> dict[int, dict[str, Any]]:
-    """Every item and the features that every model has, as `ITEM_FIELDS` has them."""
+    """Every item and the features that it has without a schema, as `catalogue_fields` says."""
     catalogue = problem.catalogue
-    return {
-        int(item): {
-            "title": catalogue.titles[row],
-            "title_tokens": problem.item_keys[row] if tokenised(problem) else (),
-            "genres": catalogue.genres[row],
-            "year": catalogue.years[row],
-        }
-        for row, item in enumerate(catalogue.item_ids)
-    }
+    columns: dict[str, Any] = {
+        "title": catalogue.titles, "title_tokens": problem.item_keys, "genres": catalogue.genres,
+        "year": catalogue.years,
+    }  # fmt: skip
+    names = [field.name for field in catalogue_fields(problem)]
+    return {int(item): {name: columns[name][row] for name in names} for row, item in enumerate(catalogue.item_ids)}
 
 
 def histories(problem: Problem) -> dict[int, dict[str, Any]]:

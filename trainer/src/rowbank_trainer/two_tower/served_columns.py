@@ -16,12 +16,9 @@ from rowbank_trainer.two_tower.features import ColumnValues, SideValues, pad_key
 from rowbank_trainer.two_tower.plan import ColumnPlan, SidePlan
 from rowbank_trainer.two_tower.problem import Problem
 
-ITEM_FIELDS = (
-    FeatureField("title", "string"),
-    FeatureField("title_tokens", "int64_list"),
-    FeatureField("genres", "string_list"),
-    FeatureField("year", "int64"),
-)
+_TITLE = FeatureField("title", "string")
+_TITLE_TOKENS = FeatureField("title_tokens", "int64_list")
+_GENRES, _YEAR = FeatureField("genres", "string_list"), FeatureField("year", "int64")
 _HISTORY = "history"
 Fills = Mapping[str, float]  # Numeric column -> the number that stands for a missing one.
 
@@ -58,9 +55,21 @@ def tokenised(problem: Problem) -> bool:
     return not problem.declared and problem.catalogue.titled
 
 
+def catalogue_fields(problem: Problem) -> tuple[FeatureField, ...]:
+    """The features of items that a model has without a schema: titles, and what else the data has of them."""
+    catalogue = problem.catalogue
+    there = {
+        _TITLE: True,
+        _TITLE_TOKENS: tokenised(problem),
+        _GENRES: any(catalogue.genres),
+        _YEAR: any(catalogue.years),
+    }
+    return tuple(field for field, is_there in there.items() if is_there)
+
+
 def fields_of(plan: SidePlan, problem: Problem, fills: Fills) -> tuple[FeatureField, ...]:
-    """The features of a side's view: those that every model has, and the columns."""
-    fields = {field.name: field for field in (ITEM_FIELDS if plan.name == "item" else HISTORY_FIELDS)}
+    """The features of a side's view: those that it has without a schema, and the columns."""
+    fields = {field.name: field for field in (catalogue_fields(problem) if plan.name == "item" else HISTORY_FIELDS)}
     for one in plan.columns:
         column = one.column
         if column.type in ("id", "history") or (tokenised(problem) and column.type == "text"):
