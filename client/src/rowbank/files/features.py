@@ -22,7 +22,7 @@ from rowbank._checks import number
 from rowbank.catalogue import REMOVED
 from rowbank.closest import did_you_mean, listed
 from rowbank.errors import InvalidFeature, InvalidFile, RequestError, ViewNotFound
-from rowbank.features import FeatureView
+from rowbank.features import ID_TEXT, FeatureView
 from rowbank.files import feature_cells, feature_kinds, feature_packing, feature_times
 from rowbank.files.feature_cells import Cells
 from rowbank.files.feature_source import BATCH_BYTES, Batch, Source, open_source
@@ -104,7 +104,8 @@ def import_features(
         event_time_column: says when each row was true; None: all were at `event_time_s`.
         event_time_s: Unix seconds; None: the moment at which the import begins, by this machine's clock.
         columns: those to write; none: all but the two above.
-        text_ids: ids are texts; an entity is known by the key that training gives its text (`rowbank.text.token_key`).
+        text_ids: ids are texts; an entity is known by the key that training gives its text (`rowbank.text.token_key`),
+            and a view with the feature "_id" keeps the text.
         create: the entity ("user_id") of a view that is created with the file's columns if there is none of the name.
         types: with `create`, column -> type, for those that are not what the file makes them seem to be.
         max_age_s: with `create`.
@@ -172,7 +173,7 @@ def _columns(source: Source, entity: str, event_time: str | None, columns: Seque
 
 def _kinds(source: Source, view: FeatureView, names: Sequence[str]) -> dict[str, str]:
     """Column -> the type that the view has for it."""
-    kinds = {field.name: field.type for field in view.fields if field.name != REMOVED}
+    kinds = {field.name: field.type for field in view.fields if field.name not in (ID_TEXT, REMOVED)}
     unknown = [name for name in names if name not in kinds]
     if unknown:
         raise InvalidFeature(
@@ -264,6 +265,9 @@ def _request(job: _Job, batch: Batch) -> features_pb2.WriteColumnsRequest:
         times = np.array([round(job.event_time_s * 1e6)], np.int64)
     else:
         times = feature_times.event_times_us(cells(job.event_time_column))
+    kept = []
+    if job.text_ids and any(field.name == ID_TEXT for field in job.view.fields):
+        kept = [feature_packing.column(ID_TEXT, "string", feature_cells.typed(cells(job.entity_column), "string"))]
     return features_pb2.WriteColumnsRequest(
         view=job.view.name,
         entities=feature_cells.entities(cells(job.entity_column), text_ids=job.text_ids).astype("<i8").tobytes(),
@@ -271,7 +275,8 @@ def _request(job: _Job, batch: Batch) -> features_pb2.WriteColumnsRequest:
         columns=[
             feature_packing.column(name, kind, feature_cells.typed(cells(name), kind))
             for name, kind in job.kinds.items()
-        ],
+        ]
+        + kept,
     )
 
 

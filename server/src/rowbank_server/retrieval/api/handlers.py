@@ -27,8 +27,9 @@ from rowbank_server.retrieval.api.ids import (
     claim,
     collision,
     require_own,
-    shown_history,
+    shown_features,
     shown_item,
+    written_features,
 )
 from rowbank_server.retrieval.api.named import Named, as_strings_asked
 from rowbank_server.retrieval.api.openapi import PAGE
@@ -176,14 +177,14 @@ class Handlers:
     async def get_item(self, request: Request) -> Response:
         generation = self._service.engine.generation()
         item = Named.of(request, ModelIds.of(generation.model).items)
-        read = await self._read(generation.model.items, item, "item")
+        read, features = await self._read(generation, generation.model.items, item, "item")
         position = generation.positions([item.key])
         standing = Standing(generation.standing[position[0]]) if len(position) else None
         why_not = "written a moment ago; a search finds it within a second" if standing is None else standing.text
         return to_json(
             schemas.CatalogueItem(
                 id=item.shown,
-                features=dict(read.values),
+                features=features,
                 status=read.status.value,
                 event_time_s=read.event_time_s,
                 indexed=standing is Standing.INDEXED,
@@ -216,29 +217,13 @@ class Handlers:
     async def get_user(self, request: Request) -> Response:
         generation = self._service.engine.generation()
         user = Named.of(request, ModelIds.of(generation.model).users)
-        read = await self._read(self._users(), user, "user")
-        features = dict(read.values)
-        if HISTORY in features:
-            features[HISTORY] = await self._history(generation, features[HISTORY], user.as_strings)
+        read, features = await self._read(generation, self._users(), user, "user")
         return to_json(schemas.Entity(user.shown, features, read.status.value, read.event_time_s))
-
-    async def _history(self, generation: Generation, items: Any, as_strings: bool) -> Any:
-        """A history with the ids as callers know them; None is an item of which nobody ever said more than its id."""
-        shown, unknown = shown_history(generation, items, as_strings=as_strings)
-        if not unknown:
-            return shown
-        view = generation.model.items
-        found = await self._service.ask_redis(lambda: view.texts(unknown))
-        texts = dict(zip(unknown, (text for text, _ in found), strict=True))
-        return [text or texts[item] or None for text, item in zip(shown, items, strict=True)]
 
     async def put_user(self, request: Request) -> Response:
         user = Named.of(request, self._ids.users)
         body = await _body(request, schemas.EntityBody)
-        features = dict(body.features)
-        if isinstance(features.get(HISTORY), list):
-            features[HISTORY] = self._ids.history(features[HISTORY], f"features.{HISTORY}")
-        return to_json(schemas.Written(await self._write(self._users(), user, features)))
+        return to_json(schemas.Written(await self._write(self._users(), user, body.features)))
 
     async def post_events(self, request: Request) -> Response:
         body = await _body(request, schemas.EventsBody)
@@ -343,25 +328,33 @@ class Handlers:
             raise InvalidRequest("the model in service names no view of users, so there is nothing to read or write")
         return users
 
-    async def _read(self, view: LayeredView, entity: Named, what: str) -> FeatureRead:
-        def read_own() -> FeatureRead:
+    async def _read(
+        self, generation: Generation, view: LayeredView, entity: Named, what: str
+    ) -> tuple[FeatureRead, dict[str, Any]]:
+        """What is stored of an entity, and its features as the answer has them."""
+        derived = {one.output for one in view.derived}
+
+        def read_own() -> tuple[FeatureRead, dict[str, Any]]:
             if entity.text:
                 claim(view, entity.texts)
-            return view.read([entity.key])[0]
+            read = view.read([entity.key])[0]
+            return read, shown_features(generation, read.values, derived, as_strings=entity.as_strings)
 
-        read = await self._service.ask_redis(read_own)
+        read, features = await self._service.ask_redis(read_own)
         if read.status is FeatureStatus.NOT_FOUND:
             raise ProblemError(404, f"unknown-{what}", f"{what} {entity} has no features in view {view.written!r}")
-        return read
+        return read, features
 
     async def _write(self, view: LayeredView, entity: Named, features: dict[str, Any]) -> int:
         require_own(features)
+        items = self._ids.items
 
         def write() -> int:
+            values = written_features(items, view, features)
             if not entity.text:
-                return view.write([(entity.key, features)])
+                return view.write([(entity.key, values)])
             claim(view, entity.texts)
-            return view.write([(entity.key, {**features, ID_TEXT: entity.text})])
+            return view.write([(entity.key, {**values, ID_TEXT: entity.text})])
 
         return await self._service.ask_redis(write)
 

@@ -7,7 +7,7 @@ whose ids are integers may write one as a text, and have it answered so, as Java
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +16,7 @@ from rowbank.features import ID_TEXT
 from rowbank.text import id_fault, token_key
 from rowbank_server import wording
 from rowbank_server.features import LayeredView
+from rowbank_server.features.values import FeatureType
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.inputs import HISTORY
 from rowbank_server.retrieval.model import Model
@@ -129,15 +130,51 @@ def shown_item(found: Found, *, as_strings: bool) -> GivenId:
     return shown_id(found.item_id, found.text, as_strings=as_strings)
 
 
-def shown_history(
-    generation: Generation, items: Iterable[int], *, as_strings: bool
-) -> tuple[list[GivenId | None], list[int]]:
-    """A history as an answer has it, and the keys in it of which the catalogue has no text: None stands for them."""
-    listed = list(items)
-    if not generation.model.item_texts:
-        return [str(item) if as_strings else item for item in listed], []
-    texts = [generation.text_of(item) for item in listed]
-    return [text or None for text in texts], [item for item, text in zip(listed, texts, strict=True) if not text]
+def shown_features(
+    generation: Generation, values: Mapping[str, Any], derived: Collection[str], *, as_strings: bool
+) -> dict[str, Any]:
+    """Features as an answer has them: a history's items by their ids, and other lists that are of items' keys alone.
+
+    Reads Redis for the texts of items that the catalogue has not. In a history, None stands for an item of which nobody
+    ever said more than its id.
+
+    Args:
+        derived: features that are made of others, and so have no items' keys.
+    """
+    made, items = dict(values), generation.model.items
+    for name, listed in values.items():
+        if name == HISTORY and not generation.model.item_texts:
+            made[name] = [str(item) if as_strings else item for item in listed]
+        elif generation.model.item_texts and name not in derived and _are_integers(listed):
+            texts = [generation.text_of(item) for item in listed]
+            if not all(texts):
+                texts = [text or stored for text, (stored, _) in zip(texts, items.texts(listed), strict=True)]
+            if name == HISTORY or all(texts):
+                made[name] = [text or None for text in texts]
+    return made
+
+
+def _are_integers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and set(map(type, value)) == {int}
+
+
+def written_features(ids: Ids, view: LayeredView, features: Mapping[str, Any]) -> dict[str, Any]:
+    """Features as they are stored: with keys where lists of integers came as items' ids.
+
+    Args:
+        ids: of items.
+    Raises:
+        InvalidRequest: an id in a history, or a text in another such list, is of another kind.
+        ViewNotFound, InvalidFeature: as of `LayeredView.definition`.
+    """
+    kinds = {field.name: field.type for field in view.definition().fields}
+    made = dict(features)
+    for name, value in features.items():
+        if not isinstance(value, list) or kinds.get(name) is not FeatureType.INT64_LIST:
+            continue
+        if any(isinstance(one, str) for one in value) or (name == HISTORY and ids.are_texts):
+            made[name] = ids.keys(value, f"features.{name}")
+    return made
 
 
 def require_own(features: Mapping[str, Any]) -> None:
