@@ -20,9 +20,9 @@ from tests.retrieval.support import DIM, ApiProcess, get, post, serving, until
 import rowbank
 from rowbank.catalogue import write_catalogue
 from rowbank.errors import IdCollision, InvalidRequest, ModelDiffers, from_rpc_error
-from rowbank.features import ID_TEXT
 from rowbank.models import Tower, TowerInput
 from rowbank.text import token_key
+from rowbank.text_ids import ID_TEXT
 from rowbank_protos.v1 import retrieval_pb2 as pb
 from rowbank_protos.v1 import retrieval_pb2_grpc
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rowbank.errors import IdCollision, InvalidFeature, ModelNotFound, RequestError, shown
-from rowbank.features import ID_TEXT, FeatureField, FeatureResult, FeatureView, normalized
+from rowbank.features import FeatureField, FeatureResult, FeatureView, normalized
+from rowbank.text_ids import ID_TEXT
 
 if TYPE_CHECKING:
     from rowbank.client import Client

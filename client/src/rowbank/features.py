@@ -16,12 +16,10 @@ import numpy.typing as npt
 from rowbank._checks import at_least, number
 from rowbank.calls import methods
 from rowbank.calls.verbs import Calls
-from rowbank.errors import IdCollision, InvalidFeature, ViewNotFound, shown
+from rowbank.errors import InvalidFeature, ViewNotFound, shown
 from rowbank.manifests import Transform, transform_to_proto
-from rowbank.text import id_fault, token_key
+from rowbank.text_ids import ID_TEXT, by_key, collision, entity_key
 from rowbank_protos.v1 import features_pb2
-
-ID_TEXT = "_id"  # The string feature that holds an entity's id, where ids are texts and entities are their keys.
 
 _ROWS_PER_REQUEST = 2048
 _FLOAT32_END = float(np.finfo(np.float32).max) + 2.0**103  # Half a step beyond the largest: this rounds to infinity.
@@ -187,10 +185,10 @@ class Features:
             event_time_s = number("event_time_s", event_time_s, "Unix seconds from 0 to 1e11, or None", low=0.0,
                                   below=_LATEST_S, error=InvalidFeature)  # fmt: skip
         fields = {field.name: field for field in self.view(view).fields}
-        by_key: Mapping[Any, Mapping[str, Any]] = rows
+        numbered: Mapping[Any, Mapping[str, Any]] = rows
         if text_ids:
-            by_key = self._of_texts(view, rows, keep=ID_TEXT in fields)
-        messages = [_row_to_proto(view, fields, entity, values) for entity, values in by_key.items()]
+            numbered = self._of_texts(view, rows, keep=ID_TEXT in fields)
+        messages = [_row_to_proto(view, fields, entity, values) for entity, values in numbered.items()]
         written = 0
         for start in range(0, len(messages), _ROWS_PER_REQUEST):
             request = features_pb2.WriteFeaturesRequest(
@@ -207,18 +205,16 @@ class Features:
         """
         return self._calls.transport.one(methods.WRITE_COLUMNS, 0, request)
 
-    def _of_texts(self, view: str, rows: Mapping[Any, Mapping[str, Any]], *, keep: bool) -> dict[int, dict[str, Any]]:
+    def _of_texts(
+        self, view: str, rows: Mapping[Any, Mapping[str, Any]], *, keep: bool
+    ) -> dict[int, Mapping[str, Any]]:
         """Rows by key, with their texts where they are kept. Raises as `write`."""
-        texts: dict[int, str] = {}
-        for text in rows:
-            if texts.setdefault(_key(text), text) != text:
-                raise _collision(text, texts[_key(text)])
-        if keep:
-            for stored in self.read(view, texts, [ID_TEXT]):
-                known = stored.values.get(ID_TEXT)
-                if known and known != texts[stored.entity]:
-                    raise _collision(texts[stored.entity], known)
-        return {key: {**rows[text], ID_TEXT: text} if keep else dict(rows[text]) for key, text in texts.items()}
+        texts = by_key(rows)
+        for stored in self.read(view, texts, [ID_TEXT]) if keep else ():
+            known = stored.values.get(ID_TEXT)
+            if known and known != texts[stored.entity]:
+                raise collision(texts[stored.entity], known)
+        return {key: {**rows[text], ID_TEXT: text} if keep else rows[text] for key, text in texts.items()}
 
     def read(
         self,
@@ -236,7 +232,7 @@ class Features:
         Raises:
             ViewNotFound, InvalidFeature: no such view, or no such feature in it.
         """
-        return self._read(view, map(_key, entities) if text_ids else entities, names)
+        return self._read(view, map(entity_key, entities) if text_ids else entities, names)
 
     def _read(
         self,
@@ -439,23 +435,6 @@ def _entity(entity: Any) -> int:
     if isinstance(entity, bool) or not isinstance(entity, (int, np.integer)) or not -(2**63) <= int(entity) < 2**63:
         raise InvalidFeature(f"entity: expected an int64, got {shown(entity)}")
     return int(entity)
-
-
-def _key(text: Any) -> int:
-    """The key of an id that is a text."""
-    if not isinstance(text, str):
-        raise InvalidFeature(f"entity: expected a text, as text_ids says, got {shown(text)}")
-    if fault := id_fault(text):
-        raise InvalidFeature(f"entity: the text {shown(text)} {fault}")
-    return token_key(text)
-
-
-def _collision(text: str, known: str) -> IdCollision:
-    return IdCollision(
-        f"ids {shown(known)} and {shown(text)} have the same key, {token_key(text)}; nothing was written: write one of "
-        "them differently",
-        metadata={"id": text, "stored": known},
-    )
 
 
 def _value_from_proto(message: features_pb2.FeatureValue) -> Any:

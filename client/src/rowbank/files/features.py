@@ -22,11 +22,12 @@ from rowbank._checks import number
 from rowbank.catalogue import REMOVED
 from rowbank.closest import did_you_mean, listed
 from rowbank.errors import InvalidFeature, InvalidFile, RequestError, ViewNotFound
-from rowbank.features import ID_TEXT, FeatureView
+from rowbank.features import FeatureView
 from rowbank.files import feature_cells, feature_kinds, feature_packing, feature_times
 from rowbank.files.feature_cells import Cells
 from rowbank.files.feature_source import BATCH_BYTES, Batch, Source, open_source
 from rowbank.files.feature_times import LATEST_S
+from rowbank.text_ids import ID_TEXT
 from rowbank_protos.v1 import features_pb2
 
 if TYPE_CHECKING:

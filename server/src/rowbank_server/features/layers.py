@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from rowbank.catalogue import REMOVED
 from rowbank.errors import InvalidFeature
-from rowbank.features import ID_TEXT
+from rowbank.text_ids import ID_TEXT
 from rowbank_server.features import reading
 from rowbank_server.features.reading import FeatureRead, FeatureStatus, Plan, StoredRow
 from rowbank_server.features.store import FeatureStore

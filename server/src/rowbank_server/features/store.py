@@ -11,8 +11,9 @@ import numpy.typing as npt
 import redis
 
 from rowbank.catalogue import REMOVED
+from rowbank.closest import closest_first, listed
 from rowbank.errors import InvalidFeature, ViewNotFound, shown
-from rowbank.features import ID_TEXT
+from rowbank.text_ids import ID_TEXT
 from rowbank_server.features import layout, reading
 from rowbank_server.features.bulk import CHUNK, BulkWriter, Locks, is_later
 from rowbank_server.features.columns import Columns
@@ -93,7 +94,7 @@ class FeatureStore:
             stored = self._redis.hget(self._views_key, name)
         if stored is None:
             self._views.pop(name, None)
-            known = ", ".join(view.name for view in self.list_views()) or "none"
+            known = listed(closest_first(name, [view.name for view in self.list_views()]))
             raise ViewNotFound(f"view {name!r} does not exist; known views: {known}", metadata={"view": name})
         view = parse_view(stored)
         self._views[name] = (time.monotonic(), view)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from rowbank.catalogue import REMOVED
 from rowbank.errors import InternalError, InvalidFeature
-from rowbank.features import ID_TEXT
+from rowbank.text_ids import ID_TEXT
 from rowbank_protos.v1 import features_pb2
 from rowbank_server import wording
 from rowbank_server.features.values import EMPTY, FeatureData, FeatureType, check, from_message, to_message

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.features import ID_TEXT
 from rowbank.text import token_key
+from rowbank.text_ids import ID_TEXT
 from rowbank_server.features import FeatureRead, FeatureStatus
 from rowbank_server.retrieval.inputs import RowReader, gather, usable
 from rowbank_server.retrieval.model import TITLE, Model
@@ -91,7 +91,7 @@ def embed_items(model: Model, ids: npt.NDArray[np.int64], rows: RowReader | None
         found.extend(values[model.candidate_inputs.entity] for values in features)
         titles.extend(str(values.get(TITLE, "")) for values in features)
         if model.item_texts:
-            texts.extend(values[f"{model.manifest.item_view}:{ID_TEXT}"] for values in features)
+            texts.extend(values[ID_TEXT] for values in features)
         if rows is not None:
             vectors[at], standing[at] = _embed(model, features, rows)
     count = len(found)
@@ -128,34 +128,35 @@ def item_features(model: Model, ids: npt.NDArray[np.int64]) -> list[dict[str, An
     if not names and not model.items.overlay:
         return [{entity: int(item)} for item in ids]
     reads = [read for read in model.items.read_sound(ids.tolist(), names) if read.status is not FeatureStatus.NOT_FOUND]
-    if ID_TEXT in names:
-        reads = _of_the_kind(model, reads)
     return [
         {
             entity: read.entity,
             TITLE: read.values.get(TITLE, ""),
+            ID_TEXT: text,
             **{f"{view}:{name}": value for name, value in read.held.items()},
         }
-        for read in reads
+        for read, text in (_of_the_kind(model, reads) if ID_TEXT in names else ((read, "") for read in reads))
     ]
 
 
-def _of_the_kind(model: Model, reads: Sequence[FeatureRead]) -> list[FeatureRead]:
-    """Those whose ids are texts, or integers, as the model has them; the others are noted as unreadable.
+def _of_the_kind(model: Model, reads: Sequence[FeatureRead]) -> list[tuple[FeatureRead, str]]:
+    """Those whose ids are texts, or integers, as the model has them, with the texts; others are noted as unreadable.
 
     Others come about where versions of a model have ids of different kinds over what callers wrote, and where a program
     of its own wrote an item without its text.
     """
+    texts = {read.entity: str(read.values[ID_TEXT]) for read in reads}
+    old = [read.entity for read in reads if read.status is FeatureStatus.OUTSIDE_MAX_AGE]  # Ids do not age.
+    texts |= {entity: text for entity, (text, _) in zip(old, model.items.texts(old) if old else [], strict=True)}
     bad: dict[int, str] = {}
-    for read in reads:
-        text = str(read.values[ID_TEXT])
-        if model.item_texts != bool(text) or (text and token_key(text) != read.entity):
+    for entity, text in texts.items():
+        if model.item_texts != bool(text) or (text and token_key(text) != entity):
             got = f"the text {text!r}" if text else "none"
             wanted = "the text that it is the key of" if model.item_texts else "none, as ids are integers"
-            what = f"{model.items.written} of {model.candidate_inputs.entity} {read.entity}"
-            bad[read.entity] = f"{what}: {ID_TEXT}: expected {wanted}, got {got}"
-    sound = [read for read in reads if read.entity not in bad]
-    model.items.note_unreadable(bad, [read.entity for read in sound])
+            what = f"{model.items.written} of {model.candidate_inputs.entity} {entity}"
+            bad[entity] = f"{what}: {ID_TEXT}: expected {wanted}, got {got}"
+    sound = [(read, texts[read.entity]) for read in reads if read.entity not in bad]
+    model.items.note_unreadable(bad, [read.entity for read, _ in sound])
     return sound
 
 

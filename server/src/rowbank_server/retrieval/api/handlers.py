@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from rowbank.closest import listed
 from rowbank.errors import InvalidFeature, InvalidRequest, RequestTooLarge
-from rowbank.features import ID_TEXT
+from rowbank.text_ids import ID_TEXT
 from rowbank_server import wording
 from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
 from rowbank_server.guard import Guard

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from rowbank.errors import IdCollision, InvalidFeature, InvalidRequest
-from rowbank.features import ID_TEXT
 from rowbank.text import id_fault, token_key
+from rowbank.text_ids import ID_TEXT
 from rowbank_server import wording
 from rowbank_server.features import LayeredView
 from rowbank_server.features.values import FeatureType
