@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from rowbank import Client
-from rowbank.features import ID_TEXT, FeatureResult
+from rowbank.features import FeatureResult
 from rowbank.manifests import ModelManifest
+from rowbank.text_ids import ID_TEXT
 from rowbank.tower_keys import HISTORY
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.errors import TrainerError, UsageError

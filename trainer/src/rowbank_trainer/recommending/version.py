@@ -13,8 +13,9 @@ import onnxruntime
 from rowbank import Client
 from rowbank.closest import did_you_mean, listed
 from rowbank.errors import TableNotFound
-from rowbank.features import ID_TEXT, FeatureResult
+from rowbank.features import FeatureResult
 from rowbank.manifests import ModelManifest, Tower, TowerInput
+from rowbank.text_ids import ID_TEXT
 from rowbank.tower_keys import HISTORY, Keys, Numbers, input_keys, input_numbers
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.errors import TrainerError
