@@ -18,11 +18,10 @@ import redis
 from tests.processes import until
 
 from rowbank import Client, feature_files
-from rowbank.errors import IdCollision, InvalidFeature, InvalidFile, RedisUnavailable, ShardUnavailable, ViewNotFound
+from rowbank.errors import InvalidFeature, InvalidFile, RedisUnavailable, ShardUnavailable, ViewNotFound
 from rowbank.features import FeatureField, FeatureView
 from rowbank.files import features as importing
 from rowbank.text import token_key
-from rowbank.text_ids import ID_TEXT
 
 KINDS = {
     "age": "int64", "score": "double", "title": "string", "adult": "bool",
@@ -197,32 +196,6 @@ def test_texts_as_ids_have_the_keys_of_training(client, people, tmp_path):
     feature_files.import_features(client, people, str(tmp_path / "f.csv"), text_ids=True)
     reads = client.features.read(people, [token_key("ann"), token_key("007"), 7], ["age"])
     assert [(read.values["age"], read.status) for read in reads] == [(5, "present"), (6, "present"), (0, "not_found")]
-
-
-def test_a_view_that_keeps_texts_of_ids_gets_them(client, people, tmp_path):
-    """By import as by `write`; another text under a key that is taken is refused, and nothing is written then."""
-    view, age = f"{people}_texts", (FeatureField("age", "int64"), FeatureField(ID_TEXT, "string"))
-    client.features.put_view(FeatureView(view, "user_id", age))
-    (tmp_path / "f.csv").write_text("user_id,age\nann,5\n007,6\n")
-    feature_files.import_features(client, view, str(tmp_path / "f.csv"), text_ids=True)
-    client.features.write(view, {"bob/1": {"age": 7}}, text_ids=True)
-    reads = client.features.read(view, ["007", "bob/1", "ann", "7"], text_ids=True)
-    assert [(read.values["age"], read.values[ID_TEXT]) for read in reads] == [
-        (6, "007"),
-        (7, "bob/1"),
-        (5, "ann"),
-        (0, ""),
-    ]
-    assert [read.entity for read in reads] == [token_key(text) for text in ("007", "bob/1", "ann", "7")]
-    client.features.write(view, {token_key("new"): {ID_TEXT: "old"}})
-    with pytest.raises(IdCollision, match=r"ids 'old' and 'new' have the same key, .*; nothing was written"):
-        client.features.write(view, {"ann": {"age": 50}, "new": {"age": 1}}, text_ids=True)
-    assert client.features.read(view, ["ann"], text_ids=True)[0].values["age"] == 5
-    for rows in ({7: {"age": 1}}, {"": {"age": 1}}, {"x" * 1025: {"age": 1}}):
-        with pytest.raises(
-            InvalidFeature, match=r"entity: (expected a text|the text '' is empty|the text 'x.* has 1025)"
-        ):
-            client.features.write(view, rows, text_ids=True)
 
 
 def test_only_some_columns_of_a_file_under_another_id(client, people, tmp_path):
