@@ -23,7 +23,7 @@ import rowbank
 from rowbank import Admission, Eviction
 from rowbank.text import token_key
 from rowbank_trainer.data import Dataset
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import TrainerError, UsageError
 from rowbank_trainer.schema.spec import Column, Schema, Side
 from rowbank_trainer.two_tower.config import Variant
 from rowbank_trainer.two_tower.export import OUTPUT
@@ -231,3 +231,27 @@ def test_going_on_needs_the_same_schema(data: Dataset, tmp_path: Path, start_ps)
     fewer = dataclasses.replace(data, interactions=data.interactions.take(np.arange(600)))
     with pytest.raises(TrainerError, match="other values are frequent in these data"):
         train(fewer, tmp_path / "g", target, Variant.ROWBANK, going_on="latest", schema=declared)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a b", "names of features are letters, digits and '_'"),
+        (
+            "history",
+            "user column 'history' of type numeric is to be published, and a feature of that name",
+        ),
+    ],
+)
+def test_columns_that_cannot_be_published_are_refused_before_training(
+    data: Dataset, tmp_path: Path, name: str, words: str
+) -> None:
+    assert data.users is not None
+    named = dataclasses.replace(data.users, numbers={name: data.users.numbers["age"]})
+    users = Side((Column("user_id", "id", table="user"), Column(name, "numeric")))
+    with pytest.raises(UsageError, match=words):
+        train(
+            dataclasses.replace(data, users=named), tmp_path, "127.0.0.1:1", Variant.STATIC, schema=schema(
+                user=users, tables={}
+            ),
+        )  # fmt: skip

@@ -19,7 +19,7 @@ from rowbank_trainer.errors import TrainerError, UsageError
 from rowbank_trainer.schema.spec import Column, Side, TableOptions
 from rowbank_trainer.two_tower.batches import BatchSource
 from rowbank_trainer.two_tower.config import TwoTowerConfig
-from rowbank_trainer.two_tower.export import OUTPUT, export_tower
+from rowbank_trainer.two_tower.export import OUTPUT, Last, export_tower
 from rowbank_trainer.two_tower.model import TwoTower
 from rowbank_trainer.two_tower.plan import plan_of
 from rowbank_trainer.two_tower.problem import Problem, prepare
@@ -216,3 +216,16 @@ def test_a_column_without_values_is_refused(data: Dataset) -> None:
     more = Side((*schema().item.columns, Column("brand", "categorical", table="brand")))
     with pytest.raises(TrainerError, match="no file has values of column 'brand'"):
         prepare(data, CONFIG, schema(item=more))
+
+
+def test_columns_may_be_called_as_the_graph_calls_its_own(data: Dataset) -> None:
+    """A number "popularity", and a constant one, which has no deviation to divide by."""
+    assert data.users is not None
+    numbers = {"popularity": data.users.numbers["age"], "vector": np.full(len(data.users.ids), 0.1, np.float32)}
+    dataset = dataclasses.replace(data, users=dataclasses.replace(data.users, numbers=numbers))
+    users = Side((Column("user_id", "id", table="user"), Column("popularity", "numeric"), Column("vector", "numeric")))
+    problem = prepare(dataset, CONFIG, schema(user=users, tables={}))
+    model, _, _ = static(problem)
+    session = onnxruntime.InferenceSession(export_tower(model.user_input, model.user_tower, last=Last.ONE))
+    assert [one.name for one in session.get_inputs()] == ["user_id", "popularity.column", "vector.column"]
+    assert model.user_input.numbers("vector") == pytest.approx((0.1, 1.0, 0.1))

@@ -22,7 +22,7 @@ def input_shapes(plan: SidePlan) -> dict[str, list[str | int]]:
     shapes: dict[str, list[str | int]] = {}
     for one in plan.columns:
         if not one.parts:
-            shapes[one.column.name] = ["batch", 1]
+            shapes[one.input] = ["batch", 1]
         for part in one.parts:
             lengths = [one.length] if one.length else []
             shapes[part.input] = ["batch", *lengths, part.table.dim]
@@ -52,7 +52,7 @@ def _block(graph: Graph, before: TowerInput, one: ColumnPlan) -> str:
     if one.parts:
         return _pooled(graph, before, one)[0] if one.length else _vectors(graph, before, one)
     name = one.column.name
-    number, (mean, deviation, _) = name, before.numbers(name)
+    number, (mean, deviation, _) = one.input, before.numbers(name)
     if before.scalings[name].log:
         above = graph.add("Max", number, graph.constant(0.0))
         number = graph.add("Log", graph.add("Add", above, graph.constant(1.0)))
@@ -105,7 +105,7 @@ def examples(before: TowerInput, rng: np.random.Generator) -> tuple[Arrays, Arra
             scaled = mean + deviation * rng.normal(size=EXAMPLES)
             numbers = np.expm1(scaled) if before.scalings[name].log else scaled
             taken[name] = numbers.astype(np.float32)
-            fed[name] = taken[name][:, None]
+            fed[one.input] = taken[name][:, None]
             continue
         length = one.length or 1
         taken[f"{name}/counts"] = np.full(EXAMPLES, length, np.int64)

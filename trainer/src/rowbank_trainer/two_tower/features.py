@@ -27,6 +27,7 @@ from rowbank_trainer.two_tower.plan import ColumnPlan, ModelPlan, Part, SidePlan
 from rowbank_trainer.two_tower.related import related_items
 
 PAD_KEY = -(2**63)  # No id of an item, unlike 0: where lists are shorter, the rest of the input has no rows.
+_EQUAL = 1e-6  # Numbers that differ by less, as parts of their mean, are taken for equal ones.
 Numbers = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
@@ -232,7 +233,8 @@ def scaling_of(column: Column, numbers: Numbers) -> Scaling:
     fill = float(np.expm1(mean)) if log else mean
     if column.scale == "none":
         return Scaling(fill=fill)
-    return Scaling(mean, deviation if deviation > 0.0 else 1.0, log, fill)
+    varies = deviation > _EQUAL * max(1.0, abs(mean))
+    return Scaling(mean, deviation if varies else 1.0, log, fill)
 
 
 def histories(train: Interactions, users: Ids, length: int) -> KeyLists:

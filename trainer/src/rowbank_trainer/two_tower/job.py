@@ -39,6 +39,7 @@ from rowbank_trainer.two_tower.run_log import begin as begin_log
 from rowbank_trainer.two_tower.runs import Run, RunTables
 from rowbank_trainer.two_tower.schedule import Schedule
 from rowbank_trainer.two_tower.schema_file import as_json
+from rowbank_trainer.two_tower.served_columns import check_served
 from rowbank_trainer.two_tower.stopping import CUTOFF, best_epoch, has_stopped
 from rowbank_trainer.two_tower.tables.opening import open_tables
 from rowbank_trainer.two_tower.training import TrainingRun, train_epoch
@@ -129,6 +130,8 @@ def run(job: Job, dataset: Dataset, console: Console) -> None:
     if job.part is None or job.part.lead:
         begin_log(job.log_dir, resume=job.resume)
     problem = prepare(dataset, job.config, job.schema)
+    if job.publication.wanted:
+        check_served(problem)
     evaluator = problem.evaluator()
     baseline = problem.baseline(evaluator)
     say_data(console, dataset, problem, job.config)

@@ -25,6 +25,7 @@ from rowbank_trainer.schema.spec import (
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 
 STEP = "step"
+RESERVED = ("vector", "popularity")  # The exported graphs' output, and an input that is no column's.
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ class ColumnPlan:
     width: int
     parts: tuple[Part, ...]
     embedding: Embedding = Plain()  # noqa: RUF009 - frozen
+
+    @property
+    def input(self) -> str:
+        """Of the exported graph, which has names of its own; with several parts the beginning of theirs."""
+        return graph_input(self.column.name)
 
     @property
     def plain(self) -> bool:
@@ -130,6 +136,11 @@ class ModelPlan:
         ]
 
 
+def graph_input(column: str) -> str:
+    """What a column's input of the exported graph is called."""
+    return f"{column}.column" if column in RESERVED else column
+
+
 def is_list(column: Column) -> bool:
     """Whether an entity has several keys."""
     return column.many or column.type in ("text", "history", "related")
@@ -184,7 +195,7 @@ def _column(column: Column, place: int, schema: Schema, config: TwoTowerConfig) 
     options = schema.options(column.table)
     dim = options.dim or config.dim
     initial = config.initial_range if options.initial_range is None else options.initial_range
-    name, embedding = column.name, options.embedding
+    name, embedding = graph_input(column.name), options.embedding
 
     def table(width: int, part: str = "", limit: float = initial) -> RowTable:
         return RowTable(f"{column.table}{part}", width, limit, options)

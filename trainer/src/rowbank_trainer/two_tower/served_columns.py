@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from rowbank.catalogue import HISTORY_FIELDS, ViewNames
 from rowbank.features import FeatureField
 from rowbank.models import TowerInput
 from rowbank_trainer.data.dataset import Entities
-from rowbank_trainer.errors import PublishError
+from rowbank_trainer.errors import PublishError, UsageError
 from rowbank_trainer.two_tower.features import ColumnValues, SideValues, pad_key
 from rowbank_trainer.two_tower.plan import ColumnPlan, SidePlan
 from rowbank_trainer.two_tower.problem import Problem
@@ -20,6 +21,7 @@ _TITLE = FeatureField("title", "string")
 _TITLE_TOKENS = FeatureField("title_tokens", "int64_list")
 _GENRES, _YEAR = FeatureField("genres", "string_list"), FeatureField("year", "int64")
 _HISTORY = "history"
+_FEATURE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 Fills = Mapping[str, float]  # Numeric column -> the number that stands for a missing one.
 
 
@@ -32,7 +34,7 @@ def tower_inputs(
     for one in plan.columns:
         feature, kind = _source(plan.name, one, problem, view)
         if not one.parts:
-            inputs.append(TowerInput(one.column.name, "", feature, 1, kind=kind))
+            inputs.append(TowerInput(one.input, "", feature, 1, kind=kind))
         inputs.extend(
             TowerInput(
                 part.input,
@@ -48,6 +50,23 @@ def tower_inputs(
             for part in one.parts
         )
     return tuple(inputs)
+
+
+def check_served(problem: Problem) -> None:
+    """Raises UsageError if columns cannot be features of a version's views; before a model is trained for them."""
+    for plan in problem.plan.sides:
+        for column in (one.column for one in plan.columns):
+            if column.type not in ("id", "history") and not _FEATURE.fullmatch(column.name):
+                raise UsageError(
+                    f"schema: {plan.name} column {column.name!r} is to be published, and names of features are "
+                    "letters, digits and '_', not beginning with a digit; rename it in schema and files"
+                )
+            taken = {"user": {_HISTORY: "history"}, "item": {"title_tokens": "", "title": "text"}}[plan.name]
+            if column.name in taken and column.type != taken[column.name] and column.type != "id":
+                raise UsageError(
+                    f"schema: {plan.name} column {column.name!r} of type {column.type} is to be published, and a "
+                    "feature of that name is something else in every version's views; rename it in schema and files"
+                )
 
 
 def tokenised(problem: Problem) -> bool:
