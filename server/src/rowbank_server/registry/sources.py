@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from rowbank.catalogue import REMOVED
 from rowbank.errors import InvalidFeature
+from rowbank.features import ID_TEXT
 from rowbank.manifests import TowerInput
 from rowbank_server.features import FeatureField, FeatureType, FeatureView
 
+_OWN = (ID_TEXT, REMOVED)  # Features of Rowbank's own, which no tower takes.
 _NUMBERS = (FeatureType.DOUBLE, FeatureType.INT64, FeatureType.BOOL)
 
 
@@ -39,9 +41,10 @@ def source_field(what: str, tower_input: TowerInput, view: FeatureView | None) -
     if view is None or source != view.name:
         named = f"view {view.name!r}" if view is not None else "none"
         raise InvalidFeature(f"{where} takes {tower_input.feature!r}, but the view of this tower's entities is {named}")
-    field = next((field for field in view.fields if field.name == name and name != REMOVED), None)
+    fields = {field.name: field for field in view.fields if field.name not in _OWN}
+    field = fields.get(name)
     if field is None:
-        has = ", ".join(field.name for field in view.fields if field.name != REMOVED)
+        has = ", ".join(fields)
         raise InvalidFeature(
             f"{where} takes feature {name!r}, which view {view.name!r} does not have; it has: {has}; add it to "
             "the view or publish a model without it"
