@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rowbank.catalogue import REMOVED
 from rowbank.errors import InvalidFeature
-from rowbank.features import ID_TEXT
 from rowbank.manifests import TowerInput
+from rowbank.text_ids import ID_TEXT
 from rowbank_server.features import FeatureField, FeatureType, FeatureView
 
 _OWN = (ID_TEXT, REMOVED)  # Features of Rowbank's own, which no tower takes.
