@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.colliding import FIRST, KEY, SECOND
 
 from rowbank import Client, feature_files
 from rowbank.errors import IdCollision, InvalidFeature
@@ -33,11 +35,14 @@ def test_a_view_that_keeps_texts_of_ids_gets_them(target: str, table_name: str, 
             (0, ""),
         ]
         assert [read.entity for read in reads] == [token_key(text) for text in ("007", "bob/1", "ann", "7")]
-        client.features.write(view, {token_key("new"): {ID_TEXT: "old"}})
-        with pytest.raises(IdCollision, match=r"ids 'old' and 'new' have the same key, .*; nothing was written"):
-            client.features.write(view, {"ann": {"age": 50}, "new": {"age": 1}}, text_ids=True)
+        client.features.write(view, {FIRST: {"age": 1}}, text_ids=True)
+        said = rf"ids {FIRST!r} and {SECOND!r} have the same key, {KEY}; nothing was written"
+        for rows in ({"ann": {"age": 50}, SECOND: {"age": 1}}, {"ann": {"age": 50}, FIRST: {}, SECOND: {"age": 1}}):
+            with pytest.raises(IdCollision, match=said):
+                client.features.write(view, rows, text_ids=True)
         assert client.features.read(view, ["ann"], text_ids=True)[0].values["age"] == 5
-        for rows in ({7: {"age": 1}}, {"": {"age": 1}}, {"x" * 1025: {"age": 1}}):
+        wrong: tuple[Any, ...] = ({7: {"age": 1}}, {"": {"age": 1}}, {"x" * 1025: {"age": 1}})
+        for rows in wrong:
             with pytest.raises(
                 InvalidFeature, match=r"entity: (expected a text|the text '' is empty|the text 'x.* has 1025)"
             ):

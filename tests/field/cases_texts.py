@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.colliding import FIRST, SECOND
 from tests.field.case import Case, World
 
 from rowbank import Client, TableSpec
@@ -41,8 +42,8 @@ def _read_back(world: World) -> str:
 def _collision(world: World) -> str:
     with Client(world.target) as client:
         view = _view(world, client)
-        client.features.write(view, {token_key("anna"): {"_id": "hannah", "age": 1}})
-        client.features.write(view, {"bob": {"age": 2}, "anna": {"age": 3}}, text_ids=True)
+        client.features.write(view, {FIRST: {"age": 1}}, text_ids=True)
+        client.features.write(view, {"bob": {"age": 2}, SECOND: {"age": 3}}, text_ids=True)
     return "written"
 
 
@@ -68,8 +69,12 @@ CASES = [
          r"as '7' in line 2, and .*test\.csv: column 'user': text, such as 'u7' in line 2; write them alike, or take "
          r"all as text with --id-type text", lambda world: _load(world, "7,1\n8,2\n", "u7,1\nu8,2\n")),
     Case("features by texts", "007 8, a/b 9, 7 7, not_found 0", _read_back),
+    Case("texts of a file that hash alike",
+         rf"DataError: .*test\.csv: column 'user': user ids '{SECOND}' in line 3 and '{FIRST}' in .*train\.csv, line 2 "
+         r"have the same hash; write one of them differently in all files, or number them yourself, with integers",
+         lambda world: _load(world, f"{FIRST},1\nx,2\n", f"x,1\n{SECOND},2\n")),
     Case("a text whose key belongs to another",
-         r"IdCollision: ids 'hannah' and 'anna' have the same key, \d+; nothing was written: write one of them "
+         rf"IdCollision: ids '{FIRST}' and '{SECOND}' have the same key, \d+; nothing was written: write one of them "
          r"differently",
          _collision),
     Case("a schema with a column _id", r"SchemaError: .*'_id'.*does not begin with '_'.*", _schema),

@@ -13,6 +13,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from tests.colliding import FIRST, KEY, SECOND
 from tests.processes import PsProcess
 from tests.retrieval.named import ITEMS, USERS, NamedWorld
 from tests.retrieval.support import DIM, ApiProcess, get, post, serving, until
@@ -210,39 +211,48 @@ def test_events_of_texts_are_in_the_history(http: httpx.Client, client: rowbank.
 
 
 def test_two_texts_with_one_key_are_refused(http: httpx.Client, client: rowbank.Client) -> None:
-    """What is stored says that the key belongs to another text, as if their hashes were alike."""
-    for view, title in (("named_items", {"title": "x"}), ("named_users", {})):
-        client.features.write(view, {token_key("second"): {ID_TEXT: "first", **title}})
-    writes: list[tuple[str, str, Any]] = [
-        ("PUT", "/v1/items/second", {"features": {"title": "y"}}),
-        ("GET", "/v1/items/second", None),
-        ("DELETE", "/v1/items/second", None),
-        ("GET", "/v1/users/second", None),
-        ("PUT", "/v1/users/second", {"features": {"history": []}}),
-        ("POST", "/v1/events", {"events": [{"user_id": "second", "item_id": "plain"}]}),
+    """The second one, wherever it would be stored, shown or removed."""
+    assert http.put(f"/v1/items/{FIRST}", json={"features": {"title": "x"}}).json() == {"written": 1}
+    together = [{"user_id": user, "item_id": "plain"} for user in ("anna", FIRST, SECOND)]
+    calls: list[tuple[str, str, Any]] = [
+        ("PUT", f"/v1/items/{SECOND}", {"features": {"title": "y"}}),
+        ("GET", f"/v1/items/{SECOND}", None),
+        ("DELETE", f"/v1/items/{SECOND}", None),
+        ("POST", "/v1/events", {"events": together}),
     ]
-    for method, path, body in writes:
+    assert post(http, "/v1/events", {"events": together[1:2]}) == {"written": 1}
+    calls += [
+        ("POST", "/v1/events", {"events": together[2:]}),
+        ("GET", f"/v1/users/{SECOND}", None),
+        ("PUT", f"/v1/users/{SECOND}", {"features": {"history": []}}),
+    ]
+    for method, path, body in calls:
         answer = http.request(method, path, json=body)
         assert answer.status_code == 409, answer.text
         assert answer.json()["type"] == "urn:rowbank:problem:id-collision"
-        assert "id 'second' has the same key, " in answer.json()["detail"]
-        assert "as 'first', which is stored already; nothing was done" in answer.json()["detail"]
-    assert client.features.read("named_items", [token_key("second")])[0].values["title"] == "x"
-    client.features.write("named_items", {token_key("second"): {"_removed": True}})
+        assert f"id {SECOND!r} has the same key, {KEY}, as {FIRST!r}, which is stored" in answer.json()["detail"]
+    assert get(http, f"/v1/items/{FIRST}")["features"]["title"] == "x"
+    assert get(http, f"/v1/users/{FIRST}")["features"]["history"] == ["plain"]
+    assert get(http, "/v1/users/anna")["features"]["history"] == ["lamp-1"]
+    assert http.delete(f"/v1/items/{FIRST}").status_code == 200
+    answer = http.put(f"/v1/items/{SECOND}", json={"features": {"title": "y"}})
+    assert answer.status_code == 409  # Histories may still name the first.
 
 
-def test_a_publication_is_refused_where_a_new_text_has_the_key_of_a_stored_one(client: rowbank.Client) -> None:
-    for view in ("named_items", "named_users"):
-        client.features.write(view, {token_key("new"): {ID_TEXT: "old"}})
-        world = NamedWorld("named", items=(*ITEMS, "new")) if view == "named_items" else NamedWorld(
-            "named", users=(*USERS, "new")
-        )  # fmt: skip
-        with pytest.raises(IdCollision, match="'old', which is stored, and 'new' of the new data have the same key"):
-            world.publish(client, "v2")
-        assert not [known.name for known in client.features.list_views() if "v2" in known.name]
-        client.features.write(
-            view, {token_key("new"): {ID_TEXT: "new", **({"_removed": True} if "it" in view else {})}}
-        )
+@pytest.mark.parametrize("role", ["user", "item"])
+def test_a_publication_is_refused_where_a_new_text_has_the_key_of_a_stored_one(
+    http: httpx.Client, client: rowbank.Client, role: str
+) -> None:
+    """What callers wrote stays; nothing of the version does."""
+    http.put(f"/v1/{role}s/{FIRST}", json={"features": {"title": "x"} if role == "item" else {"history": []}})
+    more = {"items": (*ITEMS, SECOND)} if role == "item" else {"users": (*USERS, SECOND)}
+    with pytest.raises(
+        IdCollision, match=f"{role} ids {FIRST!r}, which is stored, and {SECOND!r} of the new data have"
+    ):
+        NamedWorld("named", **more).publish(client, "v2")
+    assert not [known.name for known in client.features.list_views() if "v2" in known.name]
+    if role == "item":
+        assert http.delete(f"/v1/items/{FIRST}").status_code == 200
 
 
 def test_the_same_over_grpc(stub: retrieval_pb2_grpc.RetrievalServiceStub, world: NamedWorld) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from tests.colliding import FIRST, KEY, SECOND
 
 from rowbank.text import token_key
 from rowbank_trainer.data import Dataset
@@ -195,17 +196,16 @@ def test_integers_alone_in_one_file_and_none_in_another_are_refused(tmp_path: Pa
     assert set(dataset.user_names.values()) == {"1", "2", "u1", "u2"}
 
 
-def test_texts_with_the_same_hash_are_named_with_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real ones are too rare to be found, so here the hash is that of the first letter."""
-    monkeypatch.setattr("rowbank_trainer.data.cells.ids.token_key", lambda text: ord(text[0]))
+def test_texts_with_the_same_hash_are_named_with_their_files(tmp_path: Path) -> None:
+    assert token_key(FIRST) == token_key(SECOND) == KEY
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
-    train.write_text("user,item\nanna,x\nbob,y\n")
-    test.write_text("user,item\nbob,y\nalf,x\n")
+    train.write_text(f"user,item\nanna,x\n{FIRST},y\n")
+    test.write_text(f"user,item\nbob,y\nanna,x\n{SECOND},x\n")
     with pytest.raises(DataError) as caught:
         load_files(InteractionFiles(train=train, test=test))
     assert str(caught.value) == (
-        f"{test}: column 'user': user ids 'alf' in line 3 and 'anna' in {train}, line 2 have the same hash; write "
-        "one of them differently in all files, or number them yourself, with integers"
+        f"{test}: column 'user': user ids {SECOND!r} in line 4 and {FIRST!r} in {train}, line 3 have the same hash; "
+        "write one of them differently in all files, or number them yourself, with integers"
     )
 
 

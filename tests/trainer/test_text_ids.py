@@ -14,13 +14,13 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from tests.colliding import FIRST, KEY, SECOND
 from tests.processes import PsProcess, until
 from tests.retrieval.support import ApiProcess
 from tests.trainer.test_resume import train
 
 import rowbank
 from rowbank.errors import IdCollision
-from rowbank.text import token_key
 from rowbank_protos.v1 import retrieval_pb2 as pb
 from rowbank_protos.v1 import retrieval_pb2_grpc
 from rowbank_trainer.errors import TrainerError
@@ -196,13 +196,13 @@ def test_a_version_of_texts_is_not_trained_on_with_integers(shop: Shop) -> None:
 
 
 def test_nothing_is_published_over_a_text_of_callers_that_hashes_alike(shop: Shop) -> None:
-    """What is stored says that the key of "anna@home" belongs to another text."""
+    """A user whom callers knew first, and one of a later file."""
+    assert shop.http.put(f"/v1/users/{FIRST}", json={"features": {"city": "Bern"}}).json() == {"written": 1}
+    events = shop.files.folder / "events.csv"
+    later = shop.files.folder / "later.csv"
+    later.write_text(events.read_text(encoding="utf-8") + f"{SECOND},lamp-1,1700000000\n", encoding="utf-8")
+    said = f"user ids {FIRST!r}, which is stored, and {SECOND!r} of the new data have the same key, {KEY}; nothing was"
     with rowbank.Client(shop.target) as client:
-        client.features.write("shop_users", {token_key("anna@home"): {"_id": "somebody else"}})
-        said = (
-            "user ids 'somebody else', which is stored, and 'anna@home' of the new data have the same key, .*; nothing"
-        )
         with pytest.raises(IdCollision, match=said):
-            shop.train("--activate")
+            shop.train("--interactions", later, "--activate")
         assert len(client.models.list("shop")) == 1
-        client.features.write("shop_users", {token_key("anna@home"): {"_id": "anna@home"}})
