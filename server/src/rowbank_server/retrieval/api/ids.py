@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from rowbank.errors import IdCollision, InvalidFeature, InvalidRequest
-from rowbank.text import id_fault, token_key
+from rowbank.text import MAX_ID_BYTES, id_fault, token_key
 from rowbank.text_ids import ID_TEXT
 from rowbank_server import wording
 from rowbank_server.features import LayeredView
@@ -69,8 +69,11 @@ class Ids:
 
     def keys(self, given: Sequence[Any], where: str) -> list[int]:
         """The keys of several ids; of integers nothing is made anew. Raises as `key`."""
-        if not self.are_texts and set(map(type, given)) <= {int}:
+        kinds = set(map(type, given))
+        if not self.are_texts and kinds <= {int}:
             return list(given)
+        if self.are_texts and kinds == {str} and all(given) and 4 * max(map(len, given)) <= MAX_ID_BYTES:
+            return list(map(token_key, given))
         return [self.key(one, f"{where}.{place}") for place, one in enumerate(given)]
 
     def _wrong(self, where: str, expected: str, given: Any) -> InvalidRequest:
