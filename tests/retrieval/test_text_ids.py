@@ -24,8 +24,8 @@ from rowbank.errors import IdCollision, InvalidRequest, ModelDiffers, from_rpc_e
 from rowbank.models import Tower, TowerInput
 from rowbank.text import token_key
 from rowbank.text_ids import ID_TEXT
+from rowbank_protos.v1 import features_pb2, retrieval_pb2_grpc
 from rowbank_protos.v1 import retrieval_pb2 as pb
-from rowbank_protos.v1 import retrieval_pb2_grpc
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +265,9 @@ def test_the_same_over_grpc(stub: retrieval_pb2_grpc.RetrievalServiceStub, world
     assert texts(stub.Recommend(request)) == best[1:]
     session = pb.SessionItems(item_texts=["a/b/c"])
     assert texts(stub.Recommend(pb.RecommendRequest(session=session, k=3))) == world.near(["a/b/c"], 3)
+    anna = {"user_id": features_pb2.FeatureValue(string_value="anna")}
+    for named in ({}, {"user_text": "anna"}):
+        assert texts(stub.Recommend(pb.RecommendRequest(features=anna, k=3, **named))) == world.for_user("anna", 3)
     similar = pb.SimilarItemsRequest(item_texts=["a/b/c"], exclude_texts=["plain"], k=3)
     assert texts(stub.SimilarItems(similar)) == world.near(["a/b/c"], 3, ["a/b/c", "plain"])
     for wrong, text in (
