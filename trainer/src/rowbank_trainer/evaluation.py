@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from rowbank.ranking import Best
 from rowbank_trainer.data.dataset import Catalogue, Ids, Interactions
+from rowbank_trainer.recency import decayed_counts
 from rowbank_trainer.segments import Kinds, Segments, SegmentTally
 from rowbank_trainer.tally import Hits, Tally, by_cutoff, from_cutoffs
 
@@ -161,9 +162,15 @@ class Evaluator:
         return (slice(first, min(first + size, count)) for first in range(0, count, size))
 
 
-def popularity_scorer(catalogue: Catalogue, train: Interactions) -> Scorer:
-    """Scores every item by how often it was met in training, the same for every user."""
-    counts = np.bincount(catalogue.positions(train.item_ids), minlength=len(catalogue)).astype(np.float32)
+def popularity_scorer(catalogue: Catalogue, train: Interactions, *, half_life_days: float = 0.0) -> Scorer:
+    """Scores every item by how often it was met in training, the same for every user.
+
+    Args:
+        half_life_days: after which an interaction counts half; 0: all count alike.
+    """
+    counts = decayed_counts(
+        catalogue.positions(train.item_ids), train, catalogue=len(catalogue), half_life_days=half_life_days
+    ).astype(np.float32)
     return lambda user_ids, items: np.tile(counts[items], (len(user_ids), 1))
 
 

@@ -46,7 +46,7 @@ from rowbank_trainer.online.config import OnlineConfig
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.publication import Publication
 
-_MODEL = TwoTowerConfig(batch_size=256)
+_MODEL = TwoTowerConfig(batch_size=256, popularity_half_life_days=14.0)
 _ONLINE = OnlineConfig()
 
 
@@ -73,6 +73,9 @@ def online(
     days: Annotated[float, typer.Option(help="Length of a period.")] = _ONLINE.days,
     periods: Annotated[int, typer.Option(help="So many equal periods instead.")] = _ONLINE.periods,
     passes: Annotated[int, typer.Option(help="Passes over each period.")] = _ONLINE.passes,
+    replay: Annotated[
+        float, typer.Option(help="Earlier interactions that a pass trains on again for each of the period's.")
+    ] = _ONLINE.replay,
     tables: Annotated[
         str, typer.Option(help="Comma list of static, tfra-local, rowbank-tfra, rowbank: trained side by side.")
     ] = "rowbank",
@@ -90,6 +93,12 @@ def online(
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = _MODEL.learning_rate,
     temperature: Annotated[float, typer.Option(help="Divides similarities in the loss.")] = _MODEL.temperature,
     logq: Annotated[str, typer.Option(help="Correction for popularity: counts, table, or none.")] = _MODEL.logq,
+    popularity_weight: Annotated[
+        float, typer.Option(help="Of the logarithm of an item's interactions so far, added to similarities.")
+    ] = _MODEL.popularity_weight,
+    popularity_half_life_days: Annotated[
+        float, typer.Option(help="For it an interaction counts half of one so much newer; 0: all alike.")
+    ] = _MODEL.popularity_half_life_days,
     seed: Annotated[int, typer.Option(help="Of initial values, order and dropout.")] = _MODEL.seed,
     log_every: Annotated[int, typer.Option(help="Steps between readings of table sizes.")] = _MODEL.log_every,
     publish: PublishOption = False,
@@ -112,9 +121,12 @@ def online(
     given = {name: plain(value) for name, value in context.params.items()}
     model = TwoTowerConfig(
         batch_size=batch_size, dim=dim, vector_dim=dim, learning_rate=learning_rate, temperature=temperature,
-        logq=logq, seed=seed, log_every=log_every, restrict_every=steps_per_restrict,
+        logq=logq, popularity_weight=popularity_weight, popularity_half_life_days=popularity_half_life_days,
+        seed=seed, log_every=log_every, restrict_every=steps_per_restrict,
     )  # fmt: skip
-    settings = OnlineConfig(days, periods, passes, steps_per_restrict, trigger, max_user_rows, max_item_rows, keep)
+    settings = OnlineConfig(
+        days, periods, passes, replay, steps_per_restrict, trigger, max_user_rows, max_item_rows, keep
+    )
     variants = Variant.parse_list(tables)
     publication = Publication(publish, activate, rows, frozen_dtype, keep_versions, force, data_name)
     if publication.wanted and not any(variant.remote for variant in variants):

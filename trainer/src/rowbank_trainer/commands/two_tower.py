@@ -106,6 +106,9 @@ def two_tower(
     popularity_weight: Annotated[
         float, typer.Option(help="Of the logarithm of an item's training interactions, added to similarities.")
     ] = _DEFAULTS.popularity_weight,
+    popularity_half_life_days: Annotated[
+        float, typer.Option(help="For it an interaction counts half of one so much newer; 0: all alike.")
+    ] = _DEFAULTS.popularity_half_life_days,
     initial_range: Annotated[float, typer.Option(help="New rows are uniform within it of 0.")] = (
         _DEFAULTS.initial_range
     ),

@@ -33,10 +33,13 @@ from rowbank_trainer.two_tower.checkpoint import (
 )
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.job import client_for, make_folder
+from rowbank_trainer.two_tower.plan import ModelPlan
+from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.publish import Published, Publisher, require_served, say_wordless, tower_files
 from rowbank_trainer.two_tower.report import versions, write_ids
 from rowbank_trainer.two_tower.runs import Run, RunTables
+from rowbank_trainer.two_tower.schema_file import as_json
 from rowbank_trainer.two_tower.tables.opening import open_tables
 from rowbank_trainer.two_tower.training import TrainingRun
 from rowbank_trainer.two_tower.watches import Limit, Limits
@@ -50,6 +53,7 @@ class OnlineJob:
 
     Attributes:
         restrict: train each variant whose tables can shrink once more, with tables cut at the trigger.
+        schema: the columns of users and items; None: users by id, items by the words of their titles or by id.
         publication: what becomes, after each period, of the model of the first variant on Rowbank, restricted if
             that is asked for.
     """
@@ -75,6 +79,7 @@ class OnlineJob:
 
 
 Finished = tuple[TrainingRun, list[PeriodReading]]
+Baselines = dict[str, list[Judged]]
 
 
 def run(job: OnlineJob, dataset: Dataset, console: Console) -> None:
@@ -86,14 +91,14 @@ def run(job: OnlineJob, dataset: Dataset, console: Console) -> None:
     if job.model.logq == "table" and set(job.variants) != {Variant.ROWBANK}:
         raise UsageError("--logq table: only the tables of kind rowbank count what is trained; use --tables rowbank")
     make_folder(job.out)
-    stream = Stream(dataset, timeline(dataset, job.online), job.model, job.online)
-    limits = _limits(stream.whole.vocabulary, job.online) if job.restrict else None
+    stream = Stream(dataset, timeline(dataset, job.online), job.model, job.online, job.schema)
+    limits = _limits(stream.whole, job.online) if job.restrict else None
     console.print(
         f"{dataset.name}: {len(stream.whole.user_keys)} users, {len(stream.whole.catalogue)} items, "
         f"{len(stream.line.interactions)} interactions in {len(stream)} periods",
         highlight=False,
     )
-    popularity = [stream.judge_popularity(period) for period in range(len(stream) - 1)]
+    baselines = _baselines(stream, job.model.popularity_half_life_days)
     say_wordless(console, stream.whole)
     with client_for(job.targets, any(variant.remote for variant in job.variants)) as client, _own(job, client) as own:
         finished: list[Finished] = []
@@ -102,11 +107,22 @@ def run(job: OnlineJob, dataset: Dataset, console: Console) -> None:
             tf_keras.backend.clear_session()
             tf_keras.utils.set_random_seed(job.model.seed)
             finished.append(_train(job, variant, limits if restrict else None, stream, own, console, refused))
-        _write(job, dataset, stream, limits, popularity, finished, None if own is None else own.run.name)
-        _summarise(console, stream, popularity, finished)
+        _write(job, dataset, stream, limits, baselines, finished, None if own is None else own.run.name)
+        _summarise(console, stream, baselines, finished)
     console.print(f"Report: {job.out}/metrics.json, accuracy.png, sizes.png", highlight=False)
     if refused:
         require_served(refused[-1])
+
+
+def _baselines(stream: Stream, half_life_days: float) -> Baselines:
+    """Popularity by all interactions so far and, if some count less than others, by those that count now."""
+    half_lives = {"popularity": 0.0}
+    if half_life_days:
+        half_lives["recent popularity"] = half_life_days
+    return {
+        label: [stream.judge_popularity(period, half_life_days=half_life) for period in range(len(stream) - 1)]
+        for label, half_life in half_lives.items()
+    }
 
 
 @contextlib.contextmanager
@@ -140,13 +156,24 @@ def _published(job: OnlineJob) -> tuple[Variant, bool] | None:
     return next(variant for variant in job.variants if variant.remote), job.restrict
 
 
-def _limits(vocabulary: Mapping[str, int], config: OnlineConfig) -> Limits:
-    given = {"user": config.max_user_rows, "item": config.max_item_rows}
-    triggers = {kind: given[kind] or int(config.trigger * vocabulary[kind]) for kind in ("user", "item")}
+def _growing(plan: ModelPlan) -> dict[str, str]:
+    """Tables that new entities make larger, and whose they are; those of categories have rows for few values."""
     return {
-        "user": Limit(int(config.keep * triggers["user"]), triggers["user"]),
-        "item": Limit(int(config.keep * triggers["item"]), triggers["item"]),
+        part.table.name: side.name
+        for side in plan.sides
+        for one in side.columns
+        if one.column.type in ("id", "text")
+        for part in one.parts
     }
+
+
+def _limits(whole: Problem, config: OnlineConfig) -> Limits:
+    given = {"user": config.max_user_rows, "item": config.max_item_rows}
+    limits: dict[str, Limit] = {}
+    for table, side in _growing(whole.plan).items():
+        trigger = given[side] or int(config.trigger * whole.vocabulary[table])
+        limits[table] = Limit(int(config.keep * trigger), trigger)
+    return limits
 
 
 def _train(
@@ -165,7 +192,8 @@ def _train(
         variant, stream.whole, job.model, own, restrict=limits is not None,
         rows=None if state is None or not variant.remote else checkpoints.rows_of(state),
     )  # fmt: skip
-    run = TrainingRun(label, stream.whole, tables, job.model, limits=limits)
+    # Numbers are scaled by what is known in the end of the first period, and so for good.
+    run = TrainingRun(label, stream.known_after(0), tables, job.model, limits=limits)
     readings: list[PeriodReading] = []
     if state is not None:
         run.restore(state)
@@ -173,7 +201,7 @@ def _train(
         readings = [PeriodReading.from_json(reading) for reading in state["periods"]]
     chosen = _published(job) == (variant, limits is not None)
 
-    def publish_now(trained: TrainingRun, period: int) -> str:
+    def publish_now(trained: TrainingRun, period: int, known: Problem) -> str:
         if own is not None and variant.remote:
             own.hold_all()
         if not chosen or own is None or not trained.history.epochs:
@@ -181,7 +209,7 @@ def _train(
         # Figures of unlike periods are no measure of each other.
         evaluated = f"the period after {min(period + 1, len(stream) - 1)} of {len(stream)}"
         publisher = Publisher(own.client, job.model, job.publication, job.read_at_s, evaluated, console)
-        published = publisher.publish(trained, stream.known_after(period), own)
+        published = publisher.publish(trained, known, own)
         if published.refused:
             console.print(f"NOTICE: {published.refused}", style="bold yellow", highlight=False, markup=False)
             refused.append(published)
@@ -202,10 +230,12 @@ def _train(
 
 def _fingerprint(job: OnlineJob, label: str, stream: Stream) -> str:
     facts = {**settings_json(job.model, job.online), "label": label, "model_name": job.model_name}
+    facts["schema"] = as_json(stream.whole)
     everything = stream.line.interactions
     return fingerprint(
-        facts, stream.whole.item_keys, stream.line.ends, everything.user_ids, everything.item_ids, everything.times
-    )
+        facts, *stream.whole.features.arrays(), stream.line.ends, everything.user_ids, everything.item_ids,
+        everything.times,
+    )  # fmt: skip
 
 
 def _write(
@@ -213,7 +243,7 @@ def _write(
     dataset: Dataset,
     stream: Stream,
     limits: Limits | None,
-    popularity: list[Judged],
+    baselines: Baselines,
     finished: list[Finished],
     run: str | None,
 ) -> None:
@@ -230,7 +260,7 @@ def _write(
             kind: {"trigger": limit.trigger, "num_reserved": limit.num_reserved} for kind, limit in limits.items()
         },
         "run": run,
-        "popularity": [judged.as_json() for judged in popularity],
+        **{label.replace(" ", "_"): [judged.as_json() for judged in periods] for label, periods in baselines.items()},
         "variants": [
             {**trained.as_json(), "periods": [reading.as_json() for reading in readings]}
             for trained, readings in finished
@@ -239,7 +269,7 @@ def _write(
     }  # fmt: skip
     try:
         (job.out / "metrics.json").write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        plot_accuracy(job.out / "accuracy.png", finished, popularity, f"Online training on {dataset.name}")
+        plot_accuracy(job.out / "accuracy.png", finished, baselines, f"Online training on {dataset.name}")
         runs = [trained for trained, _ in finished]
         plot_sizes(job.out / "sizes.png", runs, stream.whole.vocabulary, limits, f"Table sizes on {dataset.name}")
     except OSError as error:
@@ -247,21 +277,28 @@ def _write(
     write_ids(job.out, dataset)
 
 
-def _summarise(console: Console, stream: Stream, popularity: list[Judged], finished: list[Finished]) -> None:
+def _summarise(console: Console, stream: Stream, baselines: Baselines, finished: list[Finished]) -> None:
     table = Table(title=f"Mean over {len(stream) - 1} next periods: top-{_SHOWN} of unseen items")
     table.add_column("tables", no_wrap=True)
-    for column in ("all users", "users met before", "user rows", "item rows", "cuts", "evicted"):
+    growing = _growing(stream.whole.plan)
+    for column in ("all users", "met before", "new", *(f"{name} rows" for name in growing), "cuts", "evicted"):
         table.add_column(column, justify="right")
-    table.add_row("popularity", *_means(popularity), "", "", "", "")
+    for label, periods in baselines.items():
+        table.add_row(label, *_means(periods), *("" for _ in growing), "", "")
     for run, readings in finished:
         sizes = run.tables.sizes()
+        rows = [str(sizes[name]) for name in growing]
         judged = [reading.judged for reading in readings if reading.judged is not None]
         cuts = len(run.history.restrictions)
-        table.add_row(run.label, *_means(judged), str(sizes["user"]), str(sizes["item"]), str(cuts), str(run.evictions))
+        table.add_row(run.label, *_means(judged), *rows, str(cuts), str(run.evictions))
     console.print(table)
 
 
-def _means(judged: list[Judged]) -> tuple[str, str]:
-    everybody = np.mean([one.everybody.unseen[_SHOWN] for one in judged])
-    known = [one.known.unseen[_SHOWN] for one in judged if one.known is not None]
-    return f"{everybody:.4f}", f"{np.mean(known):.4f}" if known else ""
+def _means(judged: list[Judged]) -> list[str]:
+    """For all users, those met before and new ones: the mean over the periods that have some."""
+    cells: list[str] = []
+    for group in ("everybody", "known", "new"):
+        found = [getattr(one, group) for one in judged]
+        rates = [accuracy.unseen[_SHOWN] for accuracy in found if accuracy is not None]
+        cells.append(f"{np.mean(rates):.4f}" if rates else "")
+    return cells

@@ -31,8 +31,11 @@ class Timeline:
 
     def period(self, index: int) -> Interactions:
         """The interactions of one period, counted from 0."""
-        first = 0 if index == 0 else int(self.ends[index - 1])
-        return self.interactions.take(np.arange(first, self.ends[index]))
+        return self.interactions.take(np.arange(self.first(index), self.ends[index]))
+
+    def first(self, index: int) -> int:
+        """The row at which a period begins."""
+        return 0 if index == 0 else int(self.ends[index - 1])
 
     def until(self, index: int) -> Interactions:
         """The interactions of all periods up to and with `index`."""

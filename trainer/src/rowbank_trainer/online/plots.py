@@ -22,7 +22,7 @@ _STYLES = {False: "-", True: "--"}
 def plot_accuracy(
     path: Path,
     runs: Sequence[tuple[TrainingRun, Sequence[PeriodReading]]],
-    popularity: Sequence[Judged],
+    baselines: Mapping[str, Sequence[Judged]],
     title: str,
 ) -> None:
     """Share of the next period's interactions among the best 100 unseen items, for all users and for known ones."""
@@ -34,8 +34,9 @@ def plot_accuracy(
                 [period for period, _ in judged], _smooth([_rate(one, known) for _, one in judged]),
                 _STYLES[run.restricted], color=f"C{index}", label=run.label,
             )  # fmt: skip
-        periods = range(1, len(popularity) + 1)
-        axes.plot(periods, _smooth([_rate(one, known) for one in popularity]), ":", color="gray", label="popularity")
+        for (label, popularity), style in zip(baselines.items(), (":", "-."), strict=False):
+            periods = range(1, len(popularity) + 1)
+            axes.plot(periods, _smooth([_rate(one, known) for one in popularity]), style, color="gray", label=label)
         axes.set(xlabel="periods trained on", title="users met before" if known else "all users")
         axes.set_ylim(bottom=0.0)
         axes.grid(alpha=0.3)
@@ -62,7 +63,7 @@ def plot_sizes(
             rows = [reading.rows[table] for reading in run.history.sizes]
             axes.plot(steps, rows, _STYLES[run.restricted], color=f"C{index}", label=run.label)
         axes.axhline(vocabulary[table], color="gray", linestyle="--", linewidth=1, label="vocabulary")
-        if limits is not None:
+        if limits is not None and table in limits:
             axes.axhline(limits[table].trigger, color="gray", linestyle=":", linewidth=1, label="trigger")
             axes.axhline(limits[table].num_reserved, color="gray", linestyle="-.", linewidth=1, label="kept by a cut")
         axes.set(xlabel="step", ylabel="rows", title=f"{table} table")

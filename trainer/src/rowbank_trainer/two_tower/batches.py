@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from rowbank_trainer.data.dataset import Ids
+from rowbank_trainer.data.dataset import Ids, KeyLists
 from rowbank_trainer.two_tower.config import TwoTowerConfig
-from rowbank_trainer.two_tower.features import ColumnValues, SideValues
+from rowbank_trainer.two_tower.features import ColumnValues
 from rowbank_trainer.two_tower.objective import Objective
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.tables.base import RowTables
@@ -27,6 +29,7 @@ class _Column:
         numbers: [N + 1] float32, NaN where missing, as the last is.
         dropout: as the column has it.
         missing: the position of no value.
+        by_interaction: whether N are training interactions and not entities.
     """
 
     name: str
@@ -35,16 +38,32 @@ class _Column:
     numbers: tf.Tensor | None
     dropout: float
     missing: int
+    by_interaction: bool = False
 
 
 class BatchSource:
-    """Batches of the inputs of `TwoTower.compute_loss`."""
+    """Batches of the inputs of `TwoTower.compute_loss`.
 
-    def __init__(self, problem: Problem, tables: RowTables, config: TwoTowerConfig) -> None:
+    Args:
+        histories: keys for each training interaction, by user column, in the place of those that its user has.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        tables: RowTables,
+        config: TwoTowerConfig,
+        histories: Mapping[str, KeyLists] | None = None,
+    ) -> None:
         features = problem.features
         self._columns = {
-            name: [_column(name, one, side, tables) for one in side.columns] for name, side in features.sides.items()
+            name: [_column(name, one, len(side.ids), tables) for one in side.columns]
+            for name, side in features.sides.items()
         }
+        self._columns["user"] = [
+            _of_interactions(column, one, (histories or {}).get(one.plan.column.name), len(problem.train), tables)
+            for column, one in zip(self._columns["user"], features.user.columns, strict=True)
+        ]
         self._items = tf.constant(problem.train_positions)
         self._users = tf.constant(features.user.positions(problem.train.user_ids))
         self._weights = None if problem.train.weights is None else tf.constant(problem.train.weights)
@@ -72,7 +91,7 @@ class BatchSource:
         for side, entities in (("user", tf.gather(self._users, rows)), ("item", items)):
             for place, column in enumerate(self._columns[side]):
                 salt = tf.constant([0, 1 + place + 1000 * (side == "item")], tf.int64)
-                inputs |= _taken(column, entities, seed + salt)
+                inputs |= _taken(column, rows if column.by_interaction else entities, seed + salt)
         return inputs
 
 
@@ -82,8 +101,8 @@ def epoch_order(count: int, *, seed: int, epoch: int, worker: int = 0, workers: 
     return order[: count // workers * workers][worker::workers]
 
 
-def _column(side: str, values: ColumnValues, entities: SideValues, tables: RowTables) -> _Column:
-    column, count = values.plan.column, len(entities.ids)
+def _column(side: str, values: ColumnValues, count: int, tables: RowTables) -> _Column:
+    column = values.plan.column
     name, numbers, blocks = f"{side}/{column.name}", None, None
     keys: dict[str, tf.Tensor | tf.RaggedTensor] = {}
     if values.numbers is not None:
@@ -100,6 +119,16 @@ def _column(side: str, values: ColumnValues, entities: SideValues, tables: RowTa
                 encoded if whole else tf.RaggedTensor.from_row_splits(encoded, tf.constant(starts))
             )
     return _Column(name, keys, blocks, numbers, column.dropout, count)
+
+
+def _of_interactions(
+    column: _Column, values: ColumnValues, histories: KeyLists | None, count: int, tables: RowTables
+) -> _Column:
+    """The column with keys for each of `count` training interactions, if there are such keys."""
+    if histories is None:
+        return column
+    keyed = dataclasses.replace(values, keys=histories)
+    return dataclasses.replace(_column("user", keyed, count, tables), by_interaction=True)
 
 
 def _taken(column: _Column, entities: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:

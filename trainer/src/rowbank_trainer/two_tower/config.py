@@ -89,8 +89,9 @@ class TwoTowerConfig:
         history: how many of a user's last training items the user tower takes beside the user's own row; 0: none.
         history_weight: of their mean, against the own row's weight of 1 - history_weight.
         split: what is held out for the reported accuracy: "random:0.2", "time:0.2" or "leave-last:1".
-        popularity_weight: of the logarithm of an item's training interactions, added to its similarities where a model
-            is judged and served; 0: nothing is.
+        popularity_weight: of the logarithm of 1 + an item's training interactions, added to its similarities where a
+            model is judged and served; 0: nothing is.
+        popularity_half_life_days: an interaction counts half of one that is so much newer; 0: all count alike.
         validation_fraction: of the remaining ones, held out instead when `evaluate_on` is "validation".
         evaluate_on: "test" for figures to report, "validation" for choosing settings.
         early_stopping: epochs without a better recall@20 on a validation part after which training ends; 0: never.
@@ -124,6 +125,7 @@ class TwoTowerConfig:
     history: int = 0
     history_weight: float = 0.5
     popularity_weight: float = 0.0
+    popularity_half_life_days: float = 0.0
     split: str = "random:0.2"
     validation_fraction: float = 0.15
     evaluate_on: str = "test"
@@ -196,8 +198,9 @@ class TwoTowerConfig:
     def _check_history(self) -> None:
         if self.history < 0:
             raise UsageError(f"--history must be at least 0, got {self.history}")
-        if not 0.0 <= self.popularity_weight < float("inf"):
-            raise UsageError(f"--popularity-weight must be at least 0, got {self.popularity_weight}")
+        for name in ("popularity_weight", "popularity_half_life_days"):
+            if not 0.0 <= getattr(self, name) < float("inf"):
+                raise UsageError(f"{option(name)} must be at least 0, got {getattr(self, name)}")
         if not 0.0 < self.history_weight < 1.0:
             raise UsageError(f"--history-weight must be above 0 and below 1, got {self.history_weight}")
         if self.history and self.logq == "table":

@@ -11,7 +11,7 @@ import numpy as np
 from rowbank.text import PAD_KEY, title_keys
 from rowbank_trainer.data.dataset import Catalogue, Dataset, Entities, Ids, Interactions
 from rowbank_trainer.data.splits import Split, SplitRule, split, split_by
-from rowbank_trainer.errors import TrainerError
+from rowbank_trainer.errors import TrainerError, UsageError
 from rowbank_trainer.evaluation import Accuracy, Evaluator, popularity_scorer
 from rowbank_trainer.schema.spec import Schema
 from rowbank_trainer.two_tower.config import TwoTowerConfig
@@ -119,6 +119,11 @@ def prepare(dataset: Dataset, config: TwoTowerConfig, schema: Schema | None = No
         TrainerError: it cannot be split as asked, has fewer training interactions than one batch holds, or does not fit
             the schema.
     """
+    if config.popularity_half_life_days and not dataset.timed:
+        raise UsageError(
+            f"--popularity-half-life-days {config.popularity_half_life_days:g} needs times, which {dataset.name} has "
+            "not; name their column with --time-column, or leave the option out"
+        )
     parts, validation = _split(dataset, config), None
     if config.early_stopping and config.evaluate_on == "test":
         inner = _validation(parts, config)

@@ -95,8 +95,7 @@ class Publisher:
         if isinstance(trained.tables, RemoteTables):
             files[TRAINING_FILE] = training_file(trained)
         tables = dict(trained.tables.table_names) or _upload_rows(own, trained, problem, self.config)
-        weight = self.config.popularity_weight
-        popular = write_popularity(own, problem, weight) if weight else ""
+        popular = write_popularity(own, problem, self.config) if self.config.popularity_weight else ""
         self._say_cost(tables)
         now = time.time()
         version = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(2)}"

@@ -101,7 +101,7 @@ class TrainingRun:
         items = self.model.item_vectors(self.tables, problem.features)
         if self._config.popularity_weight:
             users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
-            items = np.concatenate([items, popularity(problem, self._config.popularity_weight)], axis=1)
+            items = np.concatenate([items, popularity(problem, self._config)], axis=1)
         return evaluator.evaluate(vector_scorer(problem.user_keys, users, items))
 
     def state(self) -> dict[str, Any]:

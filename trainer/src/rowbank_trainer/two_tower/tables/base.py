@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank_trainer.data.dataset import Ids
+from rowbank_trainer.two_tower.problem import Problem
 
 
 class RowTables(abc.ABC):
@@ -34,6 +35,9 @@ class RowTables(abc.ABC):
     @abc.abstractmethod
     def sizes(self) -> dict[str, int]:
         """Rows held, by table."""
+
+    def reached(self, problem: Problem) -> None:  # noqa: B027 - where a row exists from its first step.
+        """Nothing but what `problem` trains on was met so far: other rows that are there from the start are missing."""
 
     def set_learning_rate(self, rate: float) -> None:  # noqa: B027 - where the model's optimizer trains the rows.
         """Rows are trained with that rate from now on, where the server trains them."""

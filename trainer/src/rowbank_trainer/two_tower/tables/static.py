@@ -22,12 +22,9 @@ class StaticTables(RowTables):
     """
 
     def __init__(self, problem: Problem, config: TwoTowerConfig) -> None:
-        features, names = problem.features, problem.plan.table_names
-        self._vocabulary = {name: features.keys(name) for name in names}
-        drawn = (
-            None if Objective.parse(config.loss).negatives(config.batch_size) else np.flatnonzero(problem.item_counts)
-        )
-        self._trained = {name: features.keys(name, users=problem.trained_users, items=drawn) for name in names}
+        self._vocabulary = {name: problem.features.keys(name) for name in problem.plan.table_names}
+        self._draws = bool(Objective.parse(config.loss).negatives(config.batch_size))
+        self.reached(problem)
         self.layers = {
             table.name: tf_keras.layers.Embedding(
                 max(len(self._vocabulary[table.name]), 1),  # Also where no entity has a value.
@@ -42,6 +39,13 @@ class StaticTables(RowTables):
         for embedding in self.layers.values():
             embedding.build((None,))
         self.table_names = {}
+
+    def reached(self, problem: Problem) -> None:
+        items = None if self._draws else np.flatnonzero(problem.item_counts)
+        self._trained = {
+            name: problem.features.keys(name, users=problem.trained_users, items=items)
+            for name in problem.plan.table_names
+        }
 
     def optimizer(self, learning_rate: float) -> Any:
         return tf_keras.optimizers.legacy.Adam(learning_rate)
