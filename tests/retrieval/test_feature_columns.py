@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import redis
 
-from rowbank.errors import InvalidFeature, ViewNotFound
+from rowbank.errors import IdCollision, InvalidFeature, ViewNotFound
 from rowbank_protos.v1 import features_pb2
 from rowbank_server.features import FeatureField, FeatureStatus, FeatureStore, FeatureType, FeatureView, layout
 from rowbank_server.features.columns import columns_from_message, entity_keys, timestamps
@@ -188,3 +188,24 @@ def test_a_removed_item_that_is_imported_is_there_again(store: FeatureStore):
     store.write("items", [(1, {"_removed": True})], 1.0)
     write(store, view, request([column(FeatureType.INT64, [3])], [1], [2 * 10**6], "items"))
     assert store.read("items", [1])[0].values == {"int64": 3, "_removed": False}
+
+
+def test_two_texts_of_ids_with_one_key_are_told_and_not_written(store: FeatureStore):
+    """Among the rows of a request, and against what is stored."""
+    fields = (FeatureField(name="int64", type=FeatureType.INT64), FeatureField(name="_id", type=FeatureType.STRING))
+    view = FeatureView(name="people", entity="user_id", fields=fields)
+    store.put_view(view)
+
+    def texts(*ids: str) -> features_pb2.FeatureColumn:
+        return column(FeatureType.STRING, list(ids), name="_id")
+
+    number = column(FeatureType.INT64, [5, 6])
+    with pytest.raises(
+        IdCollision, match="ids 'ann' and 'bob' of view 'people' have the same key, 1; write one of them"
+    ):
+        write(store, view, request([number, texts("ann", "bob")], [1, 1]))
+    assert write(store, view, request([number, texts("ann", "bob")], [1, 2])) == 2
+    assert write(store, view, request([number, texts("ann", "ann")], [1, 1])) == 2
+    with pytest.raises(IdCollision, match="ids 'bob' and 'cid' of view 'people' have the same key, 2"):
+        write(store, view, request([number, texts("ann", "cid")], [1, 2]))
+    assert [read.values["_id"] for read in store.read("people", [1, 2], ["_id"])] == ["ann", "bob"]

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.errors import InvalidFeature, ViewNotFound
+from rowbank.errors import IdCollision, InvalidFeature, ViewNotFound, shown
+from rowbank.features import ID_TEXT
 from rowbank_server.features import layout
 from rowbank_server.features.columns import Columns, entity_keys, timestamps
-from rowbank_server.features.values import decode_time
+from rowbank_server.features.values import FeatureType, decode, decode_time
 from rowbank_server.features.views import FeatureView, parse_view
 
 CHUNK = 1000  # Entities per round trip: keeps one reply under a few megabytes.
@@ -68,14 +69,18 @@ class BulkWriter:
         return sum(self._write(view, rows, order[start : start + CHUNK].tolist()) for start in range(0, count, CHUNK))
 
     def _write(self, view: FeatureView, rows: _Rows, places: Sequence[int]) -> int:
-        stamp_field = layout.timestamp_field(view.name)
+        stamp_field, text_field = layout.timestamp_field(view.name), layout.feature_field(view.name, ID_TEXT)
+        asked = [stamp_field, text_field] if text_field in rows.columns.fields else [stamp_field]
         with self._locks.of(view.name):
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hget(layout.views_key(self._namespace), view.name)
                 for place in places:
-                    pipe.execute_command("HGET", rows.keys[place], stamp_field)
-                stored_view, *known = pipe.execute()
+                    pipe.execute_command("HMGET", rows.keys[place], *asked)
+                stored_view, *answers = pipe.execute()
             _require_same(view, stored_view)
+            known = [stamp for stamp, *_ in answers]
+            if len(asked) > 1:
+                _require_same_texts(view, rows, places, [text for _, text in answers])
             kept = [
                 place
                 for place, stored in zip(places, known, strict=True)
@@ -107,6 +112,21 @@ def is_later(stamp: bytes, now: float) -> bool:
         return decode_time(stamp) > now
     except InvalidFeature:
         return False
+
+
+def _require_same_texts(view: FeatureView, rows: _Rows, places: Sequence[int], stored: Sequence[bytes | None]) -> None:
+    """Refuses texts of ids that have the key of another text, stored or among these."""
+    new = rows.columns.fields[layout.feature_field(view.name, ID_TEXT)]
+    texts: dict[bytes, bytes] = {}
+    for place, known in zip(places, stored, strict=True):
+        text = texts.setdefault(rows.keys[place], known or new[place])
+        if text != new[place]:
+            one, other = (str(decode(held, FeatureType.STRING, ID_TEXT)) for held in (text, new[place]))
+            raise IdCollision(
+                f"ids {shown(one)} and {shown(other)} of view {view.name!r} have the same key, "
+                f"{rows.columns.entities[place]}; write one of them differently",
+                metadata={"id": other, "stored": one},
+            )
 
 
 def _require_same(view: FeatureView, stored: bytes | None) -> None:
