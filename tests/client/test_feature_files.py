@@ -198,6 +198,16 @@ def test_texts_as_ids_have_the_keys_of_training(client, people, tmp_path):
     assert [(read.values["age"], read.status) for read in reads] == [(5, "present"), (6, "present"), (0, "not_found")]
 
 
+def test_a_view_that_is_created_for_texts_as_ids_keeps_them(client, view, tmp_path):
+    (tmp_path / "f.csv").write_text("user_id,age\nann,5\n007,6\n")
+    path = str(tmp_path / "f.csv")
+    for _ in range(2):
+        report = feature_files.import_features(client, view, path, text_ids=True, create="user_id")
+        assert (report.written, report.features) == (2, ("age",))
+    reads = client.features.read(view, ["ann", "007", "bob"], ["age", "_id"], text_ids=True)
+    assert [(read.values["age"], read.values["_id"]) for read in reads] == [(5, "ann"), (6, "007"), (0, "")]
+
+
 def test_only_some_columns_of_a_file_under_another_id(client, people, tmp_path):
     (tmp_path / "f.csv").write_text("who,age,x,score\n1,5,?,2\n")
     path = str(tmp_path / "f.csv")

@@ -22,7 +22,7 @@ from rowbank._checks import number
 from rowbank.catalogue import REMOVED
 from rowbank.closest import did_you_mean, listed
 from rowbank.errors import InvalidFeature, InvalidFile, RequestError, ViewNotFound
-from rowbank.features import FeatureView
+from rowbank.features import FeatureField, FeatureView
 from rowbank.files import feature_cells, feature_kinds, feature_packing, feature_times
 from rowbank.files.feature_cells import Cells
 from rowbank.files.feature_source import BATCH_BYTES, Batch, Source, open_source
@@ -140,7 +140,7 @@ def import_features(
             f"view {view!r} is there and is of entity {entity!r}, not of {create!r}; give another name"
         )
     names = _columns(source, entity_column or entity, event_time_column, columns)
-    made = found or FeatureView(view, entity, feature_kinds.fields(source, names, types or {}), max_age_s)
+    made = found or _new_view(view, entity, feature_kinds.fields(source, names, types or {}), max_age_s, text_ids)
     job = _Job(
         source=source,
         view=made,
@@ -157,6 +157,12 @@ def import_features(
         client.features.put_view(made)
     written = _write(client, job, rows, _requests(job) if kept is None else iter(kept), report)
     return ImportReport(view, path, rows, written, rows - written, found is None, tuple(names))
+
+
+def _new_view(
+    name: str, entity: str, fields: tuple[FeatureField, ...], max_age_s: float, text_ids: bool
+) -> FeatureView:
+    return FeatureView(name, entity, (*fields, FeatureField(ID_TEXT, "string")) if text_ids else fields, max_age_s)
 
 
 def _columns(source: Source, entity: str, event_time: str | None, columns: Sequence[str]) -> list[str]:

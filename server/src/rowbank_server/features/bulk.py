@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.errors import IdCollision, InvalidFeature, ViewNotFound, shown
-from rowbank.features import ID_TEXT
+from rowbank.text_ids import ID_TEXT
 from rowbank_server.features import layout
 from rowbank_server.features.columns import Columns, entity_keys, timestamps
 from rowbank_server.features.values import FeatureType, decode, decode_time
