@@ -19,15 +19,23 @@ from rowbank_trainer.rating.config import Model, RatingConfig
 from rowbank_trainer.rating.job import Job, run
 from rowbank_trainer.rating.models import build_remote, build_static
 from rowbank_trainer.rating.problem import prepare
+from rowbank_trainer.schema import MixedDimension
 
 pytestmark = pytest.mark.timeout(600)  # Each trial compiles a graph, which takes its time on a busy machine.
 QUICK = RatingConfig(epochs=3, batch_size=256, dim=8, learning_rate=0.01, users_per_bucket=20,
                      block_shares=(0.1, 0.3), block_dims=(8, 4, 2))  # fmt: skip
+QUICK_BLOCKS = MixedDimension((0.1, 0.3), (8, 4, 2))
 DOCUMENTED_COST = 0.7419 / 0.6808  # MAE of the compact model by that of the baseline, in the comparison we follow.
 
 
 def run_job(dataset: Dataset, out: Path, config=QUICK, kinds=tuple(TableKind), **options) -> tuple[dict, str]:
-    settings = {"models": tuple(Model), "seeds": (1,), "targets": None, "prefix": "rating", "resume": False}
+    settings = {
+        "models": (Model.BASELINE, Model.COMPACT),
+        "seeds": (1,),
+        "targets": None,
+        "prefix": "rating",
+        "resume": False,
+    }
     text = io.StringIO()
     job = Job(config, kinds, out=out, arguments={}, **(settings | options))
     run(job, dataset, Console(file=text, width=140))
@@ -89,7 +97,7 @@ def test_equal_rows_give_equal_predictions(small: Dataset, target: str):
         user.table.upsert(2 * np.arange(20), plain_user.quotients.get_weights()[0])
         user.table.upsert(2 * np.arange(10) + 1, plain_user.remainders.get_weights()[0])
         by_rank = rowbank.keras.MDEmbedding.blocks_from(
-            (problem.item_ids, problem.item_counts), QUICK.boundaries(len(problem.item_ids))
+            (problem.item_ids, problem.item_counts), QUICK_BLOCKS.boundaries(len(problem.item_ids))
         )
         for number, ids in enumerate(by_rank):
             item.tables[number].upsert(ids, plain_item.embeddings[number].get_weights()[0][1:])
@@ -127,8 +135,10 @@ def test_a_resumed_job_reports_as_one_that_never_stopped(small: Dataset, tmp_pat
 
 
 def test_blocks_and_buckets_of_few_ids():
-    assert RatingConfig().boundaries(1682) == [101, 606]
-    assert RatingConfig().boundaries(3) == [1, 2]
+    blocks = MixedDimension(RatingConfig().block_shares, RatingConfig().block_dims)
+    assert blocks.boundaries(1682) == [101, 606]
+    assert blocks.boundaries(3) == [1, 2]
+    assert MixedDimension((), (8,)).boundaries(1682) == []
     assert RatingConfig().buckets(943) == 18
     assert RatingConfig().buckets(60) == 2
 

@@ -18,6 +18,7 @@ from rowbank_trainer.comparison.trials import TableKind
 from rowbank_trainer.data import Dataset, load_movielens
 from rowbank_trainer.errors import DataError
 from rowbank_trainer.unified.config import FEATURES, Model, UnifiedConfig
+from rowbank_trainer.unified.features import Features, movielens_features
 from rowbank_trainer.unified.job import Job, run
 from rowbank_trainer.unified.models import build_remote, build_static
 from rowbank_trainer.unified.problem import prepare
@@ -38,8 +39,8 @@ def run_job(dataset: Dataset, users, out: Path, config=QUICK, kinds=tuple(TableK
 
 
 @pytest.fixture(scope="module")
-def users(small: Dataset) -> dict[int, User]:
-    return synthetic_users(small.interactions.user_ids)
+def users(small: Dataset) -> Features:
+    return movielens_features(synthetic_users(small.interactions.user_ids), small)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_columns_and_labels(small: Dataset):
     config = dataclasses.replace(QUICK, threshold=5)
     users = {int(user): User("F", "25", "writer", "10115") for user in np.unique(small.interactions.user_ids)}
     users[3] = User("M", "56", "other", "T8H1N")
-    problem = prepare(small, users, config, 2)
+    problem = prepare(small, movielens_features(users, small), config, 2)
     columns = problem.train.columns
     rows = columns["user_id"] == "3"
     assert set(columns["user_zip_code"][rows]) == {"T8H1N"}
@@ -120,7 +121,7 @@ def test_columns_and_labels(small: Dataset):
     assert problem.train.labels[rows].sum() + held_out.sum() == (ratings >= 5).sum()
     del users[3]
     with pytest.raises(DataError, match="1 users rated but are not in the list of users, such as 3"):
-        prepare(small, users, config, 2)
+        prepare(small, movielens_features(users, small), config, 2)
 
 
 def test_users_of_both_layouts(tmp_path: Path):
@@ -155,8 +156,8 @@ def test_missing_users(tmp_path: Path):
 def test_unified_tables_nearly_reach_collisionless_ones(target: str, tmp_path: Path):
     """Published: AUC 0.797 collisionless, 0.743 hash, 0.790 unified."""
     folder = Path(os.environ["ROWBANK_ML100K"])
-    metrics, _ = run_job(load_movielens(folder), load_users(folder), tmp_path, UnifiedConfig(),
-                         (TableKind.ROWBANK,), targets=target, prefix="real")  # fmt: skip
+    metrics, _ = run_job((dataset := load_movielens(folder)), movielens_features(load_users(folder), dataset), tmp_path,
+                         UnifiedConfig(), (TableKind.ROWBANK,), targets=target, prefix="real")  # fmt: skip
     collisionless, hashed, unified = (model["auc"]["mean"] for model in metrics["models"])
     assert collisionless == pytest.approx(0.797, abs=0.012)
     assert hashed == pytest.approx(0.743, abs=0.012)

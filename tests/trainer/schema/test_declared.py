@@ -220,7 +220,7 @@ item_id = "id"
         (schema_with(rest="[tables.user_id.embedding]\nkind = 'mixed_dimension'\nshares = [0.5]\ndims = [8]"),
          "dims: expected one more than shares, for the rest of the values, got 1 for 1 shares"),
         (schema_with(rest="[tables.user_id.embedding]\nkind = 'mixed_dimension'\nshares = [0.5, 0.5]\ndims = [8,4,2]"),
-         "shares: expected at least one, and less than 1 in all"),
+         "shares: expected less than 1 in all"),
         (schema_with(rest="[tables.user_id]\ndim = 9\nembedding = { kind = 'unified', buckets = 9, lookups = 2 }"),
          "dim: expected a multiple of the 2 lookups of unified, got 9"),
     ],

@@ -98,11 +98,11 @@ def open_data(
     return load_files(named, sayer(shown))
 
 
-def read_schema(path: Path | None, dim: int) -> Schema | None:
+def read_schema(path: Path | None, dim: int | None = None) -> Schema | None:
     """The schema in a file; None: no file was named.
 
     Args:
-        dim: of tables of which it does not say one.
+        dim: of tables of which it does not say one; None: the job takes none of its tables.
     Raises:
         TrainerError: it cannot be read, is none, or does not go with `dim`.
     """
@@ -112,7 +112,8 @@ def read_schema(path: Path | None, dim: int) -> Schema | None:
 
     schema = load_schema(path)
     try:
-        schema.check_dim(dim)
+        if dim is not None:
+            schema.check_dim(dim)
     except SchemaError as error:
         raise SchemaError(f"{path}: {error.where}", error.problem) from None
     return schema

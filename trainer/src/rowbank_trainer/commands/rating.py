@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,14 +17,29 @@ from rowbank_trainer.commands.comparison import (
     LearningRateOption,
     ModelNameOption,
     OutOption,
+    RatingColumnOption,
     ResumeOption,
     SeedsOption,
     TablesOption,
+    open_ratings,
 )
-from rowbank_trainer.commands.shared import TargetsOption, console, open_movielens, plain, quiet_import
+from rowbank_trainer.commands.files import (
+    InteractionsOption,
+    ItemColumnOption,
+    ItemsOption,
+    SchemaOption,
+    UserColumnOption,
+    UsersOption,
+    read_schema,
+)
+from rowbank_trainer.commands.shared import TargetsOption, console, notifier, plain, quiet_import
 from rowbank_trainer.comparison.trials import TableKind, parse_list, parse_seeds
 from rowbank_trainer.errors import UsageError
 from rowbank_trainer.rating.config import Model, RatingConfig
+from rowbank_trainer.rating.declared import with_schema
+
+if TYPE_CHECKING:
+    from rowbank_trainer.schema import Schema
 
 _DEFAULTS = RatingConfig()
 _Number = TypeVar("_Number", int, float)
@@ -34,8 +49,20 @@ def rating(
     context: typer.Context,
     data: DataOption = None,
     download: DownloadOption = "ml-100k",
+    schema: SchemaOption = None,
+    interactions: InteractionsOption = None,
+    user_column: UserColumnOption = None,
+    item_column: ItemColumnOption = None,
+    rating_column: RatingColumnOption = None,
+    users: UsersOption = None,
+    items: ItemsOption = None,
     tables: TablesOption = "rowbank",
-    models: Annotated[str, typer.Option(help="Comma list of baseline, compact.")] = "baseline,compact",
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma list of baseline, compact, and with --schema also schema.", show_default="all that there are"
+        ),
+    ] = None,
     seeds: SeedsOption = "1,2,3",
     targets: TargetsOption = None,
     epochs: EpochsOption = _DEFAULTS.epochs,
@@ -64,13 +91,27 @@ def rating(
         block_dims=_numbers("--block-dims", block_dims, int),
     )  # fmt: skip
     kinds = parse_list("--tables", tables, TableKind)
-    compared = parse_list("--models", models, Model)
+    declared = read_schema(schema, dim)
+    compared = parse_list("--models", models or _every_model(declared), Model)
     chosen = parse_seeds(seeds)
     shown = console()
-    dataset = open_movielens(data, download, shown)
+    if declared is not None:
+        config, unused = with_schema(config, declared, compared, kinds)
+        if unused:
+            notifier(shown)(f"This job is about the ids of users and items; it leaves out {', '.join(unused)}.")
+    elif Model.SCHEMA in compared:
+        raise UsageError("--models schema: name a schema with --schema")
+    dataset = open_ratings(
+        shown, data=data, download=download, interactions=interactions, users=users, items=items,
+        user_column=user_column, item_column=item_column, rating_column=rating_column, schema=declared,
+    )  # fmt: skip
     with quiet_import():
         from rowbank_trainer.rating.job import Job, run
     run(Job(config, kinds, compared, chosen, targets, model_name, out, resume, given), dataset, shown)
+
+
+def _every_model(schema: Schema | None) -> str:
+    return ",".join(model.value for model in Model if schema is not None or model is not Model.SCHEMA)
 
 
 def _numbers(option: str, text: str, kind: Callable[[str], _Number]) -> tuple[_Number, ...]:

@@ -6,13 +6,15 @@ import enum
 from dataclasses import dataclass
 
 from rowbank_trainer.errors import UsageError, option
+from rowbank_trainer.schema import MixedDimension, QuotientRemainder, TableOptions
 
 
 class Model(enum.Enum):
-    """How vectors are made: a row for each id, or quotient-remainder users and mixed-dimension items."""
+    """How vectors are made: a row for each id, quotient-remainder users and mixed-dimension items, or by a schema."""
 
     BASELINE = "baseline"
     COMPACT = "compact"
+    SCHEMA = "schema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class RatingConfig:
         block_shares: share of the items in each block, the most rated first; the last block has the rest.
         block_dims: width of the rows of each block.
         test_fraction: of the ratings, held out.
+        user_table, item_table: of the ids in the schema's model, each with a dim; None: there is no schema.
     """
 
     epochs: int = 3
@@ -40,6 +43,8 @@ class RatingConfig:
     block_shares: tuple[float, ...] = (0.06, 0.3)
     block_dims: tuple[int, ...] = (64, 16, 8)
     test_fraction: float = 0.15
+    user_table: TableOptions | None = None
+    item_table: TableOptions | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "dim", "users_per_bucket"):
@@ -58,14 +63,17 @@ class RatingConfig:
                 f"--block-shares, as the last block has the rest; got {self.block_dims}"
             )
 
-    def boundaries(self, items: int) -> list[int]:
-        """How many of `items` are in the first block, in the first two, and so on; the last block has the rest."""
-        ends: list[int] = []
-        for place in range(len(self.block_shares)):
-            end = round(items * sum(self.block_shares[: place + 1]))
-            ends.append(max(end, ends[-1] + 1 if ends else 1))
-        return ends
-
     def buckets(self, users: int) -> int:
         """Buckets of the quotient-remainder table for `users`."""
         return max(2, users // self.users_per_bucket)
+
+    def tables(self, model: Model, users: int) -> tuple[TableOptions, TableOptions]:
+        """How users and items are kept in a model, with dims."""
+        if model is Model.SCHEMA:
+            assert self.user_table is not None
+            assert self.item_table is not None
+            return self.user_table, self.item_table
+        if model is Model.BASELINE:
+            return TableOptions(self.dim), TableOptions(self.dim)
+        blocks = MixedDimension(self.block_shares, self.block_dims)
+        return TableOptions(self.dim, QuotientRemainder(self.buckets(users))), TableOptions(self.dim, blocks)

@@ -1,4 +1,4 @@
-"""What is learned from: ratings, split, and how often each item was rated in training."""
+"""What is learned from: ratings, split, and how often each user and item was rated in training."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ class Problem:
     Attributes:
         train, held_out: ratings.
         user_ids, item_ids: all ids of the data set, ascending.
-        item_counts: [len(item_ids)] ratings of each item in training.
+        user_counts, item_counts: ratings in training of each, in the order of the ids.
     """
 
     train: Interactions
     held_out: Interactions
     user_ids: Ids
     item_ids: Ids
+    user_counts: npt.NDArray[np.int64]
     item_counts: npt.NDArray[np.int64]
 
 
@@ -33,7 +34,13 @@ def prepare(dataset: Dataset, config: RatingConfig, seed: int) -> Problem:
     """Splits a data set: the same `seed` gives the same parts."""
     interactions = dataset.interactions
     parts = split(interactions, held_out_fraction=config.test_fraction, seed=seed)
-    item_ids = np.unique(interactions.item_ids)
-    places = np.searchsorted(item_ids, parts.train.item_ids)
-    counts = np.bincount(places, minlength=len(item_ids)).astype(np.int64)
-    return Problem(parts.train, parts.held_out, np.unique(interactions.user_ids), item_ids, counts)
+    users, items = np.unique(interactions.user_ids), np.unique(interactions.item_ids)
+    return Problem(
+        parts.train, parts.held_out, users, items, _counts(users, parts.train.user_ids),
+        _counts(items, parts.train.item_ids),
+    )  # fmt: skip
+
+
+def _counts(ids: Ids, met: Ids) -> Ids:
+    """[N] how often each of `ids` ([N], ascending) is in `met`."""
+    return np.bincount(np.searchsorted(ids, met), minlength=len(ids)).astype(np.int64)

@@ -31,17 +31,18 @@ class Looked(tf_keras.layers.Layer):
 
 
 class QuotientRemainder(tf_keras.layers.Layer):
-    """The product of the rows of an id's quotient and remainder."""
+    """The product, or with combiner "add" the sum, of the rows of an id's quotient and remainder."""
 
-    def __init__(self, count: int, dim: int, buckets: int, initial_range: float) -> None:
+    def __init__(self, count: int, dim: int, buckets: int, initial_range: float, combiner: str = "multiply") -> None:
         super().__init__(name="quotient_remainder")
-        self._buckets = buckets
+        self._buckets, self._combiner = buckets, combiner
         self.quotients = embedding(-(-count // buckets), dim, initial_range, name="quotients")
         self.remainders = embedding(buckets, dim, initial_range, name="remainders")
 
     def call(self, places: tf.Tensor) -> tf.Tensor:
         """[batch] int64 in, [batch, dim] float32 out."""
-        return self.quotients(places // self._buckets) * self.remainders(places % self._buckets)
+        first, second = self.quotients(places // self._buckets), self.remainders(places % self._buckets)
+        return first + second if self._combiner == "add" else first * second
 
 
 class MixedDimension(tf_keras.layers.Layer):

@@ -46,6 +46,14 @@ class MixedDimension:
     shares: tuple[float, ...]
     dims: tuple[int, ...]
 
+    def boundaries(self, values: int) -> list[int]:
+        """How many of so many values are in the first block, in the first two, and so on; the last has the rest."""
+        ends: list[int] = []
+        for place in range(len(self.shares)):
+            end = round(values * sum(self.shares[: place + 1]))
+            ends.append(max(end, ends[-1] + 1 if ends else 1))
+        return ends
+
     def __post_init__(self) -> None:
         for name in ("shares", "dims"):
             value = getattr(self, name)
@@ -54,11 +62,10 @@ class MixedDimension:
             object.__setattr__(self, name, tuple(value))
         for share in self.shares:
             checks.number("mixed_dimension", "shares", share, "numbers above 0 and below 1", above=0.0, below=1.0)
-        if not self.shares or not sum(self.shares) < 1.0:
+        if not sum(self.shares) < 1.0:
             raise SchemaError(
                 "mixed_dimension",
-                "shares: expected at least one, and less than 1 in all, as the last block has the rest, "
-                f"got {list(self.shares)}",
+                f"shares: expected less than 1 in all, as the last block has the rest, got {list(self.shares)}",
             )
         for dim in self.dims:
             checks.integer("mixed_dimension", "dims", dim, 1, MAX_DIM)

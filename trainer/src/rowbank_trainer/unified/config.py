@@ -40,6 +40,7 @@ class UnifiedConfig:
         hidden: widths of the network's inner layers.
         learning_rate: of Adam, for rows and network.
         initial_range: initial values of all rows are uniform in [-initial_range, initial_range).
+        features: what a rating is told by.
         hash_buckets: buckets of each feature's table in the hash model; their sum is what a unified table has.
         num_tables: of the unified model.
         threshold: a rating of as many stars or more is what is to be told.
@@ -52,6 +53,7 @@ class UnifiedConfig:
     hidden: tuple[int, ...] = (128, 64)
     learning_rate: float = 0.01
     initial_range: float = 0.05
+    features: tuple[str, ...] = FEATURES
     hash_buckets: tuple[tuple[str, int], ...] = HASH_BUCKETS
     num_tables: int = 2
     threshold: int = 3

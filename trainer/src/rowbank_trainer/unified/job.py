@@ -14,10 +14,10 @@ from rowbank_trainer.comparison.trials import TableKind, Trial
 from rowbank_trainer.data import Dataset
 from rowbank_trainer.progress import Progress
 from rowbank_trainer.unified.config import Model, UnifiedConfig
+from rowbank_trainer.unified.features import Features
 from rowbank_trainer.unified.models import Built, build_remote, build_static
 from rowbank_trainer.unified.problem import Columns, Part, prepare
 from rowbank_trainer.unified.report import print_summary, write_report
-from rowbank_trainer.unified.users import User
 
 _EVALUATION_BATCH = 4096
 
@@ -25,7 +25,7 @@ _EVALUATION_BATCH = 4096
 Job = ComparisonJob[UnifiedConfig, Model]
 
 
-def run(job: Job, dataset: Dataset, users: Mapping[int, User], console: Console) -> None:
+def run(job: Job, dataset: Dataset, features: Features, console: Console) -> None:
     """Does the job.
 
     Raises:
@@ -33,7 +33,7 @@ def run(job: Job, dataset: Dataset, users: Mapping[int, User], console: Console)
     """
 
     def train(trial: Trial, client: Client | None, progress: Progress) -> dict[str, Any]:
-        return _train(trial, job, dataset, users, client, progress)
+        return _train(trial, job, dataset, features, client, progress)
 
     results = compare("unified", job, dataset, train, _figures, console)
     print_summary(console, dataset.name, results)
@@ -46,11 +46,11 @@ def _figures(result: Mapping[str, Any]) -> str:
 
 
 def _train(
-    trial: Trial, job: Job, dataset: Dataset, users: Mapping[int, User], client: Client | None, progress: Progress
+    trial: Trial, job: Job, dataset: Dataset, features: Features, client: Client | None, progress: Progress
 ) -> dict[str, Any]:
     """Trains one model; returns what the report needs of it."""
     start(trial.seed)
-    problem = prepare(dataset, users, job.config, trial.seed)
+    problem = prepare(dataset, features, job.config, trial.seed)
     built = _build(trial, job, problem.vocabularies, client)
     fitted = fit(
         str(trial),

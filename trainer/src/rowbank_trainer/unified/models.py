@@ -11,7 +11,7 @@ import tf_keras
 
 from rowbank import Adam, Client, TableSpec, Uniform
 from rowbank.keras import Embedding, UnifiedEmbedding, UnifiedEmbeddingConfig
-from rowbank_trainer.unified.config import FEATURES, Model, UnifiedConfig
+from rowbank_trainer.unified.config import Model, UnifiedConfig
 from rowbank_trainer.unified.problem import Columns
 
 _KEY_RANGE = 2**63 - 1
@@ -61,7 +61,7 @@ def build_static(kind: Model, vocabularies: Columns, config: UnifiedConfig) -> B
     """A model with matrices in this process."""
     if kind is Model.UNIFIED:
         unified = StaticUnified(_unified_config("unified", config), config.initial_range)
-        model, _ = _compiled(FEATURES, unified, config)
+        model, _ = _compiled(config.features, unified, config)
     else:
         layers: dict[str, tf_keras.layers.Layer] = {}
         if kind is Model.COLLISIONLESS:
@@ -84,12 +84,12 @@ def build_remote(kind: Model, config: UnifiedConfig, client: Client, *, prefix: 
         client.drop_table(base, missing_ok=True)
         settings = _unified_config(base, config)
         unified = UnifiedEmbedding(settings, optimizer, initializer=initial, target=client, name="unified")
-        model, network = _compiled(FEATURES, unified, config)
+        model, network = _compiled(config.features, unified, config)
         names: tuple[str, ...] = (base,)
     else:
         hashed = {} if kind is Model.COLLISIONLESS else config.buckets(kind)
         layers = {}
-        for name in hashed or FEATURES:
+        for name in hashed or config.features:
             client.drop_table(f"{base}.{name}", missing_ok=True)
             finder = tf_keras.layers.Hashing(num_bins=hashed[name]) if hashed else TextKeys()
             spec = TableSpec(f"{base}.{name}", dim=config.dim, initializer=initial, optimizer=optimizer)
@@ -106,7 +106,7 @@ def build_remote(kind: Model, config: UnifiedConfig, client: Client, *, prefix: 
 
 def _unified_config(name: str, config: UnifiedConfig) -> UnifiedEmbeddingConfig:
     made = UnifiedEmbeddingConfig(config.total_buckets, config.dim // config.num_tables, config.num_tables, name)
-    for feature in FEATURES:
+    for feature in config.features:
         made.add_feature(feature, config.num_tables)
     return made
 

@@ -1,8 +1,7 @@
-"""What is learned from: six categorical features of a rating, as text, and whether it was high."""
+"""What is learned from: categorical features of a rating, as text, and whether it was high."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy.typing as npt
 
 from rowbank_trainer.data import Dataset, Interactions, split
 from rowbank_trainer.errors import DataError
-from rowbank_trainer.unified.config import FEATURES, UnifiedConfig
-from rowbank_trainer.unified.users import User
+from rowbank_trainer.unified.config import UnifiedConfig
+from rowbank_trainer.unified.features import Features
 
 Columns = dict[str, npt.NDArray[np.str_]]
 
@@ -33,32 +32,31 @@ class Problem:
     vocabularies: Columns
 
 
-def prepare(dataset: Dataset, users: Mapping[int, User], config: UnifiedConfig, seed: int) -> Problem:
+def prepare(dataset: Dataset, features: Features, config: UnifiedConfig, seed: int) -> Problem:
     """Splits a data set, in a random order: the same `seed` gives the same parts.
 
     Raises:
-        DataError: a user rated something but is not among the users.
+        DataError: a user rated something but is not among the users, or all ratings are high, or low.
     """
-    unknown = sorted(set(np.unique(dataset.interactions.user_ids).tolist()) - users.keys())
+    unknown = np.setdiff1d(dataset.interactions.user_ids, features.user_ids).tolist()
     if unknown:
         raise DataError(
             f"{dataset.name}: {len(unknown)} users rated but are not in the list of users, such as {unknown[0]}"
         )
     parts = split(dataset.interactions, held_out_fraction=config.test_fraction, seed=seed)
-    train = _part(parts.train, users, config.threshold)
-    held_out = _part(parts.held_out, users, config.threshold)
-    vocabularies = {name: np.unique(np.concatenate([train.columns[name], held_out.columns[name]])) for name in FEATURES}
+    train = _part(parts.train, features, config.threshold)
+    held_out = _part(parts.held_out, features, config.threshold)
+    for part in (train, held_out):
+        if part.labels.min() == part.labels.max():
+            raise DataError(
+                f"{dataset.name}: expected ratings of {config.threshold} stars or more and lower ones, in both parts, "
+                f"got only {'high' if part.labels[0] else 'low'} ones; are they stars from 1 to 5?"
+            )
+    vocabularies = {
+        name: np.unique(np.concatenate([train.columns[name], held_out.columns[name]])) for name in features.names
+    }
     return Problem(train, held_out, vocabularies)
 
 
-def _part(interactions: Interactions, users: Mapping[int, User], threshold: int) -> Part:
-    known = [users[user] for user in interactions.user_ids.tolist()]
-    columns = {
-        "movie_id": interactions.item_ids.astype(str),
-        "user_id": interactions.user_ids.astype(str),
-        "user_gender": np.array([user.gender for user in known]),
-        "user_zip_code": np.array([user.zip_code for user in known]),
-        "user_occupation_text": np.array([user.occupation for user in known]),
-        "bucketized_user_age": np.array([user.age for user in known]),
-    }
-    return Part(columns, (interactions.ratings >= threshold).astype(np.float32))
+def _part(interactions: Interactions, features: Features, threshold: int) -> Part:
+    return Part(features.columns(interactions), (interactions.ratings >= threshold).astype(np.float32))
