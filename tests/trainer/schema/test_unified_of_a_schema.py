@@ -34,7 +34,7 @@ shelf = "categorical"
 def dataset(stars: list[float]) -> Dataset:
     """Users 1 to 8 met item 20; ages 10 to 70, one unknown."""
     users = np.arange(1, 9)
-    ages = np.float32([10, 20, 30, 40, 50, 60, 70, np.nan])
+    ages = np.array([10, 20, 30, 40, 50, 60, 70, np.nan], np.float32)
     met = Interactions(users, np.full(8, 20), np.float32(stars), np.zeros(8, np.int64))
     plans = ["gold", None, "gold", "basic", "basic", "gold", "gold", "gold"]
     return Dataset(
