@@ -306,6 +306,9 @@ def test_types_that_change_between_files(tmp_path: Path) -> None:
     numbers = parquet(tmp_path / "met.parquet", user_id=[1, 2], item_id=[1, 2])
     with pytest.raises(DataError, match=r"user ids must be of one kind in all files; got .*met\.parquet: column 'us"):
         load_files(InteractionFiles(numbers, users=users, schema=schema(NUMERIC)))
+    with pytest.raises(DataError, match=r"user ids must be of one kind in all files; got .*met\.csv: .*u\.parquet: "):
+        load(tmp_path, schema(NUMERIC), users)
+    users = parquet(tmp_path / "u.parquet", user_id=[7, 8], n=[5, 6])
     with pytest.raises(DataError, match=r"u\.parquet: lists none of the 2 users of .*met\.csv; they have ids such as"):
         load(tmp_path, schema(NUMERIC), users)
 
@@ -313,5 +316,5 @@ def test_types_that_change_between_files(tmp_path: Path) -> None:
 def test_values_that_hash_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rowbank_trainer.data.cells.ids.token_key", len)
     path = write(tmp_path / "u.csv", "user_id,c\n1,red\n2,sky\n")
-    with pytest.raises(DataError, match="values of column 'c' 'red' and 'sky' have the same hash"):
+    with pytest.raises(DataError, match=r"values of column 'c' 'sky' in line 3 and 'red' in .*, line 2 have the same"):
         load(tmp_path, schema(CATEGORICAL), path)

@@ -76,16 +76,30 @@ def _elements(piece: pyarrow.Array) -> pyarrow.Array:
 
 def _divided(cells: Column, declared: Declared, missing_words: Sequence[str]) -> Values:
     """Lists of texts."""
-    values = cells.values.cast(pyarrow.large_string())
-    brackets = as_numpy(pyarrow.compute.match_substring_regex(values, _BRACKETS).fill_null(False)).astype(np.bool_)
-    if brackets.any():
+    # Distinct texts are few beside rows, and are looked at once.
+    encoded = cells.values.cast(pyarrow.large_string()).dictionary_encode().unify_dictionaries()
+    if not encoded.num_chunks:
+        return pyarrow.chunked_array([], pyarrow.list_(pyarrow.large_string()))
+    words = encoded.chunk(0).dictionary
+    brackets = first_match(cells, words, pyarrow.compute.match_substring_regex(words, _BRACKETS))
+    if brackets is not None:
         raise DataError(
             f"{cells}: expected a list in a file of text as its values with {declared.separator!r} between them "
-            f"(separator), got {cells.at(int(np.argmax(brackets)))}; write it so, or use Parquet or JSON lines"
+            f"(separator), got {cells.at(brackets)}; write it so, or use Parquet or JSON lines"
         )
-    absent = pyarrow.array(missing(cells, missing_words))
-    divided = pyarrow.compute.split_pattern(values, declared.separator)
-    return pyarrow.compute.if_else(absent, pyarrow.scalar(None, divided.type), divided)
+    absent = pyarrow.array(missing(Column(cells.source, cells.name, pyarrow.chunked_array([words])), missing_words))
+    divided = pyarrow.compute.split_pattern(words, declared.separator)
+    divided = pyarrow.compute.if_else(absent, pyarrow.scalar(None, divided.type), divided)
+    return pyarrow.chunked_array([divided.take(chunk.indices) for chunk in encoded.chunks])
+
+
+def first_match(cells: Column, words: pyarrow.Array, matches: pyarrow.Array) -> int | None:
+    """The first row with the first of the column's distinct texts that match; None: none does."""
+    found = np.flatnonzero(as_numpy(matches.fill_null(False)).astype(np.bool_))
+    if not len(found):
+        return None
+    word = pyarrow.scalar(words[int(found[0])].as_py(), cells.values.type)
+    return int(pyarrow.compute.index(cells.values, word).as_py())
 
 
 class _Elements(Source):

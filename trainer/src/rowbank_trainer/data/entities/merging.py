@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,20 +74,17 @@ def merge(entities: Sequence[Ids], starts: Sequence[Ids], values: Sequence[npt.N
 
 
 def _differing(of_row: Ids, rows: Ids, first: Ids, bounds: Ids, flat: npt.NDArray[Any]) -> tuple[int, int, int] | None:
-    codes = _codes(bounds, flat)
-    other = rows[codes[rows] != codes[first[of_row[rows]]]]
+    mates = first[of_row[rows]]
+    sizes = np.diff(bounds)
+    differs = sizes[rows] != sizes[mates]
+    alike = np.flatnonzero(~differs)
+    counts = sizes[rows[alike]]
+    steps = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    unequal = (
+        flat[np.repeat(bounds[rows[alike]], counts) + steps] != flat[np.repeat(bounds[mates[alike]], counts) + steps]
+    )
+    differs[np.repeat(alike, counts)[unequal]] = True
+    other = rows[differs]
     if not len(other):
         return None
     return len(np.unique(of_row[other])), int(first[of_row[other[0]]]), int(other[0])
-
-
-def _codes(bounds: Ids, flat: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A number for each row, equal for equal values."""
-    if len(flat) == len(bounds) - 1 and (np.diff(bounds) == 1).all():
-        return flat
-    known: dict[bytes, int] = {}
-    edges = bounds.tolist()
-    return np.array(
-        [known.setdefault(flat[start:end].tobytes(), len(known)) for start, end in itertools.pairwise(edges)],
-        np.int64,
-    )

@@ -24,7 +24,7 @@ from rowbank_trainer.data.cells.column import (
 from rowbank_trainer.data.cells.ids import RawIds, read_ids
 from rowbank_trainer.data.cells.values import read_titles
 from rowbank_trainer.data.dataset import Ids
-from rowbank_trainer.data.entities.lists import Lists, is_list, read_lists
+from rowbank_trainer.data.entities.lists import Lists, first_match, is_list, read_lists
 from rowbank_trainer.data.options import MISSING_WORDS, Reading
 from rowbank_trainer.data.reading import Source
 from rowbank_trainer.errors import DataError
@@ -192,18 +192,19 @@ def _refuse_written_lists(column: Column, declared: Declared, notify: Notify) ->
     """Cells of text that look like lists."""
     if not is_text(column.values.type):
         return
-    for pattern, strict in ((_LOOKS_LIKE_A_LIST, True), (declared.separator, False)):
-        find = pyarrow.compute.match_substring_regex if strict else pyarrow.compute.match_substring
-        found = as_numpy(find(column.values, pattern).fill_null(False)).astype(np.bool_)
-        if found.any():
-            row = column.at(int(np.argmax(found)))
-            if strict:
-                raise DataError(
-                    f"{column}: the schema says one categorical value, got a list: {row}; declare lists (many = true, "
-                    "length = ...) and write their values with | between them, or write one value in each row"
-                )
-            notify(f"{column}: {counted(int(found.sum()), 'cell')} with {pattern!r} count as one value each, such as "
-                   f"{row}; if these are lists, declare many = true.")  # fmt: skip
+    words = column.values.unique()
+    row = first_match(column, words, pyarrow.compute.match_substring_regex(words, _LOOKS_LIKE_A_LIST))
+    if row is not None:
+        raise DataError(
+            f"{column}: the schema says one categorical value, got a list: {column.at(row)}; declare lists "
+            "(many = true, length = ...) and write their values with | between them, or write one value in each row"
+        )
+    row = first_match(column, words, pyarrow.compute.match_substring(words, declared.separator))
+    if row is not None:
+        notify(
+            f"{column}: texts with {declared.separator!r} count as one value each, such as {column.at(row)}; if they "
+            "are lists, declare many = true."
+        )
 
 
 def _is_number(kind: pyarrow.DataType) -> bool:
