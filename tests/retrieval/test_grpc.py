@@ -51,6 +51,9 @@ def test_answers_are_those_of_http(stub: retrieval_pb2_grpc.RetrievalServiceStub
     assert answer.items[0].title == world.title(items[0])
     assert (answer.source, answer.model_version, list(answer.degraded)) == ("personal", "v1", [])
     assert len(stub.Recommend(pb.RecommendRequest(user_id=4)).items) == 10
+    as_text = pb.RecommendRequest(user_text="4", k=6, exclude_seen=True, exclude_texts=["120"])
+    assert stub.Recommend(as_text).items == answer.items
+    assert all(item.item_text == "" for item in answer.items)
     session = stub.Recommend(pb.RecommendRequest(session=pb.SessionItems(item_ids=[107]), k=3))
     assert [item.item_id for item in session.items] == world.expected(world.vectors([107])[0], 3)[0]
     similar = stub.SimilarItems(pb.SimilarItemsRequest(item_ids=[107], k=3))

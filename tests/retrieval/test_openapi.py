@@ -59,6 +59,22 @@ def test_bodies_and_answers_are_the_models(http: httpx.Client, api: Any) -> None
     assert set(problem) == set(api["components"]["schemas"]["ProblemDetails"]["properties"])
 
 
+def test_ids_are_integers_or_texts_and_say_so(api: Any) -> None:
+    known = api["components"]["schemas"]
+    user_id = known["RecommendBody"]["properties"]["user_id"]
+    assert {part["type"] for part in user_id["anyOf"][0]["anyOf"]} == {"integer", "string"}
+    assert {part["type"] for part in known["SimilarBody"]["properties"]["item_ids"]["items"]["anyOf"]} == {
+        "integer",
+        "string",
+    }
+    for answer in ("Item", "Entity", "CatalogueItem", "Removed"):
+        assert {part["type"] for part in known[answer]["properties"]["id"]["anyOf"]} == {"integer", "string"}
+    of_path, as_strings = api["paths"]["/v1/items/{id}"]["get"]["parameters"]
+    assert (of_path["name"], of_path["schema"]["type"]) == ("id", "string")
+    assert (as_strings["name"], as_strings["in"], as_strings["schema"]) == ("ids", "query", {"enum": ["string"]})
+    assert "parameters" not in api["paths"]["/v1/events"]["post"]
+
+
 def test_the_page_shows_it(http: httpx.Client) -> None:
     page = http.get("/docs")
     assert page.headers["content-type"].startswith("text/html")

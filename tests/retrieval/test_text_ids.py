@@ -334,6 +334,20 @@ def test_versions_with_ids_of_another_kind_differ_strongly(http: httpx.Client, c
     http.delete("/v1/items/of%20texts")
 
 
+def test_a_withdrawn_item_keeps_its_text(http: httpx.Client, client: rowbank.Client) -> None:
+    """Histories name it on, and it may come back."""
+    post(http, "/v1/events", {"events": [{"user_id": "keeper", "item_id": item} for item in ("42", "lamp-1")]})
+    without = NamedWorld("named", items=tuple(item for item in ITEMS if item != "42"))
+    without.publish(client, "v5", force=True)
+    serving(http, "v5")
+    assert http.get("/v1/items/42").status_code == 404
+    assert "42" not in ids(get(http, "/v1/popular?k=100"))
+    assert get(http, "/v1/users/keeper")["features"]["history"] == ["42", "lamp-1"]
+    assert http.put("/v1/items/42", json={"features": {"title": "Back"}}).json() == {"written": 1}
+    until(lambda: "42" in ids(get(http, "/v1/popular?k=100")))
+    assert get(http, "/v1/items/42")["features"]["title"] == "Back"
+
+
 def publish_integers(client: rowbank.Client, version: str) -> None:
     """A version of the same model whose users and items are integers."""
     world = NamedWorld("named", items=("lamp-1", "plain"), users=("anna", "bob"))
