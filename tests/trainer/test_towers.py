@@ -115,6 +115,9 @@ def test_other_widths_are_refused(text: str) -> None:
         ),
         ({"activation": "selu"}, "--activation must be one of gelu, relu, tanh, sigmoid, linear, got 'selu'"),
         ({"history": -1}, "--history must be at least 0, got -1"),
+        ({"related": -1}, "--related must be at least 0, got -1"),
+        ({"related_weight": 0.0}, "--related-weight must be above 0 and below 1, got 0.0"),
+        ({"related": 5, "logq": "table"}, "--related: related items are counted .* use --logq counts"),
         ({"popularity_weight": -0.1}, "--popularity-weight must be at least 0, got -0.1"),
         ({"history_weight": 1.0}, "--history-weight must be above 0 and below 1, got 1.0"),
         ({"history": 5, "logq": "table"}, "--history: the items of histories are counted .* use --logq counts"),
@@ -178,6 +181,10 @@ def test_histories_are_the_last_training_items(by_id: Dataset, remembering: TwoT
 
 
 def test_titles_have_no_histories(small: Dataset, remembering: TwoTowerConfig) -> None:
+    for name in ("history", "related"):
+        config = dataclasses.replace(remembering, **{"history": 0, name: 3})
+        with pytest.raises(UsageError, match=rf"--{name} takes items that are known by their ids, .* without --items"):
+            prepare(small, config)
     with pytest.raises(UsageError, match=r"--history takes items that are known by their ids, .* without --items"):
         prepare(small, remembering)
 
@@ -238,7 +245,7 @@ def served(server: UpProcess, body: dict) -> dict:
 @pytest.mark.timeout(600)
 def test_what_is_served_is_what_numpy_computes(by_id: Dataset, remembering: TwoTowerConfig, tmp_path: Path) -> None:
     """Also for somebody who came after the training, and is known by what was written since."""
-    config = dataclasses.replace(remembering, epochs=2, popularity_weight=0.03)
+    config = dataclasses.replace(remembering, epochs=2, popularity_weight=0.03, related=5, related_weight=0.7)
     problem = prepare(by_id, config)
     user, stranger = int(problem.user_keys[7]), 10**9
     server = UpProcess("--data-dir", str(tmp_path / "data"), "--model", "remembers", log=tmp_path / "log")
@@ -257,6 +264,7 @@ def test_what_is_served_is_what_numpy_computes(by_id: Dataset, remembering: TwoT
             assert len(met) > 7  # So that the oldest ones must be left out.
             items = client.table("remembers/1.item").pull(problem.catalogue.item_ids)
             row = client.table("remembers/1.user").pull([user])
+            features = client.features.read(manifest.item_view, problem.catalogue.item_ids)
         answers = {
             "stored": served(server, {"user_id": user, "k": 10}),
             "stranger": served(
@@ -270,9 +278,14 @@ def test_what_is_served_is_what_numpy_computes(by_id: Dataset, remembering: TwoT
         "stranger": items[positions["stranger"]].mean(axis=0),
     }
     trained = np.isin(problem.catalogue.item_ids, problem.train.item_ids)
+    vectors = items.copy()
+    for place in np.flatnonzero(trained):
+        related = problem.catalogue.positions(np.array(features[place].values["related"]))
+        assert len(related) == 5
+        vectors[place] = 0.3 * items[place] + 0.7 * items[related].mean(axis=0)
     counts = np.array([(problem.train.item_ids == item).sum() for item in problem.catalogue.item_ids])
     for name, before in inputs.items():
-        scores = np.where(trained, (unit(items) @ unit(before) + 0.03 * np.log(1 + counts)) / 0.1, -np.inf)
+        scores = np.where(trained, (unit(vectors) @ unit(before) + 0.03 * np.log(1 + counts)) / 0.1, -np.inf)
         best = np.argsort(-scores)[:10]
         assert answers[name]["source"] == "personal", answers[name]
         assert [item["id"] for item in answers[name]["items"]] == problem.catalogue.item_ids[best].tolist()

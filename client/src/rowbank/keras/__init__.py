@@ -6,6 +6,7 @@ docs/keras.md shows a whole model.
 """
 
 from rowbank.keras.accumulation import accumulated_gradients
+from rowbank.keras.distinct import DistinctEmbedding
 from rowbank.keras.embedding import Embedding, SquashedEmbedding
 from rowbank.keras.fieldwise import FieldwiseEmbedding
 from rowbank.keras.mixed_dimension import MDEmbedding
@@ -19,6 +20,7 @@ from rowbank.remote import Batch, FeatureConfig, Ragged, Sparse, TableConfig
 
 __all__ = [
     "Batch",
+    "DistinctEmbedding",
     "Embedding",
     "FeatureConfig",
     "FieldwiseEmbedding",

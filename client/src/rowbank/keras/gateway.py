@@ -56,24 +56,44 @@ class RowGateway:
             anchor: the scalar that a gradient is taken for.
             training: whether a push may happen, known now or when the graph runs.
         """
+        if tf.executing_eagerly() and not (training and record.should_record_backprop([anchor])):
+            return self.read(keys)
+        return self._read_to_train(keys, anchor, training, _Expanded())[0]
+
+    @tf.autograph.experimental.do_not_convert
+    def read_distinct(
+        self, keys: tf.Tensor, anchor: tf.Tensor, training: bool | tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the rows of the distinct ones of [N] int64 keys, [U, dim] float32, and [N] int32 which is each key's.
+
+        Otherwise as `read_to_train`.
+        """
+        if tf.executing_eagerly() and not (training and record.should_record_backprop([anchor])):
+            lookup = self._looked_up(keys)
+            return tf.stop_gradient(lookup.rows), lookup.inverse
+        return self._read_to_train(keys, anchor, training, _Distinct())
+
+    def _read_to_train(
+        self, keys: tf.Tensor, anchor: tf.Tensor, training: bool | tf.Tensor, form: _Expanded | _Distinct
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         if tf.executing_eagerly():
-            if not (training and record.should_record_backprop([anchor])):
-                return self.read(keys)
-            return self._read_in_tape(keys, anchor)
+            return self._read_in_tape(keys, anchor, form)
         step = TracedStep.current()
         lookup = step.look_up(self.table, keys)
 
         @tf.custom_gradient
         def rows_by(anchor: tf.Tensor) -> Any:
             def give(upstream: Any) -> tf.Tensor:
-                done = step.give(self.table, lookup, _summed(upstream, lookup), training)
+                done = step.give(self.table, lookup, form.summed(upstream, lookup), training)
                 return tf.cast(done, anchor.dtype)
 
-            return tf.gather(lookup.rows, lookup.inverse), give
+            return form.rows(lookup), give
 
-        return rows_by(anchor)
+        return rows_by(anchor), lookup.inverse
 
-    def _read_in_tape(self, keys: tf.Tensor, anchor: tf.Tensor) -> tf.Tensor:
+    def _read_in_tape(
+        self, keys: tf.Tensor, anchor: tf.Tensor, form: _Expanded | _Distinct
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         gate = _Gate.current(anchor)
         lookup = self._looked_up(keys)
         use = gate.new_use()
@@ -81,13 +101,13 @@ class RowGateway:
         @tf.custom_gradient
         def rows_by(token: tf.Tensor) -> Any:
             def give(upstream: Any) -> tf.Tensor:
-                gradients = _summed(upstream, lookup).numpy()
+                gradients = form.summed(upstream, lookup).numpy()
                 gate.given[use] = Given(self.table, lookup.keys.numpy(), gradients, lookup.counts.numpy())
                 return tf.zeros_like(token)
 
-            return tf.gather(lookup.rows, lookup.inverse), give
+            return form.rows(lookup), give
 
-        return rows_by(gate.token_of(self, anchor))
+        return rows_by(gate.token_of(self, anchor)), lookup.inverse
 
     def _looked_up(self, keys: tf.Tensor) -> Lookup:
         asked = Asked.of(self.table, keys.numpy())
@@ -145,6 +165,24 @@ class _Gate:
         return self._tokens[gateway]
 
 
-def _summed(upstream: Any, lookup: Lookup) -> tf.Tensor:
-    """[N, dim] gradients of the rows of a lookup as [U, dim], one per distinct key."""
-    return tf.math.unsorted_segment_sum(tf.convert_to_tensor(upstream), lookup.inverse, tf.shape(lookup.keys)[0])
+class _Expanded:
+    """A row for each key: [N, dim]."""
+
+    def rows(self, lookup: Lookup) -> tf.Tensor:
+        return tf.gather(lookup.rows, lookup.inverse)
+
+    def summed(self, upstream: Any, lookup: Lookup) -> tf.Tensor:
+        """Gradients of the rows as [U, dim], one per distinct key."""
+        return tf.math.unsorted_segment_sum(tf.convert_to_tensor(upstream), lookup.inverse, tf.shape(lookup.keys)[0])
+
+
+class _Distinct:
+    """A row for each distinct key: [U, dim]."""
+
+    def rows(self, lookup: Lookup) -> tf.Tensor:
+        return tf.identity(lookup.rows)
+
+    def summed(self, upstream: Any, lookup: Lookup) -> tf.Tensor:
+        """Gradients of the rows, [U, dim]."""
+        del lookup
+        return tf.convert_to_tensor(upstream)

@@ -44,7 +44,7 @@ from rowbank_trainer.commands.publishing import (
     PublishOption,
     RowsOption,
 )
-from rowbank_trainer.commands.settings import config_of
+from rowbank_trainer.commands.settings import config_of, explicit_settings, fitted_to, fitted_trials, tried_settings
 from rowbank_trainer.commands.shared import LogDirOption, TargetsOption, console, plain, quiet_import
 from rowbank_trainer.commands.trying import TryOption, command, refuse_alone, trials
 from rowbank_trainer.errors import UsageError
@@ -103,6 +103,12 @@ def two_tower(
     history_weight: Annotated[
         float, typer.Option(help="Of the mean of those items, against the user's own row.")
     ] = _DEFAULTS.history_weight,
+    related: Annotated[
+        int, typer.Option(help="Items most met by the same users that the item tower takes, too (needs items by id).")
+    ] = _DEFAULTS.related,
+    related_weight: Annotated[
+        float, typer.Option(help="Of the mean of those items, against the item's own row.")
+    ] = _DEFAULTS.related_weight,
     popularity_weight: Annotated[
         float, typer.Option(help="Of the logarithm of an item's training interactions, added to similarities.")
     ] = _DEFAULTS.popularity_weight,
@@ -214,7 +220,7 @@ def two_tower(
         {"--publish": publication.publish, "--activate": activate, "--workers": workers != 1,
          "--worker": worker is not None, "--run": run is not None, "--continue": continue_from is not None},
     )  # fmt: skip
-    grid = trials(context, attempts) if attempts else ()
+    grid = trials(context, attempts) if attempts else []
     shown = console()
     if workers != 1:
         if workers < 1 or worker is not None:
@@ -229,6 +235,10 @@ def two_tower(
         reading=reading_of(delimiter, id_type, time_unit, missing_values, skip_bad_rows),
         users=users, schema=declared,
     )  # fmt: skip
+    if declared is None:
+        explicit = explicit_settings(context)
+        config = fitted_to(dataset, config, explicit | tried_settings(grid), shown, workers=part is not None)
+        grid = fitted_trials(dataset, grid, explicit)
     with quiet_import():
         from rowbank_trainer.two_tower.job import Job
         from rowbank_trainer.two_tower.job import run as train_model

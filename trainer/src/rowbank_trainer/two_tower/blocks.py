@@ -67,9 +67,10 @@ class TowerInput(tf_keras.layers.Layer):
         """[N, width] float32.
 
         Args:
-            inputs: by part [S, dim] rows, zeros for missing ones, or fewer with "<part>/places" [S'] int64, which of
-                the S they are of; by "<column>/counts" [N] int64 how many of them each
-                entity has, where it is not one each; by numeric column [N] float32 numbers, NaN for missing ones.
+            inputs: by part [U, dim] rows, zeros for missing ones; by "<part>/taken" [S] int32 which of them are taken,
+                value by value, where it is not each once; by "<part>/places" [S] int64 which of a column's values they
+                are of, where it is not each; by "<column>/counts" [N] int64 how many values each entity has, where it
+                is not one each; by numeric column [N] float32 numbers, NaN for missing ones.
         """
         blocks = [self._block(one, inputs) for one in self.plan.columns]
         if self.plan.combine == "concat":
@@ -96,15 +97,19 @@ class TowerInput(tf_keras.layers.Layer):
         if not one.parts:
             scaled = scaled_number(inputs[name], self.constants[name], log=self.scalings[name].log)[:, None]
             return scaled, tf.ones_like(scaled)
-        return pooled(self._vectors(one, inputs), inputs.get(f"{name}/counts"))
+        counts = inputs.get(f"{name}/counts")
+        if len(one.parts) > 1 or one.mixed:
+            return pooled(self._vectors(one, inputs), None, counts)
+        part = one.parts[0].input
+        return pooled(inputs[part], inputs.get(f"{part}/taken"), counts)
 
     def _vectors(self, one: ColumnPlan, inputs: Inputs) -> tf.Tensor:
         """[S, width] vectors of a column's values, of the rows of its parts."""
-        rows = [inputs[part.input] for part in one.parts]
+        rows = [_taken(part.input, inputs) for part in one.parts]
         if isinstance(one.embedding, QuotientRemainder):
             return rows[0] * rows[1] if one.embedding.combiner == "multiply" else rows[0] + rows[1]
         if not one.mixed:
-            return tf.concat(rows, axis=1) if len(rows) > 1 else rows[0]
+            return tf.concat(rows, axis=1)
         wide = [self.projections(part_rows, part.table.name) for part, part_rows in zip(one.parts, rows, strict=True)]
         if f"{one.parts[0].input}/places" not in inputs:
             return tf.add_n(wide)
@@ -116,6 +121,12 @@ class TowerInput(tf_keras.layers.Layer):
         ])  # fmt: skip
 
 
+def _taken(part: str, inputs: Inputs) -> tf.Tensor:
+    """[S, dim] rows of a part, one for each value."""
+    taken = inputs.get(f"{part}/taken")
+    return inputs[part] if taken is None else tf.gather(inputs[part], taken)
+
+
 def scaled_number(numbers: tf.Tensor, constants: Any, *, log: bool) -> tf.Tensor:
     """[N] numbers less the mean, by the deviation; `constants` are those two, and what stands for NaN."""
     numbers = tf.where(tf.math.is_nan(numbers), constants[2], numbers)
@@ -123,19 +134,23 @@ def scaled_number(numbers: tf.Tensor, constants: Any, *, log: bool) -> tf.Tensor
     return (known - constants[0]) / constants[1]
 
 
-def pooled(rows: tf.Tensor, counts: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Means of [S, dim] rows, `counts` ([N] int64) of them after each other, leaving out those of zeros: [N, dim].
+def pooled(rows: tf.Tensor, taken: tf.Tensor | None, counts: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Means of [U, dim] rows that each of N entities takes, leaving out those of zeros: [N, dim].
 
     Args:
-        counts: None: one each.
+        taken: [S] int32, which rows are taken, entity by entity; None: each once.
+        counts: [N] int64, how many each entity takes; None: one each.
     Returns:
         The means, zeros where there is none, and [N, 1] float32: 1, or 0 where there is none.
     """
     present = tf.cast(tf.reduce_any(tf.not_equal(rows, 0.0), axis=1), rows.dtype)[:, None]
     if counts is None:
-        return rows, present
-    entities = tf.shape(counts, tf.int64)[0]
+        return (rows, present) if taken is None else (tf.gather(rows, taken), tf.gather(present, taken))
+    if taken is None:
+        taken = tf.range(tf.shape(rows)[0])
+    entities = tf.shape(counts)[0]
     owners = tf.repeat(tf.range(entities), counts)
-    total = tf.math.unsorted_segment_sum(rows, owners, entities)
-    number = tf.math.unsorted_segment_sum(present, owners, entities)
+    # Rows are added where they are: of a batch of long lists there are a few rows, each taken many times.
+    total = tf.sparse.segment_sum(rows, taken, owners, num_segments=entities)
+    number = tf.sparse.segment_sum(present, taken, owners, num_segments=entities)
     return total / tf.maximum(number, 1.0), tf.minimum(number, 1.0)

@@ -88,6 +88,8 @@ class TwoTowerConfig:
         max_tokens: words of a title that count.
         history: how many of a user's last training items the user tower takes beside the user's own row; 0: none.
         history_weight: of their mean, against the own row's weight of 1 - history_weight.
+        related: how many of the items that an item's users met the item tower takes beside its own row; 0: none.
+        related_weight: of their mean, against the own row's weight of 1 - related_weight.
         split: what is held out for the reported accuracy: "random:0.2", "time:0.2" or "leave-last:1".
         popularity_weight: of the logarithm of 1 + an item's training interactions, added to its similarities where a
             model is judged and served; 0: nothing is.
@@ -124,6 +126,8 @@ class TwoTowerConfig:
     max_tokens: int = 6
     history: int = 0
     history_weight: float = 0.5
+    related: int = 0
+    related_weight: float = 0.7
     popularity_weight: float = 0.0
     popularity_half_life_days: float = 0.0
     split: str = "random:0.2"
@@ -196,18 +200,21 @@ class TwoTowerConfig:
             )
 
     def _check_history(self) -> None:
-        if self.history < 0:
-            raise UsageError(f"--history must be at least 0, got {self.history}")
+        for name in ("history", "related"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"--{name} must be at least 0, got {getattr(self, name)}")
+            weight = getattr(self, f"{name}_weight")
+            if not 0.0 < weight < 1.0:
+                raise UsageError(f"--{name}-weight must be above 0 and below 1, got {weight}")
+            if getattr(self, name) and self.logq == "table":
+                what = "the items of histories" if name == "history" else "related items"
+                raise UsageError(
+                    f"--{name}: {what} are counted in the item table, too, so its frequencies are not the items' "
+                    "probabilities; use --logq counts"
+                )
         for name in ("popularity_weight", "popularity_half_life_days"):
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{option(name)} must be at least 0, got {getattr(self, name)}")
-        if not 0.0 < self.history_weight < 1.0:
-            raise UsageError(f"--history-weight must be above 0 and below 1, got {self.history_weight}")
-        if self.history and self.logq == "table":
-            raise UsageError(
-                "--history: the items of histories are counted in the item table, too, so its frequencies are not the "
-                "items' probabilities; use --logq counts"
-            )
 
 
 def parse_widths(text: str) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ class TwoTower(tfrs.Model):
     ) -> None:
         super().__init__()
         plan = problem.plan
-        self._plan = plan
+        self._plan, self._tables = plan, tables
         self.row_layers = [tables.layers[name] for name in plan.table_names]
         projections = Projections(plan, seed=config.seed * 1000 + 900)
         self.user_input = TowerInput(plan.user, problem.features.user, projections)
@@ -131,13 +131,14 @@ class TwoTower(tfrs.Model):
         )  # fmt: skip
 
     def _rows(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The inputs with rows, [S, dim], in the place of keys."""
+        """The inputs with rows in the place of keys, each row once, and with the keys' places among them."""
         rows = dict(inputs)
-        for layer, table in zip(self.row_layers, self._plan.table_names, strict=True):
+        for table in self._plan.table_names:
             names = self._plan.inputs_of(table)
-            # One look-up for all: two would be two steps of the table's optimizer for a key that is in both.
-            found = layer(tf.concat([inputs[name] for name in names], axis=0))
-            rows |= zip(names, tf.split(found, [tf.size(inputs[name]) for name in names]), strict=True)
+            found, places = self._tables.distinct_rows(table, tf.concat([inputs[name] for name in names], axis=0))
+            parted = tf.split(places, [tf.size(inputs[name]) for name in names])
+            rows |= dict.fromkeys(names, found)
+            rows |= {f"{name}/taken": part for name, part in zip(names, parted, strict=True)}
         return rows
 
     # Nothing below a step branches on a tensor in Python, so there is nothing for AutoGraph to convert; it would
@@ -202,5 +203,6 @@ def _read(tables: RowTables, values: SideValues, positions: Ids) -> dict[str, tf
             distinct, places = np.unique(keys.values, return_inverse=True)
             inputs[f"{name}/counts"] = tf.constant(key_lists.counts_of(keys))
             for part in one.plan.parts:
-                inputs[part.input] = tf.constant(tables.rows(part.table.name, one.part_keys(part, distinct))[places])
+                inputs[part.input] = tf.constant(tables.rows(part.table.name, one.part_keys(part, distinct)))
+                inputs[f"{part.input}/taken"] = tf.constant(places.astype(np.int32))
     return inputs

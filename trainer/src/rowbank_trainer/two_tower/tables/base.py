@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.two_tower.problem import Problem
@@ -16,13 +17,25 @@ class RowTables(abc.ABC):
     """Tables of one kind, by their short names, with the Keras layers that read and train them.
 
     Attributes:
-        layers: by table: [S] int64 -> [S, dim] float32. Each is called once in a step: of some kinds two calls would be
-            two steps of the optimizer.
+        layers: by table: [S] int64 -> what `distinct_rows` makes of it.
         table_names: where the rows live on a parameter server, by table; empty if they live in this process.
     """
 
     layers: dict[str, Any]
     table_names: dict[str, str]
+
+    def distinct_rows(self, table: str, keys: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The rows of a table that a step trains, each once, and which of them is each key's.
+
+        To be called once per table in a step: of some kinds two calls would be two steps of the optimizer.
+
+        Args:
+            keys: [S] int64, as the layers take them.
+        Returns:
+            [U, dim] float32 and [S] int32.
+        """
+        distinct, places = tf.unique(keys)
+        return self.layers[table](distinct), places
 
     @abc.abstractmethod
     def optimizer(self, learning_rate: float) -> Any:

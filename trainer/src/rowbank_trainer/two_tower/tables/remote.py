@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 import tf_keras
 
 import rowbank.keras
@@ -95,10 +96,16 @@ class RemoteTables(RowTables):
                 self._tables[table.name] = client.create_table(spec, exist_ok=take_over)
             if rows is not None:
                 import_table(client, str(rows[name]), name)
+        # By name: a spec would be an old one, once a schedule has changed the learning rate.
         self.layers = {
-            short: rowbank.keras.Embedding(table.spec, target=client, name=f"{short}_rows".replace(".", "_"))
+            short: rowbank.keras.DistinctEmbedding(table.name, target=client, name=f"{short}_rows".replace(".", "_"))
             for short, table in self._tables.items()
         }
+
+    def distinct_rows(self, table: str, keys: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # The layer counts how often each key occurs, which the table's frequencies are of.
+        rows, places = self.layers[table](keys)
+        return rows, places
 
     def optimizer(self, learning_rate: float) -> Any:
         return tf_keras.optimizers.legacy.Adam(learning_rate)
