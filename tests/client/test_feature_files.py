@@ -18,10 +18,11 @@ import redis
 from tests.processes import until
 
 from rowbank import Client, feature_files
-from rowbank.errors import InvalidFeature, InvalidFile, RedisUnavailable, ShardUnavailable, ViewNotFound
+from rowbank.errors import InternalError, InvalidFeature, InvalidFile, RedisUnavailable, ShardUnavailable, ViewNotFound
 from rowbank.features import FeatureField, FeatureView
 from rowbank.files import features as importing
 from rowbank.text import token_key
+from rowbank_server.features import layout
 
 KINDS = {
     "age": "int64", "score": "double", "title": "string", "adult": "bool",
@@ -431,6 +432,27 @@ def test_of_two_imports_at_once_the_later_events_stay(target, client, people, tm
         thread.join(60)
     reads = client.features.read(people, range(count), ["age"])
     assert {(read.values["age"], read.event_time_s) for read in reads} == {(2000, 2000.0)}
+
+
+def test_a_redis_that_is_full_or_holds_something_else_is_told_in_words(start_ps, own_redis, namespace, tmp_path):
+    """And not with the bytes of commands, which are keys and values."""
+    pq.write_table(pa.table({"user_id": range(3000), "title": ["x" * 10_000] * 3000}), tmp_path / "f.parquet")
+    path = str(tmp_path / "f.parquet")
+    ps = start_ps(redis=own_redis.url)
+    with Client(ps.target) as client, redis.Redis.from_url(own_redis.url) as server:
+        server.config_set("maxmemory", server.info("memory")["used_memory"] + 8_000_000)
+        with pytest.raises(
+            InternalError, match=r"Redis is full \(.*\); raise its maxmemory or free some of it"
+        ) as caught:
+            feature_files.import_features(client, "people", path, create="user_id")
+        assert "HSET" not in str(caught.value)
+        server.config_set("maxmemory", 0)
+        assert feature_files.import_features(client, "people", path, create="user_id").written == 3000
+        key = layout.entity_key("user_id", 5, namespace)
+        assert server.delete(key) == 1
+        server.set(key, "x")
+        with pytest.raises(InvalidFeature, match="people of user_id 5: what Redis has under its key is no hash"):
+            feature_files.import_features(client, "people", path)
 
 
 def test_a_redis_that_stands_still_for_a_while_only_delays_an_import(start_ps, own_redis, tmp_path):

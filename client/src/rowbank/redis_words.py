@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+# What redis-py puts before an answer to a command of a pipeline: the command, with all its arguments' bytes.
+_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
 _CONNECTING = re.compile(r"Error \S+ connecting to (?:unix socket: )?(?P<where>.+?)\. (?P<why>[^.]+)\.?$")
 _READING = re.compile(r"Error while (?:reading from|writing to) (?P<where>[^ ]+) ")
 _NO_MASTER = re.compile(r"No master found for '(?P<name>[^']*)'")
@@ -24,7 +26,7 @@ _REASONS = {
 
 def describe(error: BaseException) -> str:
     """A failure of Redis, or of the way to it, in one line."""
-    lines = str(error).strip().splitlines()
+    lines = _PIPELINE.sub("", str(error), count=1).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
     connecting = _CONNECTING.search(text)
     if connecting is not None:

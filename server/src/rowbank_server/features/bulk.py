@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import redis
 
 from rowbank.errors import IdCollision, InvalidFeature, ViewNotFound, shown
 from rowbank.text_ids import ID_TEXT
@@ -76,7 +77,8 @@ class BulkWriter:
                 pipe.hget(layout.views_key(self._namespace), view.name)
                 for place in places:
                     pipe.execute_command("HMGET", rows.keys[place], *asked)
-                stored_view, *answers = pipe.execute()
+                stored_view, *answers = pipe.execute(raise_on_error=False)
+            _require_sound(view, rows, places, [stored_view, *answers])
             _require_same(view, stored_view)
             known = [stamp for stamp, *_ in answers]
             if len(asked) > 1:
@@ -112,6 +114,17 @@ def is_later(stamp: bytes, now: float) -> bool:
         return decode_time(stamp) > now
     except InvalidFeature:
         return False
+
+
+def _require_sound(view: FeatureView, rows: _Rows, places: Sequence[int], answers: Sequence[Any]) -> None:
+    """Raises the first error among the answers for the view and for the rows."""
+    for place, answer in zip([None, *places], answers, strict=True):
+        if isinstance(answer, redis.ResponseError) and str(answer).startswith("WRONGTYPE") and place is not None:
+            raise InvalidFeature(
+                f"{view.name} of {view.entity} {rows.columns.entities[place]}: what Redis has under its key is no hash"
+            )
+        if isinstance(answer, Exception):
+            raise answer
 
 
 def _require_same_texts(view: FeatureView, rows: _Rows, places: Sequence[int], stored: Sequence[bytes | None]) -> None:

@@ -18,8 +18,8 @@ def translated(what: str) -> Iterator[None]:
     """Turns a failure of Redis while doing `what` into an error that names it.
 
     Raises:
-        RedisUnavailable: Redis cannot be reached, is loading or is a read-only replica; a repeat may succeed later.
-        InternalError: Redis answered with an error, such as a key of another type.
+        RedisUnavailable: Redis cannot be reached, is loading or a read-only replica; a repeat may succeed later.
+        InternalError: Redis answered with an error, such as that it is full, or a key of another type.
     """
     try:
         yield
@@ -27,5 +27,10 @@ def translated(what: str) -> Iterator[None]:
         raise RedisUnavailable(
             f"{what}: Redis cannot be reached ({describe(error)}); check that it runs, then repeat"
         ) from error
+    except redis.exceptions.OutOfMemoryError as error:
+        # Not unavailable: reads go on, and a repeat a moment later ends the same way.
+        raise InternalError(
+            f"{what}: Redis is full ({describe(error)}); raise its maxmemory or free some of it, then repeat"
+        ) from error
     except redis.RedisError as error:
-        raise InternalError(f"{what}: Redis refused: {error}") from error
+        raise InternalError(f"{what}: Redis refused: {describe(error)}") from error
