@@ -111,6 +111,49 @@ def test_some_users_with_what_they_met(server: UpProcess, tmp_path: Path) -> Non
     require_as_served(server, rows, exclude_seen=False)
 
 
+SCHEMA = """
+[user.columns]
+user_id = "id"
+plan = { type = "categorical", dim = 4, default = "basic" }
+age = { type = "numeric" }
+[item.columns]
+item_id = "id"
+tags = { type = "categorical", many = true, length = 3, dim = 4 }
+price = { type = "numeric", scale = "log" }
+"""
+
+
+def test_texts_as_ids_and_the_columns_of_a_schema(tmp_path: Path) -> None:
+    """Users go by their columns, too: one whom nobody trained on is known by them."""
+    rng = np.random.default_rng(2)
+    users, items = np.repeat(np.arange(60), 15), rng.integers(0, 40, 900)
+    lines = [f"u-{user},i-{item},{at}" for at, (user, item) in enumerate(zip(users, items, strict=True))]
+    (tmp_path / "events.csv").write_text("user_id,item_id,time\n" + "\n".join(lines) + "\n")
+    rows = [f"u-{user},{('gold', '', 'basic')[user % 3]},{20 + user if user % 5 else ''}" for user in range(65)]
+    (tmp_path / "users.csv").write_text("user_id,plan,age\n" + "\n".join(rows) + "\n")
+    rows = [f"i-{item},t{item % 7}|t{item % 4},{item / 2}" for item in range(40)]
+    (tmp_path / "items.csv").write_text("item_id,tags,price\n" + "\n".join(rows) + "\n")
+    (tmp_path / "schema.toml").write_text(SCHEMA)
+    started = UpProcess("--data-dir", str(tmp_path / "data"), "--model", "named", log=tmp_path / "up.log")
+    with closing(started):
+        started.wait_ready()
+        train(
+            "two-tower", "--interactions", tmp_path / "events.csv", "--users", tmp_path / "users.csv", "--items",
+            tmp_path / "items.csv", "--schema", tmp_path / "schema.toml", "--targets", started.target, "--epochs", 2,
+            "--batch-size", 128, "--dim", 8, "--model-name", "named", "--activate", "--out", tmp_path / "out",
+        )  # fmt: skip
+        done = rowbank_train(
+            "recommend-all", "named", "--out", str(tmp_path / "all.parquet"), "--targets", started.target, "--k", "10"
+        )
+        assert done.returncode == 0, done.stderr
+        found = pq.read_table(tmp_path / "all.parquet").to_pylist()
+        assert {row["user_id"] for row in found} == {f"u-{user}" for user in range(65)}
+        assert {row["source"] for row in found} == {"personal"}
+        assert all(item.startswith("i-") for row in found for item in row["item_ids"])
+        until(lambda: httpx.get(f"{started.http_url}/readyz").status_code == 200, what="the model is served")
+        require_as_served(started, found, exclude_seen=True)
+
+
 def test_what_is_wrong_is_said_in_a_line_and_nothing_is_written(server: UpProcess, tmp_path: Path) -> None:
     out = tmp_path / "all.parquet"
     out.write_text("as it was")

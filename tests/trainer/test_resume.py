@@ -79,3 +79,31 @@ def test_a_killed_run_ends_as_one_that_never_stopped(
     message = "is of a run with other settings or data; give the same options, or start anew without --resume"
     with pytest.raises(TrainerError, match=message):
         train(*common, "--out", out, "--resume", "--learning-rate", 0.5)
+
+
+def test_seeds_schedule_and_early_stopping_go_on_together(
+    interactions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = (
+        "two-tower", "--interactions", interactions, "--tables", "static", "--epochs", 8, "--batch-size", 256,
+        "--dim", 8, "--seeds", "3,4", "--early-stopping", 3, "--learning-rate", 0.03,
+        "--learning-rate-schedule", "cosine:0.2",
+    )  # fmt: skip
+    out = tmp_path / "killed"
+    victim = subprocess.Popen(
+        [*PROGRAM, *map(str, common), "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        until(lambda: state(out / "seed-4", "static")["epochs_done"] >= 1, timeout_s=200, what="an epoch of seed 4")
+    finally:
+        victim.send_signal(signal.SIGKILL)
+        victim.communicate()
+    train(*common, "--out", out, "--resume")
+    text = capsys.readouterr().out
+    assert text.count("static: goes on after epoch ") == 2  # Of the finished seed, too, which trains nothing.
+    assert "± " in text
+    train(*common, "--out", tmp_path / "whole")
+    for name in ("seed-3", "seed-4"):
+        assert figures(out / name) == figures(tmp_path / "whole" / name)
+    killed, whole = (json.loads((folder / "metrics.json").read_text()) for folder in (out, tmp_path / "whole"))
+    assert killed["variants"] == whole["variants"]

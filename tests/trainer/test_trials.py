@@ -100,6 +100,7 @@ def test_other_grids_are_refused(texts: list[str], message: str) -> None:
     ("arguments", "message"),
     [
         (["--try", "epochs=1,many"], "error: --try epochs: expected a whole number, got 'many'"),
+        (["--try", "vector-dim=8,wide"], "error: --try vector-dim: expected a whole number, got 'wide'"),
         (["--try", "temperature=nan"], "error: --try temperature: expected a finite number, got 'nan'"),
         (["--try", "output-layer=maybe"], "error: --try output-layer: expected yes or no, got 'maybe'"),
         (["--try", "hidden=128x"], "error: --try: hidden=128x: --hidden: expected widths such as"),

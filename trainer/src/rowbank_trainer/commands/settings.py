@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rowbank_trainer.two_tower.grid import Trial
 
 _OTHERWISE_NAMED = {option: name for name, option in OPTION_OF.items()}
+_TYPES = get_type_hints(TwoTowerConfig)
 _FIELDS = frozenset(field.name for field in dataclasses.fields(TwoTowerConfig))
 
 
@@ -24,6 +25,12 @@ def setting_of(option: str) -> str | None:
     """The setting that an option, by its parameter's name, is for; None: it is for something else."""
     name = _OTHERWISE_NAMED.get(option, option)
     return name if name in _FIELDS else None
+
+
+def type_of(option: str) -> type:
+    """What the setting of an option is: bool, int, float or str; `str` where it has a form of its own."""
+    kind = _TYPES[_OTHERWISE_NAMED.get(option, option)]
+    return kind if kind in (bool, int, float) else str
 
 
 def config_of(options: Mapping[str, Any]) -> TwoTowerConfig:

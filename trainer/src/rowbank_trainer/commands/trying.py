@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rowbank_trainer.commands.settings import config_of, setting_of
+from rowbank_trainer.commands.settings import config_of, setting_of, type_of
 from rowbank_trainer.errors import UsageError
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.grid import Trial, parse_axes, trials_of
@@ -44,7 +44,7 @@ def trials(context: typer.Context, attempts: Sequence[str]) -> list[Trial]:
         if _is_given(context, parameters[axis.option]):
             raise UsageError(f"--{axis.option} and --try {axis.option} both say it; leave one of them out")
     values = {
-        (axis.option, text): _converted(context, parameters[axis.option], axis.option, text)
+        (axis.option, text): _converted(parameters[axis.option], axis.option, text)
         for axis in axes
         for text in axis.values
     }
@@ -64,7 +64,7 @@ def command(context: typer.Context, options: Mapping[str, str], out: Path) -> st
         if _is_given(context, parameter) and parameter.name not in _NOT_REPEATED:
             words += _words(parameter, context.params[str(parameter.name)])
     for option, text in options.items():
-        words += _words(parameters[option], _converted(context, parameters[option], option, text))
+        words += _words(parameters[option], _converted(parameters[option], option, text))
     return shlex.join([*words, "--out", str(out)])
 
 
@@ -96,15 +96,15 @@ def _source(context: typer.Context, name: str) -> str:
     return "" if source is None else source.name
 
 
-def _converted(context: typer.Context, parameter: Any, option: str, text: str) -> Any:
+def _converted(parameter: Any, option: str, text: str) -> Any:
     """A value as its option takes it; of widths, `128x64` is what the option has as `128,64`."""
-    kind = type(context.params[parameter.name])
+    kind = type_of(str(parameter.name))
     try:
         if kind is bool:
             return _BOOLEANS[text.lower()]
         if kind is float and not math.isfinite(float(text)):
             raise ValueError
-        return kind(text) if kind in (int, float) else text.replace("x", ",") if parameter.name == "hidden" else text
+        return kind(text.replace("x", ",") if parameter.name == "hidden" else text)
     except (ValueError, KeyError):
         raise UsageError(f"--try {option}: expected {_EXPECTED[kind]}, got {text!r}") from None
 

@@ -213,7 +213,7 @@ def two_tower(
     many = _several(
         seeds, publication,
         {"--workers": workers != 1, "--worker": worker is not None, "--run": run is not None,
-         "--continue": continue_from is not None, "--resume": resume and not attempts},
+         "--continue": continue_from is not None},
     )  # fmt: skip
     refuse_alone(
         attempts or (),

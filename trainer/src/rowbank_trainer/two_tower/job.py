@@ -291,7 +291,7 @@ def _train(
     with progress.run(opening.label, epochs=last, steps=len(problem.train) // config.batch_size):
         while run.epochs_done < last and not has_stopped(run.stopping_recalls, config.early_stopping):
             rate = config.learning_rate * schedule.factor((run.epochs_done - begun_at) / config.epochs)
-            if schedule.floor is not None:
+            if schedule.floor is not None or start is not None:  # A version comes with the rate that it ended with.
                 run.set_learning_rate(rate)
             trained_s = run.train_s
             train_epoch(run, source, problem, evaluator, config, progress, stopping)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from rowbank_trainer.errors import TrainerError
 from rowbank_trainer.evaluation import Accuracy, Evaluator, vector_scorer
@@ -92,7 +93,12 @@ class TrainingRun:
 
     def set_learning_rate(self, rate: float) -> None:
         """Goes on with that rate, for rows and towers."""
-        self.model.optimizer.learning_rate = rate
+        optimizer = self.model.optimizer
+        if isinstance(optimizer, tf_keras.optimizers.legacy.Optimizer):
+            # It makes its variable of the rate in its first step, and what was read of a checkpoint is put there then:
+            # made now, it takes that now, and this rate after it.
+            optimizer._create_hypers()
+        optimizer.learning_rate = rate
         self.tables.set_learning_rate(rate)
 
     def judge(self, problem: Problem, evaluator: Evaluator) -> Accuracy:

@@ -74,7 +74,7 @@ class TrialLog:
 
     def key(self, config: TwoTowerConfig) -> str:
         """The name of the trial with these settings on the log's data."""
-        shared = {name: self._common[name] for name in ("tables", "model_name", "data")}
+        shared = {name: self._common[name] for name in ("tables", "model_name", "schema", "data")}
         return fingerprint({**asdict(config), **shared})
 
     def find(self, config: TwoTowerConfig) -> Entry | None:
@@ -115,6 +115,6 @@ class TrialLog:
 
 
 def _differs(name: str, before: Any, now: Any) -> str:
-    if name == "data":
-        return "data"
+    if name in ("data", "schema"):
+        return name
     return f"settings: {option(OPTION_OF.get(name, name))} was {before} and is {now}"

@@ -22,6 +22,7 @@ from rich.table import Table
 from rowbank import Client
 from rowbank.errors import RowbankError
 from rowbank_trainer.data import Dataset, Interactions
+from rowbank_trainer.data.dataset import Entities
 from rowbank_trainer.errors import TrainerError, UsageError
 from rowbank_trainer.two_tower.checkpoint import fingerprint
 from rowbank_trainer.two_tower.grid import Trial
@@ -127,15 +128,31 @@ def _common(job: Job, dataset: Dataset) -> dict[str, Any]:
         return [getattr(part, name) for name in ("user_ids", "item_ids", "times", "weights")]
 
     facts = {name: value for name, value in asdict(job.config).items() if name not in ("seed", "evaluate_on")}
-    arrays = [
-        array
-        for array in [dataset.catalogue.item_ids, *columns(dataset.interactions), *columns(dataset.held_out)]
-        if array is not None
+    given = [
+        *columns(dataset.interactions),
+        *columns(dataset.held_out),
+        *_values(dataset.users),
+        *_values(dataset.items),
     ]
-    data = fingerprint({"titles": dataset.catalogue.titles}, *arrays)
-    common = {**facts, "tables": job.variants[0].value, "model_name": job.model_name, "data": data}
+    arrays = [array for array in (dataset.catalogue.item_ids, *given) if array is not None]
+    schema = None if job.schema is None else asdict(job.schema)
+    common = {
+        **facts,
+        "tables": job.variants[0].value,
+        "model_name": job.model_name,
+        "schema": fingerprint({"schema": schema}),
+        "data": fingerprint({"titles": dataset.catalogue.titles}, *arrays),
+    }
     found: dict[str, Any] = json.loads(json.dumps(common))
     return found
+
+
+def _values(entities: Entities | None) -> list[Any]:
+    """The values of a schema's columns."""
+    if entities is None:
+        return []
+    lists = [array for keys in entities.keys.values() for array in (keys.values, keys.starts)]
+    return [entities.ids, *lists, *entities.numbers.values()]
 
 
 def _train(job: Job, trial: Trial, seed: int, label: str, dataset: Dataset, log: TrialLog) -> Entry:
