@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from rowbank import Client
+from rowbank.cli import files
 
 CSV = "user_id,age,name,score,genres,adult\n1,31,ann,0.5,a|b,true\n-2,,bob,1.5,,false\n"
 
@@ -127,3 +128,13 @@ def test_json_is_whole_where_tables_are_cut(rowbank, answer, people, tmp_path):
     rowbank("features", "import", people, str(tmp_path / "f.jsonl"))
     assert answer("features", "get", people, "5")[0]["name"] == "x" * 500
     assert "x" * 61 not in rowbank("features", "get", people, "5").stdout
+
+
+def test_progress_is_told_in_lines_where_nobody_sees_a_bar(capsys, monkeypatch):
+    monkeypatch.setattr(files, "_LINE_EVERY_S", 0.0)
+    with files.staged_progress("people.csv") as progress:
+        progress("checking", 8192, 0)
+        progress("writing", 8192, 20_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "checking people.csv: 8,192 rows", "writing people.csv: 8,192 of 20,000 rows",
+    ]  # fmt: skip

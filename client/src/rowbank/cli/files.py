@@ -82,7 +82,7 @@ _LINE_EVERY_S = 5.0  # Of progress where nobody sees a bar.
 @contextlib.contextmanager
 def staged_progress(name: str) -> Iterator[Callable[[str, int, int], None]]:
     """Progress through stages on stderr: a bar if that is a terminal, else a line every few seconds."""
-    with progress_bar("") as bar:
+    with progress_bar(f"opening {name}") as bar:
         last = time.monotonic()
 
         def report(stage: str, done: int, total: int) -> None:
