@@ -90,8 +90,8 @@ def test_what_folders_do_not_have(tmp_path: Path) -> None:
         load_movielens(folder, schema)
     assert str(caught.value) == (
         "[user.columns.ocupation]: no file has a column 'ocupation'; did you mean occupation? "
-        f"{folder}/u.user has age, gender, occupation, zip_code; name one of these in the schema, or give a file that "
-        "has it"
+        f"{folder}/u.user has age, gender, occupation, zip_code; name one of these in the schema, or leave it "
+        "out"
     )
     (folder / "u.user").write_text("1|24|M|writer|85711\n3|x|M|other|05201\n")
     with pytest.raises(DataError, match=r"u\.user: column 'age': 1 cell that is no number, .* in line 2 \('x'\)"):

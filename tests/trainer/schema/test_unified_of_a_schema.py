@@ -115,7 +115,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
          "error: --interactions: a schema says which columns the models are to go by; name one with --schema\n"),
         (["--schema", str(schema), "--models", "hash-with-age"], 2, "error: --models hash-with-age is for MovieLens's"),
         (["--interactions", str(met), "--rating-column", "stars", "--schema", str(schema), "--items", str(books)], 1,
-         "error: [user.columns.plan]: no file has a column 'plan'; "),
+         f"error: {schema}: [user.columns.plan]: no file has a column 'plan'; "),
     ):  # fmt: skip
         done = run_job("unified", *arguments)
         assert done.returncode == status

@@ -51,6 +51,7 @@ def open_ratings(
     item_column: str | None,
     rating_column: str | None,
     schema: Schema | None,
+    schema_file: Path | None,
 ) -> Dataset:
     """The ratings that the options name.
 
@@ -65,7 +66,7 @@ def open_ratings(
     dataset = open_data(
         shown, data=data, download=download, interactions=interactions, train=None, test=None, items=items,
         columns={"user": user_column, "item": item_column, "weight": rating_column},
-        reading=Reading(), users=users, schema=schema,
+        reading=Reading(), users=users, schema=schema, schema_file=schema_file,
     )  # fmt: skip
     ratings = dataset.interactions.ratings
     if not (ratings.min() >= 1.0 and ratings.max() <= 5.0):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,6 +70,7 @@ def open_data(
     reading: Reading,
     users: Path | None = None,
     schema: Schema | None = None,
+    schema_file: Path | None = None,
 ) -> Dataset:
     """The dataset that the options name.
 
@@ -75,6 +78,7 @@ def open_data(
         columns: names by role: user, item, time, weight, title.
         reading: how cells are understood.
         schema: of which the columns are read, too.
+        schema_file: where it is from, for messages.
     Raises:
         TrainerError: options contradict each other, or data is missing, malformed or not as the schema says.
     """
@@ -88,14 +92,16 @@ def open_data(
         extra += reading.given()
         if extra:
             raise UsageError(f"{extra[0]} says how to read your own files; name them with --interactions")
-        return open_movielens(data, download, shown, schema)
+        with _named(schema_file):
+            return open_movielens(data, download, shown, schema)
     if data is not None:
         raise UsageError(f"--data and {given[0]} both name data; give one of them")
     from rowbank_trainer.data.columns import ColumnNames
     from rowbank_trainer.data.files import InteractionFiles, load_files
 
     named = InteractionFiles(interactions, train, test, items, ColumnNames(**columns), reading, users, schema)
-    return load_files(named, sayer(shown))
+    with _named(schema_file):
+        return load_files(named, sayer(shown))
 
 
 def read_schema(path: Path | None, dim: int | None = None) -> Schema | None:
@@ -111,12 +117,19 @@ def read_schema(path: Path | None, dim: int | None = None) -> Schema | None:
     from rowbank_trainer.schema import load_schema
 
     schema = load_schema(path)
-    try:
+    with _named(path):
         if dim is not None:
             schema.check_dim(dim)
+    return schema
+
+
+@contextlib.contextmanager
+def _named(path: Path | None) -> Iterator[None]:
+    """Says in which file a schema is that something is wrong with."""
+    try:
+        yield
     except SchemaError as error:
         raise SchemaError(f"{path}: {error.where}", error.problem) from None
-    return schema
 
 
 def refuse_split(context: typer.Context, train: Path | None) -> None:

@@ -104,6 +104,7 @@ def rating(
     dataset = open_ratings(
         shown, data=data, download=download, interactions=interactions, users=users, items=items,
         user_column=user_column, item_column=item_column, rating_column=rating_column, schema=declared,
+        schema_file=schema,
     )  # fmt: skip
     with quiet_import():
         from rowbank_trainer.rating.job import Job, run

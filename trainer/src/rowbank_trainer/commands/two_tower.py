@@ -233,7 +233,7 @@ def two_tower(
         columns={"user": user_column, "item": item_column, "time": time_column, "weight": weight_column,
                  "title": title_column},
         reading=reading_of(delimiter, id_type, time_unit, missing_values, skip_bad_rows),
-        users=users, schema=declared,
+        users=users, schema=declared, schema_file=schema,
     )  # fmt: skip
     if declared is None:
         explicit = explicit_settings(context)

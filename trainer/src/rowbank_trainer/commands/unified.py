@@ -91,6 +91,7 @@ def unified(
     dataset = open_ratings(
         shown, data=data, download=download, interactions=interactions, users=users, items=items,
         user_column=user_column, item_column=item_column, rating_column=rating_column, schema=declared,
+        schema_file=schema,
     )  # fmt: skip
     features = _features(dataset, declared, data, download, shown)
     if declared is not None:

@@ -15,11 +15,12 @@ from rowbank.text import title_keys, token_key, tokens
 from rowbank_trainer.data.cells.column import counted
 from rowbank_trainer.data.cells.ids import number_values
 from rowbank_trainer.data.dataset import Entities, Ids, KeyLists
+from rowbank_trainer.data.entities.memory import MemorySource
 from rowbank_trainer.data.entities.merging import Merge, merge
 from rowbank_trainer.data.entities.values import read_categories, read_numbers, read_texts
 from rowbank_trainer.data.options import Reading
 from rowbank_trainer.data.reading import Source
-from rowbank_trainer.errors import DataError
+from rowbank_trainer.errors import DataError, SchemaError
 from rowbank_trainer.schema import Column, Side
 
 Notify = Callable[[str], None]
@@ -82,14 +83,17 @@ def read_entities(name: str, side: Side, ids: Ids, sheets: Sequence[Sheet], read
     return Entities(ids, made.keys, made.numbers, made.stored, made.types)
 
 
-def _not_there(name: str, column: Column, sheets: Sequence[Sheet]) -> DataError:
+def _not_there(name: str, column: Column, sheets: Sequence[Sheet]) -> SchemaError:
     columns = [other for sheet in sheets for other in sheet.source.columns]
     meant = closest(column.name, columns)
     have = "; ".join(f"{sheet.source.path} has {', '.join(sheet.source.columns)}" for sheet in sheets)
-    return DataError(
-        f"[{name}.columns.{column.name}]: no file has a column {column.name!r}"
+    own = not any(isinstance(sheet.source, MemorySource) for sheet in sheets)
+    return SchemaError(
+        f"[{name}.columns.{column.name}]",
+        f"no file has a column {column.name!r}"
         + (f"; did you mean {meant}? {have}" if meant else f"; {have or 'there is no file'}")
-        + "; name one of these in the schema, or give a file that has it"
+        + "; name one of these in the schema, or "
+        + (f"give a file that has it with --{name}s" if own else "leave it out"),
     )
 
 

@@ -33,7 +33,9 @@ def open_source(path: Path, *, delimiter: str | None = None, skip_malformed: boo
             f"got {path.name!r}; rename or convert it"
         )
     if not path.exists():
-        raise DataError(f"{path}: no such file; expected a Parquet, CSV or JSON-lines file of interactions or items")
+        raise DataError(
+            f"{path}: no such file; expected a Parquet, CSV or JSON-lines file of interactions, users or items"
+        )
     if path.is_dir() and not plain.endswith(_PARQUET):
         raise DataError(f"{path}: expected a file, got a folder; name one file in it")
     if plain.endswith(_PARQUET):
