@@ -102,7 +102,7 @@ def test_own_files_with_string_ids(tmp_path: Path) -> None:
     assert "leaves out bio of users (text)" in done.stdout
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["config"]["features"] == ["reader", "plan", "years_old", "book", "shelf"]
-    assert metrics["models"][0]["auc"]["mean"] > 0.95
+    assert metrics["models"][0]["auc"]["mean"] > 0.9
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
