@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,7 @@ from rowbank_trainer.schema import (
     schema_to_json,
 )
 
+DOCS = Path(__file__).parents[3] / "docs"
 WHOLE = """
 [user]
 combine = "concat"
@@ -251,6 +254,20 @@ def test_widths_that_the_job_gives_are_checked_with_the_job() -> None:
     unified.check_dim(9)
     with pytest.raises(SchemaError, match=r"\[tables\.item_id\]: dim: expected a multiple of the 3 lookups.*got 8"):
         unified.check_dim(8)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / "schema.md").read_text(), re.DOTALL)
+
+
+def test_what_the_page_shows() -> None:
+    movielens, shop = (parse_schema(text) for text in blocks("toml"))
+    assert movielens == load_schema(DOCS / "examples" / "movielens.toml")
+    assert shop.user.columns[1] == Column("plan", "categorical", default="none")
+    assert shop.options("sku") == TableOptions(embedding=QuotientRemainder(20), admission=Admission(2))
+    names: dict[str, Any] = {}
+    exec(blocks("python")[0], names)
+    assert names["schema"].options("item_id") == TableOptions(64, QuotientRemainder(50))
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
