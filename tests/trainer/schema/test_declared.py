@@ -263,6 +263,7 @@ def blocks(language: str) -> list[str]:
 def test_what_the_page_shows() -> None:
     movielens, shop = (parse_schema(text) for text in blocks("toml"))
     assert movielens == load_schema(DOCS / "examples" / "movielens.toml")
+    assert all(load_schema(path) for path in (DOCS / "examples").glob("*.toml"))
     assert shop.user.columns[1] == Column("plan", "categorical", default="none")
     assert shop.options("sku") == TableOptions(embedding=QuotientRemainder(20), admission=Admission(2))
     names: dict[str, Any] = {}
