@@ -24,6 +24,7 @@ from rowbank_trainer.two_tower.model import TwoTower
 from rowbank_trainer.two_tower.plan import plan_of
 from rowbank_trainer.two_tower.problem import Problem, prepare
 from rowbank_trainer.two_tower.tables.static import StaticTables
+from rowbank_trainer.two_tower.training import TrainingRun
 
 CONFIG = TwoTowerConfig(
     epochs=2, batch_size=64, dim=6, vector_dim=5, hidden=(7,), activation="tanh", row_dropout=0.0, learning_rate=0.02,
@@ -229,3 +230,22 @@ def test_columns_may_be_called_as_the_graph_calls_its_own(data: Dataset) -> None
     session = onnxruntime.InferenceSession(export_tower(model.user_input, model.user_tower, last=Last.ONE))
     assert [one.name for one in session.get_inputs()] == ["user_id", "popularity.column", "vector.column"]
     assert model.user_input.numbers("vector") == pytest.approx((0.1, 1.0, 0.1))
+
+
+def test_items_of_which_nothing_is_known_are_not_recommended(data: Dataset) -> None:
+    """Of an item that nobody met in training there is no row, unless something else that it has was trained."""
+    cold = int(data.catalogue.item_ids[7])
+    train = data.interactions.take(np.flatnonzero(data.interactions.item_ids != cold))
+    held_out = data.interactions.take(np.flatnonzero(data.interactions.item_ids == cold))
+    parted = dataclasses.replace(data, interactions=train, held_out=held_out)
+    users = Side((Column("user_id", "id", table="user"),))
+    bare, grouped = Column("item_id", "id", table="item"), Column("group", "categorical", table="group")
+    unknown, recalls = {}, {}
+    for name, columns in {"bare": (bare,), "grouped": (bare, grouped)}.items():
+        problem = prepare(parted, CONFIG, schema(user=users, item=Side(columns), tables={}))
+        tables = StaticTables(problem, CONFIG)
+        trained = TrainingRun(name, problem, tables, CONFIG, limits=None)
+        unknown[name] = np.flatnonzero(trained.model.unknown_items(tables, problem.features)).tolist()
+        recalls[name] = trained.judge(problem, problem.evaluator()).unseen[20]
+    assert unknown == {"bare": [7], "grouped": []}
+    assert recalls["bare"] == 0.0 < recalls["grouped"]

@@ -176,6 +176,20 @@ class TwoTower(tfrs.Model):
         positions = np.arange(len(features.item.ids))
         return self._vectors(self.item_input, self.item_tower, tables, features.item, positions)
 
+    def unknown_items(self, tables: RowTables, features: Features) -> npt.NDArray[np.bool_]:
+        """[M] bool: the items of which no key has a row, which a model that serves does not recommend."""
+        columns = [one for one in features.item.columns if one.keys is not None]
+        known = np.full(len(features.item.ids), not columns)
+        for one in columns:
+            assert one.keys is not None
+            distinct, places = np.unique(one.keys.values, return_inverse=True)
+            there = np.zeros(len(distinct), np.bool_)
+            for part in one.plan.parts:
+                there |= tables.rows(part.table.name, one.part_keys(part, distinct)).any(axis=1)
+            owners = np.repeat(np.arange(len(known)), key_lists.counts_of(one.keys))
+            known[owners[there[places]]] = True
+        return ~known
+
     def _vectors(
         self, before: TowerInput, tower: Any, tables: RowTables, values: SideValues, positions: Ids
     ) -> Vectors:

@@ -27,6 +27,8 @@ from rowbank_trainer.two_tower.stopping import CUTOFF
 from rowbank_trainer.two_tower.tables.base import RowTables
 from rowbank_trainer.two_tower.watches import Limits, ProgressWatch, TableWatch
 
+_NEVER = np.float32(-1e6)  # Far below every similarity.
+
 
 class TrainingRun:
     """A model and its tables while they train, and what was seen meanwhile.
@@ -105,6 +107,10 @@ class TrainingRun:
         """The model's figures as it is now."""
         users = self.model.user_vectors(self.tables, problem.features, problem.user_keys)
         items = self.model.item_vectors(self.tables, problem.features)
+        unknown = self.model.unknown_items(self.tables, problem.features)
+        if unknown.any():  # One more number of each vector keeps them out of every answer, as they are in service.
+            users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
+            items = np.concatenate([items, np.where(unknown, _NEVER, np.float32(0.0))[:, None]], axis=1)
         if self._config.popularity_weight:
             users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
             items = np.concatenate([items, popularity(problem, self._config)], axis=1)
