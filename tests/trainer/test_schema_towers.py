@@ -249,3 +249,8 @@ def test_items_of_which_nothing_is_known_are_not_recommended(data: Dataset) -> N
         recalls[name] = trained.judge(problem, problem.evaluator()).unseen[20]
     assert unknown == {"bare": [7], "grouped": []}
     assert recalls["bare"] == 0.0 < recalls["grouped"]
+
+
+def test_a_history_is_declared_where_columns_are(data: Dataset) -> None:
+    with pytest.raises(UsageError, match=r'--history 3: .* met = \{ type = "history", length = 3 \}, and leave out'):
+        prepare(data, dataclasses.replace(CONFIG, history=3), schema())
