@@ -123,6 +123,8 @@ def find_start(client: Client, model: str, which: str, problem: Problem, config:
     run = Run(model, manifest.run.rpartition("/")[2])
     tables = named_tables(run.prefix, problem.plan)
     notes = _check_tables(client, what, run, manifest, tables)
+    if stored is None and problem.catalogue.titled:
+        notes.append("the padding of short titles had a row in this version's means; from now on it counts nothing")
     training = client.models.read_file(model, manifest.version, TRAINING_FILE)
     return Start(manifest.version, run, tables, training, tuple(notes))
 
