@@ -219,6 +219,9 @@ def test_going_on_needs_the_same_schema(data: Dataset, tmp_path: Path, start_ps)
         train(data, tmp_path / "c", target, Variant.ROWBANK, going_on="latest", schema=other)
     with pytest.raises(TrainerError, match="has another schema"):
         train(data, tmp_path / "d", target, Variant.ROWBANK, going_on="latest", schema=None)
+    with pytest.raises(TrainerError, match="has another schema: towers: activation was 'tanh' and is 'relu'"):
+        relu = dataclasses.replace(CONFIG, activation="relu")
+        train(data, tmp_path / "h", target, Variant.ROWBANK, going_on="latest", config=relu)
     # Numbers are scaled as at first, whatever these data have.
     assert data.users is not None
     ages = {"age": data.users.numbers["age"] + np.float32(50)}

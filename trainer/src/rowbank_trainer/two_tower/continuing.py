@@ -25,7 +25,7 @@ from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.popularity import POPULARITY_INPUT
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.runs import Run, versions
-from rowbank_trainer.two_tower.schema_file import SCHEMA_FILE, as_json, first_difference
+from rowbank_trainer.two_tower.schema_file import SCHEMA_FILE, first_difference, whole_json
 from rowbank_trainer.two_tower.tables.remote import named_tables
 from rowbank_trainer.two_tower.training import TrainingRun
 
@@ -113,7 +113,7 @@ def find_start(client: Client, model: str, which: str, problem: Problem, config:
     stored = _stored_schema(client, manifest)
     if stored is None or not (stored["declared"] or problem.declared):
         _require_alike_settings(what, manifest, problem, config)
-    difference = None if stored is None else first_difference(stored, as_json(problem))
+    difference = None if stored is None else first_difference(stored, whole_json(problem, config))
     if difference is not None:
         raise TrainerError(
             f"{what} has another schema: {difference}; give the schema and the options that it was trained with, or "

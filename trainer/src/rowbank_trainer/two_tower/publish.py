@@ -91,7 +91,7 @@ class Publisher:
             ExportError: a tower cannot be written.
             RowbankError: the server refused; the registry is then as before.
         """
-        files = {**tower_files(trained, self.config), SCHEMA_FILE: schema_file(problem)}
+        files = {**tower_files(trained, self.config), SCHEMA_FILE: schema_file(problem, self.config)}
         if isinstance(trained.tables, RemoteTables):
             files[TRAINING_FILE] = training_file(trained)
         tables = dict(trained.tables.table_names) or _upload_rows(own, trained, problem, self.config)

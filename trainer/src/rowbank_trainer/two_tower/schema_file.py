@@ -9,14 +9,21 @@ from dataclasses import asdict
 from typing import Any
 
 from rowbank_trainer.schema.spec import Schema, TableOptions
+from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.problem import Problem
 
 SCHEMA_FILE = "schema.json"
 
 
-def schema_file(problem: Problem) -> bytes:
+def schema_file(problem: Problem, config: TwoTowerConfig) -> bytes:
     """The content of the file."""
-    return json.dumps(as_json(problem), indent=2).encode() + b"\n"
+    return json.dumps(whole_json(problem, config), indent=2).encode() + b"\n"
+
+
+def whole_json(problem: Problem, config: TwoTowerConfig) -> dict[str, Any]:
+    """The schema, and the settings of the towers above it."""
+    towers = {name: getattr(config, name) for name in ("hidden", "activation", "output_layer", "similarity")}
+    return {**as_json(problem), "towers": {**towers, "hidden": list(config.hidden)}}
 
 
 def as_json(problem: Problem) -> dict[str, Any]:
