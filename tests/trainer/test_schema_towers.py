@@ -252,5 +252,7 @@ def test_items_of_which_nothing_is_known_are_not_recommended(data: Dataset) -> N
 
 
 def test_a_history_is_declared_where_columns_are(data: Dataset) -> None:
-    with pytest.raises(UsageError, match=r'--history 3: .* met = \{ type = "history", length = 3 \}, and leave out'):
+    with pytest.raises(
+        UsageError, match=r'--history 3: .* history = \{ type = "history", length = 3 \}, and leave out'
+    ):
         prepare(data, dataclasses.replace(CONFIG, history=3), schema())

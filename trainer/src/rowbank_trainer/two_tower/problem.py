@@ -143,11 +143,13 @@ def problem_of(dataset: Dataset, parts: Split, config: TwoTowerConfig, declared:
     keys = title_keys(catalogue.titles, config.max_tokens) if catalogue.titled else catalogue.item_ids[:, None]
     positions = catalogue.positions(parts.train.item_ids)
     everybody = [dataset.interactions.user_ids, parts.train.user_ids, parts.held_out.user_ids]
-    if declared is not None and config.history:
-        raise UsageError(
-            f"--history {config.history}: what users met is a column of the schema; declare it there, such as "
-            f'met = {{ type = "history", length = {config.history} }}, and leave out --history'
-        )
+    for name, what in (("history", "what users met"), ("related", "what goes with an item")):
+        length = getattr(config, name)
+        if declared is not None and length:
+            raise UsageError(
+                f"--{name} {length}: {what} is a column of the schema; declare it there, such as "
+                f'{name} = {{ type = "{name}", length = {length} }}, and leave out --{name}'
+            )
     schema = default_schema(catalogue, config) if declared is None else declared
     plan = plan_of(schema, config)
     problem = Problem(
