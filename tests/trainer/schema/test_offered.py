@@ -19,6 +19,15 @@ EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "movielens.toml"
 PROGRAM = (sys.executable, "-c", "from rowbank_trainer.cli import main; main()")
 
 
+def test_the_example_for_online_training_says_what_it_takes() -> None:
+    schema = load_schema(EXAMPLE.with_name("movielens-online.toml"))
+    users = {column.name: column for column in schema.user.columns}
+    assert list(users) == ["user_id", "gender", "age", "occupation", "history"]
+    assert users["user_id"].dropout == 0.5
+    assert (users["history"].type, users["history"].table, users["history"].length) == ("history", "item_id", 50)
+    assert [column.name for column in schema.item.columns] == ["item_id", "genres", "year"]
+
+
 def layout_100k(folder: Path) -> Path:
     flags = {"Drama": 8, "War": 17}
     lines = []

@@ -271,7 +271,8 @@ def _write(
         (job.out / "metrics.json").write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         plot_accuracy(job.out / "accuracy.png", finished, baselines, f"Online training on {dataset.name}")
         runs = [trained for trained, _ in finished]
-        plot_sizes(job.out / "sizes.png", runs, stream.whole.vocabulary, limits, f"Table sizes on {dataset.name}")
+        growing = {table: stream.whole.vocabulary[table] for table in _growing(stream.whole.plan)}
+        plot_sizes(job.out / "sizes.png", runs, growing, limits, f"Table sizes on {dataset.name}")
     except OSError as error:
         raise TrainerError(f"{job.out}: the report cannot be written: {error.strerror}") from None
     write_ids(job.out, dataset)
