@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import json
@@ -194,3 +195,18 @@ def test_resuming_puts_restricted_tables_back(growing: Dataset, whole: Path, tar
     assert rows_of(target, name) != saved
     run(again, growing, Console(file=io.StringIO()))
     assert rows_of(target, name) == saved
+
+
+def test_periods_are_logged_once_each(growing: Dataset, tmp_path: Path) -> None:
+    settings = {"variants": (Variant.STATIC,), "restrict": False, "publication": Publication()}
+    made = job(tmp_path / "out", "", **settings, log_dir=tmp_path / "logs")
+    made = dataclasses.replace(made, online=OnlineConfig(periods=3))
+    run(made, growing, Console(file=io.StringIO()))
+    (variant,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["variants"]
+    lines = [json.loads(line) for line in (tmp_path / "logs" / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]  # Nothing comes after the third.
+    judged = [period["judged"]["everybody"] for period in variant["periods"][:2]]
+    assert [line["recall"] for line in lines] == [one["recall"] for one in judged]
+    assert [line["step"] for line in lines] == [period["step"] for period in variant["periods"][:2]]
+    run(dataclasses.replace(made, resume=True), growing, Console(file=io.StringIO()))
+    assert len((tmp_path / "logs" / "log.jsonl").read_text().splitlines()) == 2

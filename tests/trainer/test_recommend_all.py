@@ -70,11 +70,23 @@ def recommend(server: UpProcess, out: Path, *options: object) -> list[dict[str, 
     return pq.read_table(out).to_pylist()
 
 
+def in_time(http: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a query, asked again while a slow machine keeps the service from reading all it needs in time."""
+    answers: list[dict[str, Any]] = []
+
+    def is_whole() -> bool:
+        answers.append(http.post("/v1/recommend", json=body).json())
+        return not any(reason.endswith(":unavailable") for reason in answers[-1]["degraded"])
+
+    until(is_whole, what="an answer within its budget")
+    return answers[-1]
+
+
 def require_as_served(server: UpProcess, rows: list[dict[str, Any]], *, exclude_seen: bool) -> None:
     with httpx.Client(base_url=server.http_url) as http:
         for row in rows:
             body = {"user_id": row["user_id"], "k": len(row["item_ids"]), "exclude_seen": exclude_seen}
-            answer = http.post("/v1/recommend", json=body).json()
+            answer = in_time(http, body)
             assert answer["source"] == row["source"], answer
             served = [item["score"] for item in answer["items"]]
             np.testing.assert_allclose(row["scores"], served, rtol=1e-5, atol=1e-5)

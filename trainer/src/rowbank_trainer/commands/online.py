@@ -40,7 +40,7 @@ from rowbank_trainer.commands.publishing import (
     PublishOption,
     RowsOption,
 )
-from rowbank_trainer.commands.shared import TargetsOption, console, plain, quiet_import
+from rowbank_trainer.commands.shared import LogDirOption, TargetsOption, console, plain, quiet_import
 from rowbank_trainer.errors import UsageError
 from rowbank_trainer.online.config import OnlineConfig
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
@@ -101,6 +101,7 @@ def online(
     ] = _MODEL.popularity_half_life_days,
     seed: Annotated[int, typer.Option(help="Of initial values, order and dropout.")] = _MODEL.seed,
     log_every: Annotated[int, typer.Option(help="Steps between readings of table sizes.")] = _MODEL.log_every,
+    log_dir: LogDirOption = None,
     publish: PublishOption = False,
     activate: ActivateOption = False,
     rows: RowsOption = "frozen",
@@ -146,6 +147,6 @@ def online(
         from rowbank_trainer.online.job import run as train_online
     job = OnlineJob(
         model, settings, variants, restrict, targets, publication, out, model_name, given, read_at_s, resume, run,
-        declared,
+        declared, log_dir,
     )  # fmt: skip
     train_online(job, dataset, shown)

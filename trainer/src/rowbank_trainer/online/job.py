@@ -38,6 +38,8 @@ from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.publish import Published, Publisher, require_served, say_wordless, tower_files
 from rowbank_trainer.two_tower.report import versions, write_ids
+from rowbank_trainer.two_tower.run_log import RunLog
+from rowbank_trainer.two_tower.run_log import begin as begin_log
 from rowbank_trainer.two_tower.runs import Run, RunTables
 from rowbank_trainer.two_tower.schema_file import as_json
 from rowbank_trainer.two_tower.tables.opening import open_tables
@@ -54,6 +56,7 @@ class OnlineJob:
     Attributes:
         restrict: train each variant whose tables can shrink once more, with tables cut at the trigger.
         schema: the columns of users and items; None: users by id, items by the words of their titles or by id.
+        log_dir: folder for a line and events per period; None: none are written.
         publication: what becomes, after each period, of the model of the first variant on Rowbank, restricted if
             that is asked for.
     """
@@ -71,6 +74,7 @@ class OnlineJob:
     resume: bool = False
     run: str | None = None
     schema: Schema | None = None
+    log_dir: Path | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -91,6 +95,7 @@ def run(job: OnlineJob, dataset: Dataset, console: Console) -> None:
     if job.model.logq == "table" and set(job.variants) != {Variant.ROWBANK}:
         raise UsageError("--logq table: only the tables of kind rowbank count what is trained; use --tables rowbank")
     make_folder(job.out)
+    begin_log(job.log_dir, resume=job.resume)
     stream = Stream(dataset, timeline(dataset, job.online), job.model, job.online, job.schema)
     limits = _limits(stream.whole, job.online) if job.restrict else None
     console.print(
@@ -215,10 +220,17 @@ def _train(
             refused.append(published)
         return published.version
 
-    progress = Progress(console)
+    log, progress = RunLog(job.log_dir, label, len(readings)), Progress(console)
     with progress.run(label, epochs=len(stream), steps=max(1, stream.steps() // len(stream))):
+        before = run.train_s, run.steps
         for reading in train_periods(run, stream, len(readings), progress, publish_now):
             readings.append(reading)
+            if reading.judged is not None:
+                log.epoch(
+                    run, learning_rate=job.model.learning_rate, seconds=run.train_s - before[0],
+                    interactions=(run.steps - before[1]) * job.model.batch_size,
+                )  # fmt: skip
+            before = run.train_s, run.steps
             if variant.resumable:
                 checkpoints.save(
                     run, None if own is None else own.client, {"periods": [one.as_json() for one in readings]}
