@@ -6,6 +6,7 @@ import dataclasses
 import json
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from rowbank_trainer.two_tower.job import Job, run
 from rowbank_trainer.two_tower.loss import (
     alignment_and_uniformity,
     cosine_contrastive,
+    drawn_log_q,
     mixed_log_q,
     pairwise,
     sampled_softmax,
@@ -53,11 +55,23 @@ def tensors(batch: dict[str, np.ndarray], *names: str) -> list[tf.Tensor]:
     return [tf.constant(batch[name], tf.int64 if "ids" in name else tf.float32) for name in names]
 
 
+def chances(batch: dict[str, np.ndarray], power: float) -> np.ndarray:
+    """Of each item of the catalogue, to be one of the batch or of those drawn by `power`."""
+    by_power = batch["q"] ** power / (batch["q"] ** power).sum()
+    return (batch["q"] * SIZE + by_power * DRAWN) / (SIZE + DRAWN)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.75, 1.0])
+def test_chances_of_candidates(batch: dict[str, np.ndarray], power: float) -> None:
+    log_q = tf.constant(np.log(batch["q"]))
+    found = mixed_log_q(log_q, drawn_log_q(log_q, power), in_batch=SIZE, drawn=DRAWN)
+    np.testing.assert_allclose(np.exp(found), chances(batch, power), rtol=1e-5)
+
+
+@pytest.mark.parametrize("hardest", [0, 3, 100])
 @pytest.mark.parametrize("corrected", [True, False])
-def test_sampled_softmax(batch: dict[str, np.ndarray], corrected: bool) -> None:
-    log_q = np.log(batch["q"] * SIZE / (SIZE + DRAWN) + DRAWN / (SIZE + DRAWN) / CATALOGUE)
-    found_log_q = mixed_log_q(tf.constant(np.log(batch["q"])), in_batch=SIZE, drawn=DRAWN, catalogue=CATALOGUE)
-    np.testing.assert_allclose(found_log_q, log_q, rtol=1e-5)
+def test_sampled_softmax(batch: dict[str, np.ndarray], corrected: bool, hardest: int) -> None:
+    log_q = np.log(chances(batch, 0.0))
     expected = []
     for user, item, own in zip(batch["users"], batch["items"], batch["ids"], strict=True):
         right = user @ item / 0.2 - corrected * log_q[own]
@@ -66,12 +80,14 @@ def test_sampled_softmax(batch: dict[str, np.ndarray], corrected: bool) -> None:
             for vector, other in zip(batch["candidates"], batch["candidate_ids"], strict=True)
             if other != own
         ]
+        wrong = sorted(wrong, reverse=True)[: hardest or None]
         expected.append(np.log(np.exp([right, *wrong]).sum()) - right)
     q32 = tf.constant(log_q, tf.float32)
     found = sampled_softmax(
         *tensors(batch, "users", "items", "candidates", "ids", "candidate_ids"), temperature=0.2,
         item_log_q=tf.gather(q32, batch["ids"]) if corrected else None,
         candidate_log_q=tf.gather(q32, batch["candidate_ids"]) if corrected else None,
+        hardest=hardest,
     )  # fmt: skip
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
@@ -133,6 +149,38 @@ def test_drawn_items_are_even_and_repeat_with_the_order(small: Dataset, quick: T
     assert np.abs(counts - expected).max() < 6 * np.sqrt(expected)
 
 
+def test_drawn_items_are_as_frequent_as_their_counts_to_the_power(small: Dataset, quick: TwoTowerConfig) -> None:
+    config = dataclasses.replace(quick, loss="sampled:40000", negative_power=0.5)
+    problem = prepare(small, config)
+    source = BatchSource(problem, StaticTables(problem, config), config)
+    (inputs,) = source.batches(np.arange(config.batch_size), drop_remainder=True)
+    counts = np.bincount(inputs["drawn"].numpy(), minlength=len(problem.catalogue))
+    roots = np.sqrt(np.maximum(problem.item_counts, 0.1))
+    expected = 40000 * roots / roots.sum()
+    assert np.abs(counts - expected).max() < 6 * np.sqrt(expected.max())
+    assert np.corrcoef(counts, expected)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"negative_power": 1.5}, "--negative-power must be from 0 to 1, got 1.5"),
+        (
+            {"negative_power": 0.5},
+            "--negative-power is for losses that draw items, sampled, mixed, bpr, ccl; got",
+        ),
+        ({"hard_negatives": -1}, "--hard-negatives must be at least 0, got -1"),
+        (
+            {"hard_negatives": 5, "loss": "bpr"},
+            "--hard-negatives is for --loss softmax, sampled, mixed; got",
+        ),
+    ],
+)
+def test_negatives_that_a_loss_does_not_take_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        TwoTowerConfig(**options)
+
+
 @pytest.mark.parametrize("options", [{"loss": "bpr"}, {"loss": "sampled:9"}, {"logq": "none"}])
 def test_an_uncorrected_positive_is_for_losses_with_a_correction(options: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="--logq-positive uncorrected is for losses with a correction"):
@@ -155,6 +203,14 @@ def test_a_model_learns_with_the_positive_uncorrected(
 def test_a_model_learns_by_every_loss(small: Dataset, quick: TwoTowerConfig, tmp_path: Path, loss: str) -> None:
     """Well above chance, which finds 50 of 300 items."""
     assert _top_50(small, dataclasses.replace(quick, loss=loss), tmp_path) > 1.5 * 50 / 300
+
+
+@pytest.mark.timeout(600)
+def test_a_model_learns_from_hard_negatives_drawn_by_frequency(
+    small: Dataset, quick: TwoTowerConfig, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(quick, loss="mixed:64", negative_power=0.75, hard_negatives=20)
+    assert _top_50(small, config, tmp_path) > 1.5 * 50 / 300
 
 
 def _top_50(small: Dataset, config: TwoTowerConfig, tmp_path: Path) -> float:

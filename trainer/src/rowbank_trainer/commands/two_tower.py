@@ -133,6 +133,12 @@ def two_tower(
     logq_positive: Annotated[
         str, typer.Option(help="corrected: the right item's logit, too; uncorrected: only those of wrong ones.")
     ] = _DEFAULTS.logq_positive,
+    negative_power: Annotated[
+        float, typer.Option(help="Drawn items: 0 evenly, 1 as often as they are met, between in between.")
+    ] = _DEFAULTS.negative_power,
+    hard_negatives: Annotated[
+        int, typer.Option(help="Wrong items of a softmax that count: so many with the highest logits; 0: all.")
+    ] = _DEFAULTS.hard_negatives,
     logq_refresh: Annotated[int, typer.Option(help="Steps between readings of the table, for --logq table.")] = (
         _DEFAULTS.logq_refresh
     ),

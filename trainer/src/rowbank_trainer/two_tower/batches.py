@@ -13,6 +13,7 @@ from rowbank_trainer.data.dataset import Ids, KeyLists
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.features import ColumnValues
 from rowbank_trainer.two_tower.objective import Objective
+from rowbank_trainer.two_tower.probabilities import COUNT_FLOOR, log_probabilities
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.tables.base import RowTables
 
@@ -46,6 +47,8 @@ class BatchSource:
 
     Args:
         histories: keys for each training interaction, by user column, in the place of those that its user has.
+        log_q: of the model, [M] float32, by which an epoch's wrong items are drawn as it stands when the epoch begins;
+            None: by the counts of the data.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class BatchSource:
         tables: RowTables,
         config: TwoTowerConfig,
         histories: Mapping[str, KeyLists] | None = None,
+        log_q: tf.Variable | None = None,
     ) -> None:
         features = problem.features
         self._columns = {
@@ -68,23 +72,39 @@ class BatchSource:
         self._users = tf.constant(features.user.positions(problem.train.user_ids))
         self._weights = None if problem.train.weights is None else tf.constant(problem.train.weights)
         self._batch_size, self._seed = config.batch_size, config.seed
-        self._catalogue = len(problem.catalogue)
+        self._catalogue, self._power = len(problem.catalogue), config.negative_power
+        counted = log_probabilities(problem.item_counts, floor=COUNT_FLOOR)
+        self._log_q = tf.constant(counted) if log_q is None else log_q
         self._drawn = Objective.parse(config.loss).negatives(config.batch_size)
 
     def batches(self, order: Ids, *, drop_remainder: bool) -> tf.data.Dataset:
         """The interactions at `order` ([N] int64 rows), in that order."""
         rows = tf.data.Dataset.from_tensor_slices(order)
-        return rows.batch(self._batch_size, drop_remainder=drop_remainder).map(self._gather).prefetch(2)
+        ends = None
+        if self._drawn and self._power:
+            shares = np.exp(self._power * self._log_q.numpy().astype(np.float64))
+            ends = tf.constant(np.cumsum(shares) / shares.sum())
 
-    def _gather(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        def gather(part: tf.Tensor) -> dict[str, tf.Tensor]:
+            return self._gather(part, ends)
+
+        return rows.batch(self._batch_size, drop_remainder=drop_remainder).map(gather).prefetch(2)
+
+    def _draw(self, seed: tf.Tensor, ends: tf.Tensor | None) -> tf.Tensor:
+        """Catalogue positions, [N] int64: evenly, or by shares that end at `ends` ([M] float64, up to 1)."""
+        if ends is None:
+            return tf.random.stateless_uniform([self._drawn], seed=seed, maxval=self._catalogue, dtype=tf.int64)
+        thrown = tf.random.stateless_uniform([self._drawn], seed=seed, dtype=tf.float64)
+        found = tf.searchsorted(ends, thrown, side="right", out_type=tf.int64)
+        return tf.minimum(found, self._catalogue - 1)  # The last end may be rounded below 1.
+
+    def _gather(self, rows: tf.Tensor, ends: tf.Tensor | None) -> dict[str, tf.Tensor]:
         item = tf.gather(self._items, rows)
         inputs, items = {"item": item}, item
         # What is drawn is a function of the order, and so of seed and epoch: a training that is resumed draws the same.
         seed = tf.stack([rows[0] ^ self._seed, rows[-1]])
         if self._drawn:
-            inputs["drawn"] = tf.random.stateless_uniform(
-                [self._drawn], seed=seed, maxval=self._catalogue, dtype=tf.int64
-            )
+            inputs["drawn"] = self._draw(seed, ends)
             items = tf.concat([item, inputs["drawn"]], axis=0)
         if self._weights is not None:
             inputs["weight"] = tf.gather(self._weights, rows)

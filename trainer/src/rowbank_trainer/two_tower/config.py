@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rowbank_trainer.data.splits import SplitRule
 from rowbank_trainer.errors import UsageError, option
-from rowbank_trainer.two_tower.objective import CORRECTED, Objective
+from rowbank_trainer.two_tower.objective import CORRECTED, DRAWING, SOFTMAXES, Objective
 from rowbank_trainer.two_tower.schedule import Schedule
 
 SIMILARITIES = ("cosine", "dot")
@@ -81,6 +81,9 @@ class TwoTowerConfig:
             training interactions, the server's item "table", or "none": no correction.
         logq_positive: whether the right item's logit is "corrected", too, or, as of an item that is there whatever its
             probability, "uncorrected".
+        negative_power: items that a loss draws as wrong answers are drawn in proportion to their probability, from
+            where `logq` says, to this power: 0 is evenly, 1 as often as they are met.
+        hard_negatives: so many wrong answers with the highest logits of each user count in a softmax; 0: all do.
         logq_refresh: steps between two readings of the table's frequencies; they are doubled up to it at the start.
         remove_accidental_hits: whether further copies of the right item in a batch do not count as wrong ones.
         row_dropout, hidden_dropout: fractions of a row's, an inner layer's outputs left out in training.
@@ -118,6 +121,8 @@ class TwoTowerConfig:
     similarity: str = "cosine"
     logq: str = "counts"
     logq_positive: str = "corrected"
+    negative_power: float = 0.0
+    hard_negatives: int = 0
     logq_refresh: int = 50
     remove_accidental_hits: bool = True
     row_dropout: float = 0.3
@@ -167,6 +172,7 @@ class TwoTowerConfig:
         if Objective.parse(self.loss).name in ("ccl", "directau") and self.similarity != "cosine":
             raise UsageError(f"--loss {self.loss} is for --similarity cosine, got {self.similarity}")
         self._check_correction()
+        self._check_negatives()
         if self.early_stopping < 0:
             raise UsageError(f"--early-stopping must be at least 0, got {self.early_stopping}")
         self._check_history()
@@ -198,6 +204,19 @@ class TwoTowerConfig:
                 f"--logq-positive uncorrected is for losses with a correction, --loss {' or '.join(CORRECTED)} with "
                 f"--logq counts or table; got --loss {self.loss} --logq {self.logq}"
             )
+
+    def _check_negatives(self) -> None:
+        name = Objective.parse(self.loss).name
+        if not 0.0 <= self.negative_power <= 1.0:
+            raise UsageError(f"--negative-power must be from 0 to 1, got {self.negative_power}")
+        if self.negative_power and name not in DRAWING:
+            raise UsageError(
+                f"--negative-power is for losses that draw items, {', '.join(DRAWING)}; got --loss {self.loss}"
+            )
+        if self.hard_negatives < 0:
+            raise UsageError(f"--hard-negatives must be at least 0, got {self.hard_negatives}")
+        if self.hard_negatives and name not in SOFTMAXES:
+            raise UsageError(f"--hard-negatives is for --loss {', '.join(SOFTMAXES)}; got --loss {self.loss}")
 
     def _check_history(self) -> None:
         for name in ("history", "related"):

@@ -28,6 +28,7 @@ from rowbank_trainer.two_tower.checkpoint import (
 )
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.continuing import Start, find_start, load_training
+from rowbank_trainer.two_tower.logq import drawing_log_q
 from rowbank_trainer.two_tower.parallel import WorkerPart, worker_run
 from rowbank_trainer.two_tower.part import PartTraining
 from rowbank_trainer.two_tower.problem import Problem, prepare
@@ -284,7 +285,7 @@ def _train(
     client = None if own is None else own.client
     if start is not None and state is None:
         checkpoints.save(run, client)  # From here on the tables differ from the version's.
-    source = BatchSource(problem, run.tables, config)
+    source = BatchSource(problem, run.tables, config, log_q=drawing_log_q(run.model, config))
     schedule, stopping = Schedule.parse(config.schedule), problem.stopping_evaluator()
     log, progress = RunLog(job.log_dir, opening.label, run.epochs_done), Progress(console)
     last = begun_at + config.epochs

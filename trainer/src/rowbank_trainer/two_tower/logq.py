@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 import tf_keras
 
 from rowbank.text import PAD_KEY
@@ -11,17 +12,11 @@ from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.errors import UsageError
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.model import TwoTower
+from rowbank_trainer.two_tower.probabilities import COUNT_FLOOR, LogProbabilities, log_probabilities
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.tables.base import RowTables
 
-LogProbabilities = npt.NDArray[np.float32]
 _PASSES = 30  # On film titles the error of the counts falls to a third; further ones change little.
-
-
-def log_probabilities(counts: npt.ArrayLike, *, floor: float) -> LogProbabilities:
-    """Logarithms of each item's share, [M] float32, from [M] counts; what was met less than `floor` counts as that."""
-    floored = np.maximum(np.asarray(counts, dtype=np.float64), floor)
-    return np.log(floored / floored.sum()).astype(np.float32)
 
 
 def counts_in_table(item_keys: Ids, keys: Ids, frequency: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
@@ -112,5 +107,10 @@ def counted_table(problem: Problem) -> tuple[str, Ids]:
 def initial_log_q(problem: Problem, config: TwoTowerConfig) -> LogProbabilities:
     """What a model starts with: the data's counts, or no correction. [M] float32."""
     if config.logq == "counts":
-        return log_probabilities(problem.item_counts, floor=0.1)
+        return log_probabilities(problem.item_counts, floor=COUNT_FLOOR)
     return np.zeros(len(problem.catalogue), np.float32)
+
+
+def drawing_log_q(model: TwoTower, config: TwoTowerConfig) -> tf.Variable | None:
+    """By what wrong items are drawn: the model's own, where the server's table counts; None: by the data's counts."""
+    return model.log_q if config.logq == "table" else None

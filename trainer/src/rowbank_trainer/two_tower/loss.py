@@ -21,6 +21,7 @@ def in_batch_softmax(
     temperature: float,
     remove_accidental_hits: bool,
     correct_positive: bool = True,
+    hardest: int = 0,
     weights: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """The mean loss of a batch, in which the right item of user i is item i.
@@ -36,6 +37,7 @@ def in_batch_softmax(
         temperature: dot products are divided by it, before the correction.
         remove_accidental_hits: leave further copies of a user's right item out of its wrong ones.
         correct_positive: whether right items are corrected, too.
+        hardest: so many wrong items with the highest logits of each user count; 0: all.
         weights: [B] float32 of at least 0: how much each pair counts in the mean; None: all alike.
     """
     right = tf.reduce_sum(users * items, axis=1) / temperature
@@ -45,7 +47,7 @@ def in_batch_softmax(
     else:
         taken_off += tf.math.log(tf.cast(tf.shape(items)[0], log_q.dtype))
     ids = item_ids if remove_accidental_hits else tf.range(tf.shape(items)[0])
-    losses = _against(right, log_sum_exp(users / temperature, items, taken_off, _copies(ids, ids)))
+    losses = _against(right, log_sum_exp(users / temperature, items, taken_off, _copies(ids, ids), hardest))
     return mean_loss(losses, weights)
 
 
@@ -66,6 +68,7 @@ def sampled_softmax(
     temperature: float,
     item_log_q: tf.Tensor | None = None,
     candidate_log_q: tf.Tensor | None = None,
+    hardest: int = 0,
 ) -> tf.Tensor:
     """Softmax of each right item against candidates that all users share, [B] losses.
 
@@ -75,15 +78,19 @@ def sampled_softmax(
         item_ids, candidate_ids: [B] and [N] integers that tell items apart.
         item_log_q, candidate_log_q: [B] and [N] float32 logarithms of the items' chances of being a candidate, taken
             off the right items' logits and the candidates'; None: nothing is.
+        hardest: so many candidates with the highest logits of each user count; 0: all.
     """
     right = tf.reduce_sum(users * items, axis=1) / temperature
     if item_log_q is not None:
         right -= item_log_q
     taken_off = tf.zeros_like(candidates[:, 0]) if candidate_log_q is None else candidate_log_q
-    return _against(right, log_sum_exp(users / temperature, candidates, taken_off, _copies(item_ids, candidate_ids)))
+    copies = _copies(item_ids, candidate_ids)
+    return _against(right, log_sum_exp(users / temperature, candidates, taken_off, copies, hardest))
 
 
-def log_sum_exp(users: tf.Tensor, candidates: tf.Tensor, taken_off: tf.Tensor, left_out: tf.Tensor) -> tf.Tensor:
+def log_sum_exp(
+    users: tf.Tensor, candidates: tf.Tensor, taken_off: tf.Tensor, left_out: tf.Tensor, hardest: int = 0
+) -> tf.Tensor:
     """Logarithm, for each user, of the sum of exp(user . candidate - taken_off) over the candidates: [B].
 
     Problem: there are B x N numbers, and automatic gradients go over them a dozen times. Idea: what the gradient needs
@@ -93,12 +100,16 @@ def log_sum_exp(users: tf.Tensor, candidates: tf.Tensor, taken_off: tf.Tensor, l
         users, candidates: [B, D] and [N, D] float32.
         taken_off: [N] float32; no gradient is taken for it.
         left_out: [B, N] bool: who does not count. Of nobody the logarithm is -infinity.
+        hardest: only so many of the largest summands of each user count, with all that equal the last of them; 0: all.
     """
 
     @tf.custom_gradient
     def summed(users: tf.Tensor, candidates: tf.Tensor) -> Any:
         logits = tf.linalg.matmul(users, candidates, transpose_b=True) - taken_off[None, :]
         logits = tf.where(left_out, tf.constant(-np.inf, logits.dtype), logits)
+        if hardest:
+            last = tf.math.top_k(logits, tf.minimum(hardest, tf.shape(logits)[1])).values[:, -1:]
+            logits = tf.where(logits < last, tf.constant(-np.inf, logits.dtype), logits)
         highest = tf.reduce_max(logits, axis=1)
         highest = tf.where(tf.math.is_finite(highest), highest, tf.zeros_like(highest))
         summands = tf.exp(logits - highest[:, None])
@@ -119,10 +130,15 @@ def _against(right: tf.Tensor, wrong: tf.Tensor) -> tf.Tensor:
     return tf.nn.softplus(wrong - right)
 
 
-def mixed_log_q(log_q: tf.Tensor, *, in_batch: int, drawn: int, catalogue: int) -> tf.Tensor:
-    """Logarithms of the chance to be one of `in_batch` candidates that are there with `log_q` and `drawn` even ones."""
+def drawn_log_q(log_q: tf.Tensor, power: float) -> tf.Tensor:
+    """Logarithms of the chances to be drawn in proportion to a probability to a power: [M] of [M]."""
+    return tf.nn.log_softmax(power * log_q)
+
+
+def mixed_log_q(log_q: tf.Tensor, drawn_as: tf.Tensor, *, in_batch: int, drawn: int) -> tf.Tensor:
+    """Logarithms of the chance to be one of `in_batch` that are there with `log_q`, or of `drawn` with `drawn_as`."""
     part = in_batch / (in_batch + drawn)
-    return tf.math.log(tf.exp(log_q) * part + (1.0 - part) / catalogue)
+    return tf.math.log(tf.exp(log_q) * part + tf.exp(drawn_as) * (1.0 - part))
 
 
 def cosine_contrastive(

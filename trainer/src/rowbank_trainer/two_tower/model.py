@@ -18,6 +18,7 @@ from rowbank_trainer.two_tower.features import Features, SideValues
 from rowbank_trainer.two_tower.loss import (
     alignment_and_uniformity,
     cosine_contrastive,
+    drawn_log_q,
     in_batch_softmax,
     mean_loss,
     mixed_log_q,
@@ -92,6 +93,7 @@ class TwoTower(tfrs.Model):
                 temperature=self._config.temperature,
                 remove_accidental_hits=self._config.remove_accidental_hits,
                 correct_positive=self._corrects_positive,
+                hardest=self._config.hard_negatives,
                 weights=inputs.get("weight"),
             )
         size = tf.shape(users)[0]
@@ -110,25 +112,28 @@ class TwoTower(tfrs.Model):
             return pairwise(users, items, drawn, temperature=temperature)
         if objective.name == "ccl":
             return cosine_contrastive(users, items, drawn, ids, drawn_ids, margin=CCL_MARGIN, weight=CCL_WEIGHT)
-        if objective.name == "sampled":
-            return sampled_softmax(users, items, drawn, ids, drawn_ids, temperature=temperature)
-        all_ids = tf.concat([ids, drawn_ids], axis=0)
-        log_q = item_log_q = None
-        if self._config.logq != "none":
-            log_q = mixed_log_q(
-                tf.gather(self.log_q, all_ids),
-                in_batch=self._config.batch_size,
-                drawn=objective.drawn,
-                catalogue=self.log_q.shape[0],
-            )
-            if self._corrects_positive:
-                item_log_q = log_q[: tf.shape(ids)[0]]
-            else:  # Of N candidates: an item is expected N times its chance among them.
-                log_q += tf.math.log(tf.cast(tf.size(log_q), log_q.dtype))
+        candidates, candidate_ids = drawn, drawn_ids
+        if objective.name == "mixed":
+            candidates, candidate_ids = tf.concat([items, drawn], axis=0), tf.concat([ids, drawn_ids], axis=0)
+        item_log_q, log_q = self._candidate_log_q(ids, candidate_ids)
         return sampled_softmax(
-            users, items, tf.concat([items, drawn], axis=0), ids, all_ids, temperature=temperature,
-            item_log_q=item_log_q, candidate_log_q=log_q,
+            users, items, candidates, ids, candidate_ids, temperature=temperature, item_log_q=item_log_q,
+            candidate_log_q=log_q, hardest=self._config.hard_negatives,
         )  # fmt: skip
+
+    def _candidate_log_q(self, ids: tf.Tensor, candidate_ids: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """Logarithms of the chances to be a candidate, of right items and of candidates; None: nothing is corrected."""
+        config, objective = self._config, self._objective
+        if config.logq == "none" or (objective.name == "sampled" and not config.negative_power):
+            return None, None  # What is drawn evenly is corrected alike, which changes nothing.
+        chances = drawn_log_q(self.log_q, config.negative_power)
+        if objective.name == "mixed":
+            chances = mixed_log_q(self.log_q, chances, in_batch=config.batch_size, drawn=objective.drawn)
+        log_q = tf.gather(chances, candidate_ids)
+        if self._corrects_positive:
+            return tf.gather(chances, ids), log_q
+        # Of N candidates: an item is expected N times its chance among them.
+        return None, log_q + tf.math.log(tf.cast(tf.size(log_q), log_q.dtype))
 
     def _rows(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The inputs with rows in the place of keys, each row once, and with the keys' places among them."""

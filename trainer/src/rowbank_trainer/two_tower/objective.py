@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from rowbank_trainer.errors import UsageError
 
-_EXPECTED = (
-    "expected softmax (items of the batch), sampled:N (N evenly drawn items), mixed:N (both), bpr, ccl:N or directau"
-)
+_EXPECTED = "expected softmax (items of the batch), sampled:N (N drawn items), mixed:N (both), bpr, ccl:N or directau"
 _COUNTED = ("sampled", "mixed", "ccl")
 _PLAIN = ("softmax", "bpr", "directau")
 CORRECTED = ("softmax", "mixed")  # Losses in which an item's chance of being a candidate is taken off its logit.
+DRAWING = ("sampled", "mixed", "bpr", "ccl")  # Losses with items that are drawn from the catalogue.
+SOFTMAXES = ("softmax", "sampled", "mixed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Objective:
 
     Attributes:
         name: "softmax", "sampled", "mixed", "bpr", "ccl" or "directau".
-        drawn: items drawn evenly from the catalogue for each batch, as wrong answers for all of its users; 0 for those
-            that need none, and for "bpr", which draws one for each pair.
+        drawn: items drawn from the catalogue for each batch, as wrong answers for all of its users; 0 for those that
+            need none, and for "bpr", which draws one for each pair.
     """
 
     name: str

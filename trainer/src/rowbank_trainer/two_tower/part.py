@@ -20,6 +20,7 @@ from rowbank_trainer.progress import Progress
 from rowbank_trainer.two_tower.batches import BatchSource, epoch_order
 from rowbank_trainer.two_tower.config import TwoTowerConfig
 from rowbank_trainer.two_tower.history import EpochReading
+from rowbank_trainer.two_tower.logq import drawing_log_q
 from rowbank_trainer.two_tower.parallel import LEASE_S, WorkerPart
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.run_log import RunLog
@@ -100,7 +101,7 @@ class PartTraining:
 
     def _train(self, run: TrainingRun, shared: SharedDense, evaluator: Evaluator, console: Console) -> None:
         part, config, count = self._part, self._config, len(self._problem.train)
-        source = BatchSource(self._problem, run.tables, config)
+        source = BatchSource(self._problem, run.tables, config, log_q=drawing_log_q(run.model, config))
         log, progress = RunLog(self._log_dir, run.label, 0), Progress(console)
         steps = count // part.count // config.batch_size
         if steps == 0:
