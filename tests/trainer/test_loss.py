@@ -11,8 +11,9 @@ import tensorflow as tf
 import rowbank
 from rowbank_trainer.data import Dataset
 from rowbank_trainer.two_tower.config import TwoTowerConfig
-from rowbank_trainer.two_tower.logq import TableFrequencies, counts_in_table, initial_log_q, log_probabilities
+from rowbank_trainer.two_tower.logq import TableFrequencies, counts_in_table, initial_log_q
 from rowbank_trainer.two_tower.loss import in_batch_softmax
+from rowbank_trainer.two_tower.probabilities import log_probabilities
 from rowbank_trainer.two_tower.problem import prepare
 from rowbank_trainer.two_tower.tables.remote import RemoteTables, named_tables
 
