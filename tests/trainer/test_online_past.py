@@ -23,7 +23,7 @@ from rowbank_trainer.online.met import MetBefore
 from rowbank_trainer.online.periods import timeline
 from rowbank_trainer.online.stream import Stream, train_periods
 from rowbank_trainer.progress import Progress
-from rowbank_trainer.schema.spec import MixedDimension, TableOptions
+from rowbank_trainer.schema.spec import Column, MixedDimension, Side, TableOptions
 from rowbank_trainer.two_tower.config import TwoTowerConfig, Variant
 from rowbank_trainer.two_tower.popularity import popularity
 from rowbank_trainer.two_tower.problem import Problem
@@ -173,3 +173,16 @@ def test_tables_by_frequency_are_refused() -> None:
             dataset, timeline(dataset, ONLINE), MODEL, ONLINE,
             dataclasses.replace(whole, tables={**whole.tables, "user": mixed}),
         )  # fmt: skip
+
+
+def test_columns_that_cannot_be_published_are_refused_before_training(tmp_path: Path) -> None:
+    dataset = shop()
+    assert dataset.users is not None
+    named = dataclasses.replace(dataset.users, numbers={"a b": dataset.users.numbers["age"]})
+    users = Side((Column("user_id", "id", table="user"), Column("a b", "numeric")))
+    job = OnlineJob(
+        MODEL, ONLINE, (Variant.ROWBANK,), False, "127.0.0.1:1", Publication(publish=True), tmp_path, "stream", {},
+        schema=schema(user=users, tables={}),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="names of features are letters, digits and '_'"):
+        run(job, dataclasses.replace(dataset, users=named), Console(file=io.StringIO()))

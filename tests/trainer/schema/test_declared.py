@@ -23,8 +23,6 @@ from rowbank_trainer.schema import (
     Unified,
     load_schema,
     parse_schema,
-    schema_from_json,
-    schema_to_json,
 )
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -101,25 +99,6 @@ def test_a_file_says_what_python_says(tmp_path: Path) -> None:
     assert schema.table_names == ("user_id", "gender", "item_id", "title", "words")
     assert schema.options("user_id") == TableOptions(None, Plain())
     assert [column.name for column in schema.user.from_files] == ["gender", "age"]
-
-
-def test_json_is_the_same_text_for_equal_schemas() -> None:
-    text = schema_to_json(whole())
-    assert schema_from_json(text) == whole()
-    assert schema_to_json(parse_schema(WHOLE)) == text
-    # What a table has by default is not said, whether somebody wrote it or not.
-    spelled = Schema(whole().user, whole().item, {**whole().tables, "user_id": TableOptions()})
-    assert schema_to_json(spelled) == text
-    small = Schema(Side((Column("u", "id"),)), Side((Column("i", "id", dropout=0),)))
-    assert schema_to_json(small) == (
-        '{"format":1,"item":{"columns":[{"default":null,"dropout":0.0,"length":0,"many":false,"name":"i",'
-        '"scale":"standard","separator":"|","table":"i","type":"id","weight":1.0}],"combine":"concat"},"tables":{},'
-        '"user":{"columns":[{"default":null,"dropout":0.0,"length":0,"many":false,"name":"u","scale":"standard",'
-        '"separator":"|","table":"u","type":"id","weight":1.0}],"combine":"concat"}}'
-    )
-    for wrong in ("{}", "[1]", '{"format":2}', "no JSON", text.replace('"lookups":4', '"lookup":4')):
-        with pytest.raises(SchemaError):
-            schema_from_json(wrong)
 
 
 def test_importing_a_schema_is_cheap() -> None:

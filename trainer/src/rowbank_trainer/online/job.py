@@ -42,6 +42,7 @@ from rowbank_trainer.two_tower.run_log import RunLog
 from rowbank_trainer.two_tower.run_log import begin as begin_log
 from rowbank_trainer.two_tower.runs import Run, RunTables
 from rowbank_trainer.two_tower.schema_file import as_json
+from rowbank_trainer.two_tower.served_columns import check_served
 from rowbank_trainer.two_tower.tables.opening import open_tables
 from rowbank_trainer.two_tower.training import TrainingRun
 from rowbank_trainer.two_tower.watches import Limit, Limits
@@ -97,6 +98,8 @@ def run(job: OnlineJob, dataset: Dataset, console: Console) -> None:
     make_folder(job.out)
     begin_log(job.log_dir, resume=job.resume)
     stream = Stream(dataset, timeline(dataset, job.online), job.model, job.online, job.schema)
+    if job.publication.wanted:
+        check_served(stream.whole)
     limits = _limits(stream.whole, job.online) if job.restrict else None
     console.print(
         f"{dataset.name}: {len(stream.whole.user_keys)} users, {len(stream.whole.catalogue)} items, "
@@ -246,7 +249,7 @@ def _fingerprint(job: OnlineJob, label: str, stream: Stream) -> str:
     everything = stream.line.interactions
     return fingerprint(
         facts, *stream.whole.features.arrays(), stream.line.ends, everything.user_ids, everything.item_ids,
-        everything.times,
+        everything.times, *([] if everything.weights is None else [everything.weights]),
     )  # fmt: skip
 
 

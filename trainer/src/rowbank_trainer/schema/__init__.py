@@ -1,6 +1,5 @@
 """What the users and items of a model are made of: a declared schema of columns and tables."""
 
-from rowbank_trainer.schema.json_form import schema_from_json, schema_to_json
 from rowbank_trainer.schema.spec import (
     Column,
     Embedding,
@@ -26,6 +25,4 @@ __all__ = [
     "Unified",
     "load_schema",
     "parse_schema",
-    "schema_from_json",
-    "schema_to_json",
 ]

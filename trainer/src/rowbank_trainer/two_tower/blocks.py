@@ -150,6 +150,8 @@ def pooled(rows: tf.Tensor, taken: tf.Tensor | None, counts: tf.Tensor | None) -
         taken = tf.range(tf.shape(rows)[0])
     entities = tf.shape(counts)[0]
     owners = tf.repeat(tf.range(entities), counts)
+    # TensorFlow leaves the gradient of rows of which none is taken as the memory was; through this it is zeros.
+    rows = tf.where(tf.size(taken) > 0, rows, tf.zeros_like(rows))
     # Rows are added where they are: of a batch of long lists there are a few rows, each taken many times.
     total = tf.sparse.segment_sum(rows, taken, owners, num_segments=entities)
     number = tf.sparse.segment_sum(present, taken, owners, num_segments=entities)

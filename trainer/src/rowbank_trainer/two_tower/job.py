@@ -380,7 +380,7 @@ def _fingerprint(job: Job, label: str, problem: Problem, start: Start | None) ->
     train, held_out = problem.train, problem.held_out
     return fingerprint(
         facts, problem.item_keys, train.user_ids, train.item_ids, held_out.user_ids, held_out.item_ids,
-        *problem.features.arrays(),
+        *problem.features.arrays(), *([] if train.weights is None else [train.weights]),
     )  # fmt: skip
 
 
