@@ -105,6 +105,7 @@ def test_texts_as_ids(rowbank, answer, people, tmp_path):
     assert "expected an integer, got 'ann'; for ids that are texts give --text-ids" in rowbank(
         "features", "get", people, "ann", code=2
     ).stderr  # fmt: skip
+    assert "the id is empty" in rowbank("features", "get", people, "", "--text-ids", code=2).stderr
 
 
 def test_mistakes_are_one_line(rowbank, people, view, tmp_path):

@@ -198,6 +198,10 @@ def test_texts_as_ids_have_the_keys_of_training(client, people, tmp_path):
     feature_files.import_features(client, people, str(tmp_path / "f.csv"), text_ids=True)
     reads = client.features.read(people, [token_key("ann"), token_key("007"), 7], ["age"])
     assert [(read.values["age"], read.status) for read in reads] == [(5, "present"), (6, "present"), (0, "not_found")]
+    (tmp_path / "f.csv").write_text(f"user_id,age\n{'é' * 512},5\nann,9\n{'é' * 513},6\n")
+    with pytest.raises(InvalidFile, match="column 'user_id', row 3: expected an id of 1 to 1024 bytes, got 'éé"):
+        feature_files.import_features(client, people, str(tmp_path / "f.csv"), text_ids=True)
+    assert client.features.read(people, ["ann"], ["age"], text_ids=True)[0].values == {"age": 5}
 
 
 def test_a_view_that_is_created_for_texts_as_ids_keeps_them(client, view, tmp_path):
@@ -262,6 +266,10 @@ BAD_JSON = {
     "torn": ('{"user_id": 1, "age": 5}\n{"user_id": 2', "line 2: expected a JSON object, got"),
     "no object": ("[1, 2]", "line 1: expected a JSON object, got a list"),
     "id": ('{"age": 5}', "expected a column 'user_id'"),
+    "half a pair": (
+        r'{"user_id": 1, "title": "\ud83c"}',
+        r"column 'title', row 1: expected string, got '\\ud83c'; it takes a text that UTF-8 can hold",
+    ),
 }
 
 

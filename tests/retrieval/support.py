@@ -154,7 +154,7 @@ class ApiProcess(ServerProcess):
     def __init__(self, *arguments: str, redis_url: str, target: str, namespace: str, log: Path) -> None:
         options = ["--bind", "127.0.0.1:0", "--targets", target, "--redis", redis_url, "--namespace", namespace]
         if "--query-budget-ms" not in arguments:  # What other work on the machine delays is not what tests look at.
-            options += ["--query-budget-ms", "10000"]
+            options += ["--query-budget-ms", "10000", "--row-timeout-s", "10"]
         super().__init__("api", *options, *arguments, log=log)
         self.url = ""
 

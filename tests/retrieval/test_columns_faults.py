@@ -94,6 +94,25 @@ def test_a_feature_that_the_view_loses_reads_defaults_and_is_told(
     check(columns, post(http, "/v1/recommend", asked), 1, columns.users[1])
 
 
+def test_a_feature_of_another_type_in_its_place_is_not_fed(
+    ready: None, http: httpx.Client, client: rowbank.Client, columns: Columns
+) -> None:
+    """A feature that is taken out of its view and put back as another: queries go on without features."""
+    columns.publish(client, "v1")
+    serving(http, "v1")
+    others = tuple(field for field in USER_FIELDS if field.name != "gender")
+    client.features.put_view(FeatureView("people", "user_id", others))
+    client.features.put_view(FeatureView("people", "user_id", (*others, FeatureField("gender", "int64"))))
+    client.features.write("people", {1: {"gender": 3}})
+    until(lambda: post(http, "/v1/recommend", {"user_id": 2})["degraded"] == ["features:unavailable"])
+    asked = {"user_id": 1, "k": K}
+    answer = post(http, "/v1/recommend", asked)
+    assert answer["degraded"] == ["features:unavailable"]
+    check(columns, answer, 1, {})
+    batch = {"requests": [asked, {"features": columns.users[2], "k": K}]}
+    check(columns, post(http, "/v1/recommend:batch", batch)["answers"][1], None, columns.users[2])
+
+
 def test_features_that_are_too_old_read_defaults(
     ready: None, http: httpx.Client, client: rowbank.Client, columns: Columns
 ) -> None:

@@ -127,9 +127,10 @@ def test_a_version_changes_under_load_without_a_lost_or_mixed_answer(
     for thread in threads:
         thread.join()
     assert {answer.status_code for answer in answers} == {200}
-    found = {(answer.json()["model_version"], tuple(ids(answer.json()))) for answer in answers}
-    assert found == {("v1", tuple(before)), ("v2", tuple(after))}
-    assert all(answer.json()["index_version"].startswith(answer.json()["model_version"] + ".") for answer in answers)
+    bodies = [answer.json() for answer in answers]
+    found = {(body["model_version"], body["source"], *ids(body)) for body in bodies}
+    assert found == {("v1", "personal", *before), ("v2", "personal", *after)}
+    assert all(body["index_version"].startswith(body["model_version"] + ".") for body in bodies)
     listed = get(http, "/v1/models")
     assert [(m["version"], m["active"], m["serving"]) for m in listed["models"]] == [
         ("v2", False, False),

@@ -37,11 +37,11 @@ TYPES = {
 TAKES = {
     "int64": "an integer from -2**63 to 2**63 - 1",
     "double": "a finite number",
-    "string": "a text",
+    "string": "a text that UTF-8 can hold",
     "bool": "True or False",
     "int64_list": "a list, array or series of integers from -2**63 to 2**63 - 1",
     "float_list": "a list, array or series of numbers that are finite as float32",
-    "string_list": "a list, array or series of texts",
+    "string_list": "a list, array or series of texts that UTF-8 can hold",
 }
 _TYPE_NAMES = {number: name for name, number in TYPES.items()}
 _EMPTY = {"int64": 0, "double": 0.0, "string": "", "bool": False}
@@ -392,7 +392,7 @@ def is_a(kind: str, value: Any) -> bool:
     if kind == "bool":
         return isinstance(value, bool)
     if kind == "string":
-        return isinstance(value, str)
+        return isinstance(value, str) and (value.isascii() or _is_unicode(value))
     if isinstance(value, bool):
         return False
     if kind == "int64":
@@ -405,6 +405,15 @@ def is_a(kind: str, value: Any) -> bool:
         return False
     # What rounds to a float32 is one; the rest would become infinite on its way.
     return math.isfinite(number) and (kind == "double" or abs(number) < _FLOAT32_END)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold a text: JSON and Python let half of a surrogate pair stand alone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _wrong(field: FeatureField, value: Any, *, element: bool = False) -> InvalidFeature:

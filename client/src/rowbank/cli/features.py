@@ -160,8 +160,10 @@ def drop(
 
 def _key(text: str, text_ids: bool) -> int:
     if text_ids:
-        from rowbank.text import token_key
+        from rowbank.text import id_fault, token_key
 
+        if fault := id_fault(text):
+            raise typer.BadParameter(f"the id {fault}", param_hint="ID...")
         return token_key(text)
     try:
         return int(text)

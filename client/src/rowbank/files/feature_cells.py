@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rowbank.errors import InvalidFile, shown
 from rowbank.features import TAKES, is_a
 from rowbank.files.table_file import arrow
-from rowbank.text import token_key
+from rowbank.text import MAX_ID_BYTES, id_fault, token_key
 
 FLOAT32_END = float(np.finfo(np.float32).max) + 2.0**103
 _INTEGER = r"^[+-]?[0-9]+$"
@@ -107,9 +107,12 @@ def entities(cells: Cells, *, text_ids: bool) -> npt.NDArray[np.int64]:
     words = encoded.dictionary.to_pylist()
     keys = np.array([token_key(word) for word in words], np.int64)
     result = keys[encoded.indices.to_numpy()] if words else np.zeros(0, np.int64)
-    if "" in words:
-        place = int(np.argmax(encoded.indices.to_numpy() == words.index("")))
-        raise cells.bad(place, "", "an id", "every row says which entity it is of")
+    doubtful = (at for at, word in enumerate(words) if not 0 < len(word) <= MAX_ID_BYTES // 4)
+    wrong = next((at for at in doubtful if id_fault(words[at])), None)
+    if wrong is not None:
+        place = int(np.argmax(encoded.indices.to_numpy() == wrong))
+        advice = "write it shorter" if words[wrong] else "every row says which entity it is of"
+        raise cells.bad(place, words[wrong], f"an id of 1 to {MAX_ID_BYTES} bytes", advice)
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 _log = logging.getLogger("rowbank.features")
 
@@ -31,6 +31,13 @@ class Unreadable:
             known.update(bad)
         for why in new.values():
             _log.error("%s; it is left out until it can be read", why)
+
+    def keep(self, views: Collection[str]) -> None:
+        """Forgets all but these views: the others are read no more, so what is mended in them would not be seen."""
+        with self._lock:
+            for view in list(self._found):
+                if view.partition(":")[0] not in views:
+                    del self._found[view]
 
     def counts(self) -> dict[str, int]:
         """How many entities cannot be read now, as far as they were tried, by view."""

@@ -127,6 +127,7 @@ def item_features(model: Model, ids: npt.NDArray[np.int64]) -> list[dict[str, An
     names = list(dict.fromkeys([*model.candidate_inputs.names, *shown]))
     if not names and not model.items.overlay:
         return [{entity: int(item)} for item in ids]
+    model.candidate_inputs.require_types(model.items)
     reads = [read for read in model.items.read_sound(ids.tolist(), names) if read.status is not FeatureStatus.NOT_FOUND]
     return [
         {

@@ -21,7 +21,7 @@ from rowbank_server.retrieval.budget import FEATURES_SHARE, ROWS_SHARE, Budget, 
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.given import given_features, left_out
 from rowbank_server.retrieval.index import bitmap
-from rowbank_server.retrieval.inputs import HISTORY, RowReader, gather, usable
+from rowbank_server.retrieval.inputs import HISTORY, RowReader, TowerInputs, gather, usable
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.queries import Answer, Found, Query, Source
@@ -113,11 +113,12 @@ class Engine:
         if model.users is None or not stored or not names:
             return
         view = model.users
-        for work, read in zip(stored, self._read_users(view, stored, names, budget), strict=True):
+        reads = self._read_users(inputs, view, stored, names, budget)
+        view.store.freshness.read(view.written, [read for read in reads if read is not None], time.time())
+        for work, read in zip(stored, reads, strict=True):
             if read is None:
                 work.degraded.append("features:unavailable")
                 continue
-            view.store.freshness.read(view.written, [read], time.time())
             if read.status is FeatureStatus.OUTSIDE_MAX_AGE:
                 work.degraded.append("features:outside_max_age")
             history = read.values.get(HISTORY, [])
@@ -126,13 +127,13 @@ class Engine:
             work.features = {inputs.entity: read.entity, **named, **work.given}
 
     def _read_users(
-        self, view: LayeredView, stored: list[_Work], names: list[str], budget: Budget
+        self, inputs: TowerInputs, view: LayeredView, stored: list[_Work], names: list[str], budget: Budget
     ) -> Sequence[FeatureRead | None]:
         """One read per user; None for those that cannot be read, of whom one does not cost the others theirs."""
         users = [work.query.user_id or 0 for work in stored]
         try:
             reads = self._parts.features.call(
-                lambda: view.read_sound(users, names, note=False), within_s=budget.share_s(FEATURES_SHARE)
+                lambda: _sound_reads(inputs, view, users, names), within_s=budget.share_s(FEATURES_SHARE)
             )
         except RequestError:
             return [None] * len(users)
@@ -172,6 +173,13 @@ class Engine:
                 work.vector, work.source = vector, Source.PERSONAL
             else:
                 work.degraded.append("user:unknown")
+
+
+def _sound_reads(
+    inputs: TowerInputs, view: LayeredView, users: Sequence[int], names: Sequence[str]
+) -> list[FeatureRead]:
+    inputs.require_types(view)
+    return view.read_sound(users, names, note=False)
 
 
 def _start(generation: Generation, query: Query) -> _Work | RequestError:

@@ -165,6 +165,7 @@ class Follower:
         stored = self._registry.get(self._model_name, version)
         model = load_model(stored.manifest, self._registry.files(stored.manifest), self._store)
         self._rebuild(model)
+        self._store.unreadable.keep([layers.base for layers in (model.items, model.users) if layers is not None])
         _log.info("serving model %s %s after %.2f s", self._model_name, version, self._clock() - started)
 
     def _rebuild(self, model: Model) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.errors import DimMismatch
+from rowbank.errors import DimMismatch, InvalidFeature
 from rowbank.manifests import TowerInput, tower_from_proto
 from rowbank.tower_keys import HISTORY, Keys, Numbers, input_keys, input_numbers
 from rowbank_protos.v1 import models_pb2
@@ -77,6 +77,21 @@ class TowerInputs:
     def takes(self) -> tuple[str, ...]:
         """What the tower takes, "<view>:<feature>" or the join key, each once, in the order of the inputs."""
         return tuple(dict.fromkeys(tower_input.feature for tower_input in self.inputs))
+
+    def require_types(self, layers: LayeredView) -> None:
+        """Refuses a view in which a feature was replaced by one of another type since the model was loaded.
+
+        Raises:
+            ViewNotFound, InvalidFeature: says which.
+        """
+        now = {field.name: field.type for field in layers.definition().fields}
+        for field in self.fields.values():
+            kind = now.get(field.name, field.type)
+            if kind is not field.type:
+                raise InvalidFeature(
+                    f"view {self.view!r}: feature {field.name!r} is {kind.value} now, and the model takes "
+                    f"{field.type.value}; define the view as it was, or publish a model for the present one"
+                )
 
     def feed(self, rows: Sequence[Mapping[str, Any]]) -> Fed:
         """Makes keys and numbers of features.
