@@ -7,14 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rowbank import Client
 from rowbank_trainer.data import Catalogue, Dataset, Interactions
 from rowbank_trainer.data.splits import Split
 from rowbank_trainer.errors import UsageError
 from rowbank_trainer.evaluation import popularity_scorer
 from rowbank_trainer.recency import decayed_counts
 from rowbank_trainer.two_tower.config import TwoTowerConfig
-from rowbank_trainer.two_tower.popularity import popularity
+from rowbank_trainer.two_tower.popularity import popularity, write_popularity
 from rowbank_trainer.two_tower.problem import prepare, problem_of
+from rowbank_trainer.two_tower.runs import RunTables
 
 _DAY_S = 86_400
 
@@ -73,3 +75,15 @@ def test_a_half_life_needs_times() -> None:
         prepare(dataset, config)
     with pytest.raises(UsageError, match=r"--popularity-half-life-days must be at least 0, got -1\.0"):
         TwoTowerConfig(popularity_half_life_days=-1.0)
+
+
+def test_what_is_met_no_more_loses_its_number_and_what_never_was_gets_no_row(target: str, table_name: str) -> None:
+    config = TwoTowerConfig(batch_size=2, popularity_weight=1.0)
+    with Client(target) as client, RunTables.begin(client, table_name, None) as own:
+        for items in ([5, 6, 5], [6, 6, 6]):
+            interactions = met(items, [0.0, 1.0, 2.0])
+            problem = problem_of(Dataset("tiny", interactions, CATALOGUE), Split(interactions, interactions), config)
+            name = write_popularity(own, problem, config)
+        row = client.table(name).lookup(np.array([5, 6, 7]))
+    assert row.found.tolist() == [True, True, False]
+    np.testing.assert_allclose(row.values[:, 0], [0.0, np.log(4.0), 0.0], rtol=1e-6)

@@ -33,10 +33,14 @@ def popularity(problem: Problem, config: TwoTowerConfig) -> npt.NDArray[np.float
 
 
 def write_popularity(own: RunTables, problem: Problem, config: TwoTowerConfig) -> str:
-    """Writes the numbers of items met in training to the run's table of them, and returns its name."""
+    """Writes the numbers of items met in training to the run's table of them, and returns its name.
+
+    Items that an earlier training of the run met, and this one did not, have 0.
+    """
     name = f"{own.run.prefix}.{POPULARITY_INPUT}"
     table = own.client.create_table(TableSpec(name, dim=1, initializer=Zeros()), exist_ok=True)
     own.hold([name])
-    met = np.flatnonzero(problem.item_counts)
-    table.upsert(problem.catalogue.item_ids[met], popularity(problem, config)[met])
+    ids = problem.catalogue.item_ids
+    written = (problem.item_counts > 0) | table.lookup(ids).found
+    table.upsert(ids[written], popularity(problem, config)[written])
     return name
