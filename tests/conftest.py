@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.processes import PsProcess, ServerProcess, UpProcess
+from tests.processes import PATIENT, PsProcess, ServerProcess, UpProcess
 from tests.redis_nodes import RedisNode
 
 from rowbank_server.redis_supervisor import EmbeddedRedis
@@ -104,7 +104,7 @@ def start_ps(redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Callabl
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
     """Everything on one machine, as `rowbank up` starts it, for all tests that only need it to be there."""
     folder = tmp_path_factory.mktemp("up")
-    server = UpProcess("--data-dir", str(folder / "data"), log=folder / "log")
+    server = UpProcess("--data-dir", str(folder / "data"), log=folder / "log", environment=PATIENT)
     try:
         yield server.wait_ready()
     finally:

@@ -90,6 +90,7 @@ def test_reasons_and_codes_are_those_agreed():
     assert {reason: (cls.code.name, cls.retryable) for reason, cls in errors.BY_REASON.items()} == {
         "TABLE_NOT_FOUND": ("NOT_FOUND", False),
         "TABLE_EXISTS": ("ALREADY_EXISTS", False),
+        "ID_COLLISION": ("ALREADY_EXISTS", False),
         "TABLE_HELD": ("FAILED_PRECONDITION", False),
         "TABLE_FROZEN": ("FAILED_PRECONDITION", False),
         "MODEL_DIFFERS": ("FAILED_PRECONDITION", False),

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from rich.console import Console
-from tests.processes import UpProcess, closing, until
+from tests.processes import PATIENT, UpProcess, closing, until
 from tests.trainer.shop import schema, shop
 
 from rowbank_trainer.data import Dataset, Interactions
@@ -133,7 +133,9 @@ def test_rows_of_those_who_were_not_met_yet_are_missing() -> None:
 def test_what_is_judged_is_what_is_served(tmp_path: Path) -> None:
     """The figures of the last quarter are those of the answers over HTTP, of new users and items by their features."""
     dataset = arriving()
-    server = UpProcess("--data-dir", str(tmp_path / "data"), "--model", "stream", log=tmp_path / "log")
+    server = UpProcess(
+        "--data-dir", str(tmp_path / "data"), "--model", "stream", log=tmp_path / "log", environment=PATIENT
+    )
     with closing(server):
         server.wait_ready()
         job = OnlineJob(
@@ -145,6 +147,8 @@ def test_what_is_judged_is_what_is_served(tmp_path: Path) -> None:
         judged, version = periods[-2]["judged"], periods[-2]["version"]
         activate = f"{server.http_url}/v1/models/{version}/activate"
         until(lambda: httpx.post(activate, json={"force": True}, timeout=30.0).status_code == 200, what="it is served")
+        ready = f"{server.http_url}/readyz"
+        until(lambda: httpx.get(ready).json().get("model_version") == version, what="it answers")
         line = timeline(dataset, ONLINE)
         before, after = line.until(2), line.period(3)
         met = {(int(user), int(item)) for user, item in zip(before.user_ids, before.item_ids, strict=True)}

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.processes import UpProcess, closing, until
+from tests.processes import PATIENT, UpProcess, closing, until
 from tests.trainer.test_cli import rowbank_train
 from tests.trainer.test_resume import train
 
@@ -36,7 +36,7 @@ def events(path: Path) -> Path:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
     """Serves a small model of titles, with a user, items and events that callers wrote after it was published."""
     folder = tmp_path_factory.mktemp("served")
-    started = UpProcess("--data-dir", str(folder / "data"), log=folder / "up.log")
+    started = UpProcess("--data-dir", str(folder / "data"), log=folder / "up.log", environment=PATIENT)
     with closing(started):
         started.wait_ready()
         train(
@@ -146,7 +146,9 @@ def test_texts_as_ids_and_the_columns_of_a_schema(tmp_path: Path) -> None:
     rows = [f"i-{item},t{item % 7}|t{item % 4},{item / 2}" for item in range(40)]
     (tmp_path / "items.csv").write_text("item_id,tags,price\n" + "\n".join(rows) + "\n")
     (tmp_path / "schema.toml").write_text(SCHEMA)
-    started = UpProcess("--data-dir", str(tmp_path / "data"), "--model", "named", log=tmp_path / "up.log")
+    started = UpProcess(
+        "--data-dir", str(tmp_path / "data"), "--model", "named", log=tmp_path / "up.log", environment=PATIENT
+    )
     with closing(started):
         started.wait_ready()
         train(

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 from rich.console import Console
-from tests.processes import UpProcess, closing, until
+from tests.processes import PATIENT, UpProcess, closing, until
 from tests.trainer.by_hand import ByHand, Rows, mean
 from tests.trainer.composed import TABLES, Vectors, composed
 from tests.trainer.shop import COLOURS, NEWCOMER, schema, shop, words_of
@@ -133,7 +133,9 @@ KEPT = {
 def test_the_service_answers_from_columns(data: Dataset, tmp_path: Path, declared: Schema) -> None:
     """Somebody who was trained on, somebody whom only the file knows, a stranger, and an item of raw values."""
     problem, plain = prepare(data, CONFIG, declared), declared == schema()
-    server = UpProcess("--data-dir", str(tmp_path / "data"), "--model", "shop-rowbank", log=tmp_path / "log")
+    server = UpProcess(
+        "--data-dir", str(tmp_path / "data"), "--model", "shop-rowbank", log=tmp_path / "log", environment=PATIENT
+    )
     with closing(server):
         server.wait_ready()
         train(

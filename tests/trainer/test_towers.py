@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from rich.console import Console
-from tests.processes import UpProcess, closing, until
+from tests.processes import PATIENT, UpProcess, closing, until
 from tests.trainer.sides import tower_input
 
 import rowbank
@@ -248,7 +248,9 @@ def test_what_is_served_is_what_numpy_computes(by_id: Dataset, remembering: TwoT
     config = dataclasses.replace(remembering, epochs=2, popularity_weight=0.03, related=5, related_weight=0.7)
     problem = prepare(by_id, config)
     user, stranger = int(problem.user_keys[7]), 10**9
-    server = UpProcess("--data-dir", str(tmp_path / "data"), "--model", "remembers", log=tmp_path / "log")
+    server = UpProcess(
+        "--data-dir", str(tmp_path / "data"), "--model", "remembers", log=tmp_path / "log", environment=PATIENT
+    )
     with closing(server):
         server.wait_ready()
         train(by_id, config, tmp_path / "out", server.target)

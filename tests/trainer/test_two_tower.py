@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from rich.console import Console
-from tests.processes import UpProcess, closing, until
+from tests.processes import PATIENT, UpProcess, closing, until
 
 import rowbank
 from rowbank_trainer.data import Dataset, load_movielens
@@ -182,7 +182,7 @@ def test_published_model_is_served_over_http(small: Dataset, quick: TwoTowerConf
     config = dataclasses.replace(quick, epochs=1)
     problem = prepare(small, config)
     user = int(problem.user_keys[7])
-    server = UpProcess("--data-dir", str(tmp_path / "data"), log=tmp_path / "log")
+    server = UpProcess("--data-dir", str(tmp_path / "data"), log=tmp_path / "log", environment=PATIENT)
     with closing(server):
         server.wait_ready()
         run_job(small, config, tmp_path / "out", Variant.ROWBANK, targets=server.target, publication=ACTIVATE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from tests.processes import UpProcess, closing, until
+from tests.processes import PATIENT, UpProcess, closing, until
 from tests.trainer.test_resume import train
 
 import rowbank
@@ -48,7 +48,7 @@ def overlap(first: Answers, later: Answers) -> float:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[UpProcess]:
-    started = UpProcess("--data-dir", str(tmp_path / "data"), log=tmp_path / "up.log")
+    started = UpProcess("--data-dir", str(tmp_path / "data"), log=tmp_path / "up.log", environment=PATIENT)
     with closing(started):
         yield started.wait_ready()
 
@@ -94,7 +94,7 @@ def test_a_version_answers_as_at_first_whatever_is_trained_and_published(server:
                                                           "two_tower/4") for kind in ("user", "title")}  # fmt: skip
         assert all(sizes.values())
     assert server.terminate() == 0
-    again = UpProcess("--data-dir", str(tmp_path / "data"), log=tmp_path / "again.log")
+    again = UpProcess("--data-dir", str(tmp_path / "data"), log=tmp_path / "again.log", environment=PATIENT)
     with closing(again):
         again.wait_ready()
         until(lambda: httpx.get(f"{again.http_url}/readyz").status_code == 200, what="the service is ready again")
