@@ -64,7 +64,7 @@ def chances(batch: dict[str, np.ndarray], power: float) -> np.ndarray:
 @pytest.mark.parametrize("power", [0.0, 0.75, 1.0])
 def test_chances_of_candidates(batch: dict[str, np.ndarray], power: float) -> None:
     log_q = tf.constant(np.log(batch["q"]))
-    found = mixed_log_q(log_q, drawn_log_q(log_q, power), in_batch=SIZE, drawn=DRAWN)
+    found = mixed_log_q(log_q, drawn_log_q(log_q, log_q, power), in_batch=SIZE, drawn=DRAWN)
     np.testing.assert_allclose(np.exp(found), chances(batch, power), rtol=1e-5)
 
 

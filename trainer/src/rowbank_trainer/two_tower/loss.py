@@ -130,9 +130,15 @@ def _against(right: tf.Tensor, wrong: tf.Tensor) -> tf.Tensor:
     return tf.nn.softplus(wrong - right)
 
 
-def drawn_log_q(log_q: tf.Tensor, power: float) -> tf.Tensor:
-    """Logarithms of the chances to be drawn in proportion to a probability to a power: [M] of [M]."""
-    return tf.nn.log_softmax(power * log_q)
+def drawn_log_q(log_q: tf.Tensor, catalogue: tf.Tensor, power: float) -> tf.Tensor:
+    """Logarithms of some items' chances to be drawn in proportion to a probability to a power: [N] of [N].
+
+    Args:
+        catalogue: [M] float32, logarithms of the probabilities of all that are drawn from.
+    """
+    if not power:
+        return tf.fill(tf.shape(log_q), -tf.math.log(tf.cast(tf.size(catalogue), log_q.dtype)))
+    return power * log_q - tf.reduce_logsumexp(power * catalogue)
 
 
 def mixed_log_q(log_q: tf.Tensor, drawn_as: tf.Tensor, *, in_batch: int, drawn: int) -> tf.Tensor:

@@ -126,14 +126,15 @@ class TwoTower(tfrs.Model):
         config, objective = self._config, self._objective
         if config.logq == "none" or (objective.name == "sampled" and not config.negative_power):
             return None, None  # What is drawn evenly is corrected alike, which changes nothing.
-        chances = drawn_log_q(self.log_q, config.negative_power)
+        log_q = tf.gather(self.log_q, tf.concat([ids, candidate_ids], axis=0))  # Of these alone: a catalogue is long.
+        chances = drawn_log_q(log_q, self.log_q, config.negative_power)
         if objective.name == "mixed":
-            chances = mixed_log_q(self.log_q, chances, in_batch=config.batch_size, drawn=objective.drawn)
-        log_q = tf.gather(chances, candidate_ids)
+            chances = mixed_log_q(log_q, chances, in_batch=config.batch_size, drawn=objective.drawn)
+        of_items, of_candidates = tf.split(chances, [tf.size(ids), tf.size(candidate_ids)])
         if self._corrects_positive:
-            return tf.gather(chances, ids), log_q
+            return of_items, of_candidates
         # Of N candidates: an item is expected N times its chance among them.
-        return None, log_q + tf.math.log(tf.cast(tf.size(log_q), log_q.dtype))
+        return None, of_candidates + tf.math.log(tf.cast(tf.size(candidate_ids), chances.dtype))
 
     def _rows(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The inputs with rows in the place of keys, each row once, and with the keys' places among them."""
