@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from rowbank.text import token_key
 from rowbank.text_ids import ID_TEXT
+from rowbank.tower_feeding import gather, usable
 from rowbank_server.features import FeatureRead, FeatureStatus
-from rowbank_server.retrieval.inputs import RowReader, gather, usable
 from rowbank_server.retrieval.model import TITLE, Model
+from rowbank_server.retrieval.rows import RowReader
 
 _BATCH = 4096  # Items that go through the candidate tower at once.
 
@@ -105,7 +106,7 @@ def _embed(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Vectors [B, vector_dim] and standings [B]."""
     fed = model.candidate_inputs.feed(features)
-    inputs, known = gather(model.candidate_inputs, fed, rows, own_only=False)
+    inputs, known = gather(model.candidate_inputs.inputs, fed, rows.lookup, own_only=False)
     vectors = model.candidate.run(inputs)
     sound = usable(vectors)
     standing = np.full(len(features), Standing.INDEXED, dtype=np.uint8)

@@ -16,15 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.errors import InvalidRequest, NotReady, RequestError
+from rowbank.tower_feeding import gather, usable
+from rowbank.tower_keys import HISTORY
 from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
 from rowbank_server.retrieval.budget import FEATURES_SHARE, ROWS_SHARE, Budget, QueryParts
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.given import given_features, left_out
 from rowbank_server.retrieval.index import bitmap
-from rowbank_server.retrieval.inputs import HISTORY, RowReader, TowerInputs, gather, usable
+from rowbank_server.retrieval.inputs import TowerInputs
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.queries import Answer, Found, Query, Source
+from rowbank_server.retrieval.rows import RowReader
 
 
 @dataclass(slots=True)
@@ -159,7 +162,7 @@ class Engine:
                 work.degraded.append("features:defaulted")
         try:
             rows, known = self._parts.rows.call(
-                lambda: gather(model.query_inputs, fed, self._rows, own_only=True),
+                lambda: gather(model.query_inputs.inputs, fed, self._rows.lookup, own_only=True),
                 within_s=budget.share_s(ROWS_SHARE),
             )
         except RequestError:

@@ -18,9 +18,9 @@ from rowbank_server.registry import ModelRegistry
 from rowbank_server.retrieval import catalogue as cat
 from rowbank_server.retrieval import generation as gen
 from rowbank_server.retrieval.generation import Generation
-from rowbank_server.retrieval.inputs import RowReader
 from rowbank_server.retrieval.lineage import Lineage, Loss, describe
 from rowbank_server.retrieval.model import Model, load_model
+from rowbank_server.retrieval.rows import RowReader
 
 _log = logging.getLogger("rowbank.api")
 

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.errors import ViewNotFound
+from rowbank.tower_keys import HISTORY
 from rowbank_server.features import FeatureStatus
 from rowbank_server.retrieval.catalogue import Catalogue, Standing
 from rowbank_server.retrieval.index import ExactIndex, Index, bitmap
-from rowbank_server.retrieval.inputs import HISTORY, TowerInputs
+from rowbank_server.retrieval.inputs import TowerInputs
 from rowbank_server.retrieval.lineage import Loss
 from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.queries import Found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,15 @@ import numpy.typing as npt
 from rowbank import Client, Rows, Table
 from rowbank.errors import DimMismatch, RequestError
 from rowbank_protos.columns import ColumnError
+
+
+class RowReader(Protocol):
+    """Reads rows of embedding tables without side effects."""
+
+    def lookup(
+        self, keys: Mapping[str, npt.NDArray[np.int64]]
+    ) -> Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
+        """By table, values [N, dim] float32 and found [N] bool for keys [N] int64; rows of unseen keys are zero."""
 
 
 class ClientRows:

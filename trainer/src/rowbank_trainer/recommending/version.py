@@ -16,11 +16,10 @@ from rowbank.errors import TableNotFound
 from rowbank.features import FeatureResult
 from rowbank.manifests import ModelManifest, Tower, TowerInput
 from rowbank.text_ids import ID_TEXT
-from rowbank.tower_keys import HISTORY, Keys, Numbers, input_keys, input_numbers
+from rowbank.tower_feeding import feed, gather, usable
+from rowbank.tower_keys import HISTORY
 from rowbank_trainer.data.dataset import Ids
 from rowbank_trainer.errors import TrainerError
-
-_LARGEST = 1e15  # Beyond it a vector's number cannot be ranked.
 
 Bools = npt.NDArray[np.bool_]
 Vectors = npt.NDArray[np.float32]
@@ -124,105 +123,32 @@ class Side:
 
     def embed(self, read: Sequence[FeatureResult]) -> Embedded:
         """Runs the tower; known is an item of which a key has a row, a user of whom a value gives a row or a number."""
-        parts: dict[str, Keys | Numbers] = {}
-        own: dict[str, Bools] = {}
-        for part in self._tower.inputs:
-            values, own[part.name] = self._values(part, read)
-            if part.kind != "numbers":
-                parts[part.name] = input_keys(part, values)
-                continue
-            numbers = input_numbers(part, values)
-            own[part.name] &= numbers.there
-            parts[part.name] = self._filled(part, numbers)
-        rows = self._rows(parts)
-        inputs: dict[str, Vectors] = {}
-        known = np.zeros(len(read), np.bool_)
-        keyed = np.zeros(len(read), np.bool_)
-        numbers_count = not self._items or all(isinstance(part, Numbers) for part in parts.values())
-        for part in self._tower.inputs:
-            fed = parts[part.name]
-            if isinstance(fed, Numbers):
-                inputs[part.name], hit = fed.values, fed.there & numbers_count
-            else:
-                inputs[part.name], found = rows[part.table].of(fed.keys, _are_read(part, fed))
-                hit = _any(found & fed.there)
-                keyed |= _any(fed.there)
-            known |= hit if self._items else hit & own[part.name]
-        if self._items:
-            known &= keyed | all(isinstance(part, Numbers) for part in parts.values())
-            known &= ~self._unusable(read)
+        parts = self._tower.inputs
+        values, defaults = [self._values(part, read) for part in parts], [self._default(part) for part in parts]
+        fed = feed(parts, values, defaults, count=len(read))
+        inputs, known = gather(parts, fed, self._lookup, own_only=not self._items)
         vectors: Vectors = self._session.run([self._tower.output], inputs)[0]
-        known &= (np.abs(vectors) <= _LARGEST).all(axis=1)  # False for NaN, too.
+        known &= usable(vectors)
+        if self._items:
+            known &= fed.has_any & ~fed.unusable
         return Embedded(vectors, known)
 
-    def _values(self, part: TowerInput, read: Sequence[FeatureResult]) -> tuple[list[Any], Bools]:
-        """Each entity's value for an input, the view's default where there is none, and which are their own."""
+    def _values(self, part: TowerInput, read: Sequence[FeatureResult]) -> list[Any]:
+        """Each entity's own value for an input; None: it has none."""
         name = _feature(part)
         if not name:
-            return [result.entity for result in read], np.ones(len(read), np.bool_)
-        own = np.fromiter((name not in result.absent for result in read), np.bool_, len(read))
-        default = None if part.kind == "numbers" else self._defaults.get(name)
-        return [default if name in result.absent else result.values[name] for result in read], own
+            return [result.entity for result in read]
+        return [None if name in result.absent else result.values[name] for result in read]
 
-    def _filled(self, part: TowerInput, numbers: Numbers) -> Numbers:
-        """The numbers with the view's default where there are none."""
-        default = self._defaults.get(_feature(part))
-        if default is None:
-            return numbers
-        filling = input_numbers(part, [default])
-        values = np.where(numbers.there[:, None], numbers.values, filling.values)
-        return Numbers(values, numbers.there | filling.there[0], numbers.unusable)
+    def _lookup(self, keys: Mapping[str, Ids]) -> dict[str, tuple[Vectors, Bools]]:
+        """Rows by table, one table after the other: so that reading leaves no trace in any."""
+        read = {table: self._client.table(table).lookup(wanted) for table, wanted in keys.items()}
+        return {table: (rows.values, rows.found) for table, rows in read.items()}
 
-    def _unusable(self, read: Sequence[FeatureResult]) -> Bools:
-        bad = np.zeros(len(read), np.bool_)
-        for part in self._tower.inputs:
-            if part.kind == "numbers":
-                bad |= input_numbers(part, self._values(part, read)[0]).unusable
-        return bad
-
-    def _rows(self, parts: Mapping[str, Keys | Numbers]) -> dict[str, _Rows]:
-        """Reads every table once; reading leaves no trace in it."""
-        wanted: dict[str, list[Ids]] = {}
-        for part in self._tower.inputs:
-            fed = parts[part.name]
-            if isinstance(fed, Keys):
-                wanted.setdefault(part.table, []).append(fed.keys[_are_read(part, fed)])
-        found = {}
-        for table, keys in wanted.items():
-            distinct = np.unique(np.concatenate(keys))
-            rows = self._client.table(table).lookup(distinct)
-            found[table] = _Rows(distinct, rows.values, rows.found)
-        return found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Rows under some keys: [K] int64 ascending, [K, dim], [K] bool."""
-
-    keys: Ids
-    values: Vectors
-    found: Bools
-
-    def of(self, keys: Ids, read: Bools) -> tuple[Vectors, Bools]:
-        """Of [...] keys, the rows of those that are `read`, [..., dim], zeros for others, and which have one."""
-        values = np.zeros((*keys.shape, self.values.shape[1]), np.float32)
-        there = np.zeros(keys.shape, np.bool_)
-        at = np.searchsorted(self.keys, keys[read])
-        values[read], there[read] = self.values[at], self.found[at]
-        return values, there
+    def _default(self, part: TowerInput) -> Any:
+        return self._defaults.get(_feature(part))
 
 
 def _feature(part: TowerInput) -> str:
     """The feature of the view that an input takes; "": the entity's own id."""
     return part.feature.rpartition(":")[2] if ":" in part.feature else ""
-
-
-def _are_read(part: TowerInput, fed: Keys) -> Bools:
-    """Which keys are read: not padding, except for versions of before an input said what it is, as they are served."""
-    return fed.there if part.kind else np.ones_like(fed.there)
-
-
-def _any(mask: Bools) -> Bools:
-    """[B] bool, of [B] or [B, length]."""
-    found: Bools = mask.any(axis=1) if mask.ndim == 2 else mask
-    return found

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from rowbank.closest import listed
 from rowbank.errors import InvalidFeature, InvalidRequest, RequestTooLarge
 from rowbank.text_ids import ID_TEXT
+from rowbank.tower_keys import HISTORY
 from rowbank_server import wording
 from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
 from rowbank_server.guard import Guard
@@ -39,7 +40,6 @@ from rowbank_server.retrieval.catalogue import Standing
 from rowbank_server.retrieval.engine import Engine
 from rowbank_server.retrieval.follower import Follower
 from rowbank_server.retrieval.generation import Generation
-from rowbank_server.retrieval.inputs import HISTORY
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
 from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.queries import Answer, Query

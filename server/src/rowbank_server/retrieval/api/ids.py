@@ -14,11 +14,11 @@ from typing import Any, Literal, TypeAlias
 from rowbank.errors import IdCollision, InvalidFeature, InvalidRequest
 from rowbank.text import MAX_ID_BYTES, id_fault, token_key
 from rowbank.text_ids import ID_TEXT
+from rowbank.tower_keys import HISTORY
 from rowbank_server import wording
 from rowbank_server.features import LayeredView
 from rowbank_server.features.values import FeatureType
 from rowbank_server.retrieval.generation import Generation
-from rowbank_server.retrieval.inputs import HISTORY
 from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.queries import Found
 
