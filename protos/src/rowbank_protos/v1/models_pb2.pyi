@@ -101,7 +101,7 @@ class ModelFile(_message.Message):
     def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class ModelManifest(_message.Message):
-    __slots__ = ("name", "version", "query", "candidate", "vector_dim", "files", "metrics", "created_at_s", "item_view", "user_view", "logit_scale", "rows", "tables", "transforms", "item_overlay", "user_overlay", "data", "quality_metric", "run", "user_ids", "item_ids")
+    __slots__ = ("name", "version", "query", "candidate", "vector_dim", "files", "metrics", "created_at_s", "item_view", "user_view", "logit_scale", "rows", "tables", "transforms", "item_overlay", "user_overlay", "data", "quality_metric", "run", "user_ids", "item_ids", "samples")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +130,7 @@ class ModelManifest(_message.Message):
     RUN_FIELD_NUMBER: _ClassVar[int]
     USER_IDS_FIELD_NUMBER: _ClassVar[int]
     ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     query: Tower
@@ -151,7 +152,18 @@ class ModelManifest(_message.Message):
     run: str
     user_ids: IdType
     item_ids: IdType
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., query: _Optional[_Union[Tower, _Mapping]] = ..., candidate: _Optional[_Union[Tower, _Mapping]] = ..., vector_dim: _Optional[int] = ..., files: _Optional[_Iterable[_Union[ModelFile, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., created_at_s: _Optional[float] = ..., item_view: _Optional[str] = ..., user_view: _Optional[str] = ..., logit_scale: _Optional[float] = ..., rows: _Optional[_Union[RowsMode, str]] = ..., tables: _Optional[_Iterable[_Union[VersionTable, _Mapping]]] = ..., transforms: _Optional[_Iterable[_Union[Transform, _Mapping]]] = ..., item_overlay: _Optional[str] = ..., user_overlay: _Optional[str] = ..., data: _Optional[_Union[DataFacts, _Mapping]] = ..., quality_metric: _Optional[str] = ..., run: _Optional[str] = ..., user_ids: _Optional[_Union[IdType, str]] = ..., item_ids: _Optional[_Union[IdType, str]] = ...) -> None: ...
+    samples: _containers.RepeatedCompositeFieldContainer[SampleQuery]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., query: _Optional[_Union[Tower, _Mapping]] = ..., candidate: _Optional[_Union[Tower, _Mapping]] = ..., vector_dim: _Optional[int] = ..., files: _Optional[_Iterable[_Union[ModelFile, _Mapping]]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., created_at_s: _Optional[float] = ..., item_view: _Optional[str] = ..., user_view: _Optional[str] = ..., logit_scale: _Optional[float] = ..., rows: _Optional[_Union[RowsMode, str]] = ..., tables: _Optional[_Iterable[_Union[VersionTable, _Mapping]]] = ..., transforms: _Optional[_Iterable[_Union[Transform, _Mapping]]] = ..., item_overlay: _Optional[str] = ..., user_overlay: _Optional[str] = ..., data: _Optional[_Union[DataFacts, _Mapping]] = ..., quality_metric: _Optional[str] = ..., run: _Optional[str] = ..., user_ids: _Optional[_Union[IdType, str]] = ..., item_ids: _Optional[_Union[IdType, str]] = ..., samples: _Optional[_Iterable[_Union[SampleQuery, _Mapping]]] = ...) -> None: ...
+
+class SampleQuery(_message.Message):
+    __slots__ = ("user", "items", "scores")
+    USER_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    user: int
+    items: _containers.RepeatedScalarFieldContainer[int]
+    scores: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, user: _Optional[int] = ..., items: _Optional[_Iterable[int]] = ..., scores: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class VersionTable(_message.Message):
     __slots__ = ("name", "source", "table_id", "step", "rows", "bytes", "lineage", "trained_by")

@@ -6,8 +6,10 @@ from rowbank_protos.v1 import retrieval_pb2 as rowbank__protos_dot_v1_dot_retrie
 
 
 class RetrievalServiceStub(object):
-    """Ids are those of the model in service. Where they are texts, they go into the fields for texts, and the numbers are
+    """Ids are those of the model that is asked. Where they are texts, they go into the fields for texts, and the numbers are
     refused; where they are integers, either will do, and a text is one in decimal.
+
+    Every request may name a `model`; empty: the service's default one.
     """
 
     def __init__(self, channel):
@@ -21,16 +23,113 @@ class RetrievalServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendResponse.FromString,
                 )
+        self.RecommendBatch = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/RecommendBatch',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendBatchRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendBatchResponse.FromString,
+                )
         self.SimilarItems = channel.unary_unary(
                 '/rowbank.v1.RetrievalService/SimilarItems',
                 request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.SimilarItemsRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendResponse.FromString,
                 )
+        self.Score = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/Score',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ScoreRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ScoreResponse.FromString,
+                )
+        self.Embed = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/Embed',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.EmbedResponse.FromString,
+                )
+        self.Popular = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/Popular',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.PopularRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendResponse.FromString,
+                )
+        self.GetItem = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/GetItem',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.GetEntityRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.GetItemResponse.FromString,
+                )
+        self.UpsertItems = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/UpsertItems',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesResponse.FromString,
+                )
+        self.DeleteItem = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/DeleteItem',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteItemRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteItemResponse.FromString,
+                )
+        self.GetUser = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/GetUser',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.GetEntityRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.GetUserResponse.FromString,
+                )
+        self.UpsertUsers = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/UpsertUsers',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesResponse.FromString,
+                )
+        self.RecordEvents = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/RecordEvents',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecordEventsRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecordEventsResponse.FromString,
+                )
+        self.ListServedModels = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/ListServedModels',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ListServedModelsRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ListServedModelsResponse.FromString,
+                )
+        self.ActivateVersion = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/ActivateVersion',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ActivateVersionRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ActivateVersionResponse.FromString,
+                )
+        self.RollBack = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/RollBack',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RollBackRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ActivateVersionResponse.FromString,
+                )
+        self.GetTraffic = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/GetTraffic',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.GetTrafficRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.Traffic.FromString,
+                )
+        self.SetTraffic = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/SetTraffic',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.SetTrafficRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.Traffic.FromString,
+                )
+        self.ListFilters = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/ListFilters',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ListFiltersRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ListFiltersResponse.FromString,
+                )
+        self.PutFilter = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/PutFilter',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.PutFilterRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.PutFilterResponse.FromString,
+                )
+        self.DeleteFilter = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/DeleteFilter',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteFilterRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteFilterResponse.FromString,
+                )
+        self.ProbeIndex = channel.unary_unary(
+                '/rowbank.v1.RetrievalService/ProbeIndex',
+                request_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ProbeIndexRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ProbeIndexResponse.FromString,
+                )
 
 
 class RetrievalServiceServicer(object):
-    """Ids are those of the model in service. Where they are texts, they go into the fields for texts, and the numbers are
+    """Ids are those of the model that is asked. Where they are texts, they go into the fields for texts, and the numbers are
     refused; where they are integers, either will do, and a text is one in decimal.
+
+    Every request may name a `model`; empty: the service's default one.
     """
 
     def Recommend(self, request, context):
@@ -39,8 +138,127 @@ class RetrievalServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecommendBatch(self, request, context):
+        """Answers in the order of the requests, all of one version unless a split of traffic gives users different ones.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SimilarItems(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Score(self, request, context):
+        """Ranks a given list of items for somebody.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Embed(self, request, context):
+        """The towers' vectors of users or of items.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Popular(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetItem(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpsertItems(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteItem(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUser(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpsertUsers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordEvents(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListServedModels(self, request, context):
+        """What this process serves, and what is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateVersion(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBack(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTraffic(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTraffic(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFilters(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutFilter(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteFilter(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProbeIndex(self, request, context):
+        """Compares what the index finds with an exact search.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -53,10 +271,105 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendResponse.SerializeToString,
             ),
+            'RecommendBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecommendBatch,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendBatchRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendBatchResponse.SerializeToString,
+            ),
             'SimilarItems': grpc.unary_unary_rpc_method_handler(
                     servicer.SimilarItems,
                     request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.SimilarItemsRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendResponse.SerializeToString,
+            ),
+            'Score': grpc.unary_unary_rpc_method_handler(
+                    servicer.Score,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ScoreRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ScoreResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.EmbedRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.EmbedResponse.SerializeToString,
+            ),
+            'Popular': grpc.unary_unary_rpc_method_handler(
+                    servicer.Popular,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.PopularRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendResponse.SerializeToString,
+            ),
+            'GetItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetItem,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.GetEntityRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.GetItemResponse.SerializeToString,
+            ),
+            'UpsertItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertItems,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesResponse.SerializeToString,
+            ),
+            'DeleteItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteItem,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteItemRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteItemResponse.SerializeToString,
+            ),
+            'GetUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUser,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.GetEntityRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.GetUserResponse.SerializeToString,
+            ),
+            'UpsertUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpsertUsers,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesResponse.SerializeToString,
+            ),
+            'RecordEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordEvents,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecordEventsRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RecordEventsResponse.SerializeToString,
+            ),
+            'ListServedModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListServedModels,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ListServedModelsRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ListServedModelsResponse.SerializeToString,
+            ),
+            'ActivateVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateVersion,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ActivateVersionRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ActivateVersionResponse.SerializeToString,
+            ),
+            'RollBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBack,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.RollBackRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ActivateVersionResponse.SerializeToString,
+            ),
+            'GetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTraffic,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.GetTrafficRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.Traffic.SerializeToString,
+            ),
+            'SetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTraffic,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.SetTrafficRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.Traffic.SerializeToString,
+            ),
+            'ListFilters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFilters,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ListFiltersRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ListFiltersResponse.SerializeToString,
+            ),
+            'PutFilter': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutFilter,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.PutFilterRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.PutFilterResponse.SerializeToString,
+            ),
+            'DeleteFilter': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteFilter,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteFilterRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteFilterResponse.SerializeToString,
+            ),
+            'ProbeIndex': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProbeIndex,
+                    request_deserializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ProbeIndexRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_retrieval__pb2.ProbeIndexResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -66,8 +379,10 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RetrievalService(object):
-    """Ids are those of the model in service. Where they are texts, they go into the fields for texts, and the numbers are
+    """Ids are those of the model that is asked. Where they are texts, they go into the fields for texts, and the numbers are
     refused; where they are integers, either will do, and a text is one in decimal.
+
+    Every request may name a `model`; empty: the service's default one.
     """
 
     @staticmethod
@@ -88,6 +403,23 @@ class RetrievalService(object):
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 
     @staticmethod
+    def RecommendBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/RecommendBatch',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendBatchRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendBatchResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
     def SimilarItems(request,
             target,
             options=(),
@@ -101,5 +433,311 @@ class RetrievalService(object):
         return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/SimilarItems',
             rowbank__protos_dot_v1_dot_retrieval__pb2.SimilarItemsRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Score(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/Score',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ScoreRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ScoreResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/Embed',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.EmbedRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.EmbedResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Popular(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/Popular',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.PopularRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.RecommendResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/GetItem',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.GetEntityRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.GetItemResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def UpsertItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/UpsertItems',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def DeleteItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/DeleteItem',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteItemRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteItemResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/GetUser',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.GetEntityRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.GetUserResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def UpsertUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/UpsertUsers',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.UpsertEntitiesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def RecordEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/RecordEvents',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.RecordEventsRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.RecordEventsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListServedModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/ListServedModels',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ListServedModelsRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ListServedModelsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ActivateVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/ActivateVersion',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ActivateVersionRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ActivateVersionResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def RollBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/RollBack',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.RollBackRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ActivateVersionResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/GetTraffic',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.GetTrafficRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.Traffic.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def SetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/SetTraffic',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.SetTrafficRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.Traffic.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListFilters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/ListFilters',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ListFiltersRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ListFiltersResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def PutFilter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/PutFilter',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.PutFilterRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.PutFilterResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def DeleteFilter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/DeleteFilter',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteFilterRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.DeleteFilterResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ProbeIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.RetrievalService/ProbeIndex',
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ProbeIndexRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_retrieval__pb2.ProbeIndexResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -1,0 +1,1 @@
+"""Which items may be in an answer, by their features."""
