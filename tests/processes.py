@@ -97,18 +97,21 @@ PATIENT = {"ROWBANK_QUERY_BUDGET_MS": "30000", "ROWBANK_ROW_TIMEOUT_S": "30"}
 
 
 class UpProcess(ServerProcess):
-    """`up`: Redis, a shard and the retrieval service; `target` and `http_url` are known once it is ready."""
+    """`up`: Redis, a shard and the retrieval service; `target`, `http_url` and `retrieval_target` are known once it is
+    ready."""
 
     def __init__(self, *arguments: str, log: Path, environment: dict[str, str] | None = None) -> None:
-        ports = ("--grpc-bind", "127.0.0.1:0", "--http-bind", "127.0.0.1:0")
+        ports = ("--grpc-bind", "127.0.0.1:0", "--http-bind", "127.0.0.1:0", "--retrieval-grpc-bind", "127.0.0.1:0")
         super().__init__("up", *ports, *arguments, log=log, environment=environment)
         self.target = ""
         self.http_url = ""
+        self.retrieval_target = ""
 
     def wait_ready(self) -> UpProcess:
-        role, name, grpc, http = self.ready_line().split()
+        role, name, *addresses = self.ready_line().split()
         assert (role, name) == ("ready", "rowbank-up")
-        self.target, self.http_url = grpc.removeprefix("grpc="), http.removeprefix("http=")
+        named = dict(address.split("=", 1) for address in addresses)
+        self.target, self.http_url, self.retrieval_target = named["grpc"], named["http"], named["retrieval_grpc"]
         return self
 
 

@@ -157,10 +157,12 @@ class ApiProcess(ServerProcess):
             options += ["--query-budget-ms", "10000", "--row-timeout-s", "10"]
         super().__init__("api", *options, *arguments, log=log)
         self.url = ""
+        self.grpc_target = ""  # Where gRPC is on.
 
     def wait_ready(self) -> ApiProcess:
-        ready, name, self.url = self.ready_line().split()
+        ready, name, self.url, *over_grpc = self.ready_line().split()
         assert (ready, name) == ("ready", "rowbank-api")
+        self.grpc_target = "".join(over_grpc).removeprefix("grpc=")
         return self
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -33,9 +32,7 @@ def stub(
     api = start_api(target, "shared", "--grpc-bind", "127.0.0.1:0", "--model", "over_grpc")
     with httpx.Client(base_url=api.url) as http:
         serving(http, "v1")
-    port = re.search(r"gRPC at 127\.0\.0\.1:(\d+)", api.log)
-    assert port
-    with grpc.insecure_channel(f"127.0.0.1:{port[1]}") as channel:
+    with grpc.insecure_channel(api.grpc_target) as channel:
         check = health_pb2.HealthCheckRequest(service="rowbank.v1.RetrievalService")
         assert health_pb2_grpc.HealthStub(channel).Check(check).status == health_pb2.HealthCheckResponse.SERVING
         yield retrieval_pb2_grpc.RetrievalServiceStub(channel)
@@ -95,9 +92,7 @@ def test_exclude_seen_is_refused_where_nobody_has_a_history(
             assert "exclude_seen: model 'no_histories' v1 keeps no histories" in refused.json()["detail"]
         session = http.post("/v1/recommend", json={"session_items": [107], "exclude_seen": True})
         assert 107 not in [item["id"] for item in session.json()["items"]]
-    port = re.search(r"gRPC at 127\.0\.0\.1:(\d+)", api.log)
-    assert port
-    with grpc.insecure_channel(f"127.0.0.1:{port[1]}") as channel, pytest.raises(grpc.RpcError) as failure:
+    with grpc.insecure_channel(api.grpc_target) as channel, pytest.raises(grpc.RpcError) as failure:
         retrieval_pb2_grpc.RetrievalServiceStub(channel).Recommend(pb.RecommendRequest(**asked))
     error = from_rpc_error(failure.value)
     assert isinstance(error, InvalidRequest)
@@ -106,8 +101,6 @@ def test_exclude_seen_is_refused_where_nobody_has_a_history(
 
 def test_without_a_model_it_is_not_ready(start_api: Callable[..., ApiProcess], target: str, namespace: str) -> None:
     api = start_api(target, namespace, "--grpc-bind", "127.0.0.1:0")
-    port = re.search(r"gRPC at 127\.0\.0\.1:(\d+)", api.log)
-    assert port
-    with grpc.insecure_channel(f"127.0.0.1:{port[1]}") as channel, pytest.raises(grpc.RpcError) as failure:
+    with grpc.insecure_channel(api.grpc_target) as channel, pytest.raises(grpc.RpcError) as failure:
         retrieval_pb2_grpc.RetrievalServiceStub(channel).Recommend(pb.RecommendRequest(user_id=1))
     assert isinstance(from_rpc_error(failure.value), NotReady)

@@ -7,6 +7,7 @@ import signal
 import urllib.request
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from tests.processes import UpProcess, until
@@ -15,7 +16,7 @@ from tests.server.test_redis_faults import flushed
 from tests.server.test_redis_supervisor import alive
 from tests.server.test_restart import train
 
-from rowbank_protos.v1 import admin_pb2
+from rowbank_protos.v1 import admin_pb2, retrieval_pb2, retrieval_pb2_grpc
 
 
 def children(pid: int) -> dict[str, int]:
@@ -56,6 +57,17 @@ def test_all_is_back_bit_for_bit_after_a_stop(start_up, connect):
     assert " ERROR " not in server.log
     again = start_up().wait_ready()
     assert exported(connect(again.target), "t") == before
+
+
+def test_retrieval_answers_over_grpc_unless_told_otherwise(start_up, tmp_path):
+    server = start_up().wait_ready()
+    with grpc.insecure_channel(server.retrieval_target) as channel:
+        with pytest.raises(grpc.RpcError) as refused:
+            retrieval_pb2_grpc.RetrievalServiceStub(channel).Recommend(retrieval_pb2.RecommendRequest(user_id=1))
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "no active version of model 'two_tower'" in (refused.value.details() or "")
+    assert server.terminate() == 0
+    assert "retrieval_grpc=" not in start_up("--retrieval-grpc-bind", "").ready_line()
 
 
 def test_a_crash_of_redis_is_mended_and_one_of_a_server_ends_all(start_up, connect):

@@ -268,15 +268,19 @@ class UpSettings(_RedisSettings):
         "tables).",
     )
     grpc_bind: str = Field("127.0.0.1:7700", description="HOST:PORT of the parameter server.")
-    http_bind: str = Field("127.0.0.1:7780", description="HOST:PORT of the retrieval service.")
+    http_bind: str = Field("127.0.0.1:7780", description="HOST:PORT of the retrieval service over HTTP.")
+    retrieval_grpc_bind: str = Field(
+        "127.0.0.1:7781", description="HOST:PORT of the retrieval service over gRPC; empty: off."
+    )
     model: str = Field("two_tower", min_length=1, description="Name of the model in the registry that is served.")
     start_timeout_s: float = Field(300.0, gt=0, description="Longest wait for each process to become ready.")
     stop_timeout_s: float = Field(60.0, gt=0, description="Longest wait for each process to end before it is killed.")
 
-    @field_validator("grpc_bind", "http_bind")
+    @field_validator("grpc_bind", "http_bind", "retrieval_grpc_bind")
     @classmethod
-    def _check_bind(cls, value: str) -> str:
-        split_address(value)
+    def _check_bind(cls, value: str, info: ValidationInfo) -> str:
+        if value or info.field_name != "retrieval_grpc_bind":
+            split_address(value)
         return value
 
 

@@ -47,8 +47,8 @@ class Child:
         """None while it runs."""
         return self._process.poll()
 
-    def wait_ready(self, *, timeout_s: float) -> str:
-        """The address in the ready line.
+    def wait_ready(self, *, timeout_s: float) -> list[str]:
+        """The addresses in the ready line.
 
         Raises:
             StartError: the process ended first, or took too long.
@@ -66,9 +66,9 @@ class Child:
                 raise StartError(f"rowbank-{self.role} ended with status {status} before it was ready; see above")
             line += piece
         words = line.decode().split()
-        if len(words) != 3 or words[0] != "ready":
+        if len(words) < 3 or words[0] != "ready":
             raise StartError(f"rowbank-{self.role}: expected a ready line, got {line.decode()!r}")
-        return words[2]
+        return words[2:]
 
     def stop(self, *, timeout_s: float) -> int:
         """Asks it to drain and waits; kills it if that takes too long. Returns its exit status."""
@@ -92,11 +92,11 @@ class Up:
         self._children: list[Child] = []
         self._redis_restarts: list[float] = []
 
-    def start(self) -> tuple[str, str]:
-        """Starts all, each after what it needs; returns the gRPC address and the HTTP URL. Raises StartError."""
+    def start(self) -> str:
+        """Starts all, each after what it needs; returns the addresses as the ready line has them. Raises StartError."""
         settings = self._settings
-        require_free("grpc_bind", settings.grpc_bind)
-        require_free("http_bind", settings.http_bind)
+        for name, address in _listened_on(settings).items():
+            require_free(name, address)
         url = settings.redis
         if not url:
             self._redis = EmbeddedRedis(
@@ -114,9 +114,12 @@ class Up:
             *(["--insecure"] if settings.insecure else []),
             *(["--allow-redis-eviction"] if settings.allow_redis_eviction else []),
         ]
-        grpc_address = self._start_child("ps", ["--bind", settings.grpc_bind, "--shard", "0/1", *common])
-        arguments = ["--bind", settings.http_bind, "--targets", _reachable(grpc_address), "--model", settings.model]
-        return grpc_address, self._start_child("api", [*arguments, *common])
+        [grpc_address] = self._start_child("ps", ["--bind", settings.grpc_bind, "--shard", "0/1", *common])
+        arguments = ["--bind", settings.http_bind, "--grpc-bind", settings.retrieval_grpc_bind]
+        arguments += ["--targets", _reachable(grpc_address), "--model", settings.model]
+        http_url, *over_grpc = self._start_child("api", [*arguments, *common])
+        retrieval = [f"retrieval_{address}" for address in over_grpc]  # grpc=HOST:PORT, where it is on.
+        return " ".join([f"grpc={grpc_address}", f"http={http_url}", *retrieval])
 
     def watch(self) -> None:
         """Looks after the processes until one ends for good.
@@ -142,7 +145,7 @@ class Up:
             self._redis.stop()
         return max((0 if status == 0 else 1 for status in statuses), default=0)
 
-    def _start_child(self, role: str, arguments: list[str]) -> str:
+    def _start_child(self, role: str, arguments: list[str]) -> list[str]:
         child = Child(role, arguments, self._environment)
         self._children.append(child)
         return child.wait_ready(timeout_s=self._settings.start_timeout_s)
@@ -164,14 +167,13 @@ def run(settings: UpSettings) -> int:
         StartError: something could not be started or ended by itself.
     """
     logs.configure(settings.log_level, settings.log_format)
-    require_private(settings.grpc_bind, insecure=settings.insecure, setting="grpc_bind")
-    require_private(settings.http_bind, insecure=settings.insecure, setting="http_bind")
+    for name, address in _listened_on(settings).items():
+        require_private(address, insecure=settings.insecure, setting=name)
     _stop_on_signals()
     up = Up(settings)
     failure: StartError | None = None
     try:
-        grpc_address, http_url = up.start()
-        sys.stdout.write(f"ready rowbank-up grpc={grpc_address} http={http_url}\n")
+        sys.stdout.write(f"ready rowbank-up {up.start()}\n")
         sys.stdout.flush()
         up.watch()
     except StopAskedError:
@@ -182,6 +184,12 @@ def run(settings: UpSettings) -> int:
     if failure is not None:
         raise failure
     return status
+
+
+def _listened_on(settings: UpSettings) -> dict[str, str]:
+    """The addresses that other programs connect to, by their settings."""
+    names = ("grpc_bind", "http_bind", "retrieval_grpc_bind")
+    return {name: address for name in names if (address := getattr(settings, name))}
 
 
 def _reachable(address: str) -> str:

@@ -117,7 +117,7 @@ async def _serve(settings: ApiSettings, redis: Redis) -> int:
             timeout_graceful_shutdown=int(settings.drain_timeout_s) or 1,
         )
         server = _Server(config)
-        rpc = await _start_grpc(settings, service)
+        rpc, rpc_address = await _start_grpc(settings, service)
         _stop_on_signals(server)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
@@ -125,7 +125,8 @@ async def _serve(settings: ApiSettings, redis: Redis) -> int:
         if server.started:
             host, port = listener.getsockname()[:2]
             _log.info("listening for model %r of namespace %s", settings.model, settings.namespace)
-            sys.stdout.write(f"ready rowbank-api http://{f'[{host}]' if ':' in host else host}:{port}\n")
+            over_grpc = f" grpc={rpc_address}" if rpc is not None else ""
+            sys.stdout.write(f"ready rowbank-api http://{f'[{host}]' if ':' in host else host}:{port}{over_grpc}\n")
             sys.stdout.flush()
         await serving
         if rpc is not None:
@@ -134,9 +135,10 @@ async def _serve(settings: ApiSettings, redis: Redis) -> int:
     return 0
 
 
-async def _start_grpc(settings: ApiSettings, service: Service) -> grpc.aio.Server | None:
+async def _start_grpc(settings: ApiSettings, service: Service) -> tuple[grpc.aio.Server | None, str]:
+    """The gRPC server and its address; None where it is off."""
     if not settings.grpc_bind:
-        return None
+        return None, ""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(RetrievalServicer(service), server)
     name = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"].full_name
@@ -151,8 +153,9 @@ async def _start_grpc(settings: ApiSettings, service: Service) -> grpc.aio.Serve
     except RuntimeError as error:
         raise StartError(f"grpc_bind {settings.grpc_bind}: cannot listen there: {error}") from None
     await server.start()
-    _log.info("gRPC at %s:%d", split_address(settings.grpc_bind)[0], port)
-    return server
+    address = f"{split_address(settings.grpc_bind)[0]}:{port}"
+    _log.info("gRPC at %s", address)
+    return server, address
 
 
 def _stop_on_signals(server: uvicorn.Server) -> None:
