@@ -1,9 +1,11 @@
-// The two inner loops of the exact index, per instruction set and chosen at run time. All variants give the same
-// integers and the same floats, so a search finds the same candidates on every machine.
+// The inner loops of the indexes, per instruction set and chosen at run time. All variants give the same integers and
+// the same floats, so a search finds the same candidates and the same scores on every machine.
 //
 // Layout of codes: items in blocks of 16; within a block, groups of 4 dimensions; within a group, 16 items x 4 bytes.
 // One 64-byte load therefore holds 4 dimensions of 16 items, and sums stay in lanes: no horizontal additions. A code is
 // an 8-bit number in [-127, 127] stored with 128 added, as the unsigned operand that the dot-product instructions want.
+//
+// Loops get a list of block numbers instead of a range, so that blocks nobody may find are never read.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +15,7 @@ namespace rowbank {
 
 inline constexpr std::size_t kScanBlock = 16;  // Items per block.
 
-// What the bounds of one query's scores are made of; see flat_index.cc.
+// What the bounds of one query's scores are made of; see top_search.h.
 struct ScanBounds {
   float scale = 0;       // Of the query's codes.
   float error_gain = 0;  // Times an item's quantization error.
@@ -27,29 +29,79 @@ struct ItemColumns {
   const float* norm;
 };
 
+// What goes with the listed blocks, in the order of the list; each may be null.
+struct ListedBlocks {
+  const std::uint32_t* blocks;  // [count]
+  std::size_t count;
+  const std::uint16_t* excluded;  // [count]: a set bit, least significant first, takes the item out.
+  const float* bonus;             // [count * 16]: added to the items' scores.
+};
+
 struct ScanKernel {
   const char* name;
-  // Writes the integer dot products of `blocks` blocks with one query: `dots` [blocks * 16]. `query` has 4 * groups
+  // Writes the integer dot products of the listed blocks with one query: `dots` [count * 16]. `query` has 4 * groups
   // codes.
-  void (*dot)(const std::uint8_t* codes, std::size_t blocks, std::size_t groups, const std::int8_t* query,
-              std::int32_t* dots);
-  // Writes to `hits` the offsets of the items whose upper bound reaches `threshold` and whose bit in `exclude` (null:
-  // nothing excluded; 2 bytes a block) is clear. Returns how many; `hits` has room for all.
-  std::size_t (*filter)(const std::int32_t* dots, std::size_t blocks, const ItemColumns& items,
-                        const ScanBounds& bounds, float threshold, const std::uint8_t* exclude, std::uint32_t* hits);
+  void (*dot)(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
+              const std::int8_t* query, std::int32_t* dots);
+  // Writes to `hits` the offsets in `dots` of the items whose upper bound reaches `threshold` and that are not
+  // excluded. Returns how many; `hits` has room for all.
+  std::size_t (*filter)(const std::int32_t* dots, const ListedBlocks& listed, const ItemColumns& items,
+                        const ScanBounds& bounds, float threshold, std::uint32_t* hits);
+  // How many bits are set.
+  std::size_t (*ones)(const std::uint8_t* bits, std::size_t bytes);
+  // The dot product of two float vectors in double precision, in eight sums that are added in a fixed order.
+  double (*score)(const float* a, const float* b, std::size_t dim);
 };
 
 // The widest variant that this CPU runs.
 const ScanKernel& scan_kernel();
 
-// The variant of that name ("scalar", "avx2", "avx512"), or null when it is not built in or the CPU lacks it.
+// The variant of that name ("scalar", "avx2", "avx512", "neon", "neon_dot"), or null when it is not built in or the CPU
+// lacks it.
 const ScanKernel* scan_kernel_named(const char* name);
 
-// The upper bound of one score, in the order of operations that every variant uses.
-inline float upper_bound(std::int32_t dot, float scale, float error, float norm, const ScanBounds& bounds) {
+// The relative error that a sum with a bonus may have, as a share of the bonus; see top_search.h.
+inline constexpr float kBonusRounding = 1.0F / (1 << 18);
+
+struct ScoreRange {
+  float lower;
+  float upper;
+};
+
+// The bounds of one score, in the order of operations that every variant uses.
+inline ScoreRange score_range(std::int32_t dot, float scale, float error, float norm, const ScanBounds& bounds) {
   const float estimate = static_cast<float>(dot) * (scale * bounds.scale);
   const float slack = error * bounds.error_gain + norm * bounds.norm_gain;
-  return estimate + slack;
+  return {estimate - slack, estimate + slack};
 }
+
+inline ScoreRange score_range(std::int32_t dot, float scale, float error, float norm, const ScanBounds& bounds,
+                              float bonus) {
+  const float estimate = static_cast<float>(dot) * (scale * bounds.scale) + bonus;
+  const float slack =
+      error * bounds.error_gain + norm * bounds.norm_gain + (bonus < 0 ? -bonus : bonus) * kBonusRounding;
+  return {estimate - slack, estimate + slack};
+}
+
+inline std::size_t count_ones(const std::uint8_t* bits, std::size_t bytes) {
+  std::size_t ones = 0;
+  std::size_t i = 0;
+  for (; i + 8 <= bytes; i += 8) {
+    std::uint64_t word = 0;
+    __builtin_memcpy(&word, bits + i, 8);
+    ones += static_cast<std::size_t>(__builtin_popcountll(word));
+  }
+  for (; i < bytes; ++i) ones += static_cast<std::size_t>(__builtin_popcount(bits[i]));
+  return ones;
+}
+
+// Adds eight partial sums in the order that every variant uses.
+inline double add_sums(const double* sums) {
+  return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+// The variants of other files; null where the CPU lacks them.
+const ScanKernel* x86_kernel(const char* name);
+const ScanKernel* neon_kernel(const char* name);
 
 }  // namespace rowbank

@@ -6,6 +6,7 @@ key's operations are linearizable, a batch is not atomic across keys. `now` is u
 """
 
 import builtins
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -495,24 +496,48 @@ class RowTable:
 class FlatIndex:
     """An exact index under the dot product: an 8-bit scan with provable bounds, then a rerank of the float32 vectors.
 
-    Immutable; any number of threads may search. `kernel` is "scalar", "avx2" or "avx512"; by default the widest one
-    that this CPU has. All find the same positions.
+    Immutable; any number of threads may search. `kernel` is "scalar", "avx2", "avx512", "neon" or "neon_dot"; by
+    default the widest one that this CPU has. All find the same positions and scores. With `copy` False the index lies
+    over `vectors` and keeps it; nobody may write to it then.
 
     Raises ValueError for a vector or query that is not finite or is longer than 1e18, and for a dim outside 1..4096.
     """
 
-    def __init__(self, vectors: F32, kernel: str = "") -> None: ...
-    def search(self, queries: F32, k: int, exclude: U8 | None = None) -> tuple[I64, F32]:
+    def __init__(self, vectors: F32, kernel: str = "", copy: bool = True) -> None: ...
+    @staticmethod
+    def over(vectors: F32, codes: U8, scale: F32, error: F32, norm: F32, kernel: str = "") -> FlatIndex:
+        """An index over arrays as another index has them, which it keeps: mapped files, for example.
+
+        Raises:
+            ValueError: an array has another length than the vectors ask for.
+        """
+    def search(
+        self, queries: F32, k: int, exclude: U8 | None = None, bonus: Sequence[F32 | None] | None = None
+    ) -> tuple[I64, F32]:
         """Positions [B, k] int64 and scores [B, k] float32, best first, equal scores by position.
 
         Args:
             queries: [B, dim] float32.
             exclude: [B, ceil(size / 8)] uint8; bit i, least significant first, takes position i out for that query.
+            bonus: B entries, [size] float32 or None: added to the dot products.
         Where fewer than k are eligible, the rest is position -1, score -inf. The GIL is released.
+
+        Raises:
+            ValueError: another shape, or a query or bonus that is not finite or beyond 1e18.
         """
     @property
     def vectors(self) -> F32:
         """[size, dim] float32: the index's own memory, read-only."""
+    @property
+    def codes(self) -> U8:
+        """The 8-bit codes in blocks of 16 items, read-only; flat_scan.h says how they lie."""
+    @property
+    def scale(self) -> F32:
+        """Per item, padded to whole blocks: of its codes; read-only, as the next two."""
+    @property
+    def error(self) -> F32: ...
+    @property
+    def norm(self) -> F32: ...
     @property
     def size(self) -> int: ...
     @property
@@ -521,3 +546,11 @@ class FlatIndex:
     def bytes(self) -> int: ...
     @property
     def kernel(self) -> str: ...
+
+def search_vectors(
+    vectors: F32, queries: F32, k: int, exclude: U8 | None = None, bonus: Sequence[F32 | None] | None = None
+) -> tuple[I64, F32]:
+    """The exact answer from [size, dim] vectors without an index: what indexes are compared with, and slow.
+
+    Arguments, answer and errors are those of FlatIndex.search.
+    """

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rowbank_server._core import FlatIndex
-from rowbank_server.retrieval.index import ExactIndex, bitmap
+from rowbank_server.retrieval.index import ExactIndex
 
 
 def available() -> list[str]:
     out = []
-    for kernel in ("scalar", "avx2", "avx512"):
+    for kernel in ("scalar", "avx2", "avx512", "neon", "neon_dot"):
         try:
             FlatIndex(np.zeros((1, 1), np.float32), kernel)
         except ValueError:
@@ -30,10 +30,12 @@ KERNELS = available()
 
 
 def reference(
-    vectors: Any, queries: Any, k: int, excluded: npt.NDArray[np.bool_] | None
+    vectors: Any, queries: Any, k: int, excluded: npt.NDArray[np.bool_] | None, bonus: Any = None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Positions [B, k] and scores, -1 and -inf where fewer than k are eligible; equal scores by position."""
     scores = queries.astype(np.float64) @ vectors.astype(np.float64).T
+    for row, added in zip(scores, bonus or [], strict=False):
+        row += 0 if added is None else added.astype(np.float64)
     if excluded is not None:
         scores[excluded] = -np.inf
     positions = np.full((len(queries), k), -1, np.int64)
@@ -45,10 +47,10 @@ def reference(
     return positions, best
 
 
-def check(vectors: Any, queries: Any, k: int, kernel: str, excluded: Any = None) -> None:
+def check(vectors: Any, queries: Any, k: int, kernel: str, excluded: Any = None, bonus: Any = None) -> None:
     bits = None if excluded is None else np.packbits(excluded, axis=1, bitorder="little")
-    positions, scores = FlatIndex(vectors, kernel).search(queries, k, bits)
-    expected, expected_scores = reference(vectors, queries, k, excluded)
+    positions, scores = FlatIndex(vectors, kernel).search(queries, k, bits, bonus)
+    expected, expected_scores = reference(vectors, queries, k, excluded, bonus)
     assert np.array_equal(positions, expected)
     assert np.allclose(scores, expected_scores, rtol=1e-6, atol=1e-6 * np.abs(queries).max(initial=0))
 
@@ -121,6 +123,15 @@ def test_finds_exactly_the_best_of_what_is_eligible(kernel: str, share: float) -
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("keeps", [1.0, 0.5, 0.1, 0.01, 0.001, 0.0])
+def test_finds_exactly_the_best_with_a_bonus(kernel: str, keeps: float) -> None:
+    rng = np.random.default_rng(8)
+    vectors, queries = normal(rng, 6003, 20), normal(rng, 3, 20)
+    fresh = np.where(rng.random(6003) < 0.1, np.float32(2.5), np.float32(0))
+    check(vectors, queries, 40, kernel, rng.random((3, 6003)) >= keeps, [fresh, None, normal(rng, 6003) * 100])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
 @settings(deadline=None, max_examples=60)
 @given(
     size=st.integers(0, 700),
@@ -168,6 +179,16 @@ def test_wrong_arguments_are_refused() -> None:
         index.search(np.zeros((2, 3), np.float32), 1, np.zeros((1, 2), np.uint8))
     with pytest.raises(ValueError, match="query 0 is not finite"):
         index.search(np.full((1, 3), np.nan, np.float32), 1)
+    with pytest.raises(ValueError, match="bonus must have one entry per query: 1, got 2"):
+        index.search(np.zeros((1, 3), np.float32), 1, None, [None, None])
+    with pytest.raises(ValueError, match="bonus must have length 10, got 9"):
+        index.search(np.zeros((1, 3), np.float32), 1, None, [np.zeros(9, np.float32)])
+    with pytest.raises(TypeError, match="contiguous float32 array"):
+        index.search(np.zeros((1, 3), np.float32), 1, None, [np.zeros(10)])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="the bonus of query 0 at position 4 is not finite"):
+        index.search(
+            np.zeros((1, 3), np.float32), 1, None, [np.where(np.arange(10) == 4, np.nan, 0).astype(np.float32)]
+        )
     with pytest.raises(ValueError, match="dim must be 1 to 4096, got 0"):
         FlatIndex(np.zeros((10, 0), np.float32))
     with pytest.raises(ValueError, match="no scan kernel 'sse'"):
@@ -202,6 +223,19 @@ def test_many_threads_may_search() -> None:
     assert wrong == []
 
 
-def test_bitmap_sets_each_position_once_or_more() -> None:
-    bits = bitmap(np.array([0, 9, 9, 15, 16]), 17)
-    assert np.flatnonzero(np.unpackbits(bits, bitorder="little")).tolist() == [0, 9, 15, 16]
+def test_vectors_that_nobody_can_write_to_are_not_copied() -> None:
+    vectors = normal(np.random.default_rng(4), 100, 8)
+    assert not np.shares_memory(ExactIndex(vectors).vectors, vectors)
+    vectors.flags.writeable = False
+    assert np.shares_memory(ExactIndex(vectors).vectors, vectors)
+
+
+def test_an_index_over_the_arrays_of_another_finds_the_same() -> None:
+    rng = np.random.default_rng(6)
+    vectors, queries = normal(rng, 1000, 10), normal(rng, 3, 10)
+    flat = FlatIndex(vectors)
+    over = FlatIndex.over(flat.vectors, flat.codes, flat.scale, flat.error, flat.norm)
+    assert all(map(np.array_equal, over.search(queries, 20), flat.search(queries, 20)))
+    assert np.shares_memory(over.codes, flat.codes)
+    with pytest.raises(ValueError, match="scale must have length 1008, got 1000"):
+        FlatIndex.over(flat.vectors, flat.codes, flat.scale[:1000], flat.error, flat.norm)
