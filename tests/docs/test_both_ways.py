@@ -25,8 +25,9 @@ from rowbank_protos.v1 import (  # noqa: F401  # noqa: F401
     workers_pb2,
 )
 from rowbank_server import settings
-from rowbank_server.retrieval.api import problems, schemas
-from rowbank_server.retrieval.api.app import endpoints
+from rowbank_server.retrieval.api import schemas
+from rowbank_server.retrieval.api.http import problems
+from rowbank_server.retrieval.api.http.app import endpoints
 from rowbank_server.retrieval.lineage import Loss
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.queries import Source
@@ -191,14 +192,14 @@ def test_sources_of_answers_are_documented():
 def test_kinds_and_statuses_of_problems_are_documented_and_no_others():
     text = page("retrieval.md").partition("### Errors")[2].partition("\n## ")[0]
     source = "".join(path.read_text() for path in RETRIEVAL.rglob("*.py"))
-    kinds = set(re.findall(r'ProblemError\(\s*\d+,\s*"([a-z-]+)"', source)) | {"unknown-user", "no-such-path"}
+    kinds = set(re.findall(r'ProblemError\(\s*\d+,\s*"([a-z-]+)"', source)) | {"no-such-path"}
     kinds |= {"method-not-allowed"}
     reasons = {reason.lower().replace("_", "-") for reason in BY_REASON}
-    assert {"malformed-json", "not-ready", "unknown-item"} <= kinds
+    assert {"malformed-json"} <= kinds
     told = {
         kind for cell in re.findall(r"^\| \d+ \| ([^|]+) \|", text, re.MULTILINE) for kind in named(cell, "[a-z-]+")
     }
-    assert kinds <= told
+    assert kinds | {"not-ready", "overloaded", "unknown-item", "unknown-user"} <= told
     assert told <= kinds | reasons
     statuses = {int(found) for found in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
     assert {status for one in endpoints_listed() for status in one.problems} | {405, 500} == statuses

@@ -14,8 +14,8 @@ import typer
 import rowbank.errors
 from rowbank.cli.app import app
 from rowbank_server import settings
-from rowbank_server.retrieval.api.app import endpoints
-from rowbank_server.retrieval.api.handlers import Handlers
+from rowbank_server.retrieval.api.http.app import endpoints
+from rowbank_server.retrieval.api.http.handlers import Handlers
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

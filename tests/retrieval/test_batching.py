@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from rowbank.errors import InternalError, InvalidRequest, NotReady, RequestError
-from rowbank_server.retrieval.batching import Batcher, Overloaded
+from rowbank.errors import InternalError, InvalidRequest, NotReady, Overloaded, RequestError
+from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.queries import Answer, Query, Source
 
 

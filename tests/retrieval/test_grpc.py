@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.retrieval.support import ApiProcess, World, serving
 
 import rowbank
-from rowbank.errors import InvalidRequest, NotReady, from_rpc_error
+from rowbank.errors import InvalidRequest, NotReady, UnknownItem, from_rpc_error
 from rowbank_protos.v1 import retrieval_pb2 as pb
 from rowbank_protos.v1 import retrieval_pb2_grpc
 
@@ -60,9 +60,9 @@ def test_answers_are_those_of_http(stub: retrieval_pb2_grpc.RetrievalServiceStub
     cut = stub.Recommend(pb.RecommendRequest(user_id=4, min_score=1e9))
     assert len(cut.items) == 0
     for request, text in (
-        (pb.RecommendRequest(), "give a user_id, features or a session"),
-        (pb.RecommendRequest(session=pb.SessionItems()), "give a user_id, features or a session"),
-        (pb.RecommendRequest(user_id=1, k=1001), "k must be 1 to 1000, got 1001"),
+        (pb.RecommendRequest(), "give user_id, features or both, or session_items alone; got none of them"),
+        (pb.RecommendRequest(session=pb.SessionItems()), "session_items: expected a list of 1 to 10000, got []"),
+        (pb.RecommendRequest(user_id=1, k=1001), "k: expected an integer from 1 to 1000, got 1001"),
     ):
         with pytest.raises(grpc.RpcError) as failure:
             stub.Recommend(request)
@@ -71,7 +71,9 @@ def test_answers_are_those_of_http(stub: retrieval_pb2_grpc.RetrievalServiceStub
         assert text in error.message
     with pytest.raises(grpc.RpcError) as failure:
         stub.SimilarItems(pb.SimilarItemsRequest(item_ids=[31337]))
-    assert "the catalogue has no item 31337" in from_rpc_error(failure.value).message
+    unknown_item = from_rpc_error(failure.value)
+    assert isinstance(unknown_item, UnknownItem)
+    assert "the catalogue has no item 31337" in unknown_item.message
 
 
 def test_exclude_seen_is_refused_where_nobody_has_a_history(

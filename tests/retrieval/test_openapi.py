@@ -11,8 +11,9 @@ from starlette.routing import Route
 from tests.retrieval.support import get, post
 
 from rowbank_server.retrieval.api import schemas
-from rowbank_server.retrieval.api.app import create_app
-from rowbank_server.retrieval.api.handlers import Service
+from rowbank_server.retrieval.api.http.app import create_app
+from rowbank_server.retrieval.api.operations import Operations
+from rowbank_server.retrieval.api.service import Service
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.metrics import Metrics
 
@@ -25,7 +26,8 @@ def api(http: httpx.Client) -> Any:
 def test_it_lists_exactly_the_routes(api: Any) -> None:
     batcher = Batcher(lambda queries, arrived_s: [], max_batch=1, max_queue=1)
     nothing: Any = None
-    app = create_app(Service("m", 1, nothing, nothing, nothing, nothing, nothing, batcher, Metrics(), nothing, 1.0))
+    service = Service("m", 1, nothing, nothing, nothing, nothing, nothing, batcher, Metrics(), nothing, 1.0)
+    app = create_app(Operations(service))
     routes = {
         (route.path, method.lower())
         for route in app.routes

@@ -157,7 +157,7 @@ WRONG: list[tuple[str, str, Any, int, str]] = [
     ("GET", "/v1/items/", None, 404, "there is no such path"),
     ("GET", "/v1/items/a/b/c", None, 404, "there is no such path"),
     ("GET", "/v1/items/%FF", None, 422, "the id in the path: expected UTF-8, percent-encoded, got '%FF'"),
-    ("GET", f"/v1/items/{'x' * 1025}", None, 422, "the id in the path: the id has 1025 bytes as UTF-8, and ids have"),
+    ("GET", f"/v1/items/{'x' * 1025}", None, 422, "id: the id has 1025 bytes as UTF-8, and ids have"),
     ("GET", "/v1/popular?ids=number", None, 422, "query parameter 'ids': expected string, got 'number'"),
     ("GET", "/v1/models?ids=string", None, 422, "query parameter 'ids' is unknown"),
 ]  # fmt: skip
@@ -273,8 +273,8 @@ def test_the_same_over_grpc(stub: retrieval_pb2_grpc.RetrievalServiceStub, world
     for wrong, text in (
         (pb.RecommendRequest(user_id=42), 'user_id: expected a text in quotes, such as "42", got 42; the user ids of'),
         (pb.RecommendRequest(user_text="anna", exclude=[5]), "exclude.0: expected a text in quotes"),
-        (pb.RecommendRequest(user_text=""), "user_text: the id is empty"),
-        (pb.RecommendRequest(session=pb.SessionItems()), "user_text and item_texts where ids are texts"),
+        (pb.RecommendRequest(user_text=""), "user_id: is empty"),
+        (pb.RecommendRequest(session=pb.SessionItems()), "session_items: expected a list of 1 to 10000, got []"),
     ):
         with pytest.raises(grpc.RpcError) as failure:
             stub.Recommend(wrong)

@@ -141,6 +141,24 @@ class DeadlineExceeded(RequestError):
     reason, code, retryable = "DEADLINE_EXCEEDED", grpc.StatusCode.DEADLINE_EXCEEDED, True
 
 
+class Overloaded(RequestError):
+    """More waits than the server takes; it refused this at once and did nothing. Try again a moment later."""
+
+    reason, code, retryable = "OVERLOADED", grpc.StatusCode.RESOURCE_EXHAUSTED, True
+
+
+class UnknownItem(RequestError):
+    """The catalogue, or the view of items, has no such item."""
+
+    reason, code = "UNKNOWN_ITEM", grpc.StatusCode.NOT_FOUND
+
+
+class UnknownUser(RequestError):
+    """The view of users has no such user."""
+
+    reason, code = "UNKNOWN_USER", grpc.StatusCode.NOT_FOUND
+
+
 class WrongShard(RequestError):
     """Keys were sent to a shard that does not own them: the client's list of targets is not the cluster's."""
 

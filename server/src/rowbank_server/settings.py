@@ -235,7 +235,7 @@ class ApiSettings(_RedisSettings):
         2.0, gt=0, description="Longest that an endpoint other than a query waits for Redis; then it answers 503."
     )
     max_batch: int = Field(32, ge=1, le=1024, description="Queries that are answered together, at most.")
-    max_queue: int = Field(1024, ge=1, description="Queries that may wait; one more is refused with 503.")
+    max_queue: int = Field(1024, ge=1, description="Queries that may wait; one more is refused with 429.")
     history_limit: int = Field(1000, ge=1, le=100_000, description="Items that a user's history keeps, the latest.")
     drain_timeout_s: float = Field(20.0, gt=0, description="After SIGTERM: longest wait for requests in flight.")
 

@@ -12,15 +12,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from rowbank.errors import InternalError, NotReady, RequestError
+from rowbank.errors import InternalError, Overloaded, RequestError
 from rowbank_server.retrieval.queries import Answer, Query
 
 # Of queries and the time, by `time.monotonic`, when the first of them arrived.
 Answers = Callable[[Sequence[Query], float], "list[Answer | RequestError]"]
-
-
-class Overloaded(NotReady):
-    """More queries wait than the queue holds."""
 
 
 class Batcher:

@@ -25,9 +25,10 @@ from rowbank_server.guard import Guard
 from rowbank_server.listening import listen, require_free
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.activation import Activation
-from rowbank_server.retrieval.api.app import create_app
-from rowbank_server.retrieval.api.grpc_service import RetrievalServicer
-from rowbank_server.retrieval.api.handlers import Service
+from rowbank_server.retrieval.api.grpc.servicer import RetrievalServicer
+from rowbank_server.retrieval.api.http.app import create_app
+from rowbank_server.retrieval.api.operations import Operations
+from rowbank_server.retrieval.api.service import Service
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
 from rowbank_server.retrieval.engine import Engine
@@ -107,8 +108,9 @@ async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Ser
 async def _serve(settings: ApiSettings, redis: Redis) -> int:
     listener = listen("bind", settings.bind)
     async with open_service(settings, redis) as service:
+        operations = Operations(service)
         config = uvicorn.Config(
-            create_app(service),
+            create_app(operations),
             loop="uvloop",
             http="httptools",
             log_config=None,
@@ -117,7 +119,7 @@ async def _serve(settings: ApiSettings, redis: Redis) -> int:
             timeout_graceful_shutdown=int(settings.drain_timeout_s) or 1,
         )
         server = _Server(config)
-        rpc, rpc_address = await _start_grpc(settings, service)
+        rpc, rpc_address = await _start_grpc(settings, operations)
         _stop_on_signals(server)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
@@ -135,12 +137,12 @@ async def _serve(settings: ApiSettings, redis: Redis) -> int:
     return 0
 
 
-async def _start_grpc(settings: ApiSettings, service: Service) -> tuple[grpc.aio.Server | None, str]:
+async def _start_grpc(settings: ApiSettings, operations: Operations) -> tuple[grpc.aio.Server | None, str]:
     """The gRPC server and its address; None where it is off."""
     if not settings.grpc_bind:
         return None, ""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(RetrievalServicer(service), server)
+    retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(RetrievalServicer(operations), server)
     name = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"].full_name
     checks = health.aio.HealthServicer()  # type: ignore[attr-defined]  # The stubs do not know it.
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import msgspec
-from pydantic import BaseModel, ValidationError
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,7 +15,7 @@ from starlette.responses import Response
 
 from rowbank.closest import did_you_mean
 from rowbank.errors import RequestError, RequestTooLarge
-from rowbank_server import wording
+from rowbank_server.retrieval.api.schemas.validation import Fault, InvalidBody, MalformedJson
 
 _log = logging.getLogger("rowbank.api")
 
@@ -29,6 +27,7 @@ _STATUS_OF_CODE = {
     grpc.StatusCode.ALREADY_EXISTS: 409,
     grpc.StatusCode.INVALID_ARGUMENT: 422,
     grpc.StatusCode.FAILED_PRECONDITION: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
@@ -39,17 +38,11 @@ _TITLES = {
     409: "Conflict",
     413: "Request too large",
     422: "Invalid request",
+    429: "Too many requests",
     500: "Internal error",
     503: "Not available",
     504: "Deadline exceeded",
 }
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a request."""
-
-    where: str
-    message: str
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,27 +75,8 @@ def respond(problem: ProblemError) -> Response:
         detail=problem.detail,
         errors=problem.errors,
     )
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if problem.status == 503 else None
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if problem.status in (429, 503) else None
     return Response(msgspec.json.encode(body), problem.status, headers, CONTENT_TYPE)
-
-
-class BodyError(Exception):
-    """A body does not fit its model."""
-
-    def __init__(self, model: type[BaseModel], error: ValidationError) -> None:
-        super().__init__(str(error))
-        self.model = model
-        self.error = error
-
-
-def from_validation(model: type[BaseModel], error: ValidationError) -> ProblemError:
-    """A body that does not fit its model: 400 where it is no JSON, else 422 with every fault."""
-    told = error.errors(include_url=False)
-    if told[0]["type"] == "json_invalid":
-        return ProblemError(400, "malformed-json", f"the body is not JSON{_place(told[0]['msg'])}")
-    faults = [Fault(wording.where(fault), wording.what(model, fault)) for fault in told]
-    detail = "; ".join(f"{fault.where}: {fault.message}" for fault in faults)
-    return ProblemError(422, "invalid-request", detail, faults)
 
 
 def require_known(parameters: QueryParams, known: Sequence[str], explained: Sequence[str] = ()) -> None:
@@ -123,15 +97,13 @@ def require_known(parameters: QueryParams, known: Sequence[str], explained: Sequ
             raise ProblemError(422, "invalid-request", f"query parameter {name!r}: expected one, got several")
 
 
-def _place(text: str) -> str:
-    """Where a text stops being JSON, if pydantic says so: its words are those of its parser."""
-    found = re.search(r"line (\d+) column (\d+)", text)
-    return f": line {found[1]}, column {found[2]}" if found else ""
-
-
 def from_error(error: RequestError) -> ProblemError:
     """One of our errors; its reason becomes the kind."""
     status = 413 if isinstance(error, RequestTooLarge) else _STATUS_OF_CODE.get(error.code, 500)
+    if isinstance(error, MalformedJson):
+        return ProblemError(400, "malformed-json", error.message)
+    if isinstance(error, InvalidBody):
+        return ProblemError(status, "invalid-request", error.message, error.faults)
     field = error.metadata.get("field")
     faults = [] if field is None else [Fault(field, error.message.removeprefix(f"{field}: "))]
     return ProblemError(status, error.reason.lower().replace("_", "-"), error.message, faults)
@@ -154,8 +126,6 @@ def from_exception(error: Exception, what: str) -> ProblemError:
     """Whatever a handler raised; what was not expected is logged and not told."""
     if isinstance(error, ProblemError):
         return error
-    if isinstance(error, BodyError):
-        return from_validation(error.model, error.error)
     if isinstance(error, RequestError):
         if error.code is grpc.StatusCode.INTERNAL:
             _log.error("%s: %s", what, error.message, exc_info=error)

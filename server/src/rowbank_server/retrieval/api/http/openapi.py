@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from pydantic.json_schema import models_json_schema
 
-from rowbank_server.retrieval.api.endpoints import Endpoint
-from rowbank_server.retrieval.api.problems import ProblemDetails
+from rowbank_server.retrieval.api.http.endpoints import Endpoint
+from rowbank_server.retrieval.api.http.problems import ProblemDetails
 
 _REF = "#/components/schemas/{model}"
 

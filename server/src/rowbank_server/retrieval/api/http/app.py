@@ -12,13 +12,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import rowbank_server
-from rowbank_server.retrieval.api import openapi, problems, schemas
-from rowbank_server.retrieval.api.endpoints import Endpoint, Handler
-from rowbank_server.retrieval.api.handlers import Handlers, Service
-from rowbank_server.retrieval.api.paths import EncodedRoute
+from rowbank_server.retrieval.api import schemas
+from rowbank_server.retrieval.api.http import openapi, problems
+from rowbank_server.retrieval.api.http.endpoints import Endpoint, Handler
+from rowbank_server.retrieval.api.http.handlers import Handlers
+from rowbank_server.retrieval.api.http.paths import EncodedRoute
+from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
 
-_QUERY = (400, 413, 422, 503)
+_QUERY = (400, 413, 422, 429, 503)
 _OF_ONE = (404, 409, 422, 503)
 _WRITE = (400, 404, 409, 413, 422, 503)
 
@@ -65,7 +67,7 @@ def endpoints(handlers: Handlers) -> list[Endpoint]:
             "Most popular items",
             s.Recommendations,
             None,
-            (422, 503),
+            (422, 429, 503),
             k,
             ("exclude_seen",),
             ids=True,
@@ -104,14 +106,18 @@ def endpoints(handlers: Handlers) -> list[Endpoint]:
     ]
 
 
-def create_app(service: Service) -> Starlette:
-    """The application over a running service; it owns nothing."""
-    handlers = Handlers(service)
+def create_app(operations: Operations) -> Starlette:
+    """The application over a running service's operations; it owns nothing."""
+    handlers = Handlers(operations)
     listed = endpoints(handlers)
     handlers.openapi = openapi.document(listed, rowbank_server.__version__)
+    metrics = operations.service.metrics
     routes = [
         (EncodedRoute if one.path.endswith("{id}") else Route)(
-            one.path, _guarded(one.handler, one, service.metrics), methods=[one.method], name=one.operation_id
+            one.path,
+            _guarded(one.handler, one, metrics),
+            methods=[one.method],
+            name=one.operation_id,
         )
         for one in listed
     ]

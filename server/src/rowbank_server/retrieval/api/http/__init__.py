@@ -1,0 +1,1 @@
+"""Calls over HTTP: endpoints, bodies, problem details, the description of the API."""

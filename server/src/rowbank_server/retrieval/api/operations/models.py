@@ -1,0 +1,67 @@
+"""Calls about versions of models, and what is in service."""
+
+from __future__ import annotations
+
+from rowbank.errors import NotReady
+from rowbank_server.registry import StoredModel
+from rowbank_server.retrieval.api import schemas
+from rowbank_server.retrieval.api.service import Caller, Service
+
+
+class Models:
+    """One method per call."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def list_models(self, caller: Caller) -> schemas.ModelVersions:
+        """Stored versions, newest first."""
+        service = self._service
+
+        def collect() -> tuple[list[StoredModel], str]:
+            known = service.model in service.registry.names()
+            listed = service.registry.list(service.model) if known else []
+            return listed, service.registry.previous(service.model)
+
+        stored, previous = await self._service.ask_redis(collect)
+        serving = service.follower.current.model.version if service.follower.current else ""
+        models = [
+            schemas.ModelVersion(
+                name=entry.manifest.name,
+                version=entry.manifest.version,
+                active=entry.active,
+                serving=entry.manifest.version == serving,
+                created_at_s=entry.manifest.created_at_s,
+                vector_dim=entry.manifest.vector_dim,
+                metrics=dict(entry.manifest.metrics),
+            )
+            for entry in stored
+        ]
+        return schemas.ModelVersions(models, previous)
+
+    async def activate(self, version: str, body: schemas.ActivateBody, caller: Caller) -> schemas.Activated:
+        """Makes a version the active one."""
+        service = self._service
+        previous = await service.ask_redis(
+            lambda: service.activation.activate(service.model, version, force=body.force)
+        )
+        service.follower.wake()
+        return schemas.Activated(version, previous)
+
+    async def roll_back(self, caller: Caller) -> schemas.Activated:
+        """Makes the version active again that was so before."""
+        service = self._service
+        previous, version = await service.ask_redis(lambda: service.activation.roll_back(service.model))
+        service.follower.wake()
+        return schemas.Activated(version, previous)
+
+    def ready(self) -> schemas.Health:
+        """What is in service. Raises NotReady: nothing yet."""
+        follower, reach = self._service.follower, self._service.reach
+        generation = follower.current
+        if generation is None:
+            problems = [text for text in (reach.problem, follower.problem) if text]
+            raise NotReady("; ".join(problems) or "no model is loaded yet; try again in a moment")
+        items = int(generation.indexed.sum())
+        problem = follower.problem or reach.problem
+        return schemas.Health("ready", generation.model.version, generation.index_version, items, problem)

@@ -1,0 +1,66 @@
+"""Bodies checked against their models, for every protocol alike."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from pydantic import BaseModel, ValidationError
+
+from rowbank.closest import listed
+from rowbank.errors import InvalidRequest
+from rowbank_server import wording
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing that is wrong with a request."""
+
+    where: str
+    message: str
+
+
+class InvalidBody(InvalidRequest):
+    """A body that does not fit its model, with every fault of it."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.where}: {fault.message}" for fault in faults))
+        self.faults = faults
+
+
+class MalformedJson(InvalidRequest):
+    """A body that is no JSON."""
+
+
+def validated(kind: type[Body], values: Any) -> Body:
+    """A body from its fields. Raises InvalidBody."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _invalid(kind, error) from None
+
+
+def parsed(kind: type[Body], content: bytes) -> Body:
+    """A body from JSON. Raises MalformedJson, InvalidBody."""
+    if not content:
+        raise MalformedJson(f"the body is empty; expected JSON with {listed(wording.fields(kind))}")
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        told = error.errors(include_url=False)[0]
+        if told["type"] == "json_invalid":
+            raise MalformedJson(f"the body is not JSON{_place(told['msg'])}") from None
+        raise _invalid(kind, error) from None
+
+
+def _invalid(kind: type[BaseModel], error: ValidationError) -> InvalidBody:
+    told = error.errors(include_url=False)
+    return InvalidBody([Fault(wording.where(fault), wording.what(kind, fault)) for fault in told])
+
+
+def _place(text: str) -> str:
+    """Where a text stops being JSON, if pydantic says so: its words are those of its parser."""
+    found = re.search(r"line (\d+) column (\d+)", text)
+    return f": line {found[1]}, column {found[2]}" if found else ""

@@ -1,0 +1,59 @@
+"""What the operations work on: the running service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rowbank_server.guard import Guard
+from rowbank_server.registry import ModelRegistry
+from rowbank_server.registry.activation import Activation
+from rowbank_server.retrieval.batching import Batcher
+from rowbank_server.retrieval.engine import Engine
+from rowbank_server.retrieval.follower import Follower
+from rowbank_server.retrieval.metrics import Metrics
+from rowbank_server.retrieval.reach import Reach
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Everything that operations need.
+
+    Attributes:
+        model: the name of the model that is served.
+        history_limit: items that a user's history keeps.
+        redis: guards what calls other than queries ask of Redis.
+        redis_wait_s: the longest that such a call waits.
+    """
+
+    model: str
+    history_limit: int
+    registry: ModelRegistry
+    activation: Activation
+    follower: Follower
+    reach: Reach
+    engine: Engine
+    batcher: Batcher
+    metrics: Metrics
+    redis: Guard
+    redis_wait_s: float
+
+    async def ask_redis(self, call: Callable[[], T]) -> T:
+        """What `call` returns or raises; RedisUnavailable if that takes too long, or would."""
+        return await self.redis.acall(call, within_s=self.redis_wait_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """How a call came, whatever it asks.
+
+    Attributes:
+        as_strings: the answer is to have all ids as strings.
+        deadline_s: by `time.monotonic`: until when somebody waits for the answer; None: as long as it takes.
+    """
+
+    as_strings: bool = False
+    deadline_s: float | None = None
