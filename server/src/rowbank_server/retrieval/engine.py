@@ -22,10 +22,10 @@ from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
 from rowbank_server.retrieval.budget import FEATURES_SHARE, ROWS_SHARE, Budget, QueryParts
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.given import given_features, left_out
-from rowbank_server.retrieval.index import bitmap
 from rowbank_server.retrieval.inputs import TowerInputs
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.model import Model
+from rowbank_server.retrieval.parts import with_bits
 from rowbank_server.retrieval.queries import Answer, Found, Query, Source
 from rowbank_server.retrieval.rows import RowReader
 
@@ -218,9 +218,9 @@ def _fall_back(generation: Generation, work: _Work) -> None:
         return
     near = work.query.items if work.query.items is not None else work.history
     positions = generation.positions(near)
-    positions = positions[generation.indexed[positions]]
+    positions = positions[generation.are_indexed(positions)]
     if len(positions):
-        work.vector = generation.index.vectors[positions].mean(axis=0, dtype=np.float32)
+        work.vector = generation.vectors_at(positions).mean(axis=0, dtype=np.float32)
         work.source = Source.SESSION
     elif work.query.items is not None:
         work.degraded.append("session:unknown_items")
@@ -239,12 +239,11 @@ def _search(generation: Generation, batch: list[_Work]) -> list[Answer]:
     excluded = [_excluded(generation, work) for work in batch]
     hits: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] = {}
     scored = [i for i, work in enumerate(batch) if work.vector is not None]
-    if scored and generation.index.size:
-        size = generation.index.size
-        bitmaps = np.stack([generation.unindexed | bitmap(excluded[i], size) for i in scored])
+    if scored and generation.span:
+        bitmaps = np.stack([with_bits(generation.unindexed, excluded[i]) for i in scored])
         vectors = np.stack([_vector(batch[i]) for i in scored])
-        k = min(max(batch[i].query.k for i in scored), size)
-        positions, scores = generation.index.search(vectors, k, bitmaps)
+        k = min(max(batch[i].query.k for i in scored), generation.item_count)
+        positions, scores = generation.search(vectors, max(k, 1), bitmaps)
         for row, i in enumerate(scored):
             kept = positions[row, : batch[i].query.k] >= 0
             hits[i] = positions[row, : len(kept)][kept], scores[row, : len(kept)][kept]
@@ -272,22 +271,15 @@ def _answer(
             if query.min_score is None or score >= query.min_score:
                 items.append(generation.found(position, score))
     if len(items) < query.k and (hits is None or query.min_score is None):
-        fill = _popular(generation, taken, query.k - len(items))
+        fill = generation.most_popular(~with_bits(generation.gone, taken), query.k - len(items))
         if hits is not None and len(fill):
             work.degraded.append("filled:popular")
-        for position in fill.tolist():
-            count = float(generation.interactions[position])
+        for position, count in zip(fill.tolist(), generation.interactions_at(fill).tolist(), strict=True):
             if hits is None and query.min_score is not None and count < query.min_score:
                 break  # Counts only fall from here.
-            items.append(generation.found(position, count if hits is None else None))
+            items.append(generation.found(position, float(count) if hits is None else None))
     source = work.source if hits is not None else Source.POPULAR
     return Answer(items, source, generation.model.version, generation.index_version, work.degraded, work.defaulted)
-
-
-def _popular(generation: Generation, taken: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """The `count` most popular positions that are not taken."""
-    candidates = generation.popular[: count + len(taken)]
-    return candidates[~np.isin(candidates, taken)][:count]
 
 
 class _Stopwatch:

@@ -15,12 +15,15 @@ import numpy.typing as npt
 from rowbank.errors import InternalError, NotReady, RequestError
 from rowbank_server.features import FeatureStore
 from rowbank_server.registry import ModelRegistry
-from rowbank_server.retrieval import catalogue as cat
 from rowbank_server.retrieval import generation as gen
+from rowbank_server.retrieval.catalogue import embedding as cat
+from rowbank_server.retrieval.catalogue.growth import Stock
 from rowbank_server.retrieval.generation import Generation
+from rowbank_server.retrieval.index import ExactIndex
 from rowbank_server.retrieval.lineage import Lineage, Loss, describe
 from rowbank_server.retrieval.model import Model, load_model
 from rowbank_server.retrieval.rows import RowReader
+from rowbank_server.retrieval.segments import Items, Segment
 
 _log = logging.getLogger("rowbank.api")
 
@@ -77,7 +80,7 @@ class Follower:
         self._on_swap = on_swap
         self._clock = clock
         self._serial = 0
-        self._counts: dict[int, int] = {}
+        self._stock: Stock | None = None
         self._failures = 0
         self._retry_at = 0.0
         self._refresh_at = 0.0
@@ -172,13 +175,13 @@ class Follower:
         started = self._clock()
         with self._lock:
             self._changed.clear()  # Whatever changed until now is read below.
-        catalogue, lost = self._embed(model, model.items.entities())
-        self._counts = gen.count_interactions(model, self._options.max_popularity_users)
-        self._swap(gen.assemble(model, catalogue, self._counts, self._next_version(model), lost))
+        items, lost = self._embed(model, model.items.entities())
+        counts = gen.count_interactions(model, self._options.max_popularity_users)
+        self._swap(model, Stock.of(Segment.of(items, ExactIndex(items.vectors)), counts), lost)
         took = self._clock() - started
         self._refresh_at = self._clock() + max(self._options.refresh_s, _REST * took)
 
-    def _embed(self, model: Model, ids: npt.NDArray[np.int64]) -> tuple[cat.Catalogue, Mapping[str, Loss]]:
+    def _embed(self, model: Model, ids: npt.NDArray[np.int64]) -> tuple[Items, Mapping[str, Loss]]:
         """Items with vectors of the version's own rows, and its tables that are lost.
 
         Whether they are lost is asked before rows are read and after, so that no row that came meanwhile is taken.
@@ -194,7 +197,7 @@ class Follower:
             return cat.embed_items(model, ids, None), lost
         if served.model.version != model.version:
             raise NotReady(describe(model.manifest, lost))
-        return cat.with_vectors_of(cat.embed_items(model, ids, None), served.catalogue()), lost
+        return cat.with_vectors_of(cat.embed_items(model, ids, None), served), lost
 
     def _take_in(self, served: Generation) -> None:
         with self._lock:
@@ -209,21 +212,19 @@ class Follower:
             raise
 
     def _update(self, served: Generation, items: list[int]) -> None:
-        changed, lost = self._embed(served.model, cat.sorted_ids(items))
-        removed = sorted(set(items) - set(changed.ids.tolist()))
-        catalogue = cat.replace_items(served.catalogue(), changed, removed)
-        self._swap(gen.assemble(served.model, catalogue, self._counts, self._next_version(served.model), lost))
+        touched = np.asarray(items, dtype=np.int64)
+        changed, lost = self._embed(served.model, touched)
+        assert self._stock is not None
+        self._swap(served.model, self._stock.take_in(touched, changed, ExactIndex), lost)
 
-    def _next_version(self, model: Model) -> str:
+    def _swap(self, model: Model, stock: Stock, lost: Mapping[str, Loss]) -> None:
         self._serial += 1
-        return f"{model.version}.{self._serial}"
-
-    def _swap(self, generation: Generation) -> None:
-        self.current = generation
+        self._stock = stock
+        self.current = Generation(model, f"{model.version}.{self._serial}", stock.parts, lost)
         self._failure = ""
         self._failures = 0
         self._retry_at = 0.0
-        self._on_swap(generation)
+        self._on_swap(self.current)
 
     def _failed(self, error: RequestError) -> None:
         self._failures += 1

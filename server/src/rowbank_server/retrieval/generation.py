@@ -1,7 +1,13 @@
-"""One generation of what is served: towers, index, catalogue and popularity of one model version, never changed."""
+"""One generation of what is served: towers, items and popularity of one model version at one moment, never changed.
+
+Its items lie in segments: a base, which may lie in a file, and small ones of what was changed since. An item has a
+position: the place of its segment, which is a multiple of 64, plus its place there. Bitmaps over all positions are
+[span / 8] uint8, the least significant bit first.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,70 +18,237 @@ import numpy.typing as npt
 from rowbank.errors import ViewNotFound
 from rowbank.tower_keys import HISTORY
 from rowbank_server.features import FeatureStatus
-from rowbank_server.retrieval.catalogue import Catalogue, Standing
-from rowbank_server.retrieval.index import ExactIndex, Index, bitmap
 from rowbank_server.retrieval.inputs import TowerInputs
 from rowbank_server.retrieval.lineage import Loss
 from rowbank_server.retrieval.model import Model
-from rowbank_server.retrieval.queries import Found
+from rowbank_server.retrieval.parts import Counts, Part, bits_at
+from rowbank_server.retrieval.queries import Found, ScoreParts
+from rowbank_server.retrieval.segments import Standing
 
 _BATCH = 4096  # Users whose histories are read at once.
+_FIRST_LOOK = 64  # Popular items that are looked at first, besides those that are wanted.
+
+Positions = npt.NDArray[np.int64]
+Bitmap = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Generation:
-    """What one answer is made from; every part belongs to the same model version.
+    """What one answer is made from; every part belongs to the same model version. Any number of threads may read.
 
     Attributes:
-        texts: N ids as callers know them, where those are texts; otherwise none.
-        index: over all of `ids`; `unindexed` is the bitmap of those that must not be found in it.
-        standing: [N] uint8: `Standing` of each item; `indexed` [N] bool: those that a search can find.
-        interactions: [N] int64: how often users' histories name each item.
-        popular: [N] int64 positions, most interactions first, then by id.
-        lost: tables whose rows are not the version's any more, with the reason.
+        parts: segments in the order of their positions; an item that was changed is live in one of them.
+        lost: tables whose rows are not the version's any more.
     """
 
     model: Model
     index_version: str
-    ids: npt.NDArray[np.int64]
-    titles: tuple[str, ...]
-    texts: tuple[str, ...]
-    index: Index
-    standing: npt.NDArray[np.uint8]
-    indexed: npt.NDArray[np.bool_]
-    unindexed: npt.NDArray[np.uint8]
-    interactions: npt.NDArray[np.int64]
-    popular: npt.NDArray[np.int64]
+    parts: tuple[Part, ...]
     lost: Mapping[str, Loss]
+
+    @property
+    def span(self) -> int:
+        """All positions are below; a multiple of 64."""
+        return self.parts[-1].end if self.parts else 0
+
+    @functools.cached_property
+    def gone(self) -> Bitmap:
+        """Positions without an item."""
+        return _joined([part.gone for part in self.parts])
+
+    @functools.cached_property
+    def unindexed(self) -> Bitmap:
+        """Positions that a search must not find; those that are gone are among them."""
+        return _joined([part.unindexed for part in self.parts])
+
+    @functools.cached_property
+    def interactions(self) -> npt.NDArray[np.int64]:
+        """[span] int64: how often users' histories name the item of each position; 0 where there is none."""
+        made = np.zeros(self.span, np.int64)
+        for part in self.parts:
+            made[part.start : part.start + len(part.segment)] = part.interactions
+        return made
+
+    @functools.cached_property
+    def tally(self) -> Mapping[Standing, int]:
+        """How many items have each standing."""
+        total = np.sum([part.tally for part in self.parts], axis=0, dtype=np.int64) if self.parts else np.zeros(9, int)
+        return {standing: int(total[standing]) for standing in Standing}
+
+    @property
+    def item_count(self) -> int:
+        """Items of the catalogue, found by a search or not."""
+        return sum(self.tally.values())
+
+    @property
+    def indexed_count(self) -> int:
+        """Items that a search can find."""
+        return self.tally[Standing.INDEXED]
 
     @property
     def query_lost(self) -> bool:
         """Whether users' rows may not be read."""
         return reads(self.model.query_inputs, self.lost)
 
-    def positions(self, items: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def positions(self, items: Sequence[int] | npt.NDArray[np.int64]) -> Positions:
         """Positions of those of `items` that the catalogue has, in their order."""
+        found = self.positions_or_none(items)
+        return found[found >= 0]
+
+    def positions_or_none(self, items: Sequence[int] | npt.NDArray[np.int64]) -> Positions:
+        """The position of each of [M] items, -1 for those that the catalogue has not."""
         wanted = np.asarray(items, dtype=np.int64)
-        if not len(self.ids):
-            return np.empty(0, dtype=np.int64)
-        at = np.searchsorted(self.ids, wanted)
-        at[at == len(self.ids)] = 0
-        found: npt.NDArray[np.int64] = at[self.ids[at] == wanted]
+        found = np.full(len(wanted), -1, np.int64)
+        for part in self.parts:
+            places = part.segment.places(wanted)
+            here = np.flatnonzero(places >= 0)
+            here = here[~bits_at(part.gone, places[here])]
+            found[here] = places[here] + part.start
         return found
+
+    def part_at(self, position: int) -> tuple[Part, int]:
+        """The part that a position lies in, and the place there."""
+        for part in self.parts:
+            if position < part.end:
+                return part, position - part.start
+        raise IndexError(position)
+
+    def id_at(self, position: int) -> int:
+        """The id of the item at a position."""
+        part, place = self.part_at(position)
+        return int(part.segment.ids[place])
+
+    def ids_at(self, positions: Positions) -> npt.NDArray[np.int64]:
+        """[M] int64: ids of the items at [M] positions."""
+        made = np.zeros(len(positions), np.int64)
+        for part, here, places in self._by_part(positions):
+            made[here] = part.segment.ids[places]
+        return made
+
+    def text_at(self, position: int) -> str:
+        """The id of the item at a position as callers know it, where ids are texts; otherwise empty."""
+        part, place = self.part_at(position)
+        return "" if part.segment.texts is None else part.segment.texts[place]
+
+    def title_at(self, position: int) -> str:
+        """The title of the item at a position, empty if it has none."""
+        part, place = self.part_at(position)
+        return part.segment.titles[place]
 
     def text_of(self, item: int) -> str:
         """The id of an item as callers know it, where ids are texts; empty for one that the catalogue has not."""
-        position = self.positions([item])
-        return self.texts[position[0]] if len(position) and self.texts else ""
+        positions = self.positions([item])
+        return self.text_at(int(positions[0])) if len(positions) else ""
 
-    def catalogue(self) -> Catalogue:
-        """The parts that an update of single items starts from."""
-        return Catalogue(self.ids, self.titles, self.texts, self.index.vectors, self.standing)
+    def standing_at(self, position: int) -> Standing:
+        """Whether a search can find the item at a position."""
+        part, place = self.part_at(position)
+        return Standing(int(part.segment.standing[place]))
 
-    def found(self, position: int, score: float | None) -> Found:
+    def standings_at(self, positions: Positions) -> npt.NDArray[np.uint8]:
+        """[M] uint8: the `Standing` of the items at [M] positions."""
+        made = np.zeros(len(positions), np.uint8)
+        for part, here, places in self._by_part(positions):
+            made[here] = part.segment.standing[places]
+        return made
+
+    def are_indexed(self, positions: Positions) -> npt.NDArray[np.bool_]:
+        """[M] bool: whether a search can find the items at [M] positions."""
+        return ~bits_at(self.unindexed, positions)
+
+    def interactions_at(self, positions: Positions) -> npt.NDArray[np.int64]:
+        """[M] int64: how often users' histories name the items at [M] positions."""
+        made = np.zeros(len(positions), np.int64)
+        for part, here, places in self._by_part(positions):
+            made[here] = part.interactions[places]
+        return made
+
+    def vectors_at(self, positions: Positions) -> npt.NDArray[np.float32]:
+        """[M, vector_dim] float32: vectors of the items at [M] positions; zeros where one has none."""
+        made = np.zeros((len(positions), self.model.manifest.vector_dim), np.float32)
+        for part, here, places in self._by_part(positions):
+            made[here] = part.segment.index.vectors[places]
+        return made
+
+    def found(self, position: int, score: float | None, parts: ScoreParts | None = None) -> Found:
         """An item as part of an answer."""
-        text = self.texts[position] if self.texts else ""
-        return Found(int(self.ids[position]), score, self.titles[position], text)
+        part, place = self.part_at(position)
+        segment = part.segment
+        text = "" if segment.texts is None else segment.texts[place]
+        return Found(int(segment.ids[place]), score, segment.titles[place], text, parts)
+
+    def search(
+        self,
+        queries: npt.NDArray[np.float32],
+        k: int,
+        exclude: Bitmap,
+        bonus: Sequence[npt.NDArray[np.float32] | None] | None = None,
+    ) -> tuple[Positions, npt.NDArray[np.float32]]:
+        """The best k positions of each query, best first, equal scores by item id, and their scores.
+
+        Args:
+            queries: [B, vector_dim] float32.
+            exclude: [B, span / 8] uint8: positions that are left out; `unindexed` has to be among them.
+            bonus: per query, [span] float32 that is added to the dot products, or None.
+        Returns:
+            positions [B, k] int64, -1 where fewer are eligible; scores [B, k] float32, -inf there.
+        """
+        found = [
+            self._search(part, queries, k, exclude, bonus) for part in self.parts if part.tally[Standing.INDEXED] > 0
+        ]
+        if not found:
+            return np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
+        if len(found) == 1:
+            return found[0]
+        return self._best(np.hstack([one for one, _ in found]), np.hstack([one for _, one in found]), k)
+
+    def most_popular(self, allowed: Bitmap, count: int) -> Positions:
+        """Up to `count` positions of [span / 8] allowed ones, most interactions first, then by item id."""
+        found = [_popular(part, allowed, count) for part in self.parts]
+        if len(found) == 1:
+            return found[0]
+        positions = np.concatenate(found) if found else np.empty(0, np.int64)
+        order = np.lexsort((self.ids_at(positions), -self.interactions_at(positions)))
+        best: Positions = positions[order[:count]]
+        return best
+
+    def _by_part(self, positions: Positions) -> list[tuple[Part, Positions, Positions]]:
+        """For each part with some of the positions: which of them, and their places there."""
+        if len(self.parts) == 1:
+            return [(self.parts[0], np.arange(len(positions)), positions)]
+        made = []
+        for part in self.parts:
+            here = np.flatnonzero((positions >= part.start) & (positions < part.end))
+            if len(here):
+                made.append((part, here, positions[here] - part.start))
+        return made
+
+    def _search(
+        self,
+        part: Part,
+        queries: npt.NDArray[np.float32],
+        k: int,
+        exclude: Bitmap,
+        bonus: Sequence[npt.NDArray[np.float32] | None] | None,
+    ) -> tuple[Positions, npt.NDArray[np.float32]]:
+        size = part.segment.index.size
+        cut = exclude[:, part.start // 8 : part.start // 8 + (size + 7) // 8]
+        cut = np.ascontiguousarray(cut)
+        index = part.segment.index
+        if bonus is None:
+            positions, scores = index.search(queries, k, cut)
+        else:
+            mine = [None if one is None else one[part.start : part.start + size] for one in bonus]
+            positions, scores = index.search(queries, k, cut, mine)  # type: ignore[call-arg]
+        return np.where(positions >= 0, positions + part.start, positions), scores
+
+    def _best(
+        self, positions: Positions, scores: npt.NDArray[np.float32], k: int
+    ) -> tuple[Positions, npt.NDArray[np.float32]]:
+        """The best k of [B, more] positions with scores."""
+        ids = self.ids_at(np.maximum(positions, 0).ravel()).reshape(positions.shape)
+        order = np.lexsort((ids, -scores), axis=1)[:, :k]
+        return np.take_along_axis(positions, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
 
 def reads(inputs: TowerInputs, lost: Mapping[str, Loss]) -> bool:
@@ -83,47 +256,36 @@ def reads(inputs: TowerInputs, lost: Mapping[str, Loss]) -> bool:
     return any(tower_input.table in lost for tower_input in inputs.inputs)
 
 
-def assemble(
-    model: Model, catalogue: Catalogue, counts: Mapping[int, int], index_version: str, lost: Mapping[str, Loss]
-) -> Generation:
-    """Builds the index over a catalogue.
-
-    Args:
-        counts: interactions by item id; items outside the catalogue are ignored.
-        lost: tables whose rows are not the version's any more.
-    """
-    indexed = catalogue.standing == Standing.INDEXED
-    interactions = np.fromiter((counts.get(int(i), 0) for i in catalogue.ids), np.int64, len(catalogue.ids))
-    return Generation(
-        model=model,
-        index_version=index_version,
-        ids=catalogue.ids,
-        titles=catalogue.titles,
-        texts=catalogue.texts,
-        index=ExactIndex(catalogue.vectors),
-        standing=catalogue.standing,
-        indexed=indexed,
-        unindexed=bitmap(np.flatnonzero(~indexed), len(catalogue.ids)),
-        interactions=interactions,
-        popular=np.argsort(-interactions, kind="stable"),
-        lost=lost,
-    )
+def _popular(part: Part, allowed: Bitmap, count: int) -> Positions:
+    """Looks at few items first, and at ever more while too few of them are allowed."""
+    mine = allowed[part.start // 8 : part.end // 8]
+    order, found, start, size = part.popular, [np.empty(0, np.int64)], 0, count + _FIRST_LOOK
+    left = count
+    while left > 0 and start < len(order):
+        look = order[start : start + size]
+        hits = look[bits_at(mine, look)][:left]
+        found.append(hits)
+        left -= len(hits)
+        start, size = start + size, size * 4
+    return np.concatenate(found) + part.start
 
 
-def count_interactions(model: Model, max_users: int) -> dict[int, int]:
+def _joined(bitmaps: Sequence[Bitmap]) -> Bitmap:
+    return np.concatenate(bitmaps) if bitmaps else np.empty(0, np.uint8)
+
+
+def count_interactions(model: Model, max_users: int) -> Counts:
     """How often items occur in users' histories, over the first `max_users` users by id."""
     if model.users is None or not model.has_history:
-        return {}
+        return Counts.of({})
     try:
         users = model.users.entities()[:max_users]
     except ViewNotFound:
-        return {}
-    counts: dict[int, int] = {}
+        return Counts.of({})
+    named = []
     for start in range(0, len(users), _BATCH):
         reads = model.users.read_sound(users[start : start + _BATCH].tolist(), [HISTORY])
         seen = [read.values[HISTORY] for read in reads if read.status is FeatureStatus.PRESENT]
-        named = np.fromiter(itertools.chain.from_iterable(seen), dtype=np.int64)  # type: ignore[arg-type]
-        items, times = np.unique(named, return_counts=True)
-        for item, count in zip(items.tolist(), times.tolist(), strict=True):
-            counts[int(item)] = counts.get(int(item), 0) + count
-    return counts
+        named.append(np.fromiter(itertools.chain.from_iterable(seen), dtype=np.int64))  # type: ignore[arg-type]
+    items, times = np.unique(np.concatenate([np.empty(0, np.int64), *named]), return_counts=True)
+    return Counts(items, times.astype(np.int64))

@@ -12,10 +12,10 @@ from prometheus_client.registry import Collector
 from rowbank_server.features.freshness import Freshness, FreshnessCollector
 from rowbank_server.features.unreadable import Unreadable
 from rowbank_server.guard import Guard
-from rowbank_server.retrieval.catalogue import Standing
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.lineage import Loss
 from rowbank_server.retrieval.queries import Answer, Source
+from rowbank_server.retrieval.segments import Standing
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -121,11 +121,11 @@ class Metrics:
         """Describes the generation that went into service."""
         self._model.clear()
         self._model.labels(generation.model.version).set(1)
-        self._index_items.set(int(generation.indexed.sum()))
-        self._catalogue_items.set(len(generation.ids))
+        self._index_items.set(generation.indexed_count)
+        self._catalogue_items.set(generation.item_count)
         for standing in Standing:
             if standing is not Standing.INDEXED:
-                self._unindexed.labels(standing.name.lower()).set(int((generation.standing == standing).sum()))
+                self._unindexed.labels(standing.name.lower()).set(generation.tally[standing])
         self._swaps.inc()
 
     def exposition(self) -> bytes:

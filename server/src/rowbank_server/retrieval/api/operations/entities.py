@@ -19,9 +19,9 @@ from rowbank_server.retrieval.api.ids import (
 )
 from rowbank_server.retrieval.api.operations.named import Named
 from rowbank_server.retrieval.api.service import Caller, Service
-from rowbank_server.retrieval.catalogue import Standing
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.model import Model
+from rowbank_server.retrieval.segments import Standing
 
 
 class Entities:
@@ -38,7 +38,7 @@ class Entities:
         if read.status is FeatureStatus.NOT_FOUND:
             raise UnknownItem(_missing("item", item, generation.model.items))
         position = generation.positions([item.key])
-        standing = Standing(generation.standing[position[0]]) if len(position) else None
+        standing = generation.standing_at(int(position[0])) if len(position) else None
         why_not = "written a moment ago; a search finds it within a second" if standing is None else standing.text
         return schemas.CatalogueItem(
             id=item.shown,
@@ -46,7 +46,7 @@ class Entities:
             status=read.status.value,
             event_time_s=read.event_time_s,
             indexed=standing is Standing.INDEXED,
-            interactions=int(generation.interactions[position[0]]) if len(position) else 0,
+            interactions=int(generation.interactions_at(position).sum()),
             not_indexed=why_not,
         )
 

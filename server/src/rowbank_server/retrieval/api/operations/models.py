@@ -62,6 +62,6 @@ class Models:
         if generation is None:
             problems = [text for text in (reach.problem, follower.problem) if text]
             raise NotReady("; ".join(problems) or "no model is loaded yet; try again in a moment")
-        items = int(generation.indexed.sum())
+        items = generation.indexed_count
         problem = follower.problem or reach.problem
         return schemas.Health("ready", generation.model.version, generation.index_version, items, problem)
