@@ -235,11 +235,10 @@ class Generation:
         cut = exclude[:, part.start // 8 : part.start // 8 + (size + 7) // 8]
         cut = np.ascontiguousarray(cut)
         index = part.segment.index
-        if bonus is None:
-            positions, scores = index.search(queries, k, cut)
-        else:
+        mine = None
+        if bonus is not None:
             mine = [None if one is None else one[part.start : part.start + size] for one in bonus]
-            positions, scores = index.search(queries, k, cut, mine)  # type: ignore[call-arg]
+        positions, scores = index.search(queries, k, cut, mine)
         return np.where(positions >= 0, positions + part.start, positions), scores
 
     def _best(
