@@ -26,6 +26,7 @@ _HOMES = {
         "FTRL", "SGD", "Adagrad", "Adam", "AdamW", "Admission", "Constant", "Eviction", "Momentum", "Normal",
         "RMSprop", "RowwiseAdagrad", "TableSpec", "TruncatedNormal", "Uniform", "Zeros",
     ),
+    "rowbank.retrieval": ("AsyncRetrievalClient", "RetrievalClient"),
     "rowbank.errors": ("RowbankError",),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from rowbank.admin import RestrictReport
     from rowbank.client import Client
     from rowbank.errors import RowbankError
+    from rowbank.retrieval import AsyncRetrievalClient, RetrievalClient
     from rowbank.rows import ExportChunk, Rows, Store
     from rowbank.specs import (
         FTRL,
@@ -62,6 +64,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Admission",
+    "AsyncRetrievalClient",
     "Client",
     "Constant",
     "Eviction",
@@ -70,6 +73,7 @@ __all__ = [
     "Normal",
     "RMSprop",
     "RestrictReport",
+    "RetrievalClient",
     "RowbankError",
     "Rows",
     "RowwiseAdagrad",

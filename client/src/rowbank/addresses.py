@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 PS_PORT = 7700
 API_PORT = 7780
+API_GRPC_PORT = 7781
 _FORM = re.compile(r"(?P<host>\[[^\]\s]*\]|[^\s:\[\]/@?#]*)(?::(?P<port>[^:]*))?")
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)")
 
@@ -65,8 +66,8 @@ def split_address(address: str, *, default_port: int | None = None, lowest_port:
     return host, int(port)
 
 
-def parse_target(target: str) -> str:
-    """A parameter server's address in full: "a" and "a:7700" are "a:7700", unix:PATH stays.
+def parse_target(target: str, *, default_port: int = PS_PORT) -> str:
+    """A server's address in full: "a" and "a:7700" are "a:7700", unix:PATH stays.
 
     Raises:
         AddressError: it is none.
@@ -76,20 +77,21 @@ def parse_target(target: str) -> str:
         if not text.removeprefix("unix:").strip("/"):
             raise AddressError(f"expected unix:PATH of a socket, such as unix:/run/rowbank.sock, got {target!r}")
         return text
-    host, port = split_address(text, default_port=PS_PORT, lowest_port=1)
+    host, port = split_address(text, default_port=default_port, lowest_port=1)
     return f"{host}:{port}"
 
 
-def parse_targets(targets: str | Sequence[str]) -> list[str]:
+def parse_targets(targets: str | Sequence[str], *, default_port: int = PS_PORT) -> list[str]:
     """Every address of "a:7700,b:7700" or of a list, in full, in the given order.
 
     Raises:
         AddressError: there is none, one is empty, none or named twice; the text begins with what was expected.
     """
-    parts = targets.split(",") if isinstance(targets, str) else list(targets)
+    listed = isinstance(targets, Sequence) and not isinstance(targets, str)
+    parts = targets.split(",") if isinstance(targets, str) else list(targets) if listed else []
     if not parts or not all(isinstance(part, str) and part.strip() for part in parts):
-        raise AddressError(f"expected distinct addresses such as '127.0.0.1:{PS_PORT}', got {targets!r}")
-    result = [parse_target(part) for part in parts]
+        raise AddressError(f"expected distinct addresses such as '127.0.0.1:{default_port}', got {targets!r}")
+    result = [parse_target(part, default_port=default_port) for part in parts]
     twice = sorted({one for one in result if result.count(one) > 1})
     if twice:
         raise AddressError(f"expected distinct addresses, got {twice[0]!r} more than once")

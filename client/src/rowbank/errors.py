@@ -9,7 +9,7 @@ the same class at the other end. docs/protocol.md lists the reasons.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, cast
 
 import grpc
@@ -127,6 +127,12 @@ class ShardUnavailable(RequestError):
     """A shard could not be reached until the deadline. A mutation may or may not have been applied."""
 
     reason, code, retryable = "SHARD_UNAVAILABLE", grpc.StatusCode.UNAVAILABLE, True
+
+
+class ServiceUnavailable(RequestError):
+    """No retrieval service could be reached until the deadline."""
+
+    reason, code, retryable = "SERVICE_UNAVAILABLE", grpc.StatusCode.UNAVAILABLE, True
 
 
 class NotReady(RequestError):
@@ -307,9 +313,9 @@ def _plain(code: grpc.StatusCode, details: str) -> str:
 
 
 def _error_info(trailers: object) -> common_pb2.ErrorInfo | None:
-    if not isinstance(trailers, (tuple, list)):
+    if not isinstance(trailers, Iterable):
         return None
-    for key, value in trailers:
+    for key, value in trailers:  # Pairs, also where they are a mapping of grpc.aio.
         if key != DETAILS_KEY or not isinstance(value, bytes):
             continue
         try:

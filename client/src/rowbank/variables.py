@@ -10,6 +10,7 @@ from rowbank.closest import closest
 
 PREFIX = "ROWBANK_"
 TARGETS = "ROWBANK_TARGETS"
+RETRIEVAL = "ROWBANK_RETRIEVAL"
 _SERVERS = ("ROWBANK_PS_", "ROWBANK_API_", "ROWBANK_UP_")  # The servers know which of these there are.
 
 _log = logging.getLogger("rowbank")
@@ -32,10 +33,11 @@ def warn_of_near_misses() -> None:
 
     Others may be a server's or a deployment's own: a client cannot tell.
     """
-    for name in unknown([TARGETS], os.environ):
+    known = [TARGETS, RETRIEVAL]
+    for name in unknown(known, os.environ):
         own_part = name.removeprefix(PREFIX)
         if name in _warned or name.startswith(_SERVERS):
             continue
-        if closest(own_part, [TARGETS.removeprefix(PREFIX)], cutoff=0.75):
+        if closest(own_part, [one.removeprefix(PREFIX) for one in known], cutoff=0.75):
             _warned.add(name)
-            _log.warning("%s", without_effect(name, [TARGETS]))
+            _log.warning("%s", without_effect(name, known))

@@ -33,7 +33,9 @@ CONFIG_VARIABLE = "ROWBANK_CONFIG"
 DEFAULT_CONFIG = "rowbank.toml"
 ROLES = ("ps", "api", "up")
 # Beside the settings: read by other parts of the product, or set for its tests.
-OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "ROWBANK_REDIS_SERVER", "ROWBANK_CHAOS_SEED", "ROWBANK_TEST_NEWEST"})
+OTHER_VARIABLES = frozenset(
+    {CONFIG_VARIABLE, "ROWBANK_REDIS_SERVER", "ROWBANK_RETRIEVAL", "ROWBANK_CHAOS_SEED", "ROWBANK_TEST_NEWEST"}
+)
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SHARD = re.compile(r"[0-9]{1,4}/[0-9]{1,4}")
 _LOOPBACK_HOSTS = {"localhost", "[::1]"}

@@ -1,0 +1,65 @@
+"""A small served world with gRPC, for the client of online callers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from tests.processes import PsProcess
+from tests.retrieval.support import ApiProcess, World, serving
+
+import rowbank
+
+
+@dataclass
+class Served:
+    """A service over `world`, version v1: its gRPC address, an HTTP client of it and one of its parameter server."""
+
+    world: World
+    target: str
+    http: httpx.Client
+    client: rowbank.Client
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="package")
+def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("retrieval-client")
+    namespace, world, target = folder.name, World("caller"), f"127.0.0.1:{free_port()}"
+    ps = PsProcess("--namespace", namespace, redis_url=redis_url, log=folder / "ps.log")
+    try:
+        ps.wait_ready()
+        with rowbank.Client(ps.target) as client:
+            world.create_tables(client)
+            world.write_features(client)
+            world.publish(client, "v1")
+            api = ApiProcess(
+                "--grpc-bind",
+                target,
+                redis_url=redis_url,
+                target=ps.target,
+                namespace=namespace,
+                log=folder / "api.log",
+            )
+            try:
+                with httpx.Client(base_url=api.wait_ready().url, timeout=30) as http:
+                    serving(http, "v1")
+                    yield Served(world, target, http, client)
+            finally:
+                api.close()
+    finally:
+        ps.close()
+
+
+@pytest.fixture
+def retrieval(served: Served) -> Iterator[rowbank.RetrievalClient]:
+    with rowbank.RetrievalClient(served.target, timeout_s=60) as client:
+        yield client
