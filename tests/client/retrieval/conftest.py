@@ -33,7 +33,7 @@ def free_port() -> int:
 @pytest.fixture(scope="package")
 def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("retrieval-client")
-    namespace, world, target = folder.name, World("caller"), f"127.0.0.1:{free_port()}"
+    namespace, world = folder.name, World("caller")
     ps = PsProcess("--namespace", namespace, redis_url=redis_url, log=folder / "ps.log")
     try:
         ps.wait_ready()
@@ -43,7 +43,7 @@ def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             world.publish(client, "v1")
             api = ApiProcess(
                 "--grpc-bind",
-                target,
+                "127.0.0.1:0",
                 redis_url=redis_url,
                 target=ps.target,
                 namespace=namespace,
@@ -52,7 +52,7 @@ def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             try:
                 with httpx.Client(base_url=api.wait_ready().url, timeout=30) as http:
                     serving(http, "v1")
-                    yield Served(world, target, http, client)
+                    yield Served(world, api.grpc_target, http, client)
             finally:
                 api.close()
     finally:

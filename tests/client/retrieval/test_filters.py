@@ -94,4 +94,4 @@ def test_words_of_python_are_not_taken_for_ours():
     with pytest.raises(TypeError, match="compare it"):
         not F("year")
     with pytest.raises(TypeError):
-        Filter(YEAR) & DRAMA
+        Filter(YEAR) & DRAMA  # type: ignore[operator]
