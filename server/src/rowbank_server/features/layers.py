@@ -8,7 +8,7 @@ what it lacks. A plain view is the same thing without an overlay: callers write 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +18,13 @@ import numpy.typing as npt
 from rowbank.catalogue import REMOVED
 from rowbank.errors import InvalidFeature
 from rowbank.text_ids import ID_TEXT
+from rowbank.tower_keys import HISTORY
 from rowbank_server.features import reading
 from rowbank_server.features.reading import FeatureRead, FeatureStatus, Plan, StoredRow
 from rowbank_server.features.store import FeatureStore
 from rowbank_server.features.transforms import Derived
 from rowbank_server.features.values import ABSENT, FeatureData, FeatureType
-from rowbank_server.features.views import FeatureField, FeatureView
+from rowbank_server.features.views import HISTORY_TIMES, FeatureField, FeatureView, is_kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,13 @@ class LayeredView:
         full = [(entity, values and {**self._outdated(values, has), **values}) for entity, values in rows]
         return self.store.write(view.name, full)
 
+    def write_each(self, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> list[bool | InvalidFeature]:
+        """As `write`, but the rows that are right are written whatever is wrong with others; an outcome per row, as
+        of `FeatureStore.write_each`."""
+        has = self.store.view(self.written).has
+        full = [(entity, values and {**self._outdated(values, has), **values}) for entity, values in rows]
+        return self.store.write_each(self.written, full)
+
     def remove(self, entity: int) -> bool:
         """Removes an entity from sight; True if it was there."""
         if not self.overlay:
@@ -166,15 +174,32 @@ class LayeredView:
 
         Returns, raises: as `FeatureStore.append`.
         """
-        if not self.overlay:
-            return self.store.append(self.base, name, entity, items, limit=limit)
         plans = self._plans([name])
 
-        def longer(layers: list[StoredRow]) -> list[Any]:
-            held: Any = self._list(name, _newest_first(layers), layers[0]) or []
-            return [*held, *items][-limit:]
+        def longer(layers: list[StoredRow]) -> dict[str, list[Any]]:
+            return {name: [*self._held(name, layers), *items][-limit:]}
 
-        return self.store.change_list(self.overlay, name, entity, plans, longer)
+        return self.store.change_lists(self.written, entity, plans, longer)[name]
+
+    def change_lists(
+        self, entity: int, names: Sequence[str], change: Callable[[dict[str, list[Any]]], Mapping[str, list[Any]]]
+    ) -> dict[str, int]:
+        """Changes several list features of an entity together, in one atomic step over both layers.
+
+        Args:
+            names: of the lists that are read.
+            change: the new lists, given the present ones; called again if somebody else was faster.
+        Returns, raises: as `FeatureStore.change_lists`.
+        """
+
+        def changed(layers: list[StoredRow]) -> Mapping[str, list[Any]]:
+            return change({name: self._held(name, layers) for name in names})
+
+        return self.store.change_lists(self.written, entity, self._plans(names), changed)
+
+    def _held(self, name: str, layers: Sequence[StoredRow]) -> list[Any]:
+        held = self._list(name, _newest_first(layers), layers[0])
+        return list(held) if isinstance(held, list) else []
 
     def require_texts(self, what: str) -> None:
         """Refuses layers that have no place for the texts of ids.
@@ -218,7 +243,7 @@ class LayeredView:
         definition = self.definition()
         if names:
             return [definition.field(name) for name in names]
-        return [field for field in definition.fields if field.name != ID_TEXT]
+        return [field for field in definition.fields if field.name != ID_TEXT and not is_kept(field.name)]
 
     def _plans(self, names: Sequence[str]) -> list[Plan]:
         """The same read of each layer, as far as the layer has the features."""
@@ -231,8 +256,11 @@ class LayeredView:
         return [REMOVED, *(derived.input for derived in self.derived if derived.output in names)]
 
     def _outdated(self, values: Mapping[str, Any], has: Collection[str]) -> dict[str, Any]:
-        """What was made of the values before these, and is not among them."""
-        return {derived.output: ABSENT for derived in self.derived if derived.input in values and derived.output in has}
+        """What was made of the values before these, or says something of them, and is not among them."""
+        gone = [derived.output for derived in self.derived if derived.input in values]
+        if HISTORY in values:  # Nothing is known of when its items were met.
+            gone.append(HISTORY_TIMES)
+        return {name: ABSENT for name in gone if name in has}
 
     def _merged(self, entity: int, layers: list[StoredRow], wanted: Sequence[FeatureField]) -> FeatureRead:
         rows = _newest_first([row for row in layers if row.status is FeatureStatus.PRESENT])
@@ -250,7 +278,8 @@ class LayeredView:
             values[field.name] = field.absent if value is None else value
             if value is None:
                 absent.add(field.name)
-        return FeatureRead(entity, values, status, event_time_s, absent)
+        base = layers[0].values if layers[0].status is FeatureStatus.PRESENT else {}
+        return FeatureRead(entity, values, status, event_time_s, absent, base)
 
     def _list(self, name: str, rows: Sequence[StoredRow], base: StoredRow) -> FeatureData | None:
         """A list over the layers, newest first: that of the newer layer, to which a newer base adds the overlay's."""

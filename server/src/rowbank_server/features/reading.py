@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class FeatureRead:
         values: by name, with what an absent feature reads as.
         event_time_s: in Unix seconds, 0 where never written.
         absent: names of the features of which there is no value, or one that is too old.
+        base: of views in layers, what the layer of the version alone holds of these features.
     """
 
     entity: int
@@ -35,6 +37,7 @@ class FeatureRead:
     status: FeatureStatus
     event_time_s: float
     absent: Collection[str] = ()
+    base: Mapping[str, FeatureData] = dataclasses.field(default_factory=dict)
 
     @property
     def held(self) -> dict[str, FeatureData]:

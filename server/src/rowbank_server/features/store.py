@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,10 @@ from rowbank_server.features.reading import FeatureRead, Plan, StoredRow
 from rowbank_server.features.redis_errors import translated
 from rowbank_server.features.unreadable import Unreadable
 from rowbank_server.features.values import ABSENT, ABSENT_BYTES, check, encode, encode_time
-from rowbank_server.features.views import FeatureView, parse_view
+from rowbank_server.features.views import FeatureView, is_kept, parse_view
 
 _VIEW_AGE_S = 1.0  # How long a definition read from Redis may be used without asking again.
-_APPEND_TRIES = 20
+_TRIES = 20  # Of a step that others may come between.
 
 
 class FeatureStore:
@@ -61,19 +61,40 @@ class FeatureStore:
             InvalidFeature: values stored under the view's present definition could not be read under the new one; or
                 another program filled the view under keys that are not read here, as far as a sample shows.
         """
-        text = view.model_dump_json()
-        with translated(f"view {view.name!r}"):
-            stored = self._redis.hget(self._views_key, view.name)
-            if stored is not None:
-                known = parse_view(stored)
-                known.check_successor(view)
-                if known == view:
-                    return False
-            else:
-                self._foreign.require_readable(view)
-            self._redis.hset(self._views_key, view.name, text)
-        self._views[view.name] = (time.monotonic(), view)
-        return True
+        return self._define(view.name, lambda known: view if known is None else _succeeding(known, view))
+
+    def keep_lists(self, view_name: str, names: Iterable[str]) -> None:
+        """Makes sure that a view has lists for the recording of events, whoever else defines it at the moment.
+
+        Raises:
+            ViewNotFound: there is no such view.
+        """
+        if self.view(view_name).has.issuperset(names):
+            return
+        self._define(view_name, lambda known: known and known.with_kept(names))
+
+    def _define(self, name: str, successor: Callable[[FeatureView | None], FeatureView | None]) -> bool:
+        """Replaces a definition by what follows from it, in one atomic step; True if that changed anything."""
+        with translated(f"view {name!r}"):
+            for _ in range(_TRIES):
+                with self._redis.pipeline(transaction=True) as pipe:
+                    try:
+                        pipe.watch(self._views_key)
+                        stored = pipe.hget(self._views_key, name)
+                        known = None if stored is None else parse_view(stored)
+                        new = successor(known)
+                        if new is None or new == known:
+                            return False
+                        if known is None:
+                            self._foreign.require_readable(new)
+                        pipe.multi()
+                        pipe.hset(self._views_key, name, new.model_dump_json())
+                        pipe.execute()
+                    except redis.WatchError:
+                        continue
+                self._views[name] = (time.monotonic(), new)
+                return True
+            raise redis.TimeoutError(f"the views were changed by others {_TRIES} times in a row")
 
     def list_views(self) -> list[FeatureView]:
         """Every view, by name."""
@@ -118,34 +139,57 @@ class FeatureStore:
             ViewNotFound, InvalidFeature: nothing was written.
         """
         view = self.view(view_name)
-        now = self._clock() if event_time_s is None else event_time_s
         encoded = [(_int64(entity), _encode_row(view, entity, values)) for entity, values in rows]
-        written = 0
-        with translated(f"write to view {view_name!r}"):
-            for start in range(0, len(encoded), CHUNK):
-                written += self._write_chunk(view, encoded[start : start + CHUNK], now)
-        if written:
-            self.freshness.wrote(view_name, now)
+        return sum(self._write_encoded(view, encoded, event_time_s))
+
+    def write_each(self, view_name: str, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> list[bool | InvalidFeature]:
+        """As `write`, now, but the rows that are right are written whatever is wrong with others.
+
+        Returns:
+            For each row whether it was written (otherwise a later event had written the entity), or what is wrong.
+        """
+        view = self.view(view_name)
+        outcomes: list[bool | InvalidFeature] = [False] * len(rows)
+        encoded, places = [], []
+        for place, (entity, values) in enumerate(rows):
+            row = _encoded_or_fault(view, entity, values)
+            if isinstance(row, InvalidFeature):
+                outcomes[place] = row
+            else:
+                encoded.append((_int64(entity), row))
+                places.append(place)
+        for place, written in zip(places, self._write_encoded(view, encoded, None), strict=True):
+            outcomes[place] = written
+        return outcomes
+
+    def _write_encoded(
+        self, view: FeatureView, rows: list[tuple[int, dict[bytes, bytes]]], event_time_s: float | None
+    ) -> list[bool]:
+        """Whether each row was written."""
+        now = self._clock() if event_time_s is None else event_time_s
+        written: list[bool] = []
+        with translated(f"write to view {view.name!r}"):
+            for start in range(0, len(rows), CHUNK):
+                written += self._write_chunk(view, rows[start : start + CHUNK], now)
+        if any(written):
+            self.freshness.wrote(view.name, now)
         return written
 
-    def _write_chunk(self, view: FeatureView, rows: list[tuple[int, dict[bytes, bytes]]], now: float) -> int:
+    def _write_chunk(self, view: FeatureView, rows: list[tuple[int, dict[bytes, bytes]]], now: float) -> list[bool]:
         keys = [layout.entity_key(view.entity, entity, self._namespace) for entity, _ in rows]
         stamp_field, stamp = layout.timestamp_field(view.name), encode_time(now)
         with self._locks.of(view.name):
             with self._redis.pipeline(transaction=False) as pipe:
                 for key in keys:
                     pipe.hget(key, stamp_field)
-                stamps = pipe.execute()
-            written = 0
+                outdated = [known is not None and is_later(known, now) for known in pipe.execute()]
             with self._redis.pipeline(transaction=False) as pipe:
-                for (entity, fields), key, known in zip(rows, keys, stamps, strict=True):
-                    if known is not None and is_later(known, now):
-                        continue
-                    pipe.hset(key, mapping={**fields, stamp_field: stamp})
-                    pipe.sadd(layout.index_key(self._namespace, view.name, entity), entity)
-                    written += 1
+                for (entity, fields), key, is_outdated in zip(rows, keys, outdated, strict=True):
+                    if not is_outdated:
+                        pipe.hset(key, mapping={**fields, stamp_field: stamp})
+                        pipe.sadd(layout.index_key(self._namespace, view.name, entity), entity)
                 pipe.execute()
-        return written
+        return [not one for one in outdated]
 
     def write_columns(self, view: FeatureView, columns: Columns) -> int:
         """Writes many rows; of each entity the latest event counts, within the rows and against what is stored.
@@ -166,12 +210,13 @@ class FeatureStore:
         """Reads features, in the order of `entities`.
 
         Args:
-            names: the features wanted; none: all of the view.
+            names: the features wanted; none: all of the view that are callers'.
         Raises:
             ViewNotFound, InvalidFeature (no such feature, or stored bytes that are no value of its type).
         """
         view = self.view(view_name)
-        plan = reading.plan(view, [view.field(name) for name in names] if names else view.fields)
+        own = [field for field in view.fields if not is_kept(field.name)]
+        plan = reading.plan(view, [view.field(name) for name in names] if names else own)
         rows = self.read_rows([plan], entities)
         return [reading.with_defaults(plan, entity, row) for entity, (row,) in zip(entities, rows, strict=True)]
 
@@ -215,41 +260,38 @@ class FeatureStore:
         view = self.view(view_name)
         plan = reading.plan(view, [view.field(name)])
 
-        def longer(rows: list[StoredRow]) -> list[Any]:
+        def longer(rows: list[StoredRow]) -> dict[str, list[Any]]:
             held: Any = rows[0].values.get(name, [])
-            return [*held, *items][-limit:]
+            return {name: [*held, *items][-limit:]}
 
-        return self.change_list(view_name, name, entity, [plan], longer)
+        return self.change_lists(view_name, entity, [plan], longer)[name]
 
-    def change_list(
+    def change_lists(
         self,
         view_name: str,
-        name: str,
         entity: int,
         plans: Sequence[Plan],
-        change: Callable[[list[StoredRow]], list[Any]],
-    ) -> int:
-        """Writes a list feature that depends on what is stored, in one atomic step.
+        change: Callable[[list[StoredRow]], Mapping[str, list[Any]]],
+    ) -> dict[str, int]:
+        """Writes list features that depend on what is stored, in one atomic step.
 
         Args:
             plans: what is read of the entity; any of its views.
-            change: the list, given what was read, a row per plan; called again if somebody else was faster.
-        Returns, raises: as `append`.
+            change: the lists by name, given what was read, a row per plan; called again if somebody else was faster.
+        Returns:
+            The lengths of the lists now.
+        Raises:
+            As `append`.
         """
         view = self.view(view_name)
-        field = view.field(name)
-        if not field.type.value.endswith("_list"):
-            raise InvalidFeature(f"{view_name}:{name} is a {field.type.value}; only lists can be appended to")
-        what = f"{view_name}:{name} of {view.entity} {entity}"
         key = layout.entity_key(view.entity, _int64(entity), self._namespace)
-        with translated(f"append to {view_name}:{name}"):
-            for _ in range(_APPEND_TRIES):
+        with translated(f"append to view {view_name!r}"):
+            for _ in range(_TRIES):
                 with self._redis.pipeline(transaction=True) as pipe:
                     try:
                         pipe.watch(key)
-                        rows = self._reader.read_own(pipe, plans, entity)
-                        kept: Any = check(change(rows), field.type, what)
-                        fields = {layout.feature_field(view_name, name): encode(kept, field.type)}
+                        lists = change(self._reader.read_own(pipe, plans, entity))
+                        fields = _encode_lists(view, entity, lists)
                         now = self._clock()
                         pipe.multi()
                         pipe.hset(key, mapping={**fields, layout.timestamp_field(view_name): encode_time(now)})
@@ -258,8 +300,8 @@ class FeatureStore:
                         continue
                 self._redis.sadd(layout.index_key(self._namespace, view_name, entity), entity)
                 self.freshness.wrote(view_name, now)
-                return len(kept)
-            raise redis.TimeoutError(f"{view.entity} {entity} was changed by others {_APPEND_TRIES} times in a row")
+                return {name: len(items) for name, items in lists.items()}
+            raise redis.TimeoutError(f"{view.entity} {entity} was changed by others {_TRIES} times in a row")
 
     def remove(self, view_name: str, entity: int) -> bool:
         """Removes a view's features of one entity; True if there were any."""
@@ -340,6 +382,30 @@ def _encode_row(view: FeatureView, entity: int, values: Mapping[str, Any]) -> di
         checked = check(value, kind, f"{view.name}:{name} of {view.entity} {named}")
         encoded[field] = encode(checked, kind)
     return encoded
+
+
+def _encoded_or_fault(view: FeatureView, entity: int, values: Mapping[str, Any]) -> dict[bytes, bytes] | InvalidFeature:
+    try:
+        return _encode_row(view, _int64(entity), values)
+    except InvalidFeature as error:
+        return error
+
+
+def _encode_lists(view: FeatureView, entity: int, lists: Mapping[str, list[Any]]) -> dict[bytes, bytes]:
+    encoded = {}
+    for name, items in lists.items():
+        kind = view.field(name).type
+        if not kind.value.endswith("_list"):
+            raise InvalidFeature(f"{view.name}:{name} is a {kind.value}; only lists can be appended to")
+        checked = check(items, kind, f"{view.name}:{name} of {view.entity} {entity}")
+        encoded[layout.feature_field(view.name, name)] = encode(checked, kind)
+    return encoded
+
+
+def _succeeding(known: FeatureView, new: FeatureView) -> FeatureView:
+    """A new definition with the lists that the present one keeps for the recording of events."""
+    known.check_successor(new)
+    return new.with_kept(name for name in known.has if is_kept(name))
 
 
 def _chunks(entities: Sequence[int]) -> Iterator[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -30,6 +31,14 @@ Name = Annotated[str, AfterValidator(_checked_name)]
 _TO_ENUM = {kind: features_pb2.FeatureType.Value(f"FEATURE_TYPE_{kind.name}") for kind in FeatureType}
 _FROM_ENUM = {number: kind for kind, number in _TO_ENUM.items()}
 _OWN = {ID_TEXT: FeatureType.STRING, REMOVED: FeatureType.BOOL}  # Features that are no caller's.
+# Lists that the recording of events keeps beside a history; nobody else reads or writes them.
+SEEN_PREFIX = "_seen_"
+HISTORY_TIMES = "_history_times"
+
+
+def is_kept(name: str) -> bool:
+    """Whether a feature is kept for the recording of events, unseen by callers."""
+    return name.startswith(SEEN_PREFIX) or name == HISTORY_TIMES
 
 
 class FeatureField(BaseModel):
@@ -69,7 +78,7 @@ class FeatureView(BaseModel):
         if repeated:
             raise ValueError(f"fields are named twice: {', '.join(repeated)}")
         for field in self.fields:
-            own = _OWN.get(field.name, field.type)
+            own = FeatureType.INT64_LIST if is_kept(field.name) else _OWN.get(field.name, field.type)
             if field.type is not own:
                 raise ValueError(f"{field.name!r} is Rowbank's own and {own.value}, got {field.type.value}")
         return self
@@ -83,8 +92,18 @@ class FeatureView(BaseModel):
         for field in self.fields:
             if field.name == name:
                 return field
-        known = ", ".join(field.name for field in self.fields if field.name not in (ID_TEXT, REMOVED))
+        known = ", ".join(field.name for field in self.fields if field.name not in _OWN and not is_kept(field.name))
         raise InvalidFeature(f"view {self.name!r} has no feature {name!r}; it has: {known}")
+
+    @property
+    def has(self) -> frozenset[str]:
+        """The names of its features."""
+        return frozenset(field.name for field in self.fields)
+
+    def with_kept(self, names: Iterable[str]) -> FeatureView:
+        """The view with lists for the recording of events; itself where it has them."""
+        new = tuple(FeatureField(name=name, type=FeatureType.INT64_LIST) for name in names if name not in self.has)
+        return self.model_copy(update={"fields": (*self.fields, *new)}) if new else self
 
     def check_successor(self, new: FeatureView) -> None:
         """Refuses a changed view under which stored values could no longer be read.
@@ -141,9 +160,11 @@ def type_of(number: int) -> FeatureType | None:
 
 
 def view_to_message(view: FeatureView) -> features_pb2.FeatureView:
-    """The API message of a view."""
+    """The API message of a view, without what is kept for the recording of events."""
     message = features_pb2.FeatureView(name=view.name, entity=view.entity, max_age_s=view.max_age_s)
     for field in view.fields:
+        if is_kept(field.name):
+            continue
         sent = message.fields.add(name=field.name, type=_TO_ENUM[field.type])
         if field.default is not None:
             sent.default_value.CopyFrom(to_message(check(field.default, field.type, field.name), field.type))
