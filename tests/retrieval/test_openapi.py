@@ -14,7 +14,6 @@ from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.http.app import create_app
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.service import Service
-from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.metrics import Metrics
 
 
@@ -24,9 +23,8 @@ def api(http: httpx.Client) -> Any:
 
 
 def test_it_lists_exactly_the_routes(api: Any) -> None:
-    batcher = Batcher(lambda queries, arrived_s: [], max_batch=1, max_queue=1)
     nothing: Any = None
-    service = Service("m", 1, nothing, nothing, nothing, nothing, nothing, batcher, Metrics(), nothing, 1.0)
+    service = Service(nothing, 1, nothing, nothing, nothing, Metrics(), nothing, 1.0)
     app = create_app(Operations(service))
     routes = {
         (route.path, method.lower())

@@ -9,11 +9,11 @@ import pytest
 
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureField, FeatureType
+from rowbank_server.registry.model import Model
 from rowbank_server.retrieval.catalogue.growth import FRESH_LIMIT, MergePolicy, Stock
 from rowbank_server.retrieval.columns import Texts, made_column
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.index import ExactIndex
-from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.parts import Counts, with_bits
 from rowbank_server.retrieval.segments import Items, Segment, Standing
 

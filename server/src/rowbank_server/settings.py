@@ -220,7 +220,11 @@ class ApiSettings(_RedisSettings):
         validation_alias=shared_name("targets"),
         description="HOST:PORT of each parameter-server shard, in order, separated by commas.",
     )
-    model: str = Field("two_tower", min_length=1, description="Name of the model in the registry that is served.")
+    model: str = Field(
+        "two_tower",
+        min_length=1,
+        description="The model that answers requests that name none; where it has no version, the only one there is.",
+    )
     index_refresh_s: float = Field(
         10.0, gt=0, description="How often item vectors, titles and popularity are rebuilt while a version is served."
     )
@@ -274,7 +278,11 @@ class UpSettings(_RedisSettings):
     retrieval_grpc_bind: str = Field(
         "127.0.0.1:7781", description="HOST:PORT of the retrieval service over gRPC; empty: off."
     )
-    model: str = Field("two_tower", min_length=1, description="Name of the model in the registry that is served.")
+    model: str = Field(
+        "two_tower",
+        min_length=1,
+        description="The model that answers requests that name none; where it has no version, the only one there is.",
+    )
     start_timeout_s: float = Field(300.0, gt=0, description="Longest wait for each process to become ready.")
     stop_timeout_s: float = Field(60.0, gt=0, description="Longest wait for each process to end before it is killed.")
 

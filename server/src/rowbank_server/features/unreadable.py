@@ -32,11 +32,11 @@ class Unreadable:
         for why in new.values():
             _log.error("%s; it is left out until it can be read", why)
 
-    def keep(self, views: Collection[str]) -> None:
-        """Forgets all but these views: the others are read no more, so what is mended in them would not be seen."""
+    def forget(self, views: Collection[str]) -> None:
+        """Forgets these views: they are read no more, so what is mended in them would not be seen."""
         with self._lock:
             for view in list(self._found):
-                if view.partition(":")[0] not in views:
+                if view.partition(":")[0] in views:
                     del self._found[view]
 
     def counts(self) -> dict[str, int]:

@@ -168,6 +168,16 @@ class ModelRegistry:
             active = self._redis.get(self._key(name, "active"))
         return "" if active is None else str(active, "utf-8")
 
+    def active_versions(self) -> dict[str, str]:
+        """The active version of every model that has one."""
+        names = self.names()
+        with translated("active versions"):
+            pipe = self._redis.pipeline(transaction=False)
+            for name in names:
+                pipe.get(self._key(name, "active"))
+            active = pipe.execute() if names else []
+        return {name: str(version, "utf-8") for name, version in zip(names, active, strict=True) if version is not None}
+
     def activate(self, name: str, version: str) -> str:
         """Makes a version the active one; services follow within a second.
 

@@ -19,12 +19,12 @@ from rowbank.errors import InvalidRequest, NotReady, RequestError
 from rowbank.tower_feeding import gather, usable
 from rowbank.tower_keys import HISTORY
 from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
+from rowbank_server.registry.inputs import TowerInputs
+from rowbank_server.registry.model import Model
 from rowbank_server.retrieval.budget import FEATURES_SHARE, ROWS_SHARE, Budget, QueryParts
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.given import given_features, left_out
-from rowbank_server.retrieval.inputs import TowerInputs
 from rowbank_server.retrieval.metrics import Metrics
-from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.parts import with_bits
 from rowbank_server.retrieval.queries import Answer, Found, Query, Source
 from rowbank_server.retrieval.rows import RowReader

@@ -1,4 +1,4 @@
-"""Follows the registry and the catalogue: builds generations in a thread of its own and swaps them in by pointer."""
+"""Follows the catalogue of one version: builds generations in a thread of its own and swaps them in by pointer."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.errors import InternalError, NotReady, RequestError
-from rowbank_server.features import FeatureStore
-from rowbank_server.registry import ModelRegistry
+from rowbank_server.registry.model import Model
 from rowbank_server.retrieval import generation as gen
 from rowbank_server.retrieval.catalogue import embedding as cat
 from rowbank_server.retrieval.catalogue.growth import Stock
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.index import ExactIndex
 from rowbank_server.retrieval.lineage import Lineage, Loss, describe
-from rowbank_server.retrieval.model import Model, load_model
 from rowbank_server.retrieval.rows import RowReader
 from rowbank_server.retrieval.segments import Items, Segment
 
@@ -38,8 +36,8 @@ class FollowerOptions:
     """How closely the follower follows.
 
     Attributes:
-        poll_s: how often the active version is asked for.
-        refresh_s: how often vectors, titles and popularity are rebuilt while the version stays.
+        poll_s: how often it looks for changes.
+        refresh_s: how often vectors, titles and popularity are rebuilt.
         max_popularity_users: users whose histories are counted.
     """
 
@@ -49,37 +47,37 @@ class FollowerOptions:
 
 
 class Follower:
-    """Keeps `current` at the active version of one model. `current` may be read from any thread.
-
-    A version that cannot be loaded leaves the one before it in service; `problem` says why, and it is tried again.
+    """Keeps `current` at the present generation of one version. `current` may be read from any thread.
 
     Rows of tables that are not the version's any more are not read: the vectors that were built from its own rows stay,
     while titles, withdrawn items and popularity go on; `problem` says it, and the generation holds which tables.
+
+    Args:
+        next_serial: numbers the generations of the model in this process.
+        on_swap: told each generation that goes into service.
     """
 
     def __init__(
         self,
-        model: str,
-        registry: ModelRegistry,
-        store: FeatureStore,
+        model: Model,
         rows: RowReader,
         lineage: Lineage,
         options: FollowerOptions,
         *,
+        next_serial: Callable[[], int],
         on_swap: Callable[[Generation], None] = lambda generation: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.model = model
         self.current: Generation | None = None
         self._failure = ""
-        self._model_name = model
-        self._registry = registry
-        self._store = store
+        self._what = f"model {model.manifest.name!r}"
         self._rows = rows
         self._lineage = lineage
         self._options = options
+        self._next_serial = next_serial
         self._on_swap = on_swap
         self._clock = clock
-        self._serial = 0
         self._stock: Stock | None = None
         self._failures = 0
         self._retry_at = 0.0
@@ -88,30 +86,39 @@ class Follower:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"follower-{model.version}", daemon=True)
 
     @property
     def problem(self) -> str:
-        """What keeps a newer version, or newer rows, from being served; empty if nothing does."""
+        """What keeps newer items or rows from being served; empty if nothing does."""
         current = self.current
         lost = ""
         if current is not None and current.lost:
-            lost = f"model {self._model_name!r}: {describe(current.model.manifest, current.lost)}"
+            lost = f"{self._what}: {describe(current.model.manifest, current.lost)}"
         return "; ".join(text for text in (self._failure, lost) if text)
 
+    def load(self, *, with_lost_tables: bool) -> None:
+        """Builds the first generation, in the caller's thread.
+
+        Args:
+            with_lost_tables: whether a version whose tables are lost is better than nothing: it answers with what is
+                popular.
+        Raises:
+            NotReady: tables are lost, and it is not.
+            RequestError: what it is made of cannot be read.
+        """
+        self._rebuild(with_lost_tables=with_lost_tables)
+
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts the thread. `load` comes before."""
         self._thread.start()
 
     def stop(self) -> None:
         """Ends the thread. A build under way is waited for a moment; it changes nothing outside this process."""
         self._stop.set()
         self._wake.set()
-        self._thread.join(_STOP_WAIT_S)
-
-    def wake(self) -> None:
-        """Looks at the registry now."""
-        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(_STOP_WAIT_S)
 
     def item_changed(self, item: int) -> None:
         """Takes an item's new features, or its removal, into the index now."""
@@ -126,30 +133,21 @@ class Follower:
             except RequestError as error:
                 self._failed(error)
             except Exception as error:
-                _log.exception("following model %r failed for a reason that is a defect", self._model_name)
+                _log.exception("following %s failed for a reason that is a defect", self._what)
                 self._failed(InternalError(f"{type(error).__name__}: {error}"))
             self._wake.wait(self._options.poll_s)
             self._wake.clear()
 
     def step(self) -> None:
-        """Does what is due: load a new version, take in changed items, or refresh."""
+        """Does what is due: take in changed items, or refresh."""
         now = self._clock()
-        active = self._registry.active_version(self._model_name)
-        if not active:
-            self._failure = (
-                f"no active version of model {self._model_name!r}; train one (rowbank-train two-tower --activate), "
-                "or activate a published one (POST /v1/models/{version}/activate)"
-            )
-            return
         self._watch()
-        served = self.current
-        if served is None or served.model.version != active:
-            if now >= self._retry_at:
-                self._load(active)
-        elif now >= self._refresh_at and now >= self._retry_at:
-            self._rebuild(served.model)
-        elif now >= self._retry_at:
-            self._take_in(served)
+        if now < self._retry_at:
+            return
+        if now >= self._refresh_at:
+            self._rebuild(with_lost_tables=True)
+        else:
+            self._take_in()
             self._failure = ""
 
     def _watch(self) -> None:
@@ -157,35 +155,28 @@ class Follower:
         served = self.current
         if served is None:
             return
-        lost = self._lineage.lost(served.model.manifest)
+        lost = self._lineage.lost(self.model.manifest)
         if lost != served.lost:
             self.current = dataclasses.replace(served, lost=lost)
             self._refresh_at = self._clock()  # Rows that are the version's again are read at once.
-            _log.warning("%s", self.problem or f"model {self._model_name!r}: the version's tables are its own again")
+            _log.warning("%s", self.problem or f"{self._what}: the version's tables are its own again")
 
-    def _load(self, version: str) -> None:
-        started = self._clock()
-        stored = self._registry.get(self._model_name, version)
-        model = load_model(stored.manifest, self._registry.files(stored.manifest), self._store)
-        self._rebuild(model)
-        self._store.unreadable.keep([layers.base for layers in (model.items, model.users) if layers is not None])
-        _log.info("serving model %s %s after %.2f s", self._model_name, version, self._clock() - started)
-
-    def _rebuild(self, model: Model) -> None:
+    def _rebuild(self, *, with_lost_tables: bool) -> None:
         started = self._clock()
         with self._lock:
             self._changed.clear()  # Whatever changed until now is read below.
-        items, lost = self._embed(model, model.items.entities())
-        counts = gen.count_interactions(model, self._options.max_popularity_users)
-        self._swap(model, Stock.of(Segment.of(items, ExactIndex(items.vectors)), counts), lost)
+        items, lost = self._embed(self.model.items.entities(), with_lost_tables=with_lost_tables)
+        counts = gen.count_interactions(self.model, self._options.max_popularity_users)
+        self._swap(Stock.of(Segment.of(items, ExactIndex(items.vectors)), counts), lost)
         took = self._clock() - started
         self._refresh_at = self._clock() + max(self._options.refresh_s, _REST * took)
 
-    def _embed(self, model: Model, ids: npt.NDArray[np.int64]) -> tuple[Items, Mapping[str, Loss]]:
+    def _embed(self, ids: npt.NDArray[np.int64], *, with_lost_tables: bool = True) -> tuple[Items, Mapping[str, Loss]]:
         """Items with vectors of the version's own rows, and its tables that are lost.
 
         Whether they are lost is asked before rows are read and after, so that no row that came meanwhile is taken.
         """
+        model = self.model
         lost = self._lineage.lost(model.manifest)
         if not gen.reads(model.candidate_inputs, lost):
             fresh = cat.embed_items(model, ids, self._rows)
@@ -193,34 +184,33 @@ class Follower:
             if not gen.reads(model.candidate_inputs, lost):
                 return fresh, lost
         served = self.current
-        if served is None:  # Better what is popular than nothing.
-            return cat.embed_items(model, ids, None), lost
-        if served.model.version != model.version:
+        if served is not None:
+            return cat.with_vectors_of(cat.embed_items(model, ids, None), served), lost
+        if not with_lost_tables:
             raise NotReady(describe(model.manifest, lost))
-        return cat.with_vectors_of(cat.embed_items(model, ids, None), served), lost
+        return cat.embed_items(model, ids, None), lost  # Better what is popular than nothing.
 
-    def _take_in(self, served: Generation) -> None:
+    def _take_in(self) -> None:
         with self._lock:
             changed, self._changed = self._changed, set()
         if not changed:
             return
         try:
-            self._update(served, sorted(changed))
+            self._update(sorted(changed))
         except Exception:
             with self._lock:
                 self._changed |= changed
             raise
 
-    def _update(self, served: Generation, items: list[int]) -> None:
+    def _update(self, items: list[int]) -> None:
         touched = np.asarray(items, dtype=np.int64)
-        changed, lost = self._embed(served.model, touched)
+        changed, lost = self._embed(touched)
         assert self._stock is not None
-        self._swap(served.model, self._stock.take_in(touched, changed, ExactIndex), lost)
+        self._swap(self._stock.take_in(touched, changed, ExactIndex), lost)
 
-    def _swap(self, model: Model, stock: Stock, lost: Mapping[str, Loss]) -> None:
-        self._serial += 1
+    def _swap(self, stock: Stock, lost: Mapping[str, Loss]) -> None:
         self._stock = stock
-        self.current = Generation(model, f"{model.version}.{self._serial}", stock.parts, lost)
+        self.current = Generation(self.model, f"{self.model.version}.{self._next_serial()}", stock.parts, lost)
         self._failure = ""
         self._failures = 0
         self._retry_at = 0.0
@@ -230,7 +220,7 @@ class Follower:
         self._failures += 1
         pause_s = min(_MAX_BACKOFF_S, 0.5 * 2.0 ** min(self._failures - 1, 10))
         self._retry_at = self._clock() + pause_s
-        text = f"model {self._model_name!r}: {error.message}"
+        text = f"{self._what}: {error.message}"
         if text != self._failure:
             _log.warning("%s; tried again every few seconds", text)
         self._failure = text

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from rowbank.errors import ViewNotFound
 from rowbank.tower_keys import HISTORY
 from rowbank_server.features import FeatureStatus
-from rowbank_server.retrieval.inputs import TowerInputs
+from rowbank_server.registry.inputs import TowerInputs
+from rowbank_server.registry.model import Model
 from rowbank_server.retrieval.lineage import Loss
-from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.parts import Counts, Part, bits_at
 from rowbank_server.retrieval.queries import Found, ScoreParts
 from rowbank_server.retrieval.segments import Standing

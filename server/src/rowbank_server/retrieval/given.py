@@ -8,7 +8,7 @@ from typing import Any
 from rowbank.errors import InvalidFeature, InvalidRequest, shown
 from rowbank.tower_keys import input_numbers
 from rowbank_server.features.values import FeatureType, check
-from rowbank_server.retrieval.inputs import TowerInputs
+from rowbank_server.registry.inputs import TowerInputs
 from rowbank_server.retrieval.queries import Query
 
 

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import grpc.aio
 import uvicorn
@@ -31,9 +31,10 @@ from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.service import Service
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
-from rowbank_server.retrieval.engine import Engine
-from rowbank_server.retrieval.follower import Follower, FollowerOptions
-from rowbank_server.retrieval.lineage import Lineage
+from rowbank_server.retrieval.follower import FollowerOptions
+from rowbank_server.retrieval.hosting.hosts import Hosts
+from rowbank_server.retrieval.hosting.serving import Equipment
+from rowbank_server.retrieval.lineage import Lineage, Loss
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.reach import Reach
 from rowbank_server.retrieval.rows import ClientRows
@@ -63,46 +64,52 @@ async def open_service(settings: ApiSettings, redis: Redis) -> AsyncIterator[Ser
     metrics = Metrics()
     build_rows = ClientRows(settings.targets, _BUILD_TIMEOUT_S)
     query_rows = ClientRows(settings.targets, settings.row_timeout_s)
-    follower = Follower(
-        settings.model,
-        registry,
-        store,
-        build_rows,
-        Lineage(redis, settings.namespace),
-        FollowerOptions(refresh_s=settings.index_refresh_s),
-        on_swap=metrics.swapped,
-    )
     parts = QueryParts(settings.query_budget_ms / 1e3)
     redis_guard = Guard("Redis", RedisUnavailable, threads=_REDIS_THREADS)
     metrics.watch_unreadable(store.unreadable)
     metrics.watch_freshness(store.freshness)
     metrics.watch({"features": parts.features, "rows": parts.rows, "endpoints": redis_guard})
-    metrics.watch_tables(lambda: follower.current.lost if follower.current else {})
-    engine = Engine(lambda: follower.current, lambda: follower.problem, query_rows, metrics, parts)
-    batcher = Batcher(engine.answer, max_batch=settings.max_batch, max_queue=settings.max_queue, on_batch=metrics.batch)
+    equipment = Equipment(
+        registry=registry,
+        store=store,
+        build_rows=build_rows,
+        query_rows=query_rows,
+        lineage=Lineage(redis, settings.namespace),
+        options=FollowerOptions(refresh_s=settings.index_refresh_s),
+        parts=parts,
+        metrics=metrics,
+        open_batcher=lambda answer: Batcher(
+            answer, max_batch=settings.max_batch, max_queue=settings.max_queue, on_batch=metrics.batch
+        ),
+    )
+    hosts = Hosts(settings.model, equipment, asyncio.get_running_loop())
+    metrics.watch_tables(lambda: _lost_tables(hosts))
     reach = Reach(settings.targets)
-    follower.start()
+    hosts.start()
     reach.start()
     try:
         yield Service(
-            model=settings.model,
+            hosts=hosts,
             history_limit=settings.history_limit,
             registry=registry,
             activation=Activation(registry, store),
-            follower=follower,
             reach=reach,
-            engine=engine,
-            batcher=batcher,
             metrics=metrics,
             redis=redis_guard,
             redis_wait_s=settings.redis_wait_s,
         )
     finally:
-        await batcher.close()
-        await asyncio.to_thread(follower.stop)
+        await hosts.close()
         await asyncio.to_thread(reach.stop)
         query_rows.close()
         build_rows.close()
+
+
+def _lost_tables(hosts: Hosts) -> Mapping[str, Loss]:
+    """Of the versions in service, by name."""
+    active = [host.active for host in hosts.all.values()]
+    current = [serving.follower.current for serving in active if serving is not None]
+    return {table: loss for generation in current if generation is not None for table, loss in generation.lost.items()}
 
 
 async def _serve(settings: ApiSettings, redis: Redis) -> int:

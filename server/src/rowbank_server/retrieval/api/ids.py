@@ -18,8 +18,8 @@ from rowbank.tower_keys import HISTORY
 from rowbank_server import wording
 from rowbank_server.features import LayeredView
 from rowbank_server.features.values import FeatureType
+from rowbank_server.registry.model import Model
 from rowbank_server.retrieval.generation import Generation
-from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.queries import Found
 
 GivenId: TypeAlias = "int | str"

@@ -9,9 +9,8 @@ from typing import TypeVar
 from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.activation import Activation
-from rowbank_server.retrieval.batching import Batcher
-from rowbank_server.retrieval.engine import Engine
-from rowbank_server.retrieval.follower import Follower
+from rowbank_server.retrieval.hosting.hosts import Hosts
+from rowbank_server.retrieval.hosting.serving import Serving
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.reach import Reach
 
@@ -23,23 +22,24 @@ class Service:
     """Everything that operations need.
 
     Attributes:
-        model: the name of the model that is served.
+        hosts: the models that are served.
         history_limit: items that a user's history keeps.
         redis: guards what calls other than queries ask of Redis.
         redis_wait_s: the longest that such a call waits.
     """
 
-    model: str
+    hosts: Hosts
     history_limit: int
     registry: ModelRegistry
     activation: Activation
-    follower: Follower
     reach: Reach
-    engine: Engine
-    batcher: Batcher
     metrics: Metrics
     redis: Guard
     redis_wait_s: float
+
+    def serving(self, model: str = "") -> Serving:
+        """The version of a model, or of the default one, that is in service. Raises NotReady, ModelNotFound."""
+        return self.hosts.of(model).serving()
 
     async def ask_redis(self, call: Callable[[], T]) -> T:
         """What `call` returns or raises; RedisUnavailable if that takes too long, or would."""

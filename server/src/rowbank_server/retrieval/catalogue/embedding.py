@@ -13,9 +13,9 @@ from rowbank.text import token_key
 from rowbank.text_ids import ID_TEXT
 from rowbank.tower_feeding import gather, usable
 from rowbank_server.features import FeatureField, FeatureRead, FeatureStatus
+from rowbank_server.registry.model import TITLE, Model
 from rowbank_server.retrieval.columns import Texts, made_column
 from rowbank_server.retrieval.generation import Generation
-from rowbank_server.retrieval.model import TITLE, Model
 from rowbank_server.retrieval.rows import RowReader
 from rowbank_server.retrieval.segments import Items, Standing, joined_items
 

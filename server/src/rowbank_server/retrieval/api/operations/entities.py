@@ -7,6 +7,7 @@ from typing import Any
 from rowbank.errors import InvalidRequest, UnknownItem, UnknownUser
 from rowbank.text_ids import ID_TEXT
 from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
+from rowbank_server.registry.model import Model
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.ids import (
     GivenId,
@@ -20,7 +21,6 @@ from rowbank_server.retrieval.api.ids import (
 from rowbank_server.retrieval.api.operations.named import Named
 from rowbank_server.retrieval.api.service import Caller, Service
 from rowbank_server.retrieval.generation import Generation
-from rowbank_server.retrieval.model import Model
 from rowbank_server.retrieval.segments import Standing
 
 
@@ -32,7 +32,7 @@ class Entities:
 
     async def get_item(self, item_id: GivenId, caller: Caller) -> schemas.CatalogueItem:
         """An item. Raises UnknownItem."""
-        generation = self._service.engine.generation()
+        generation = self._service.serving().generation()
         item = Named.of(item_id, ModelIds.of(generation.model).items, caller)
         read, features = await self._read(generation, generation.model.items, item)
         if read.status is FeatureStatus.NOT_FOUND:
@@ -52,16 +52,16 @@ class Entities:
 
     async def put_item(self, item_id: GivenId, body: schemas.EntityBody, caller: Caller) -> schemas.Written:
         """Adds or changes an item."""
-        model = self._service.engine.generation().model
+        model = self._service.serving().generation().model
         ids = ModelIds.of(model).items
         item = Named.of(item_id, ids, caller)
         written = await self._write(ids, model.items, item, body.features)
-        self._service.follower.item_changed(item.key)
+        self._service.hosts.of().item_changed(item.key)
         return schemas.Written(written)
 
     async def delete_item(self, item_id: GivenId, caller: Caller) -> schemas.Removed:
         """Removes an item. Raises UnknownItem."""
-        model = self._service.engine.generation().model
+        model = self._service.serving().generation().model
         item, items = Named.of(item_id, ModelIds.of(model).items, caller), model.items
 
         def remove() -> bool:
@@ -70,12 +70,12 @@ class Entities:
 
         if not await self._service.ask_redis(remove):
             raise UnknownItem(_missing("item", item, items))
-        self._service.follower.item_changed(item.key)
+        self._service.hosts.of().item_changed(item.key)
         return schemas.Removed(item.shown)
 
     async def get_user(self, user_id: GivenId, caller: Caller) -> schemas.Entity:
         """A user. Raises UnknownUser."""
-        generation = self._service.engine.generation()
+        generation = self._service.serving().generation()
         user, view = Named.of(user_id, ModelIds.of(generation.model).users, caller), users_of(generation.model)
         read, features = await self._read(generation, view, user)
         if read.status is FeatureStatus.NOT_FOUND:
@@ -84,7 +84,7 @@ class Entities:
 
     async def put_user(self, user_id: GivenId, body: schemas.EntityBody, caller: Caller) -> schemas.Written:
         """Writes a user's features."""
-        model = self._service.engine.generation().model
+        model = self._service.serving().generation().model
         ids = ModelIds.of(model)
         user = Named.of(user_id, ids.users, caller)
         return schemas.Written(await self._write(ids.items, users_of(model), user, body.features))

@@ -19,7 +19,7 @@ class Events:
 
     async def record(self, body: schemas.EventsBody, caller: Caller) -> schemas.Written:
         """Appends to histories."""
-        model = self._service.engine.generation().model
+        model = self._service.serving().generation().model
         users, ids = users_of(model), ModelIds.of(model)
         if not model.has_history:
             raise InvalidFeature(

@@ -17,14 +17,16 @@ class Models:
     async def list_models(self, caller: Caller) -> schemas.ModelVersions:
         """Stored versions, newest first."""
         service = self._service
+        name = service.hosts.default_model
 
         def collect() -> tuple[list[StoredModel], str]:
-            known = service.model in service.registry.names()
-            listed = service.registry.list(service.model) if known else []
-            return listed, service.registry.previous(service.model)
+            known = name in service.registry.names()
+            listed = service.registry.list(name) if known else []
+            return listed, service.registry.previous(name)
 
         stored, previous = await self._service.ask_redis(collect)
-        serving = service.follower.current.model.version if service.follower.current else ""
+        host = service.hosts.all.get(name)
+        serving = host.active.version if host and host.active else ""
         models = [
             schemas.ModelVersion(
                 name=entry.manifest.name,
@@ -43,25 +45,26 @@ class Models:
         """Makes a version the active one."""
         service = self._service
         previous = await service.ask_redis(
-            lambda: service.activation.activate(service.model, version, force=body.force)
+            lambda: service.activation.activate(service.hosts.default_model, version, force=body.force)
         )
-        service.follower.wake()
+        service.hosts.wake()
         return schemas.Activated(version, previous)
 
     async def roll_back(self, caller: Caller) -> schemas.Activated:
         """Makes the version active again that was so before."""
         service = self._service
-        previous, version = await service.ask_redis(lambda: service.activation.roll_back(service.model))
-        service.follower.wake()
+        previous, version = await service.ask_redis(lambda: service.activation.roll_back(service.hosts.default_model))
+        service.hosts.wake()
         return schemas.Activated(version, previous)
 
     def ready(self) -> schemas.Health:
         """What is in service. Raises NotReady: nothing yet."""
-        follower, reach = self._service.follower, self._service.reach
-        generation = follower.current
-        if generation is None:
-            problems = [text for text in (reach.problem, follower.problem) if text]
-            raise NotReady("; ".join(problems) or "no model is loaded yet; try again in a moment")
+        hosts, reach = self._service.hosts, self._service.reach
+        try:
+            host = hosts.of()
+            generation = host.serving().generation()
+        except NotReady as error:
+            raise NotReady("; ".join(text for text in (reach.problem, error.message) if text)) from None
         items = generation.indexed_count
-        problem = follower.problem or reach.problem
+        problem = host.problem or hosts.problem or reach.problem
         return schemas.Health("ready", generation.model.version, generation.index_version, items, problem)

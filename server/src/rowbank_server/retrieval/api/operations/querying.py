@@ -22,8 +22,8 @@ class Querying:
 
     async def recommend(self, body: schemas.RecommendBody, caller: Caller) -> schemas.Recommendations:
         """Items for somebody."""
-        query = recommend_query(self._service.engine.generation(), body)
-        answer = await self._service.batcher.ask(query)
+        query = recommend_query(self._service.serving().generation(), body)
+        answer = await self._service.serving().ask(query)
         return shown_answer(answer, as_strings=caller.as_strings, explain=body.explain)
 
     async def recommend_batch(self, body: schemas.RecommendBatchBody, caller: Caller) -> schemas.RecommendationsBatch:
@@ -39,10 +39,10 @@ class Querying:
         self, bodies: Sequence[schemas.RecommendBody], caller: Caller
     ) -> list[schemas.Recommendations]:
         answers: list[schemas.Recommendations | None] = [None] * len(bodies)
-        generation = self._service.engine.generation()
+        generation = self._service.serving().generation()
 
         async def ask(index: int, one: schemas.RecommendBody) -> None:
-            answer = await self._service.batcher.ask(recommend_query(generation, one, f"requests.{index}."))
+            answer = await self._service.serving().ask(recommend_query(generation, one, f"requests.{index}."))
             answers[index] = shown_answer(answer, as_strings=caller.as_strings, explain=one.explain)
 
         await _gather([ask(index, one) for index, one in enumerate(bodies)])
@@ -50,12 +50,12 @@ class Querying:
 
     async def similar(self, body: schemas.SimilarBody, caller: Caller) -> schemas.Recommendations:
         """Items near others."""
-        query = similar_query(self._service.engine.generation(), body)
-        return shown_answer(await self._service.batcher.ask(query), as_strings=caller.as_strings)
+        query = similar_query(self._service.serving().generation(), body)
+        return shown_answer(await self._service.serving().ask(query), as_strings=caller.as_strings)
 
     async def popular(self, body: schemas.PopularBody, caller: Caller) -> schemas.Recommendations:
         """What is popular."""
-        return shown_answer(await self._service.batcher.ask(Query(k=body.k)), as_strings=caller.as_strings)
+        return shown_answer(await self._service.serving().ask(Query(k=body.k)), as_strings=caller.as_strings)
 
 
 async def _gather(calls: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -9,8 +9,8 @@ from rowbank.tower_keys import HISTORY
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureStore, LayeredView
 from rowbank_server.features import transforms as derived
+from rowbank_server.registry.inputs import TowerInputs, resolve
 from rowbank_server.registry.towers import TowerGraph
-from rowbank_server.retrieval.inputs import TowerInputs, resolve
 
 TITLE = "title"
 

@@ -1,0 +1,1 @@
+"""The models and versions that one process serves: which are loaded, and which of them answers a query."""

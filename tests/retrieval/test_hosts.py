@@ -1,0 +1,129 @@
+"""Several models and versions in one process: what is loaded, and which of it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from tests.processes import PsProcess
+from tests.retrieval.hosted import Hosted, hosted
+from tests.retrieval.support import MODEL, World, until
+
+import rowbank
+from rowbank.errors import ModelNotFound, NotReady
+from rowbank_server.retrieval.queries import Query
+
+
+@pytest.fixture
+def ps(start_ps: Callable[..., PsProcess]) -> PsProcess:
+    return start_ps()
+
+
+@pytest.fixture
+def client(ps: PsProcess) -> Iterator[rowbank.Client]:
+    with rowbank.Client(ps.target) as client:
+        yield client
+
+
+@pytest.fixture
+def world(client: rowbank.Client, namespace: str) -> World:
+    """Stored, but for the model."""
+    world = World(namespace)
+    world.create_tables(client)
+    world.write_features(client)
+    return world
+
+
+@pytest.fixture
+def running(
+    connection: redis.Redis, namespace: str, ps: PsProcess, client: rowbank.Client, world: World
+) -> Iterator[Hosted]:
+    with hosted(connection, namespace, ps.target, MODEL) as running:
+        yield running
+
+
+def best(running: Hosted, model: str = "", version: str = "") -> tuple[str, int]:
+    """The version that answers, and what it likes best for user 3."""
+    answer = running.ask(Query(user_id=3, k=1), model, version=version)
+    return answer.model_version, answer.items[0].item_id
+
+
+def test_every_model_with_an_active_version_is_served(running: Hosted, client: rowbank.Client, world: World) -> None:
+    """The setting names the default one; where it has no version, the only one there is stands in."""
+    with pytest.raises(NotReady, match=f"no active version of model '{MODEL}'"):
+        running.hosts.of()
+    world.publish(client, "v1", name="movies")
+    world.publish(client, "v0", name="unused", activate=False)
+    until(lambda: running.serves("movies") == "v1")
+    turned = World(world.suffix)
+    turned.item_weights = -turned.item_weights
+    assert best(running) == best(running, "movies") == ("v1", world.expected(world.user_vector(3), 1)[0][0])
+    turned.publish(client, "v7", name="songs")
+    until(lambda: running.serves("songs") == "v7")
+    assert best(running, "songs") == ("v7", turned.expected(turned.user_vector(3), 1)[0][0])
+    with pytest.raises(NotReady, match="served: movies, songs"):
+        running.hosts.of()
+    with pytest.raises(ModelNotFound, match="'unused' is not served here; served: movies, songs"):
+        running.hosts.of("unused")
+    world.publish(client, "v2")
+    until(lambda: running.serves(MODEL) == "v2")
+    assert best(running)[0] == "v2"
+
+
+def test_a_version_that_cannot_be_loaded_hurts_no_other(
+    running: Hosted, client: rowbank.Client, world: World, connection: redis.Redis, namespace: str
+) -> None:
+    """Its model goes on with the one before, and other models know nothing of it; it is tried again."""
+    world.publish(client, "v1")
+    world.publish(client, "v1", name="movies")
+    until(lambda: running.serves(MODEL) == running.serves("movies") == "v1")
+    world.publish(client, "v2", user_view="people")
+    until(lambda: "view 'people' does not exist" in running.hosts.of().problem)
+    assert running.hosts.of("movies").problem == ""
+    assert best(running)[0] == best(running, "movies")[0] == "v1"
+    people = rowbank.features.FeatureView("people", "user_id", (rowbank.features.FeatureField("age", "int64"),))
+    client.features.put_view(people)
+    until(lambda: running.serves(MODEL) == "v2")
+    assert running.hosts.of().problem == ""
+
+
+def test_the_version_before_is_kept_and_one_may_be_asked_by_name(
+    running: Hosted, client: rowbank.Client, world: World
+) -> None:
+    world.publish(client, "v1")
+    until(lambda: running.serves(MODEL) == "v1")
+    first = running.hosts.of().active
+    world.publish(client, "v2")
+    until(lambda: running.serves(MODEL) == "v2")
+    assert best(running, version="v1")[0] == "v1"
+    picked = running.hosts.of().pick(3, "v2")
+    assert (picked.serving.version, picked.split) == ("v2", "asked for")
+    with pytest.raises(ModelNotFound, match="version 'v3' is not loaded here; loaded: v2, v1; activate it"):
+        running.hosts.of().pick(3, "v3")
+    client.models.activate(MODEL, "v1")
+    until(lambda: running.serves(MODEL) == "v1")
+    assert running.hosts.of().active is first  # Nothing was loaded anew.
+
+
+def test_a_version_that_is_not_wanted_goes_after_a_while(
+    connection: redis.Redis, namespace: str, ps: PsProcess, client: rowbank.Client, world: World
+) -> None:
+    with hosted(connection, namespace, ps.target, MODEL, keep_s=0.0, grace_s=0.0) as running:
+        world.publish(client, "v1")
+        until(lambda: running.serves(MODEL) == "v1")
+        world.publish(client, "v2")
+        until(lambda: set(running.hosts.of().servings) == {"v2"})
+
+
+def test_a_redis_that_came_back_empty_takes_nothing_out_of_service(
+    running: Hosted, client: rowbank.Client, world: World, connection: redis.Redis, namespace: str
+) -> None:
+    world.publish(client, "v1")
+    world.publish(client, "v1", name="movies")
+    until(lambda: running.serves(MODEL) == running.serves("movies") == "v1")
+    connection.delete(f"{namespace}:models:{{movies}}:active")
+    until(lambda: "movies" not in running.hosts.all)
+    connection.delete(f"{namespace}:models:names")
+    until(lambda: "holds no model" in running.hosts.problem)
+    assert best(running)[0] == "v1"
