@@ -14,6 +14,7 @@ import redis
 from rowbank.errors import IdCollision, InvalidFeature, ViewNotFound, shown
 from rowbank.text_ids import ID_TEXT
 from rowbank_server.features import layout
+from rowbank_server.features.changes import ChangeFeed
 from rowbank_server.features.columns import Columns, entity_keys, timestamps
 from rowbank_server.features.values import FeatureType, decode, decode_time
 from rowbank_server.features.views import FeatureView, parse_view
@@ -46,10 +47,11 @@ class _Rows:
 class BulkWriter:
     """Thread-safe, as its Redis client is. Raises what redis-py raises."""
 
-    def __init__(self, client: Any, namespace: str, locks: Locks) -> None:
+    def __init__(self, client: Any, namespace: str, locks: Locks, changes: ChangeFeed) -> None:
         self._redis = client
         self._namespace = namespace
         self._locks = locks
+        self._changes = changes
 
     def write(self, view: FeatureView, columns: Columns) -> int:
         """Writes rows; returns how many were not outdated.
@@ -106,6 +108,7 @@ class BulkWriter:
                 members = entities[sets == number].tolist()
                 pipe.execute_command("SADD", layout.index_key(self._namespace, view.name, number), *members)
             pipe.execute()
+        self._changes.note(view.name, entities)
 
 
 def is_later(stamp: bytes, now: float) -> bool:

@@ -112,3 +112,8 @@ def views_key(namespace: str) -> str:
 def index_key(namespace: str, view: str, entity: int) -> str:
     """The set that lists an entity as one of the view's. It may be given by its number, too."""
     return f"{namespace}:features:{view}:entities:{entity % INDEX_SETS}"
+
+
+def changes_key(namespace: str, view: str) -> str:
+    """The stream that says which entities of a view were written or removed."""
+    return f"{namespace}:features:{view}:changes"

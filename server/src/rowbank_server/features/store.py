@@ -16,6 +16,7 @@ from rowbank.errors import InvalidFeature, ViewNotFound, shown
 from rowbank.text_ids import ID_TEXT
 from rowbank_server.features import layout, reading
 from rowbank_server.features.bulk import CHUNK, BulkWriter, Locks, is_later
+from rowbank_server.features.changes import ChangeFeed
 from rowbank_server.features.columns import Columns
 from rowbank_server.features.entity_reader import EntityReader
 from rowbank_server.features.foreign import ForeignEntities
@@ -50,7 +51,8 @@ class FeatureStore:
         self._reader = EntityReader(client, namespace, clock)
         self._foreign = ForeignEntities(client, namespace)
         self._locks = Locks()
-        self._bulk = BulkWriter(client, namespace, self._locks)
+        self.changes = ChangeFeed(client, namespace)
+        self._bulk = BulkWriter(client, namespace, self._locks, self.changes)
         self.unreadable = Unreadable()
         self.freshness = Freshness()
 
@@ -189,6 +191,8 @@ class FeatureStore:
                         pipe.hset(key, mapping={**fields, stamp_field: stamp})
                         pipe.sadd(layout.index_key(self._namespace, view.name, entity), entity)
                 pipe.execute()
+        written = [entity for (entity, _), is_outdated in zip(rows, outdated, strict=True) if not is_outdated]
+        self.changes.note(view.name, written)
         return [not one for one in outdated]
 
     def write_columns(self, view: FeatureView, columns: Columns) -> int:
@@ -311,7 +315,9 @@ class FeatureStore:
             pipe.srem(layout.index_key(self._namespace, view.name, entity), entity)
             for key in self._reader.keys(view.entity, _int64(entity)):
                 pipe.hdel(key, *fields, layout.timestamp_field(view.name))
-            return any(pipe.execute()[1:])
+            were_there = any(pipe.execute()[1:])
+            self.changes.note(view.name, [entity])
+        return were_there
 
     def drop_view(self, view_name: str) -> None:
         """Forgets a view with the features of all its entities. What a crash leaves of it is read by nobody."""
@@ -335,6 +341,7 @@ class FeatureStore:
             for shard in range(layout.INDEX_SETS):
                 self._redis.delete(layout.index_key(self._namespace, view_name, shard))
             self._redis.hdel(self._views_key, view_name)
+            self.changes.drop(view_name)
         self._views.pop(view_name, None)
         self.freshness.forget(view_name)
 
