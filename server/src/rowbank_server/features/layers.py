@@ -131,6 +131,14 @@ class LayeredView:
         lists = [self.store.entities(name, indexed_only=bool(self.overlay)) for name in self._names()]
         return np.unique(np.concatenate(lists))
 
+    def some_entities(self, count: int) -> list[int]:
+        """A few entities that a layer lists, ascending, the same ones each time: those of the base first."""
+        found: set[int] = set()
+        for name in self._names():
+            if len(found) < count:
+                found.update(self.store.some_entities(name, count - len(found)))
+        return sorted(found)[:count]
+
     def write(self, rows: Sequence[tuple[int, Mapping[str, Any]]]) -> int:
         """Writes what callers say, now; features that a row leaves out keep their values, but what is made of a
         feature goes with it.

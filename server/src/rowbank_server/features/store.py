@@ -363,6 +363,18 @@ class FeatureStore:
                 found = self._foreign.entities(view)
         return np.unique(np.asarray(found, dtype=np.int64))
 
+    def some_entities(self, view_name: str, count: int) -> list[int]:
+        """Up to about `count` of the entities that were written through this store, found by few requests."""
+        found: list[int] = []
+        with translated(f"entities of view {view_name!r}"):
+            for shard in range(layout.INDEX_SETS):
+                if len(found) >= count:
+                    break
+                key = layout.index_key(self._namespace, view_name, shard)
+                _, members = self._redis.sscan(key, count=count)
+                found += map(int, members)
+        return sorted(found)[:count]
+
     def _members(self, view_name: str, shard: int) -> Iterator[bytes]:
         yield from self._redis.sscan_iter(layout.index_key(self._namespace, view_name, shard), count=CHUNK)
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from rowbank_server.retrieval.api import schemas
+from rowbank_server.retrieval.api.http import demo
 from rowbank_server.retrieval.api.http.bodies import body_of
 from rowbank_server.retrieval.api.http.openapi import PAGE
 from rowbank_server.retrieval.api.http.paths import decoded
@@ -85,6 +86,19 @@ class Handlers:
 
     async def roll_back(self, request: Request) -> Response:
         return to_json(await self._operations.models.roll_back(_caller(request)))
+
+    async def demo(self, request: Request) -> Response:
+        return demo.page(request)
+
+    async def demo_file(self, request: Request) -> Response:
+        return demo.file(request, request.path_params["file"])
+
+    async def demo_data(self, request: Request) -> Response:
+        return to_json(await self._operations.showing.about(request.query_params.get("model", "")))
+
+    async def demo_titles(self, request: Request) -> Response:
+        parameters = request.query_params
+        return to_json(self._operations.showing.titles(parameters.get("model", ""), parameters.getlist("item")))
 
     async def healthz(self, request: Request) -> Response:
         return to_json(schemas.Health("alive"))

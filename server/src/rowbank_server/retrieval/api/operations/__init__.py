@@ -6,6 +6,7 @@ from rowbank_server.retrieval.api.operations.entities import Entities
 from rowbank_server.retrieval.api.operations.events import Events
 from rowbank_server.retrieval.api.operations.models import Models
 from rowbank_server.retrieval.api.operations.querying import Querying
+from rowbank_server.retrieval.api.operations.showing import Showing
 from rowbank_server.retrieval.api.service import Service
 
 
@@ -18,3 +19,4 @@ class Operations:
         self.entities = Entities(service)
         self.events = Events(service)
         self.models = Models(service)
+        self.showing = Showing(service)

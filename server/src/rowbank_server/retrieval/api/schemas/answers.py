@@ -105,3 +105,25 @@ class Health(msgspec.Struct, frozen=True):
     index_version: str = ""
     items: int = 0
     problem: str = ""
+
+
+class DemoFeature(msgspec.Struct, frozen=True):
+    """A feature of items; `values`: texts that items have of it, if they are few."""
+
+    name: str
+    type: str
+    values: list[str]
+
+
+class DemoData(msgspec.Struct, frozen=True):
+    """What the page at /demo offers: ids of some stored `users` as strings, and features to filter by."""
+
+    model: str
+    users: list[str]
+    item_features: list[DemoFeature]
+
+
+class DemoTitles(msgspec.Struct, frozen=True):
+    """Titles by items' ids; those that the catalogue has not are left out."""
+
+    titles: dict[str, str]
