@@ -58,7 +58,7 @@ class Showing:
         )
 
     def _generation(self, model: str) -> Generation:
-        return self._service.engine.generation()
+        return self._service.serving(model).generation()
 
 
 def _some_users(view: LayeredView, *, texts: bool) -> list[str]:
