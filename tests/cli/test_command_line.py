@@ -27,7 +27,10 @@ def rowbank(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["table", "create", "--help"], ["stats", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["table", "create", "--help"], ["recommend", "--help"], ["filters", "put", "--help"], ["--version"]],
+)
 def test_help_imports_nothing_heavy(arguments):
     code = "\n".join(
         [

@@ -151,6 +151,16 @@ def test_nothing_listens_anywhere():
             client.record_events(EVENTS)
 
 
+def test_a_client_that_does_not_wait_is_told_at_once():
+    """After one attempt at each address."""
+    gone = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    with RetrievalClient(gone, timeout_s=600, wait_for_ready=False) as client:
+        with pytest.raises(ServiceUnavailable, match=r"connection refused: nothing listens there; is a retrieval"):
+            client.recommend(1)
+    with serving("b") as (target, _), RetrievalClient([gone[0], target], wait_for_ready=False) as client:
+        assert client.recommend(1, timeout_s=60).model_version == "b"
+
+
 def test_a_mute_service_ends_with_the_deadline():
     with socket.create_server(("127.0.0.1", 0)) as mute:
         with RetrievalClient(f"127.0.0.1:{mute.getsockname()[1]}") as client:

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import typer
 
-from rowbank.cli import evictions, features, files, models, processes, rows, snapshots, stats, tables
+from rowbank.cli import (
+    catalogue,
+    evictions,
+    features,
+    files,
+    models,
+    processes,
+    recommending,
+    rows,
+    snapshots,
+    stats,
+    tables,
+)
+from rowbank.cli.retrieving import IDS
 
 app = typer.Typer(
-    help="Runs, watches and steers Rowbank. Commands that ask a server take --target or ROWBANK_TARGETS.",
+    help="Runs, watches and steers Rowbank. Commands that ask a parameter server take --target or ROWBANK_TARGETS; "
+    "those that ask the retrieval service, --retrieval or ROWBANK_RETRIEVAL.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,6 +40,9 @@ features_ = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+item = typer.Typer(help="Shows, writes and removes an item.", no_args_is_help=True, rich_markup_mode=None)
+filters = typer.Typer(help="Lists, stores and removes named filters.", no_args_is_help=True, rich_markup_mode=None)
+index = typer.Typer(help="Looks at the index of items.", no_args_is_help=True, rich_markup_mode=None)
 snapshot = typer.Typer(help="Saves and restores all tables.", no_args_is_help=True, rich_markup_mode=None)
 
 for group, name, handler in ((app, "up", processes.up), (serve, "ps", processes.ps), (serve, "api", processes.api)):
@@ -50,6 +67,21 @@ features_.command("get", context_settings={"ignore_unknown_options": True})(feat
 features_.command("import")(features.import_)
 features_.command("freshness")(features.freshness)
 features_.command("drop")(features.drop)
+app.command("recommend", context_settings=IDS)(recommending.recommend)
+app.command("similar", context_settings=IDS)(recommending.similar)
+app.command("score", context_settings=IDS)(recommending.score)
+app.command("popular")(recommending.popular)
+app.command("embed")(recommending.embed)
+app.add_typer(item, name="item")
+item.command("get", context_settings=IDS)(catalogue.get_item)
+item.command("put", context_settings=IDS)(catalogue.put_item)
+item.command("delete", context_settings=IDS)(catalogue.delete_item)
+app.add_typer(filters, name="filters")
+filters.command("list")(catalogue.list_filters)
+filters.command("put")(catalogue.put_filter)
+filters.command("delete")(catalogue.delete_filter)
+app.add_typer(index, name="index")
+index.command("probe")(catalogue.probe_index)
 app.command("tables")(tables.list_tables)
 app.add_typer(table, name="table")
 table.command("create")(tables.create)

@@ -45,8 +45,15 @@ class AsyncRetrievalClient:
     calls are refused there; a RetrievalClient works in one.
     """
 
-    def __init__(self, targets: str | Sequence[str] | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        targets: str | Sequence[str] | None = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        wait_for_ready: bool = True,
+    ) -> None:
         self._timeout_s = seconds("timeout_s", timeout_s)
+        self._wait = wait_for_ready
         self._places = Places(parse_targets(targets))
         self._channels: list[grpc.aio.Channel] = []
         self._callables: dict[tuple[int, str], Any] = {}
@@ -107,7 +114,8 @@ class AsyncRetrievalClient:
         return call.decode(got)
 
     async def _one(self, call: Call[Any], request: Any) -> Any:
-        attempts = Attempts(self._places, timeout_of(call, self._timeout_s), repeatable=call.repeatable)
+        timeout_s = timeout_of(call, self._timeout_s)
+        attempts = Attempts(self._places, timeout_s, repeatable=call.repeatable, wait=self._wait)
         while True:
             if attempts.pause_s:
                 await asyncio.sleep(attempts.pause_s)

@@ -96,8 +96,9 @@ class Attempts:
         except grpc.RpcError as error: attempts.failed(error)    # raises where no further one is worth while
     """
 
-    def __init__(self, places: Places, timeout_s: float, *, repeatable: bool) -> None:
+    def __init__(self, places: Places, timeout_s: float, *, repeatable: bool, wait: bool = True) -> None:
         self._places = places
+        self._wait = wait
         self._repeatable = repeatable
         self._started = time.monotonic()
         self._deadline = self._started + timeout_s
@@ -129,6 +130,8 @@ class Attempts:
         if not error.retryable or not (self._repeatable or refused):
             raise self._uncertain(error)
         self.place, self.pause_s = self._places.choose()
+        if not self._wait and isinstance(error, ServiceUnavailable) and self._count >= len(self._places.targets):
+            raise ServiceUnavailable(error.message + _hint(error), metadata=error.metadata)
         if time.monotonic() + self.pause_s >= self._deadline:
             raise self._exhausted(error)
         self._count += 1
@@ -141,10 +144,7 @@ class Attempts:
 
     def _exhausted(self, last: RequestError) -> RequestError:
         tried = f"{self._count} attempt{'s' if self._count > 1 else ''} in {time.monotonic() - self._started:.1f} s"
-        hint = ""
-        if isinstance(last, ServiceUnavailable):
-            hint = "; is a retrieval service with gRPC (setting grpc_bind) running there?"
-        text = f"{tried}; last: {last.message}{hint}"
+        text = f"{tried}; last: {last.message}{_hint(last)}"
         return type(last)(text, metadata={**last.metadata, "attempts": str(self._count)})
 
 
@@ -163,6 +163,12 @@ def _error(rpc: grpc.RpcError, target: str) -> RequestError:
             metadata=error.metadata,
         )
     return error
+
+
+def _hint(error: RequestError) -> str:
+    if isinstance(error, ServiceUnavailable) and "HTTP" not in error.message:
+        return "; is a retrieval service with gRPC (setting grpc_bind) running there?"
+    return ""
 
 
 def _never_sent(rpc: grpc.RpcError) -> bool:

@@ -41,12 +41,20 @@ class RetrievalClient:
         targets: addresses of services that answer the same: "127.0.0.1:7781", "a:7781,b:7781" or a list. The first that
             works is asked. None: the variable ROWBANK_RETRIEVAL, else 127.0.0.1:7781.
         timeout_s: deadline of every request, retries included; each call may say another one.
+        wait_for_ready: False: where none of the services is there now, that is an error at once.
     Raises:
         InvalidRequest: an argument is wrong.
     """
 
-    def __init__(self, targets: str | Sequence[str] | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        targets: str | Sequence[str] | None = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        wait_for_ready: bool = True,
+    ) -> None:
         self._timeout_s = seconds("timeout_s", timeout_s)
+        self._wait = wait_for_ready
         self._places = Places(parse_targets(targets))
         self._servers = [Shard(target) for target in self._places.targets]
         self._closed = threading.Event()
@@ -103,7 +111,7 @@ class RetrievalClient:
         self.close()
 
     def __reduce__(self) -> Any:
-        return _reopened, (self.targets, self._timeout_s)
+        return _reopened, (self.targets, self._timeout_s, self._wait)
 
     def _run(self, call: Call[R]) -> R:
         got: list[Any] = []
@@ -116,7 +124,8 @@ class RetrievalClient:
 
     def _one(self, call: Call[Any], request: Any) -> Any:
         forks.settle()
-        attempts = Attempts(self._places, timeout_of(call, self._timeout_s), repeatable=call.repeatable)
+        timeout_s = timeout_of(call, self._timeout_s)
+        attempts = Attempts(self._places, timeout_s, repeatable=call.repeatable, wait=self._wait)
         while True:
             if self._closed.wait(attempts.pause_s) if attempts.pause_s else self._closed.is_set():
                 raise ClientClosed(CLOSED)
@@ -136,5 +145,5 @@ class RetrievalClient:
                 return answer
 
 
-def _reopened(targets: list[str], timeout_s: float) -> RetrievalClient:
-    return RetrievalClient(targets, timeout_s=timeout_s)
+def _reopened(targets: list[str], timeout_s: float, wait_for_ready: bool) -> RetrievalClient:
+    return RetrievalClient(targets, timeout_s=timeout_s, wait_for_ready=wait_for_ready)
