@@ -151,11 +151,19 @@ class World:
 class ApiProcess(ServerProcess):
     """The retrieval service as a user would start it."""
 
-    def __init__(self, *arguments: str, redis_url: str, target: str, namespace: str, log: Path) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        redis_url: str,
+        target: str,
+        namespace: str,
+        log: Path,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         options = ["--bind", "127.0.0.1:0", "--targets", target, "--redis", redis_url, "--namespace", namespace]
         if "--query-budget-ms" not in arguments:  # What other work on the machine delays is not what tests look at.
             options += ["--query-budget-ms", "10000", "--row-timeout-s", "10"]
-        super().__init__("api", *options, *arguments, log=log)
+        super().__init__("api", *options, *arguments, log=log, environment=environment)
         self.url = ""
         self.grpc_target = ""  # Where gRPC is on.
 
@@ -164,6 +172,10 @@ class ApiProcess(ServerProcess):
         assert (ready, name) == ("ready", "rowbank-api")
         self.grpc_target = "".join(over_grpc).removeprefix("grpc=")
         return self
+
+    def is_ready(self) -> bool:
+        """Whether it, or all of its workers, serves a model."""
+        return httpx.get(self.url + "/readyz", timeout=30).status_code == 200
 
 
 def get(http: httpx.Client, path: str) -> Any:

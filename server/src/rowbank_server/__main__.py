@@ -83,6 +83,10 @@ def _run(settings: CommonSettings) -> int:
 
         return run_ps(settings)
     if isinstance(settings, ApiSettings):
+        if settings.workers > 1:
+            from rowbank_server.retrieval.processes.parent import run as run_workers
+
+            return run_workers(settings)
         from rowbank_server.retrieval.main import run as run_api
 
         return run_api(settings)

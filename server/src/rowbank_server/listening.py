@@ -38,6 +38,27 @@ def listen(setting: str, address: str) -> socket.socket:
     return listener
 
 
+def reserve(setting: str, address: str) -> socket.socket:
+    """A socket that holds `address` for several processes, without listening: each of them binds to it with
+    SO_REUSEPORT. Raises StartError, as `require_free`."""
+    with listen(setting, address) as probe:  # Without that option, so that it is not shared with somebody else's.
+        where = probe.getsockname()
+    holder = socket.socket(probe.family, socket.SOCK_STREAM)
+    try:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(where)
+    except OSError as error:
+        holder.close()
+        raise cannot(setting, address, error) from None
+    return holder
+
+
+def shown(bound: socket.socket) -> str:
+    """HOST:PORT or [IPV6]:PORT of a socket."""
+    host, port = bound.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def cannot(setting: str, address: str, error: OSError) -> StartError:
     """The error of an address that cannot be listened on."""
     _, port = split_address(address)

@@ -9,12 +9,17 @@ import sys
 
 
 class _JsonFormatter(logging.Formatter):
+    def __init__(self, worker: int | None) -> None:
+        super().__init__()
+        self._worker = {} if worker is None else {"worker": worker}
+
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.datetime.fromtimestamp(record.created, datetime.timezone.utc)
         entry = {
             "at": moment.isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            **self._worker,
             "message": record.getMessage(),
         }
         if record.exc_info:
@@ -22,11 +27,13 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
-def configure(level: str, log_format: str) -> None:
-    """Sends all messages of `level` and above to stderr; `log_format` is "text" or "json"."""
+def configure(level: str, log_format: str, worker: int | None = None) -> None:
+    """Sends all messages of `level` and above to stderr; `log_format` is "text" or "json". `worker`: which of several
+    processes this is, for every message."""
     handler = logging.StreamHandler(sys.stderr)
     if log_format == "json":
-        handler.setFormatter(_JsonFormatter())
+        handler.setFormatter(_JsonFormatter(worker))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        which = "" if worker is None else f"[{worker}]"
+        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s %(name)s{which}: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -215,6 +215,14 @@ class ApiSettings(_RedisSettings):
 
     bind: str = Field("127.0.0.1:7780", description="HOST:PORT of the HTTP server; port 0 takes a free one.")
     grpc_bind: str = Field("", description="HOST:PORT of the gRPC server; empty: off.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that answer at these addresses.")
+    math_threads: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Threads that NumPy and faiss may use in each of several workers, unless OMP_NUM_THREADS and the "
+        "like say otherwise.",
+    )
     targets: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1:7700",),
         validation_alias=shared_name("targets"),
@@ -278,6 +286,7 @@ class UpSettings(_RedisSettings):
     retrieval_grpc_bind: str = Field(
         "127.0.0.1:7781", description="HOST:PORT of the retrieval service over gRPC; empty: off."
     )
+    api_workers: int = Field(1, ge=1, le=64, description="Processes of the retrieval service.")
     model: str = Field(
         "two_tower",
         min_length=1,

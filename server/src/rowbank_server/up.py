@@ -117,6 +117,7 @@ class Up:
         [grpc_address] = self._start_child("ps", ["--bind", settings.grpc_bind, "--shard", "0/1", *common])
         arguments = ["--bind", settings.http_bind, "--grpc-bind", settings.retrieval_grpc_bind]
         arguments += ["--targets", _reachable(grpc_address), "--model", settings.model]
+        arguments += ["--workers", str(settings.api_workers)]
         http_url, *over_grpc = self._start_child("api", [*arguments, *common])
         retrieval = [f"retrieval_{address}" for address in over_grpc]  # grpc=HOST:PORT, where it is on.
         return " ".join([f"grpc={grpc_address}", f"http={http_url}", *retrieval])

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rowbank_server.features.freshness import Freshness, FreshnessCollector
@@ -14,6 +14,8 @@ from rowbank_server.features.unreadable import Unreadable
 from rowbank_server.guard import Guard
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.lineage import Loss
+from rowbank_server.retrieval.processes.siblings import Siblings
+from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.retrieval.queries import Answer, Source
 from rowbank_server.retrieval.segments import Standing
 
@@ -99,6 +101,16 @@ class Metrics:
         for loss in Loss:
             self._lost.labels(loss.value).set_function(functools.partial(_count, lost, loss))
 
+    def watch_team(self, team: Team) -> None:
+        """Shows, of one of several workers, how often it was started and which others did not answer it in time."""
+        starts = Gauge(
+            "rowbank_api_worker_starts",
+            "How often this worker was started; its counters are counted since the last time.",
+            registry=self.registry,
+        )
+        starts.set(team.starts)
+        self.registry.register(_UnansweredCollector(team.siblings))
+
     def request(self, route: str, status: int, seconds: float) -> None:
         """Counts one HTTP request."""
         self._requests.labels(route, str(status)).observe(seconds)
@@ -139,6 +151,21 @@ def _number(guard: Guard) -> float:
 
 def _count(lost: Callable[[], Mapping[str, Loss]], loss: Loss) -> float:
     return float(sum(one is loss for one in lost().values()))
+
+
+class _UnansweredCollector(Collector):
+    def __init__(self, siblings: Siblings) -> None:
+        self._siblings = siblings
+
+    def collect(self) -> Iterable[Metric]:
+        counter = CounterMetricFamily(
+            "rowbank_api_worker_unanswered_total",
+            "Questions of this worker that another one did not answer in time.",
+            labels=["sibling"],
+        )
+        for sibling, count in sorted(self._siblings.unanswered.items()):
+            counter.add_metric([str(sibling)], float(count))
+        yield counter
 
 
 class _UnreadableCollector(Collector):

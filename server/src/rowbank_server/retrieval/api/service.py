@@ -12,6 +12,7 @@ from rowbank_server.registry.activation import Activation
 from rowbank_server.retrieval.hosting.hosts import Hosts
 from rowbank_server.retrieval.hosting.serving import Serving
 from rowbank_server.retrieval.metrics import Metrics
+from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.retrieval.reach import Reach
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class Service:
         history_limit: items that a user's history keeps.
         redis: guards what calls other than queries ask of Redis.
         redis_wait_s: the longest that such a call waits.
+        team: the workers beside this process; None where it is alone.
     """
 
     hosts: Hosts
@@ -36,6 +38,7 @@ class Service:
     metrics: Metrics
     redis: Guard
     redis_wait_s: float
+    team: Team | None = None
 
     def serving(self, model: str = "") -> Serving:
         """The version of a model, or of the default one, that is in service. Raises NotReady, ModelNotFound."""

@@ -104,11 +104,10 @@ class Handlers:
         return to_json(schemas.Health("alive"))
 
     async def readyz(self, request: Request) -> Response:
-        return to_json(self._operations.models.ready())
+        return to_json(await self._operations.whole.ready())
 
     async def metrics(self, request: Request) -> Response:
-        content = self._operations.service.metrics.exposition()
-        return Response(content, headers={"content-type": CONTENT_TYPE})
+        return Response(await self._operations.whole.metrics(), headers={"content-type": CONTENT_TYPE})
 
     async def openapi_json(self, request: Request) -> Response:
         return Response(json.dumps(self.openapi), media_type="application/json")

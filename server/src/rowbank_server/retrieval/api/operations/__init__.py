@@ -7,6 +7,7 @@ from rowbank_server.retrieval.api.operations.events import Events
 from rowbank_server.retrieval.api.operations.models import Models
 from rowbank_server.retrieval.api.operations.querying import Querying
 from rowbank_server.retrieval.api.operations.showing import Showing
+from rowbank_server.retrieval.api.operations.whole import Whole
 from rowbank_server.retrieval.api.service import Service
 
 
@@ -20,3 +21,4 @@ class Operations:
         self.events = Events(service)
         self.models = Models(service)
         self.showing = Showing(service)
+        self.whole = Whole(service, self.models)

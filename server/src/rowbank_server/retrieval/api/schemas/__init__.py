@@ -14,6 +14,7 @@ from rowbank_server.retrieval.api.schemas.answers import (
     Recommendations,
     RecommendationsBatch,
     Removed,
+    WorkerHealth,
     Written,
 )
 from rowbank_server.retrieval.api.schemas.bodies import (
@@ -57,6 +58,7 @@ __all__ = [
     "RecommendationsBatch",
     "Removed",
     "SimilarBody",
+    "WorkerHealth",
     "Written",
     "parsed",
     "validated",

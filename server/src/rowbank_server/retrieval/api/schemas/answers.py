@@ -97,14 +97,25 @@ class Activated(msgspec.Struct, frozen=True):
     previous_version: str
 
 
+class WorkerHealth(msgspec.Struct, frozen=True):
+    """One of several workers. `status`: ready, not-ready (takes no connections yet) or silent (does not answer)."""
+
+    worker: int
+    status: str
+    model_version: str
+
+
 class Health(msgspec.Struct, frozen=True):
-    """Whether the process lives and, for /readyz, serves. `problem`: what keeps a newer version from being served."""
+    """Whether the process lives and, for /readyz, serves. `problem`: what keeps a newer version from being served.
+    `workers`: all of them, where there are several; the rest is of the one that answers.
+    """
 
     status: str
     model_version: str = ""
     index_version: str = ""
     items: int = 0
     problem: str = ""
+    workers: list[WorkerHealth] | None = None
 
 
 class DemoFeature(msgspec.Struct, frozen=True):
