@@ -293,7 +293,7 @@ def test_grpc_takes_the_same_features(
         assert [item.score for item in got.items] == pytest.approx([item["score"] for item in expected["items"]])
         assert (got.source, list(got.degraded)) == (expected["source"], expected["degraded"])
         assert list(got.defaulted) == expected["defaulted"]
-        assert set(got.timings_ms) == {"features", "rows_and_tower", "search"}
+        assert set(got.timings_ms) == {"queue", "features", "rows_and_tower", "search"}
     short = stub.Recommend(pb.RecommendRequest(features=sent(given), k=K))
     assert (list(short.defaulted), dict(short.timings_ms)) == ([], {})
 

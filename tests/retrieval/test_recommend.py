@@ -24,7 +24,7 @@ def test_a_known_user_gets_the_exact_best(http: httpx.Client, world: World, user
     assert [item["title"] for item in answer["items"]] == [world.title(item) for item in items]
     assert (answer["source"], answer["degraded"], answer["model_version"]) == ("personal", [], "v1")
     assert answer["index_version"].startswith("v1.")
-    assert set(answer["timings_ms"]) == {"features", "rows_and_tower", "search"}
+    assert set(answer["timings_ms"]) == {"queue", "features", "rows_and_tower", "search"}
 
 
 def test_seen_and_excluded_items_are_left_out(http: httpx.Client, world: World) -> None:

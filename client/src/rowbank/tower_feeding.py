@@ -102,7 +102,7 @@ def gather(
             rows[tower_input.name] = part.values
             hit = part.there & numbers_count
         else:
-            values, has_row = found[tower_input.table].of(part.keys, _are_read(tower_input, part))
+            values, has_row = found[tower_input.table].of(part.keys, are_read(tower_input, part))
             rows[tower_input.name] = values
             has_row &= part.there
             hit = has_row.any(axis=1) if tower_input.length else has_row
@@ -133,7 +133,7 @@ def _read(inputs: Sequence[TowerInput], fed: Fed, lookup: Lookup) -> dict[str, _
     wanted: dict[str, list[Ids]] = {}
     for tower_input, part in zip(inputs, fed.parts, strict=True):
         if isinstance(part, Keys):
-            wanted.setdefault(tower_input.table, []).append(part.keys[_are_read(tower_input, part)])
+            wanted.setdefault(tower_input.table, []).append(part.keys[are_read(tower_input, part)])
     distinct = {table: np.unique(np.concatenate(keys)) for table, keys in wanted.items()}
     rows = lookup(distinct) if distinct else {}
     for tower_input in inputs:
@@ -146,7 +146,7 @@ def _read(inputs: Sequence[TowerInput], fed: Fed, lookup: Lookup) -> dict[str, _
     return {table: _Table(keys, *rows[table]) for table, keys in distinct.items()}
 
 
-def _are_read(tower_input: TowerInput, part: Keys) -> Bools:
+def are_read(tower_input: TowerInput, part: Keys) -> Bools:
     """Which of an input's keys are read: not padding, except for versions of before this was told, which stay as they
     are."""
     return part.there if tower_input.kind else np.ones_like(part.there)

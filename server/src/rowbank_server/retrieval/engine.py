@@ -9,39 +9,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from rowbank.errors import InvalidRequest, NotReady, RequestError
-from rowbank.tower_feeding import gather, usable
-from rowbank.tower_keys import HISTORY
-from rowbank_server.features import FeatureRead, FeatureStatus, LayeredView
-from rowbank_server.registry.inputs import TowerInputs
-from rowbank_server.registry.model import Model
-from rowbank_server.retrieval.budget import FEATURES_SHARE, ROWS_SHARE, Budget, QueryParts
+from rowbank.errors import DeadlineExceeded, NotReady, RequestError
+from rowbank_server.retrieval.budget import Budget, QueryParts
+from rowbank_server.retrieval.filters.stored import StoredFilters, resolved
+from rowbank_server.retrieval.filters.words import Filter
 from rowbank_server.retrieval.generation import Generation
-from rowbank_server.retrieval.given import given_features, left_out
 from rowbank_server.retrieval.metrics import Metrics
-from rowbank_server.retrieval.parts import with_bits
-from rowbank_server.retrieval.queries import Answer, Found, Query, Source
+from rowbank_server.retrieval.queries import Answer, Embeddings, Query
 from rowbank_server.retrieval.rows import RowReader
+from rowbank_server.retrieval.stages import embedding, tower
+from rowbank_server.retrieval.stages.features import read_features
+from rowbank_server.retrieval.stages.ranking import Trends
+from rowbank_server.retrieval.stages.search import Search
+from rowbank_server.retrieval.stages.starting import start
+from rowbank_server.retrieval.stages.work import Work
 
+_ALIKE = 2.0  # Queries whose time left differs by less than this factor are answered together.
 
-@dataclass(slots=True)
-class _Work:
-    """A query on its way through the stages."""
-
-    query: Query
-    given: Mapping[str, Any]  # Features that came with the query; they count before stored ones.
-    features: Mapping[str, Any] | None = None  # Of the query tower, by name.
-    history: Sequence[int] = ()
-    vector: npt.NDArray[np.float32] | None = None
-    source: Source = Source.POPULAR
-    degraded: list[str] = field(default_factory=list)
-    defaulted: tuple[str, ...] = ()
+# The stored filters of a model by name, in JSON.
+ReadFilters = Callable[[], Mapping[str, Any]]
 
 
 class Engine:
@@ -51,6 +39,8 @@ class Engine:
         current: the generation to answer from; None while there is none.
         problem: why there is none, for the error.
         parts: guards what queries wait for, and says how long they may.
+        read_filters: called where a query names a stored filter; it may wait for Redis.
+        trends: what is popular in windows of time, if that is known.
     """
 
     def __init__(
@@ -60,12 +50,16 @@ class Engine:
         rows: RowReader,
         metrics: Metrics,
         parts: QueryParts,
+        read_filters: ReadFilters = dict,
+        trends: Trends | None = None,
     ) -> None:
         self._current = current
         self._problem = problem
         self._rows = rows
         self._metrics = metrics
         self._parts = parts
+        self._read_filters = read_filters
+        self._trends = trends
 
     def generation(self) -> Generation:
         """The generation in service.
@@ -81,6 +75,9 @@ class Engine:
     def answer(self, queries: Sequence[Query], arrived_s: float) -> list[Answer | RequestError]:
         """One answer or error per query, in their order, all from one generation.
 
+        A query with a deadline of its own has no more time than that. Those with much less time than others are
+        answered before them, so that nobody's deadline takes time from others.
+
         Args:
             arrived_s: when the first of them came, by `time.monotonic`.
         Raises:
@@ -88,207 +85,110 @@ class Engine:
         """
         generation = self.generation()
         budget = self._parts.budget(arrived_s)
-        watch = _Stopwatch(self._metrics)
-        started = [_start(generation, query) for query in queries]
-        batch = [work for work in started if isinstance(work, _Work)]
-        self._read_features(generation, batch, budget)
+        answers: list[Answer | RequestError | None] = [None] * len(queries)
+        for places, own in _by_time(queries, budget, time.monotonic()):
+            made = self._answer(generation, [queries[place] for place in places], own, arrived_s)
+            for place, answer in zip(places, made, strict=True):
+                answers[place] = answer
+        return [answer for answer in answers if answer is not None]
+
+    def embed(
+        self, users: Sequence[int] = (), features: Mapping[str, Any] | None = None, items: Sequence[int] = ()
+    ) -> Embeddings:
+        """Vectors of stored users, then of one who is described by features, then of items. It may wait for Redis and
+        the parameter server, as long as a query does.
+
+        Raises:
+            NotReady: there is no generation.
+            InvalidRequest: the query tower does not take these features.
+        """
+        generation, vectors = self.generation(), []
+        queries = [Query(user_id=user) for user in users]
+        if features is not None:
+            queries.append(Query(features=features))
+        if queries:
+            started = [start(generation, query, lambda one: one, time.time()) for query in queries]
+            for one in started:
+                if isinstance(one, RequestError):
+                    raise one
+            batch = [one for one in started if isinstance(one, Work)]
+            budget = self._parts.budget(time.monotonic())
+            read_features(self._parts, generation, batch, budget)
+            tower.embed(self._parts, self._rows, generation, batch, budget)
+            vectors = embedding.user_vectors(batch)
+        vectors += embedding.item_vectors(generation, items)
+        return Embeddings(vectors, generation.model.version, generation.index_version)
+
+    def _answer(
+        self, generation: Generation, queries: Sequence[Query], budget: Budget, arrived_s: float
+    ) -> list[Answer | RequestError]:
+        watch = _Stopwatch(self._metrics, time.monotonic() - arrived_s)
+        started = self._start(generation, queries)
+        batch = [work for work in started if isinstance(work, Work)]
+        read_features(self._parts, generation, batch, budget)
         watch.lap("features")
-        self._embed(generation, batch, budget)
+        tower.embed(self._parts, self._rows, generation, batch, budget)
         watch.lap("rows_and_tower")
         for work in batch:
-            _fall_back(generation, work)
-        answers = _search(generation, batch)
+            tower.fall_back(generation, work)
+        answers = Search(generation, self._trends).answers(batch)
         watch.lap("search")
         for answer in answers:
-            answer.timings_ms = watch.laps_ms
-            self._metrics.answered(answer)
+            if isinstance(answer, Answer):
+                answer.timings_ms = watch.laps_ms
+                self._metrics.answered(answer)
         in_order = iter(answers)
-        return [next(in_order) if isinstance(work, _Work) else work for work in started]
+        return [next(in_order) if isinstance(work, Work) else work for work in started]
 
-    def _read_features(self, generation: Generation, batch: list[_Work], budget: Budget) -> None:
-        """Fills in the features and histories of stored users."""
-        model = generation.model
-        inputs = model.query_inputs
-        stored = [work for work in batch if work.query.user_id is not None]
-        names = list(dict.fromkeys([*inputs.names, *([HISTORY] if model.has_history else [])]))
-        for work in stored:
-            work.features = {inputs.entity: work.query.user_id, **work.given}
-        if model.users is None or not stored or not names:
-            return
-        view = model.users
-        reads = self._read_users(inputs, view, stored, names, budget)
-        view.store.freshness.read(view.written, [read for read in reads if read is not None], time.time())
-        for work, read in zip(stored, reads, strict=True):
-            if read is None:
-                work.degraded.append("features:unavailable")
-                continue
-            if read.status is FeatureStatus.OUTSIDE_MAX_AGE:
-                work.degraded.append("features:outside_max_age")
-            history = read.values.get(HISTORY, [])
-            work.history = history if isinstance(history, list) else []  # type: ignore[assignment]
-            named = {f"{view.base}:{name}": value for name, value in read.held.items()}
-            work.features = {inputs.entity: read.entity, **named, **work.given}
+    def _start(self, generation: Generation, queries: Sequence[Query]) -> list[Work | RequestError]:
+        now_s, now = time.time(), time.monotonic()
+        stored: list[StoredFilters] = []  # Read once a batch, and only if a query names one.
 
-    def _read_users(
-        self, inputs: TowerInputs, view: LayeredView, stored: list[_Work], names: list[str], budget: Budget
-    ) -> Sequence[FeatureRead | None]:
-        """One read per user; None for those that cannot be read, of whom one does not cost the others theirs."""
-        users = [work.query.user_id or 0 for work in stored]
-        try:
-            reads = self._parts.features.call(
-                lambda: _sound_reads(inputs, view, users, names), within_s=budget.share_s(FEATURES_SHARE)
-            )
-        except RequestError:
-            return [None] * len(users)
-        found = {read.entity: read for read in reads}
-        return [found.get(user) for user in users]
+        def resolve(given: Filter) -> Filter:
+            def get(name: str) -> Filter:
+                if not stored:
+                    stored.append(StoredFilters(dict(self._read_filters()), generation.filter_fields))
+                return stored[0].get(name)
 
-    def _embed(self, generation: Generation, batch: list[_Work], budget: Budget) -> None:
-        """Runs the query tower for everybody of whom something is known."""
-        lost = [f"rows:{loss.value}" for loss in sorted(set(generation.lost.values()))]
-        for work in batch:
-            if work.query.is_for_somebody:
-                work.degraded += lost
-        asked = [work for work in batch if work.features is not None]
-        if not asked or generation.query_lost:
-            return
-        model = generation.model
-        fed = model.query_inputs.feed([work.features or {} for work in asked])
-        for work, is_unusable in zip(asked, fed.unusable, strict=True):
-            work.defaulted = left_out(model.query_inputs, work.features or {})
-            if is_unusable:
-                work.degraded.append("features:unusable")
-            if work.query.user_id is None and work.defaulted:
-                work.degraded.append("features:defaulted")
-        try:
-            rows, known = self._parts.rows.call(
-                lambda: gather(model.query_inputs.inputs, fed, self._rows.lookup, own_only=True),
-                within_s=budget.share_s(ROWS_SHARE),
-            )
-        except RequestError:
-            for work in asked:
-                work.degraded.append("rows:unavailable")
-            return
-        vectors = model.query.run(rows)
-        known &= usable(vectors)
-        for work, vector, is_known in zip(asked, vectors, known, strict=True):
-            if is_known:
-                work.vector, work.source = vector, Source.PERSONAL
-            else:
-                work.degraded.append("user:unknown")
+            return resolved(given, get)
+
+        return [
+            _late()
+            if query.deadline_s is not None and query.deadline_s <= now
+            else start(generation, query, resolve, now_s)
+            for query in queries
+        ]
 
 
-def _sound_reads(
-    inputs: TowerInputs, view: LayeredView, users: Sequence[int], names: Sequence[str]
-) -> list[FeatureRead]:
-    inputs.require_types(view)
-    return view.read_sound(users, names, note=False)
+def _late() -> DeadlineExceeded:
+    return DeadlineExceeded("the deadline passed before the query was begun; allow more time, or try again later")
 
 
-def _start(generation: Generation, query: Query) -> _Work | RequestError:
-    """Checks what can only be checked against the model; a query that fails is answered with the error."""
-    try:
-        given = {} if query.features is None else given_features(generation.model.query_inputs, query)
-        if query.exclude_seen:
-            _check_seen(generation.model, query)
-    except RequestError as error:
-        return error
-    return _Work(query, given, features=given if query.features is not None else None)
-
-
-def _check_seen(model: Model, query: Query) -> None:
-    """Refuses `exclude_seen` where nothing says what was seen; it is never just left undone."""
-    if query.items is not None:
-        return
-    if query.user_id is None:
-        raise InvalidRequest(
-            "exclude_seen: nobody's history is known without a user_id; give user_id as well, or name the items in "
-            "exclude"
-        )
-    if not model.has_history:
-        raise InvalidRequest(
-            f"exclude_seen: model {model.manifest.name!r} {model.version} keeps no histories (its users have no "
-            f"feature {HISTORY!r}); name the items in exclude"
-        )
-
-
-def _fall_back(generation: Generation, work: _Work) -> None:
-    """Gives a query without a vector the mean vector of the items it names, or of the user's history."""
-    if work.vector is not None:
-        return
-    near = work.query.items if work.query.items is not None else work.history
-    positions = generation.positions(near)
-    positions = positions[generation.are_indexed(positions)]
-    if len(positions):
-        work.vector = generation.vectors_at(positions).mean(axis=0, dtype=np.float32)
-        work.source = Source.SESSION
-    elif work.query.items is not None:
-        work.degraded.append("session:unknown_items")
-
-
-def _excluded(generation: Generation, work: _Work) -> npt.NDArray[np.int64]:
-    """Positions that may not be in the answer."""
-    unwanted = list(work.query.exclude)
-    if work.query.exclude_seen:
-        unwanted += [*work.history, *(work.query.items or ())]
-    return generation.positions(unwanted)
-
-
-def _search(generation: Generation, batch: list[_Work]) -> list[Answer]:
-    """Answers every query of the batch: those with a vector by one search, all of them filled up to k."""
-    excluded = [_excluded(generation, work) for work in batch]
-    hits: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] = {}
-    scored = [i for i, work in enumerate(batch) if work.vector is not None]
-    if scored and generation.span:
-        bitmaps = np.stack([with_bits(generation.unindexed, excluded[i]) for i in scored])
-        vectors = np.stack([_vector(batch[i]) for i in scored])
-        k = min(max(batch[i].query.k for i in scored), generation.item_count)
-        positions, scores = generation.search(vectors, max(k, 1), bitmaps)
-        for row, i in enumerate(scored):
-            kept = positions[row, : batch[i].query.k] >= 0
-            hits[i] = positions[row, : len(kept)][kept], scores[row, : len(kept)][kept]
-    return [_answer(generation, work, excluded[i], hits.get(i)) for i, work in enumerate(batch)]
-
-
-def _vector(work: _Work) -> npt.NDArray[np.float32]:
-    assert work.vector is not None
-    return work.vector
-
-
-def _answer(
-    generation: Generation,
-    work: _Work,
-    excluded: npt.NDArray[np.int64],
-    hits: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None,
-) -> Answer:
-    query, scale = work.query, generation.model.logit_scale
-    items: list[Found] = []
-    taken = excluded
-    if hits is not None:
-        positions, scores = hits
-        taken = np.concatenate([excluded, positions])
-        for position, score in zip(positions.tolist(), (scores * scale).tolist(), strict=True):
-            if query.min_score is None or score >= query.min_score:
-                items.append(generation.found(position, score))
-    if len(items) < query.k and (hits is None or query.min_score is None):
-        fill = generation.most_popular(~with_bits(generation.gone, taken), query.k - len(items))
-        if hits is not None and len(fill):
-            work.degraded.append("filled:popular")
-        for position, count in zip(fill.tolist(), generation.interactions_at(fill).tolist(), strict=True):
-            if hits is None and query.min_score is not None and count < query.min_score:
-                break  # Counts only fall from here.
-            items.append(generation.found(position, float(count) if hits is None else None))
-    source = work.source if hits is not None else Source.POPULAR
-    return Answer(items, source, generation.model.version, generation.index_version, work.degraded, work.defaulted)
+def _by_time(queries: Sequence[Query], budget: Budget, now: float) -> list[tuple[list[int], Budget]]:
+    """Places of queries with about the same time left, and that time; the most urgent first."""
+    if all(query.deadline_s is None for query in queries):
+        return [(list(range(len(queries))), budget)]
+    ends = [min(budget.deadline_s, query.deadline_s or budget.deadline_s) for query in queries]
+    groups: list[tuple[list[int], Budget]] = []
+    for place in sorted(range(len(queries)), key=ends.__getitem__):
+        if groups and ends[place] - now <= _ALIKE * max(0.0, groups[-1][1].deadline_s - now):
+            groups[-1][0].append(place)
+        else:
+            groups.append(([place], Budget(ends[place])))
+    return groups
 
 
 class _Stopwatch:
-    """Milliseconds per stage, also to the metrics."""
+    """Milliseconds per stage, also to the metrics.
 
-    def __init__(self, metrics: Metrics) -> None:
+    Args:
+        waited_s: how long the first query of the batch had waited.
+    """
+
+    def __init__(self, metrics: Metrics, waited_s: float) -> None:
         self._metrics = metrics
         self._last = time.perf_counter()
-        self.laps_ms: dict[str, float] = {}
+        self.laps_ms: dict[str, float] = {"queue": round(waited_s * 1e3, 3)}
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()

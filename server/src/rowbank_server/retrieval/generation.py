@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from rowbank.errors import ViewNotFound
 from rowbank.tower_keys import HISTORY
-from rowbank_server.features import FeatureStatus
+from rowbank_server.features import FeatureStatus, FeatureType
 from rowbank_server.registry.inputs import TowerInputs
 from rowbank_server.registry.model import Model
+from rowbank_server.retrieval.filters.fields import FilterFields
 from rowbank_server.retrieval.lineage import Loss
 from rowbank_server.retrieval.parts import Counts, Part, bits_at
 from rowbank_server.retrieval.queries import Found, ScoreParts
@@ -84,6 +85,16 @@ class Generation:
     def indexed_count(self) -> int:
         """Items that a search can find."""
         return self.tally[Standing.INDEXED]
+
+    @functools.cached_property
+    def filter_fields(self) -> FilterFields:
+        """The features of the items that filters may name."""
+        types: dict[str, FeatureType] = {}
+        for part in reversed(self.parts):
+            for name, column in part.segment.columns.items():
+                types.setdefault(name, column.type)
+        hidden = [derived.output for derived in self.model.items.derived]
+        return FilterFields(types, item_texts=self.model.item_texts, hidden=hidden)
 
     @property
     def query_lost(self) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from rowbank_server.retrieval.filters.words import Boost, Diversity, Filter
 
@@ -80,6 +83,19 @@ class Query:
         return any(part is not None for part in given)
 
 
+# Of users or items: [vector_dim] float32 each, or why there is none.
+Vectors: TypeAlias = "list[npt.NDArray[np.float32] | str]"
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Vectors in the order of the request: users, the one of `features`, items."""
+
+    vectors: Vectors
+    model_version: str
+    index_version: str
+
+
 class Found(NamedTuple):
     """One item of an answer; `score` is None where the model did not score it (it filled the answer up).
 
@@ -94,7 +110,10 @@ class Found(NamedTuple):
 
 
 class ScoreParts(NamedTuple):
-    """score = logit_scale x dot + the sum of the boosts, by their names."""
+    """score = logit_scale x dot + the sum of the boosts, by their names.
+
+    Of an item that no vector scored, dot and logit_scale are 0, and `interactions` says how popular it is.
+    """
 
     dot: float
     logit_scale: float
@@ -111,7 +130,8 @@ class FeatureUse(NamedTuple):
 
 
 class CandidateCount(NamedTuple):
-    """How many items were left before and after a step: catalogue, indexed, filter, exclude, seen."""
+    """How many items were left before and after a step: catalogue, indexed, filter, exclude, seen, shown; of items that
+    the caller names, candidates."""
 
     step: str
     before: int
@@ -150,6 +170,7 @@ class Answer:
         timings_ms: by stage, of the batch this query was answered in.
         unscored: of `candidates`, those that could not be scored, with the reason.
         more: whether there are more items than these.
+        skipped: ids of the items that `offset` left out; the next page does not show them either.
         explanation: if it was asked for.
     """
 
@@ -162,4 +183,5 @@ class Answer:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     unscored: list[tuple[int, str]] = field(default_factory=list)
     more: bool = False
+    skipped: tuple[int, ...] = ()
     explanation: Explanation | None = None

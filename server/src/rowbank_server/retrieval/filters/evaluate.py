@@ -31,6 +31,7 @@ from rowbank_server.retrieval.filters.words import (
     Now,
     Or,
     Range,
+    Scalar,
 )
 from rowbank_server.retrieval.segments import Segment
 
@@ -89,6 +90,11 @@ def bonus(segment: Segment, boosts: Sequence[Boost], scale: float) -> npt.NDArra
 def passing(segment: Segment, given: Filter) -> Bools:
     """[n] bool: the items that pass."""
     return unpacked(mask(segment, given), len(segment))
+
+
+def holders(segment: Segment, feature: str, values: tuple[Scalar, ...]) -> Mask:
+    """[ceil(n / 8)] uint8: the bits of the items with one of the values; it is not kept."""
+    return np.packbits(_condition(segment, Condition(feature, AnyOf(values))), bitorder="little")
 
 
 def unpacked(bits: Mask, count: int) -> Bools:

@@ -1,0 +1,65 @@
+"""Which positions may be in an answer, as bitmaps; queries of a batch with the same filter share theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank_server.retrieval.filters.words import Boost, Filter
+from rowbank_server.retrieval.generation import Bitmap, Generation, Positions
+from rowbank_server.retrieval.stages import over
+from rowbank_server.retrieval.stages.work import Work
+
+
+class Eligible:
+    """Of one batch over one generation."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._generation = generation
+        self._refused: dict[tuple[Filter | None, bool], Bitmap] = {}
+        self._bonuses: dict[tuple[Boost, ...], npt.NDArray[np.float32]] = {}
+
+    def refused(self, given: Filter | None, *, indexed: bool) -> Bitmap:
+        """[span / 8]: positions that no query with this filter may have; with `indexed`, also those without a vector.
+
+        Nobody may change it.
+        """
+        key = (given, indexed)
+        made = self._refused.get(key)
+        if made is None:
+            base = self._generation.unindexed if indexed else self._generation.gone
+            made = base if given is None else base | ~over.allowed(self._generation, given)
+            self._refused[key] = made
+        return made
+
+    def unwanted(self, work: Work) -> Positions:
+        """Positions that this query alone may not have: what it excludes, was seen, or shown before."""
+        query = work.query
+        items = [*query.exclude, *query.shown]
+        if query.exclude_seen:
+            items += [*work.seen, *(query.items or ())]
+        return self._generation.positions(np.asarray(items, np.int64))
+
+    def rows(self, works: Sequence[Work], unwanted: Sequence[Positions], *, indexed: bool) -> Bitmap:
+        """[B, span / 8]: per query, all that may not be in its answer; the caller may change it."""
+        made = np.empty((len(works), self._generation.span // 8), np.uint8)
+        for row, work, positions in zip(made, works, unwanted, strict=True):
+            row[:] = self.refused(work.filter, indexed=indexed)
+            set_bits(row, positions)
+        return made
+
+    def bonus(self, boosts: tuple[Boost, ...]) -> npt.NDArray[np.float32] | None:
+        """What boosts add to dot products; None if there are none."""
+        if not boosts:
+            return None
+        made = self._bonuses.get(boosts)
+        if made is None:
+            made = self._bonuses[boosts] = over.bonus(self._generation, boosts, abs(self._generation.model.logit_scale))
+        return made
+
+
+def set_bits(bits: Bitmap, positions: Positions) -> None:
+    """Sets those of some positions."""
+    np.bitwise_or.at(bits, positions >> 3, (1 << (positions & 7)).astype(np.uint8))

@@ -1,0 +1,85 @@
+"""Items in their order, the best first, however they are ranked: by a search, or by how popular they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.errors import InvalidRequest
+from rowbank_server.retrieval.generation import Bitmap, Generation, Positions
+from rowbank_server.retrieval.parts import bits_at
+from rowbank_server.retrieval.queries import Popularity
+from rowbank_server.retrieval.stages.eligible import set_bits
+
+
+class Ranked(NamedTuple):
+    """Positions best first: [M] int64, and [M] float64 scores."""
+
+    positions: Positions
+    scores: npt.NDArray[np.float64]
+
+
+# The best so many of those whose bit in [span / 8] is not set.
+Rank = Callable[[Bitmap, int], Ranked]
+
+
+class Trends(Protocol):
+    """How popular items are in windows of time."""
+
+    def scores(self, generation: Generation, popularity: Popularity) -> npt.NDArray[np.float64]:
+        """[span] float64, by position."""
+
+
+def by_search(generation: Generation, vector: npt.NDArray[np.float32], bonus: npt.NDArray[np.float32] | None) -> Rank:
+    """Ranks by the score that a query's vector gives."""
+    scale = generation.model.logit_scale
+    queries = directed(vector, scale)[None]
+
+    def rank(refused: Bitmap, count: int) -> Ranked:
+        positions, scores = generation.search(queries, count, refused[None], None if bonus is None else [bonus])
+        return Ranked(*scored(positions[0], scores[0], scale))
+
+    return rank
+
+
+def by_popularity(generation: Generation, popularity: Popularity | None, trends: Trends | None) -> Rank:
+    """Ranks by how often histories name an item; or, in a window of time, by events, then by histories with score 0."""
+    if popularity is None:
+
+        def overall(refused: Bitmap, count: int) -> Ranked:
+            positions = generation.most_popular(~refused, count)
+            return Ranked(positions, generation.interactions_at(positions).astype(np.float64))
+
+        return overall
+    if trends is None:
+        raise InvalidRequest("window_s: this service counts no events in windows of time; leave it out")
+    scores = trends.scores(generation, popularity)
+
+    def trending(refused: Bitmap, count: int) -> Ranked:
+        met = np.flatnonzero(scores > 0)
+        met = met[~bits_at(refused, met)]
+        best = met[np.lexsort((generation.ids_at(met), -scores[met]))[:count]]
+        if len(best) == count:
+            return Ranked(best, scores[best])
+        others = refused.copy()
+        set_bits(others, met)
+        rest = generation.most_popular(~others, count - len(best))
+        return Ranked(np.concatenate([best, rest]), np.concatenate([scores[best], np.zeros(len(rest))]))
+
+    return trending
+
+
+def directed(vectors: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:
+    """Vectors under which the largest dot product is the best score, also where the scale is negative."""
+    return -vectors if scale < 0 else vectors
+
+
+def scored(
+    positions: Positions, scores: npt.NDArray[np.float32], scale: float
+) -> tuple[Positions, npt.NDArray[np.float64]]:
+    """What a search of one query found, without the places that stayed empty, and scores as callers know them."""
+    count = int(np.count_nonzero(positions >= 0))
+    return positions[:count], scores[:count].astype(np.float64) * abs(scale)

@@ -1,0 +1,167 @@
+"""The items of a batch's answers: those with a vector by one search, all of them filled up with what is popular."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rowbank.errors import RequestError
+from rowbank_server.retrieval.generation import Generation, Positions
+from rowbank_server.retrieval.queries import Answer, Source
+from rowbank_server.retrieval.stages import explain
+from rowbank_server.retrieval.stages.candidates import rank_candidates
+from rowbank_server.retrieval.stages.eligible import Eligible, set_bits
+from rowbank_server.retrieval.stages.ranking import (
+    Rank,
+    Ranked,
+    Trends,
+    by_popularity,
+    by_search,
+    directed,
+    scored,
+)
+from rowbank_server.retrieval.stages.spread import Spread
+from rowbank_server.retrieval.stages.work import Work
+
+
+@dataclass(slots=True)
+class _Listing:
+    """One answer's items, best first.
+
+    Attributes:
+        unwanted: positions that the query may not have.
+        spread: counts the values of its items, where it is to be diverse.
+        hits: what the search found; None: the query has no vector.
+    """
+
+    work: Work
+    unwanted: Positions
+    spread: Spread | None
+    hits: Ranked | None = None
+
+
+class Search:
+    """Of one batch over one generation.
+
+    Args:
+        trends: what is popular in windows of time, if that is known.
+    """
+
+    def __init__(self, generation: Generation, trends: Trends | None) -> None:
+        self._generation = generation
+        self._trends = trends
+        self._eligible = Eligible(generation)
+
+    def answers(self, batch: Sequence[Work]) -> list[Answer | RequestError]:
+        """One answer or error per query, in their order."""
+        listings = [self._listing(work) for work in batch]
+        asked = [one for one in listings if one.work.vector is not None and one.work.query.candidates is None]
+        self._search([one for one in asked if one.spread is None])
+        self._search_diverse([one for one in asked if one.spread is not None])
+        return [self._answer_or_error(one) for one in listings]
+
+    def _listing(self, work: Work) -> _Listing:
+        diversity, spread = work.query.diversity, None
+        if diversity is not None:
+            shown = self._generation.positions(np.asarray(work.query.shown, np.int64))
+            spread = Spread(self._generation, diversity, shown)
+        return _Listing(work, self._eligible.unwanted(work), spread)
+
+    def _search(self, listings: Sequence[_Listing]) -> None:
+        generation, scale = self._generation, self._generation.model.logit_scale
+        if not listings:
+            return
+        vectors = directed(np.stack([_vector(one.work) for one in listings]), scale)
+        works, unwanted = [one.work for one in listings], [one.unwanted for one in listings]
+        bonus = [self._eligible.bonus(work.boosts) for work in works]
+        k = max(1, min(max(work.need for work in works), generation.item_count))
+        refused = self._eligible.rows(works, unwanted, indexed=True)
+        boosted = any(one is not None for one in bonus)
+        positions, scores = generation.search(vectors, k, refused, bonus if boosted else None)
+        for row, one in enumerate(listings):
+            need = one.work.need
+            one.hits = Ranked(*scored(positions[row, :need], scores[row, :need], scale))
+
+    def _search_diverse(self, listings: Sequence[_Listing]) -> None:
+        for one in listings:
+            work = one.work
+            assert one.spread is not None
+            rank = by_search(self._generation, _vector(work), self._eligible.bonus(work.boosts))
+            refused = self._eligible.rows([work], [one.unwanted], indexed=True)[0]
+            one.hits = one.spread.take(rank, refused, work.need, least=work.query.min_score)
+
+    def _answer_or_error(self, one: _Listing) -> Answer | RequestError:
+        try:
+            return self._answer(one)
+        except RequestError as error:
+            return error
+
+    def _answer(self, one: _Listing) -> Answer:
+        work, query, generation = one.work, one.work.query, self._generation
+        if query.candidates is not None:
+            refused = self._eligible.rows([work], [one.unwanted], indexed=False)[0]
+            bonus = self._eligible.bonus(work.boosts)
+            return rank_candidates(generation, work, query.candidates, refused, bonus)
+        hits, popular = _enough(one.hits, query.min_score), None
+        found = 0 if hits is None else len(hits.positions)
+        if found < work.need and (hits is None or query.min_score is None):
+            popular = self._popular(one, hits, work.need - found)
+        positions = _joined(hits, popular)
+        page = positions[query.offset : query.offset + query.k]
+        answer = Answer(
+            [],
+            work.source if hits is not None else Source.POPULAR,
+            generation.model.version,
+            generation.index_version,
+            work.degraded,
+            work.defaulted,
+            more=len(positions) > query.offset + query.k,
+            skipped=tuple(generation.ids_at(positions[: query.offset]).tolist()),
+            explanation=work.explanation,
+        )
+        own = [] if hits is None else hits.scores.tolist()
+        counted = [] if popular is None else popular.scores.tolist()
+        scores = [*own, *(None if hits is not None else score for score in counted)][query.offset :]
+        if hits is not None and len(page) > max(0, found - query.offset):
+            work.degraded.append("filled:popular")
+        parts = explain.score_parts(generation, work, page, scores)
+        for position, score, part in zip(page.tolist(), scores, parts, strict=False):
+            answer.items.append(generation.found(position, score, part))
+        if work.explanation is not None:
+            explain.features(generation, work)
+            explain.candidates(generation, work, self._eligible, indexed=hits is not None)
+        return answer
+
+    def _popular(self, one: _Listing, hits: Ranked | None, count: int) -> Ranked:
+        """The most popular items that the query may have, besides its hits."""
+        work, query = one.work, one.work.query
+        refused = self._eligible.rows([work], [one.unwanted], indexed=False)[0]
+        if hits is not None:
+            set_bits(refused, hits.positions)
+        rank: Rank = by_popularity(self._generation, query.popularity if hits is None else None, self._trends)
+        if one.spread is not None:
+            return one.spread.take(rank, refused, count, least=query.min_score)
+        found = _enough(rank(refused, count), query.min_score)
+        assert found is not None
+        return found
+
+
+def _enough(ranked: Ranked | None, least: float | None) -> Ranked | None:
+    """Those that score enough."""
+    if ranked is None or least is None:
+        return ranked
+    count = int(np.count_nonzero(ranked.scores >= least))
+    return Ranked(ranked.positions[:count], ranked.scores[:count])
+
+
+def _joined(*ranked: Ranked | None) -> Positions:
+    there = [one.positions for one in ranked if one is not None]
+    return np.concatenate(there) if there else np.empty(0, np.int64)
+
+
+def _vector(work: Work) -> npt.NDArray[np.float32]:
+    assert work.vector is not None
+    return work.vector
