@@ -60,7 +60,10 @@ def test_answers_are_those_of_http(stub: retrieval_pb2_grpc.RetrievalServiceStub
     cut = stub.Recommend(pb.RecommendRequest(user_id=4, min_score=1e9))
     assert len(cut.items) == 0
     for request, text in (
-        (pb.RecommendRequest(), "give user_id, features or both, or session_items alone; got none of them"),
+        (
+            pb.RecommendRequest(),
+            "give user_id, features or both, or session_items alone, or vector alone; got none of them",
+        ),
         (pb.RecommendRequest(session=pb.SessionItems()), "session_items: expected a list of 1 to 10000, got []"),
         (pb.RecommendRequest(user_id=1, k=1001), "k: expected an integer from 1 to 1000, got 1001"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.retrieval.support import get, post
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.http.app import create_app
 from rowbank_server.retrieval.api.operations import Operations
-from rowbank_server.retrieval.api.service import Service
+from rowbank_server.retrieval.api.service import Limits, Service
 from rowbank_server.retrieval.metrics import Metrics
 
 
@@ -23,8 +24,8 @@ def api(http: httpx.Client) -> Any:
 
 
 def test_it_lists_exactly_the_routes(api: Any) -> None:
-    nothing: Any = None
-    service = Service(nothing, 1, nothing, nothing, nothing, Metrics(), nothing, 1.0)
+    parts: dict[str, Any] = {part.name: None for part in dataclasses.fields(Service)}
+    service = Service(**{**parts, "metrics": Metrics(), "limits": Limits(1.0, 1, 1 << 20)})
     app = create_app(Operations(service))
     routes = {
         (route.path, method.lower())
@@ -54,7 +55,7 @@ def test_bodies_and_answers_are_the_models(http: httpx.Client, api: Any) -> None
     assert set(body["properties"]) == set(schemas.RecommendBody.model_fields)
     answer = post(http, "/v1/recommend", {"user_id": 1, "explain": True})
     assert set(answer) == set(api["components"]["schemas"]["Recommendations"]["properties"])
-    assert set(answer["items"][0]) == set(api["components"]["schemas"]["Item"]["properties"])
+    assert {*answer["items"][0], "parts"} == set(api["components"]["schemas"]["Item"]["properties"])
     problem = http.post("/v1/recommend", content=b"{}").json()
     assert set(problem) == set(api["components"]["schemas"]["ProblemDetails"]["properties"])
 
@@ -69,10 +70,10 @@ def test_ids_are_integers_or_texts_and_say_so(api: Any) -> None:
     }
     for answer in ("Item", "Entity", "CatalogueItem", "Removed"):
         assert {part["type"] for part in known[answer]["properties"]["id"]["anyOf"]} == {"integer", "string"}
-    of_path, as_strings = api["paths"]["/v1/items/{id}"]["get"]["parameters"]
+    of_path, _, _, as_strings, _ = api["paths"]["/v1/items/{id}"]["get"]["parameters"]
     assert (of_path["name"], of_path["schema"]["type"]) == ("id", "string")
     assert (as_strings["name"], as_strings["in"], as_strings["schema"]) == ("ids", "query", {"enum": ["string"]})
-    assert "parameters" not in api["paths"]["/v1/events"]["post"]
+    assert [one["name"] for one in api["paths"]["/v1/events"]["post"]["parameters"]] == ["x-request-timeout-ms"]
 
 
 def test_the_page_shows_it(http: httpx.Client) -> None:

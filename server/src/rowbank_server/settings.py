@@ -251,7 +251,32 @@ class ApiSettings(_RedisSettings):
     max_batch: int = Field(32, ge=1, le=1024, description="Queries that are answered together, at most.")
     max_queue: int = Field(1024, ge=1, description="Queries that may wait; one more is refused with 429.")
     history_limit: int = Field(1000, ge=1, le=100_000, description="Items that a user's history keeps, the latest.")
+    event_kinds: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("view", "click", "purchase"),
+        min_length=1,
+        description="Kinds of events, separated by commas; an event that names none is of the first.",
+    )
+    history_kinds: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Kinds of events whose items go into histories, which feed the query tower; empty: all."
+    )
+    seen_kinds: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Kinds of events that `exclude_seen` excludes where a query names none; empty: all of a history.",
+    )
+    popular_retention_h: int = Field(
+        720, ge=1, le=8784, description="Hours that events are counted for, so the longest window of what is popular."
+    )
+    body_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="Longest that a request's body may take to arrive, and an import be silent."
+    )
+    max_imports: int = Field(2, ge=1, le=64, description="Imports at the same time; one more is refused with 429.")
+    import_max_bytes: int = Field(1 << 30, ge=1 << 20, description="Largest body of an import.")
     drain_timeout_s: float = Field(20.0, gt=0, description="After SIGTERM: longest wait for requests in flight.")
+
+    @field_validator("event_kinds", "history_kinds", "seen_kinds", mode="before")
+    @classmethod
+    def _split_kinds(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("targets", mode="before")
     @classmethod

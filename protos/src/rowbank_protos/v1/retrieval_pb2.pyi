@@ -619,7 +619,7 @@ class DeleteItemResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("user_id", "user_text", "item_id", "item_text", "kind", "weight", "time_s")
+    __slots__ = ("user_id", "user_text", "item_id", "item_text", "kind", "weight", "time_s", "id")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     USER_TEXT_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
@@ -627,6 +627,7 @@ class Event(_message.Message):
     KIND_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     TIME_S_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     user_id: int
     user_text: str
     item_id: int
@@ -634,7 +635,8 @@ class Event(_message.Message):
     kind: str
     weight: float
     time_s: float
-    def __init__(self, user_id: _Optional[int] = ..., user_text: _Optional[str] = ..., item_id: _Optional[int] = ..., item_text: _Optional[str] = ..., kind: _Optional[str] = ..., weight: _Optional[float] = ..., time_s: _Optional[float] = ...) -> None: ...
+    id: str
+    def __init__(self, user_id: _Optional[int] = ..., user_text: _Optional[str] = ..., item_id: _Optional[int] = ..., item_text: _Optional[str] = ..., kind: _Optional[str] = ..., weight: _Optional[float] = ..., time_s: _Optional[float] = ..., id: _Optional[str] = ...) -> None: ...
 
 class RecordEventsRequest(_message.Message):
     __slots__ = ("events", "model")
@@ -645,12 +647,14 @@ class RecordEventsRequest(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., model: _Optional[str] = ...) -> None: ...
 
 class RecordEventsResponse(_message.Message):
-    __slots__ = ("users", "events")
+    __slots__ = ("users", "events", "repeats")
     USERS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    REPEATS_FIELD_NUMBER: _ClassVar[int]
     users: int
     events: int
-    def __init__(self, users: _Optional[int] = ..., events: _Optional[int] = ...) -> None: ...
+    repeats: int
+    def __init__(self, users: _Optional[int] = ..., events: _Optional[int] = ..., repeats: _Optional[int] = ...) -> None: ...
 
 class ListServedModelsRequest(_message.Message):
     __slots__ = ("model",)

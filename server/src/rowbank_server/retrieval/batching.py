@@ -11,49 +11,91 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
-from rowbank.errors import InternalError, Overloaded, RequestError
+from rowbank.errors import DeadlineExceeded, InternalError, Overloaded, RequestError
 from rowbank_server.retrieval.queries import Answer, Query
 
 # Of queries and the time, by `time.monotonic`, when the first of them arrived.
 Answers = Callable[[Sequence[Query], float], "list[Answer | RequestError]"]
+_LATE = "the deadline passed before the query was answered, which was then left undone"
+
+
+def _is_there() -> bool:
+    return False
+
+
+class _Waiting(NamedTuple):
+    """A query in the queue."""
+
+    query: Query
+    arrived_s: float
+    is_gone: Callable[[], bool]
+    future: asyncio.Future[Answer]
 
 
 class Batcher:
     """Collects queries of one event loop and answers them in a worker thread.
+
+    A query whose deadline has passed, or whose caller is gone, when its turn comes is dropped without being answered.
 
     Args:
         answer: answers a batch; runs in the thread.
         max_batch: the most queries in one batch.
         max_queue: the most queries that may wait; one more is refused at once.
         on_batch: told the size of each batch.
+        on_drop: told why a query is not answered: "overloaded", "deadline" or "gone".
     """
 
     def __init__(
-        self, answer: Answers, *, max_batch: int, max_queue: int, on_batch: Callable[[int], None] = lambda size: None
+        self,
+        answer: Answers,
+        *,
+        max_batch: int,
+        max_queue: int,
+        on_batch: Callable[[int], None] = lambda size: None,
+        on_drop: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._answer = answer
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._on_batch = on_batch
-        self._waiting: deque[tuple[Query, float, asyncio.Future[Answer]]] = deque()
+        self._on_drop = on_drop
+        self._waiting: deque[_Waiting] = deque()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="queries")
         self._running: asyncio.Task[None] | None = None
 
-    async def ask(self, query: Query) -> Answer:
+    async def ask(self, query: Query, is_gone: Callable[[], bool] = _is_there) -> Answer:
         """The answer to one query.
 
+        Args:
+            is_gone: whether nobody waits for it any more.
         Raises:
             Overloaded: too many queries wait.
+            DeadlineExceeded: the query's deadline passed first.
             RequestError: what the answering of this query raised.
         """
         if len(self._waiting) >= self._max_queue:
+            self._on_drop("overloaded")
             raise Overloaded(f"{self._max_queue} queries wait already (setting max_queue); try again in a moment")
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((query, time.monotonic(), future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        now = time.monotonic()
+        self._waiting.append(_Waiting(query, now, is_gone, future))
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
-        return await future
+        if query.deadline_s is None:
+            return await future
+        timer = loop.call_later(query.deadline_s - now, self._give_up, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _give_up(self, future: asyncio.Future[Answer]) -> None:
+        if not future.done():
+            self._on_drop("deadline")
+            future.set_exception(DeadlineExceeded(_LATE))
 
     async def close(self) -> None:
         """Answers what waits, then ends the thread."""
@@ -61,27 +103,43 @@ class Batcher:
             await self._running
         self._executor.shutdown()
 
+    def _next(self) -> list[_Waiting]:
+        """The next batch, without those that nobody waits for any more."""
+        batch: list[_Waiting] = []
+        now = time.monotonic()
+        while self._waiting and len(batch) < self._max_batch:
+            one = self._waiting.popleft()
+            if one.future.done():
+                continue
+            if one.query.deadline_s is not None and one.query.deadline_s <= now:
+                self._give_up(one.future)
+            elif one.is_gone():
+                self._on_drop("gone")
+                one.future.set_exception(DeadlineExceeded("the caller went away before the query was answered"))
+            else:
+                batch.append(one)
+        return batch
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
-            batch = [(query, at, future) for query, at, future in batch if not future.cancelled()]
+            batch = self._next()
             if not batch:
                 continue
             self._on_batch(len(batch))
-            queries = [query for query, _, _ in batch]
+            queries = [one.query for one in batch]
             try:
-                answers = await loop.run_in_executor(self._executor, self._answer, queries, batch[0][1])
+                answers = await loop.run_in_executor(self._executor, self._answer, queries, batch[0].arrived_s)
             except RequestError as error:
                 answers = [error] * len(batch)
             except Exception as error:
                 defect = InternalError(f"a batch of queries failed ({type(error).__name__}); the log has the details")
                 defect.__cause__ = error
                 answers = [defect] * len(batch)
-            for (_, _, future), answer in zip(batch, answers, strict=True):
-                if future.cancelled():
+            for one, answer in zip(batch, answers, strict=True):
+                if one.future.done():
                     continue
                 if isinstance(answer, RequestError):
-                    future.set_exception(answer)
+                    one.future.set_exception(answer)
                 else:
-                    future.set_result(answer)
+                    one.future.set_result(answer)

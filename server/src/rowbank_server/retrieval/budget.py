@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rowbank.errors import RedisUnavailable, ShardUnavailable
@@ -36,6 +37,13 @@ class QueryParts:
         self.features = Guard("Redis", RedisUnavailable, threads=1, probe_aside=True)
         self.rows = Guard("the parameter server", ShardUnavailable, threads=1, probe_aside=True)
 
-    def budget(self, arrived_s: float) -> Budget:
-        """The budget of queries the first of which arrived then."""
-        return Budget(arrived_s + self._budget_s)
+    def budget(self, arrived_s: float, deadlines_s: Iterable[float | None] = ()) -> Budget:
+        """The budget of queries the first of which arrived then.
+
+        Args:
+            deadlines_s: when their callers stop waiting, by `time.monotonic`. The most patient of them counts, as the
+                others have their answers without it at the worst.
+        """
+        end = arrived_s + self._budget_s
+        latest = max((end if one is None else one for one in deadlines_s), default=end)
+        return Budget(min(end, latest))

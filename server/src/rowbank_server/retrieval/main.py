@@ -16,9 +16,13 @@ from rowbank_server.guard import Guard
 from rowbank_server.listening import listen
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.activation import Activation
-from rowbank_server.retrieval.api.service import Service
+from rowbank_server.retrieval.api.service import Limits, Service
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
+from rowbank_server.retrieval.events.kinds import EventRules
+from rowbank_server.retrieval.events.popularity import PopularityStore
+from rowbank_server.retrieval.events.repeats import Repeats
+from rowbank_server.retrieval.events.trends import Trends
 from rowbank_server.retrieval.follower import FollowerOptions
 from rowbank_server.retrieval.hosting.hosts import Hosts
 from rowbank_server.retrieval.hosting.serving import Equipment
@@ -45,6 +49,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     metrics = Metrics()
     build_rows = ClientRows(settings.targets, _BUILD_TIMEOUT_S)
     query_rows = ClientRows(settings.targets, settings.row_timeout_s)
+    popularity = PopularityStore(redis, settings.namespace, settings.popular_retention_h)
     parts = QueryParts(settings.query_budget_ms / 1e3)
     redis_guard = Guard("Redis", RedisUnavailable, threads=_REDIS_THREADS)
     metrics.watch_unreadable(store.unreadable)
@@ -60,7 +65,11 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
         parts=parts,
         metrics=metrics,
         open_batcher=lambda answer: Batcher(
-            answer, max_batch=settings.max_batch, max_queue=settings.max_queue, on_batch=metrics.batch
+            answer,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            on_batch=metrics.batch,
+            on_drop=metrics.dropped,
         ),
     )
     hosts = Hosts(settings.model, equipment, asyncio.get_running_loop())
@@ -68,12 +77,18 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     reach = Reach(settings.targets)
     if team is not None:
         metrics.watch_team(team)
+    trends = Trends(popularity, lambda: _item_views(hosts))
+    trends.start()
     hosts.start()
     reach.start()
     try:
         yield Service(
             hosts=hosts,
             history_limit=settings.history_limit,
+            rules=EventRules.of(settings.event_kinds, settings.history_kinds, settings.seen_kinds),
+            popularity=popularity,
+            repeats=Repeats(redis, settings.namespace),
+            limits=Limits(settings.body_timeout_s, settings.max_imports, settings.import_max_bytes),
             registry=registry,
             activation=Activation(registry, store),
             reach=reach,
@@ -85,8 +100,14 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     finally:
         await hosts.close()
         await asyncio.to_thread(reach.stop)
+        await asyncio.to_thread(trends.stop)
         query_rows.close()
         build_rows.close()
+
+
+def _item_views(hosts: Hosts) -> set[str]:
+    """The views of items whose events count for what is served."""
+    return {serving.model.items.written for host in hosts.all.values() for serving in host.servings.values()}
 
 
 def _lost_tables(hosts: Hosts) -> Mapping[str, Loss]:

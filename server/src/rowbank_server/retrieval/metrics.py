@@ -58,6 +58,12 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self._dropped = Counter(
+            "rowbank_retrieval_dropped_total",
+            "Queries that were not answered: overloaded, deadline or gone.",
+            ["reason"],
+            registry=self.registry,
+        )
         self._index_items = Gauge("rowbank_index_items", "Items that a search can find.", registry=self.registry)
         self._catalogue_items = Gauge(
             "rowbank_catalogue_items", "Items of the item view, found by a search or not.", registry=self.registry
@@ -122,6 +128,10 @@ class Metrics:
     def batch(self, queries: int) -> None:
         """Counts one batch."""
         self._batch.observe(queries)
+
+    def dropped(self, reason: str) -> None:
+        """Counts a query that is not answered."""
+        self._dropped.labels(reason).inc()
 
     def answered(self, answer: Answer) -> None:
         """Counts one answer."""

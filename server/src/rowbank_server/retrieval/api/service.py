@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from rowbank.errors import DeadlineExceeded
 from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.activation import Activation
+from rowbank_server.retrieval.events.kinds import EventRules
+from rowbank_server.retrieval.events.popularity import PopularityStore
+from rowbank_server.retrieval.events.repeats import Repeats
 from rowbank_server.retrieval.hosting.hosts import Hosts
 from rowbank_server.retrieval.hosting.serving import Serving
 from rowbank_server.retrieval.metrics import Metrics
@@ -18,35 +24,8 @@ from rowbank_server.retrieval.reach import Reach
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """Everything that operations need.
-
-    Attributes:
-        hosts: the models that are served.
-        history_limit: items that a user's history keeps.
-        redis: guards what calls other than queries ask of Redis.
-        redis_wait_s: the longest that such a call waits.
-        team: the workers beside this process; None where it is alone.
-    """
-
-    hosts: Hosts
-    history_limit: int
-    registry: ModelRegistry
-    activation: Activation
-    reach: Reach
-    metrics: Metrics
-    redis: Guard
-    redis_wait_s: float
-    team: Team | None = None
-
-    def serving(self, model: str = "") -> Serving:
-        """The version of a model, or of the default one, that is in service. Raises NotReady, ModelNotFound."""
-        return self.hosts.of(model).serving()
-
-    async def ask_redis(self, call: Callable[[], T]) -> T:
-        """What `call` returns or raises; RedisUnavailable if that takes too long, or would."""
-        return await self.redis.acall(call, within_s=self.redis_wait_s)
+def _is_there() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +35,82 @@ class Caller:
     Attributes:
         as_strings: the answer is to have all ids as strings.
         deadline_s: by `time.monotonic`: until when somebody waits for the answer; None: as long as it takes.
+        is_gone: whether nobody waits any more.
     """
 
     as_strings: bool = False
     deadline_s: float | None = None
+    is_gone: Callable[[], bool] = _is_there
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What callers may ask of the service at once.
+
+    Attributes:
+        body_timeout_s: how long a body may take to arrive, and how long an import may be silent.
+        max_imports: imports at the same time.
+        import_max_bytes: of one import.
+    """
+
+    body_timeout_s: float
+    max_imports: int
+    import_max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Everything that operations need.
+
+    Attributes:
+        hosts: the models that are served.
+        history_limit: items that a user's history keeps.
+        rules: what the kinds of events count for.
+        popularity: counts events by time.
+        repeats: events that were recorded.
+        redis: guards what calls other than queries ask of Redis.
+        redis_wait_s: the longest that such a call waits.
+        team: the workers beside this process; None where it is alone.
+    """
+
+    hosts: Hosts
+    history_limit: int
+    rules: EventRules
+    popularity: PopularityStore
+    repeats: Repeats
+    limits: Limits
+    registry: ModelRegistry
+    activation: Activation
+    reach: Reach
+    metrics: Metrics
+    redis: Guard
+    redis_wait_s: float
+    team: Team | None = None
+
+    @property
+    def retention_s(self) -> float:
+        """How long events are counted for."""
+        return self.popularity.retention_s
+
+    def serving(self, model: str = "") -> Serving:
+        """The version of a model, or of the default one, that is in service. Raises NotReady, ModelNotFound."""
+        return self.hosts.of(model).serving()
+
+    async def ask_redis(self, call: Callable[[], T], caller: Caller) -> T:
+        """What `call` returns or raises.
+
+        Raises:
+            RedisUnavailable: that takes too long, or would.
+            DeadlineExceeded: nobody waits any more; what was begun may still be done.
+        """
+        asked = self.redis.acall(call, within_s=self.redis_wait_s)
+        if caller.deadline_s is None:
+            return await asked
+        left_s = caller.deadline_s - time.monotonic()
+        if left_s <= 0:
+            asked.close()
+            raise DeadlineExceeded("the deadline passed before anything was done; give the request more time")
+        try:
+            return await asyncio.wait_for(asked, left_s)
+        except asyncio.TimeoutError:
+            raise DeadlineExceeded("the deadline passed; what was asked of Redis may still be done") from None

@@ -80,9 +80,9 @@ class Serving:
         """The generation in service. Raises NotReady if there is none."""
         return self._engine.generation()
 
-    async def ask(self, query: Query) -> Answer:
-        """The answer to one query. Raises what its answering raises, and Overloaded."""
-        return await self.batcher.ask(query)
+    async def ask(self, query: Query, is_gone: Callable[[], bool] = lambda: False) -> Answer:
+        """The answer to one query. Raises what its answering raises, and as `Batcher.ask`."""
+        return await self.batcher.ask(query, is_gone)
 
     async def close(self) -> None:
         """Answers what waits, then ends the threads."""

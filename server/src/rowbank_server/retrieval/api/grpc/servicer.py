@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
 
 import grpc.aio
 
-from rowbank.errors import InternalError, RequestError, to_status
-from rowbank_protos.v1 import retrieval_pb2, retrieval_pb2_grpc
+from rowbank.errors import InternalError, InvalidRequest, RequestError, to_status
+from rowbank_protos.v1 import retrieval_pb2 as pb
+from rowbank_protos.v1 import retrieval_pb2_grpc
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.grpc import answers, bodies
 from rowbank_server.retrieval.api.operations import Operations
+from rowbank_server.retrieval.api.operations.bulk import Role
+from rowbank_server.retrieval.api.schemas.validation import Body
 from rowbank_server.retrieval.api.service import Caller
 
 _log = logging.getLogger("rowbank.api")
 
-T = TypeVar("T")
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 Context = grpc.aio.ServicerContext
 
 
@@ -27,30 +33,117 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
-    async def Recommend(  # noqa: N802
-        self, request: retrieval_pb2.RecommendRequest, context: Context[Any, Any]
-    ) -> retrieval_pb2.RecommendResponse:
-        async def call(caller: Caller) -> retrieval_pb2.RecommendResponse:
-            body = schemas.validated(schemas.RecommendBody, bodies.recommend(request))
-            return answers.recommendations(await self._operations.querying.recommend(body, caller))
+    async def Recommend(self, request: pb.RecommendRequest, context: Context[Any, Any]) -> pb.RecommendResponse:  # noqa: N802
+        call = self._operations.querying.recommend
+        return await _call(request, context, bodies.recommend, schemas.RecommendBody, call, answers.recommendations)
 
-        return await _answered(call, context)
+    async def RecommendBatch(  # noqa: N802
+        self, request: pb.RecommendBatchRequest, context: Context[Any, Any]
+    ) -> pb.RecommendBatchResponse:
+        call = self._operations.querying.recommend_batch
+        return await _call(request, context, bodies.recommend_batch, schemas.RecommendBatchBody, call, answers.batch)
 
-    async def SimilarItems(  # noqa: N802
-        self, request: retrieval_pb2.SimilarItemsRequest, context: Context[Any, Any]
-    ) -> retrieval_pb2.RecommendResponse:
-        async def call(caller: Caller) -> retrieval_pb2.RecommendResponse:
-            body = schemas.validated(schemas.SimilarBody, bodies.similar(request))
-            return answers.recommendations(await self._operations.querying.similar(body, caller))
+    async def SimilarItems(self, request: pb.SimilarItemsRequest, context: Context[Any, Any]) -> pb.RecommendResponse:  # noqa: N802
+        call = self._operations.querying.similar
+        return await _call(request, context, bodies.similar, schemas.SimilarBody, call, answers.recommendations)
 
-        return await _answered(call, context)
+    async def Score(self, request: pb.ScoreRequest, context: Context[Any, Any]) -> pb.ScoreResponse:  # noqa: N802
+        call = self._operations.querying.score
+        return await _call(request, context, bodies.score, schemas.ScoreBody, call, answers.scores)
+
+    async def Popular(self, request: pb.PopularRequest, context: Context[Any, Any]) -> pb.RecommendResponse:  # noqa: N802
+        call = self._operations.querying.popular
+        return await _call(request, context, bodies.popular, schemas.PopularBody, call, answers.recommendations)
+
+    async def GetItem(self, request: pb.GetEntityRequest, context: Context[Any, Any]) -> pb.GetItemResponse:  # noqa: N802
+        call = self._operations.entities.get_item
+        return await _call(request, context, bodies.entity_ref, schemas.EntityRef, call, answers.item)
+
+    async def DeleteItem(self, request: pb.DeleteItemRequest, context: Context[Any, Any]) -> pb.DeleteItemResponse:  # noqa: N802
+        call = self._operations.entities.delete_item
+        return await _call(request, context, bodies.entity_ref, schemas.EntityRef, call, answers.removed)
+
+    async def GetUser(self, request: pb.GetEntityRequest, context: Context[Any, Any]) -> pb.GetUserResponse:  # noqa: N802
+        call = self._operations.entities.get_user
+        return await _call(request, context, bodies.entity_ref, schemas.EntityRef, call, answers.user)
+
+    async def UpsertItems(  # noqa: N802
+        self, request: pb.UpsertEntitiesRequest, context: Context[Any, Any]
+    ) -> pb.UpsertEntitiesResponse:
+        return await _answered(lambda caller: self._upsert("item", request, caller), context)
+
+    async def UpsertUsers(  # noqa: N802
+        self, request: pb.UpsertEntitiesRequest, context: Context[Any, Any]
+    ) -> pb.UpsertEntitiesResponse:
+        return await _answered(lambda caller: self._upsert("user", request, caller), context)
+
+    async def RecordEvents(  # noqa: N802
+        self, request: pb.RecordEventsRequest, context: Context[Any, Any]
+    ) -> pb.RecordEventsResponse:
+        call = self._operations.events.record
+        return await _call(request, context, bodies.events, schemas.EventsBody, call, answers.recorded)
+
+    async def ActivateVersion(  # noqa: N802
+        self, request: pb.ActivateVersionRequest, context: Context[Any, Any]
+    ) -> pb.ActivateVersionResponse:
+        async def call(body: schemas.ActivateBody, caller: Caller) -> schemas.Activated:
+            if not request.version:
+                raise InvalidRequest("version: is missing; name the version to activate", metadata={"field": "version"})
+            return await self._operations.models.activate(request.version, body, caller)
+
+        return await _call(request, context, bodies.activate, schemas.ActivateBody, call, answers.activated)
+
+    async def RollBack(self, request: pb.RollBackRequest, context: Context[Any, Any]) -> pb.ActivateVersionResponse:  # noqa: N802
+        call = self._operations.models.roll_back
+        return await _call(request, context, _model, schemas.ModelRef, call, answers.activated)
+
+    async def _upsert(self, role: Role, request: pb.UpsertEntitiesRequest, caller: Caller) -> pb.UpsertEntitiesResponse:
+        if not 0 < len(request.entities) <= schemas.MAX_LIST:
+            raise InvalidRequest(
+                f"entities: expected 1 to {schemas.MAX_LIST}, got {len(request.entities)}",
+                metadata={"field": "entities"},
+            )
+        lines = [_line(one) for one in request.entities]
+        return answers.written(await self._operations.bulk.write(role, request.model, lines, caller))
 
 
-async def _answered(call: Callable[[Caller], Awaitable[T]], context: Context[Any, Any]) -> T:
-    """What a call answers; what it raises becomes a status."""
+def _line(message: pb.Entity) -> schemas.EntityLine | RequestError:
     try:
-        return await call(Caller())
+        return schemas.validated(schemas.EntityLine, bodies.entity(message))
+    except InvalidRequest as error:
+        return error
+
+
+def _model(request: Any) -> dict[str, Any]:
+    return {"model": request.model}
+
+
+async def _call(
+    request: Request,
+    context: Context[Any, Any],
+    unpack: Callable[[Request], dict[str, Any]],
+    kind: type[Body],
+    operation: Callable[[Body, Caller], Awaitable[Answer]],
+    pack: Callable[[Answer], Response],
+) -> Response:
+    """A message as a body, checked as over HTTP; what the operation makes of it; and that as a message."""
+
+    async def call(caller: Caller) -> Response:
+        body = schemas.validated(kind, unpack(request))
+        return pack(await operation(body, caller))
+
+    return await _answered(call, context)
+
+
+async def _answered(call: Callable[[Caller], Awaitable[Answer]], context: Context[Any, Any]) -> Answer:
+    """What a call answers; what it raises becomes a status. A call that its caller cancels is cancelled here, too."""
+    left_s = context.time_remaining()
+    deadline_s = None if left_s is None else time.monotonic() + left_s
+    try:
+        return await call(Caller(deadline_s=deadline_s))
     except RequestError as error:
+        if error.code is grpc.StatusCode.INTERNAL:
+            _log.error("a gRPC call failed: %s", error.message, exc_info=error)
         await _abort(context, error)
     except Exception as error:
         _log.error("a gRPC call failed for a reason that is a defect", exc_info=error)

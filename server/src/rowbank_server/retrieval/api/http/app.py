@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import msgspec
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,53 +14,59 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import rowbank_server
-from rowbank_server.retrieval.api import schemas
+from rowbank_server.retrieval.api import schemas as s
 from rowbank_server.retrieval.api.http import openapi, problems
-from rowbank_server.retrieval.api.http.endpoints import Endpoint, Handler
+from rowbank_server.retrieval.api.http.endpoints import Endpoint, Handler, Parameter
 from rowbank_server.retrieval.api.http.handlers import Handlers
 from rowbank_server.retrieval.api.http.paths import EncodedRoute
 from rowbank_server.retrieval.api.operations import Operations
+from rowbank_server.retrieval.api.schemas.fields import MAX_K, MAX_NAME, MAX_OFFSET
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
 
-_QUERY = (400, 413, 422, 429, 503)
-_OF_ONE = (404, 409, 422, 503)
-_WRITE = (400, 404, 409, 413, 422, 503)
+_QUERY = (400, 404, 408, 413, 422, 429, 503, 504)
+_ASKED = (404, 422, 429, 503, 504)
+_OF_ONE = (404, 409, 422, 503, 504)
+_WRITE = (400, 404, 408, 409, 413, 422, 429, 503, 504)
+_NAMES = {"type": "string", "maxLength": MAX_NAME}
+_MODEL = Parameter("model", "The model that is asked; without it, the service's default one.", _NAMES)
+_K = Parameter("k", f"How many, 1 to {MAX_K}; default 10.", {"type": "integer", "minimum": 1, "maximum": MAX_K})
+_OFFSET = {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET}
+_POPULAR = (
+    _K,
+    Parameter("window", "Events of so long back: 24h, 7d.", {"type": "string", "pattern": "^[0-9]{1,9}[smhdw]$"}),
+    Parameter("kind", "Kinds of events, separated by commas; with a window.", {"type": "string", "minLength": 1}),
+    Parameter("filter", "The name of a stored filter.", {"type": "string", "minLength": 1}),
+    _MODEL,
+    Parameter("version", "A loaded version.", _NAMES),
+    Parameter("offset", "Leaves out so many of the best; not with a cursor.", _OFFSET),
+    Parameter("cursor", "next_cursor of the answer before.", {"type": "string", "minLength": 1}),
+    Parameter("explain", "true: say how the answer came to be.", {"type": "boolean"}),
+)
+_VECTOR = Parameter("vector", "true: an item's vector, too.", {"type": "boolean"})
 
 
 def endpoints(handlers: Handlers) -> list[Endpoint]:
     """Every endpoint of the service."""
-    h, s = handlers, schemas
-    k = (("k", f"How many, 1 to {schemas.MAX_K}; default 10."),)
-    return [
-        Endpoint(
-            "POST",
-            "/v1/recommend",
-            h.recommend,
-            "Recommend items",
-            s.Recommendations,
-            s.RecommendBody,
-            _QUERY,
-            ids=True,
-        ),
-        Endpoint(
-            "POST",
+    return [*_queries(handlers), *_entities(handlers), *_models(handlers), *_others(handlers)]
+
+
+def _queries(h: Handlers) -> list[Endpoint]:
+    asked: list[tuple[str, Handler, str, type[BaseModel], type[msgspec.Struct]]] = [
+        ("/v1/recommend", h.recommend, "Recommend items", s.RecommendBody, s.Recommendations),
+        (
             "/v1/recommend:batch",
             h.recommend_batch,
             "Answer several recommend requests",
-            s.RecommendationsBatch,
             s.RecommendBatchBody,
-            _QUERY,
-            ids=True,
+            s.RecommendationsBatch,
         ),
-        Endpoint(
-            "POST",
-            "/v1/similar",
-            h.similar,
-            "Items near given items",
-            s.Recommendations,
-            s.SimilarBody,
-            (*_QUERY, 404),
-            ids=True,
+        ("/v1/similar", h.similar, "Items near given items", s.SimilarBody, s.Recommendations),
+        ("/v1/score", h.score, "Rank given items for somebody", s.ScoreBody, s.Scores),
+    ]
+    return [
+        *(
+            Endpoint("POST", path, call, text, answer, body, _QUERY, ids=True)
+            for path, call, text, body, answer in asked
         ),
         Endpoint(
             "GET",
@@ -67,18 +75,67 @@ def endpoints(handlers: Handlers) -> list[Endpoint]:
             "Most popular items",
             s.Recommendations,
             None,
-            (422, 429, 503),
-            k,
-            ("exclude_seen",),
+            _ASKED,
+            _POPULAR,
+            explained=("exclude_seen",),
             ids=True,
         ),
-        Endpoint("GET", "/v1/items/{id}", h.get_item, "An item", s.CatalogueItem, None, _OF_ONE, ids=True),
-        Endpoint("PUT", "/v1/items/{id}", h.put_item, "Add or change an item", s.Written, s.EntityBody, _WRITE),
-        Endpoint("DELETE", "/v1/items/{id}", h.delete_item, "Remove an item", s.Removed, None, _OF_ONE, ids=True),
-        Endpoint("GET", "/v1/users/{id}", h.get_user, "A user's features", s.Entity, None, _OF_ONE, ids=True),
-        Endpoint("PUT", "/v1/users/{id}", h.put_user, "Write a user's features", s.Written, s.EntityBody, _WRITE),
-        Endpoint("POST", "/v1/events", h.post_events, "Record interactions", s.Written, s.EventsBody, _WRITE),
-        Endpoint("GET", "/v1/models", h.list_models, "Published versions", s.ModelVersions, None, (503,)),
+        Endpoint(
+            "POST",
+            "/v1/popular",
+            h.post_popular,
+            "Most popular items, with a filter",
+            s.Recommendations,
+            s.PopularBody,
+            _QUERY,
+            ids=True,
+            body_required=False,
+        ),
+    ]
+
+
+def _entities(h: Handlers) -> list[Endpoint]:
+    item, user = "/v1/items/{id}", "/v1/users/{id}"
+    seen, line = (_MODEL, _VECTOR), s.EntityLine
+    of_model = (_MODEL,)
+    return [
+        Endpoint("GET", item, h.get_item, "An item", s.CatalogueItem, None, _OF_ONE, seen, ids=True),
+        Endpoint("PUT", item, h.put_item, "Add or change an item", s.Written, s.EntityBody, _WRITE),
+        Endpoint("DELETE", item, h.delete_item, "Remove an item", s.Removed, None, _OF_ONE, of_model, ids=True),
+        Endpoint(
+            "POST",
+            "/v1/items:import",
+            h.import_items,
+            "Add or change many items",
+            s.Imported,
+            None,
+            _WRITE,
+            of_model,
+            lines=line,
+        ),
+        Endpoint("GET", user, h.get_user, "A user's features", s.Entity, None, _OF_ONE, of_model, ids=True),
+        Endpoint("PUT", user, h.put_user, "Write a user's features", s.Written, s.EntityBody, _WRITE),
+        Endpoint(
+            "POST",
+            "/v1/users:import",
+            h.import_users,
+            "Write many users' features",
+            s.Imported,
+            None,
+            _WRITE,
+            of_model,
+            lines=line,
+        ),
+        Endpoint("POST", "/v1/events", h.post_events, "Record what users did", s.Recorded, s.EventsBody, _WRITE),
+    ]
+
+
+def _models(h: Handlers) -> list[Endpoint]:
+    of_model = (_MODEL,)
+    return [
+        Endpoint(
+            "GET", "/v1/models", h.list_models, "Published versions", s.ModelVersions, None, (422, 503, 504), of_model
+        ),
         Endpoint(
             "POST",
             "/v1/models/{version}/activate",
@@ -96,8 +153,14 @@ def endpoints(handlers: Handlers) -> list[Endpoint]:
             "Serve the version before the present one",
             s.Activated,
             None,
-            (404, 503),
+            (404, 422, 503, 504),
+            of_model,
         ),
+    ]
+
+
+def _others(h: Handlers) -> list[Endpoint]:
+    return [
         Endpoint("GET", "/demo", h.demo, "A page to try it", content_type="text/html"),
         Endpoint("GET", "/demo/data", h.demo_data, "What that page offers", s.DemoData, None, (503,)),
         Endpoint("GET", "/demo/titles", h.demo_titles, "Titles of items", s.DemoTitles, None, (422, 503)),
@@ -131,7 +194,7 @@ def create_app(operations: Operations) -> Starlette:
 def _guarded(handler: Handler, endpoint: Endpoint, metrics: Metrics) -> Any:
     """Turns what a handler raises into problem details, and counts and times the request."""
     what = f"{endpoint.method} {endpoint.path}"
-    known = [*(name for name, _ in endpoint.query), *(["ids"] if endpoint.ids else [])]
+    known = [*(one.name for one in endpoint.query), *(["ids"] if endpoint.ids else [])]
     explained = endpoint.explained
 
     async def guarded(request: Request) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from pydantic import BaseModel
@@ -16,7 +16,22 @@ from starlette.responses import Response
 _PATH_ID = {"type": "string", "minLength": 1, "description": "As the model in service has ids, percent-encoded."}
 _AS_STRINGS = "`string`: all ids of the answer are strings, integers in decimal."
 
+_TIMEOUT = {
+    "name": "x-request-timeout-ms",
+    "in": "header",
+    "description": "How long the caller waits: what is not done by then is not begun any more.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 600_000},
+}
+
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Parameter(NamedTuple):
+    """A query parameter."""
+
+    name: str
+    description: str
+    schema: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +42,8 @@ class Endpoint:
         body: the model of the JSON body, if there is one.
         answer: the struct of the 200 answer; None for text of `content_type`.
         problems: other statuses that callers should expect.
-        query: query parameters, integers from 1, by name with a description.
+        query: query parameters.
+        lines: the model of each line of a body of JSON lines, in place of `body`.
         ids: whether its answer has ids, so that the query parameter `ids` says how.
         explained: query parameters that it does not have, and whose absence the handler explains.
     """
@@ -39,7 +55,8 @@ class Endpoint:
     answer: type[msgspec.Struct] | None = None
     body: type[BaseModel] | None = None
     problems: Sequence[int] = ()
-    query: Sequence[tuple[str, str]] = ()
+    query: Sequence[Parameter] = ()
+    lines: type[BaseModel] | None = None
     explained: Sequence[str] = ()
     ids: bool = False
     content_type: str = "application/json"
@@ -59,13 +76,15 @@ class Endpoint:
             for name in _path_parameters(self.path)
         ]
         parameters += [
-            {"name": name, "in": "query", "description": text, "schema": {"type": "integer", "minimum": 1}}
-            for name, text in self.query
+            {"name": one.name, "in": "query", "description": one.description, "schema": one.schema}
+            for one in self.query
         ]
         if self.ids:
             parameters.append(
                 {"name": "ids", "in": "query", "description": _AS_STRINGS, "schema": {"enum": ["string"]}}
             )
+        if self.path.startswith("/v1/"):
+            parameters.append(_TIMEOUT)
         if parameters:
             operation["parameters"] = parameters
         if self.body is not None:
@@ -74,6 +93,15 @@ class Endpoint:
                 "required": self.body_required,
                 "content": {"application/json": {"schema": schema}},
             }
+        if self.lines is not None:
+            schema: dict[str, Any] = {
+                "type": "string",
+                "description": "A line of JSON for each.",
+                "contentMediaType": "application/x-ndjson",
+                "contentSchema": {"$ref": f"#/components/schemas/{self.lines.__name__}"},
+            }
+            content = {"application/x-ndjson": {"schema": schema}}
+            operation["requestBody"] = {"required": True, "content": content}
         answer = {"$ref": f"#/components/schemas/{self.answer.__name__}"} if self.answer else {"type": "string"}
         if self.answer is None and self.content_type == "application/json":
             answer = {"type": "object"}

@@ -16,7 +16,8 @@ _REF = "#/components/schemas/{model}"
 
 def document(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
     """An OpenAPI 3.1 document."""
-    bodies = list(dict.fromkeys(endpoint.body for endpoint in endpoints if endpoint.body is not None))
+    taken_in = [one for endpoint in endpoints for one in (endpoint.body, endpoint.lines) if one is not None]
+    bodies = list(dict.fromkeys(taken_in))
     _, taken = models_json_schema([(body, "validation") for body in bodies], ref_template=_REF)
     answers = list(dict.fromkeys(endpoint.answer for endpoint in endpoints if endpoint.answer is not None))
     _, given = msgspec.json.schema_components(

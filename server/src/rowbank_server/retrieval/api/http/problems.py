@@ -35,6 +35,7 @@ _TITLES = {
     400: "Malformed request",
     404: "Not found",
     405: "Method not allowed",
+    408: "Body too slow",
     409: "Conflict",
     413: "Request too large",
     422: "Invalid request",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rowbank_server.retrieval.api.operations.bulk import Bulk
 from rowbank_server.retrieval.api.operations.entities import Entities
 from rowbank_server.retrieval.api.operations.events import Events
 from rowbank_server.retrieval.api.operations.models import Models
@@ -18,6 +19,7 @@ class Operations:
         self.service = service
         self.querying = Querying(service)
         self.entities = Entities(service)
+        self.bulk = Bulk(service)
         self.events = Events(service)
         self.models = Models(service)
         self.showing = Showing(service)

@@ -30,67 +30,69 @@ class Entities:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def get_item(self, item_id: GivenId, caller: Caller) -> schemas.CatalogueItem:
+    async def get_item(self, body: schemas.EntityRef, caller: Caller) -> schemas.CatalogueItem:
         """An item. Raises UnknownItem."""
-        generation = self._service.serving().generation()
-        item = Named.of(item_id, ModelIds.of(generation.model).items, caller)
-        read, features = await self._read(generation, generation.model.items, item)
+        generation = self._service.serving(body.model).generation()
+        item = Named.of(body.id, ModelIds.of(generation.model).items, caller)
+        read, features = await self._read(generation, generation.model.items, item, caller)
         if read.status is FeatureStatus.NOT_FOUND:
             raise UnknownItem(_missing("item", item, generation.model.items))
         position = generation.positions([item.key])
         standing = generation.standing_at(int(position[0])) if len(position) else None
         why_not = "written a moment ago; a search finds it within a second" if standing is None else standing.text
+        is_indexed = standing is Standing.INDEXED
         return schemas.CatalogueItem(
             id=item.shown,
             features=features,
             status=read.status.value,
             event_time_s=read.event_time_s,
-            indexed=standing is Standing.INDEXED,
+            indexed=is_indexed,
             interactions=int(generation.interactions_at(position).sum()),
             not_indexed=why_not,
+            vector=generation.vectors_at(position)[0].tolist() if body.vector and is_indexed else None,
         )
 
-    async def put_item(self, item_id: GivenId, body: schemas.EntityBody, caller: Caller) -> schemas.Written:
+    async def put_item(self, given: GivenId, body: schemas.EntityBody, caller: Caller) -> schemas.Written:
         """Adds or changes an item."""
-        model = self._service.serving().generation().model
+        model = self._service.serving(body.model).generation().model
         ids = ModelIds.of(model).items
-        item = Named.of(item_id, ids, caller)
-        written = await self._write(ids, model.items, item, body.features)
-        self._service.hosts.of().item_changed(item.key)
+        item = Named.of(given, ids, caller)
+        written = await self._write(ids, model.items, item, body.features, caller)
+        self._service.hosts.of(body.model).item_changed(item.key)
         return schemas.Written(written)
 
-    async def delete_item(self, item_id: GivenId, caller: Caller) -> schemas.Removed:
+    async def delete_item(self, body: schemas.EntityRef, caller: Caller) -> schemas.Removed:
         """Removes an item. Raises UnknownItem."""
-        model = self._service.serving().generation().model
-        item, items = Named.of(item_id, ModelIds.of(model).items, caller), model.items
+        model = self._service.serving(body.model).generation().model
+        item, items = Named.of(body.id, ModelIds.of(model).items, caller), model.items
 
         def remove() -> bool:
             claim(items, item.texts)
             return items.remove(item.key)
 
-        if not await self._service.ask_redis(remove):
+        if not await self._service.ask_redis(remove, caller):
             raise UnknownItem(_missing("item", item, items))
-        self._service.hosts.of().item_changed(item.key)
+        self._service.hosts.of(body.model).item_changed(item.key)
         return schemas.Removed(item.shown)
 
-    async def get_user(self, user_id: GivenId, caller: Caller) -> schemas.Entity:
+    async def get_user(self, body: schemas.EntityRef, caller: Caller) -> schemas.Entity:
         """A user. Raises UnknownUser."""
-        generation = self._service.serving().generation()
-        user, view = Named.of(user_id, ModelIds.of(generation.model).users, caller), users_of(generation.model)
-        read, features = await self._read(generation, view, user)
+        generation = self._service.serving(body.model).generation()
+        user, view = Named.of(body.id, ModelIds.of(generation.model).users, caller), users_of(generation.model)
+        read, features = await self._read(generation, view, user, caller)
         if read.status is FeatureStatus.NOT_FOUND:
             raise UnknownUser(_missing("user", user, view))
         return schemas.Entity(user.shown, features, read.status.value, read.event_time_s)
 
-    async def put_user(self, user_id: GivenId, body: schemas.EntityBody, caller: Caller) -> schemas.Written:
+    async def put_user(self, given: GivenId, body: schemas.EntityBody, caller: Caller) -> schemas.Written:
         """Writes a user's features."""
-        model = self._service.serving().generation().model
+        model = self._service.serving(body.model).generation().model
         ids = ModelIds.of(model)
-        user = Named.of(user_id, ids.users, caller)
-        return schemas.Written(await self._write(ids.items, users_of(model), user, body.features))
+        user = Named.of(given, ids.users, caller)
+        return schemas.Written(await self._write(ids.items, users_of(model), user, body.features, caller))
 
     async def _read(
-        self, generation: Generation, view: LayeredView, entity: Named
+        self, generation: Generation, view: LayeredView, entity: Named, caller: Caller
     ) -> tuple[FeatureRead, dict[str, Any]]:
         """What is stored of an entity, and its features as the answer has them."""
         derived = {one.output for one in view.derived}
@@ -101,9 +103,11 @@ class Entities:
             read = view.read([entity.key])[0]
             return read, shown_features(generation, read.values, derived, as_strings=entity.as_strings)
 
-        return await self._service.ask_redis(read_own)
+        return await self._service.ask_redis(read_own, caller)
 
-    async def _write(self, items: Ids, view: LayeredView, entity: Named, features: dict[str, Any]) -> int:
+    async def _write(
+        self, items: Ids, view: LayeredView, entity: Named, features: dict[str, Any], caller: Caller
+    ) -> int:
         require_own(features)
 
         def write() -> int:
@@ -113,7 +117,7 @@ class Entities:
             claim(view, entity.texts)
             return view.write([(entity.key, {**values, ID_TEXT: entity.text})])
 
-        return await self._service.ask_redis(write)
+        return await self._service.ask_redis(write, caller)
 
 
 def users_of(model: Model) -> LayeredView:

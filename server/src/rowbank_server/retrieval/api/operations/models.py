@@ -14,17 +14,17 @@ class Models:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def list_models(self, caller: Caller) -> schemas.ModelVersions:
+    async def list_models(self, body: schemas.ModelRef, caller: Caller) -> schemas.ModelVersions:
         """Stored versions, newest first."""
         service = self._service
-        name = service.hosts.default_model
+        name = body.model or service.hosts.default_model
 
         def collect() -> tuple[list[StoredModel], str]:
             known = name in service.registry.names()
             listed = service.registry.list(name) if known else []
             return listed, service.registry.previous(name)
 
-        stored, previous = await self._service.ask_redis(collect)
+        stored, previous = await service.ask_redis(collect, caller)
         host = service.hosts.all.get(name)
         serving = host.active.version if host and host.active else ""
         models = [
@@ -44,16 +44,16 @@ class Models:
     async def activate(self, version: str, body: schemas.ActivateBody, caller: Caller) -> schemas.Activated:
         """Makes a version the active one."""
         service = self._service
-        previous = await service.ask_redis(
-            lambda: service.activation.activate(service.hosts.default_model, version, force=body.force)
-        )
+        name = body.model or service.hosts.default_model
+        previous = await service.ask_redis(lambda: service.activation.activate(name, version, force=body.force), caller)
         service.hosts.wake()
         return schemas.Activated(version, previous)
 
-    async def roll_back(self, caller: Caller) -> schemas.Activated:
+    async def roll_back(self, body: schemas.ModelRef, caller: Caller) -> schemas.Activated:
         """Makes the version active again that was so before."""
         service = self._service
-        previous, version = await service.ask_redis(lambda: service.activation.roll_back(service.hosts.default_model))
+        name = body.model or service.hosts.default_model
+        previous, version = await service.ask_redis(lambda: service.activation.roll_back(name), caller)
         service.hosts.wake()
         return schemas.Activated(version, previous)
 

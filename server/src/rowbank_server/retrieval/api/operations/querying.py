@@ -1,4 +1,4 @@
-"""Calls that ask for items: recommend, similar, popular."""
+"""Calls that ask for items: recommend, similar, score, popular."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from rowbank_server.retrieval.api import schemas
-from rowbank_server.retrieval.api.operations.asking import recommend_query, shown_answer, similar_query
+from rowbank_server.retrieval.api.ids import GivenId, ModelIds
+from rowbank_server.retrieval.api.operations.answering import shown_answer, shown_scores
+from rowbank_server.retrieval.api.operations.asking import Asking
 from rowbank_server.retrieval.api.service import Caller, Service
+from rowbank_server.retrieval.hosting.host import Picked
 from rowbank_server.retrieval.queries import Query
-
-_TRIES = 3  # Of answering a batch by one version while versions change.
 
 
 class Querying:
@@ -22,40 +23,66 @@ class Querying:
 
     async def recommend(self, body: schemas.RecommendBody, caller: Caller) -> schemas.Recommendations:
         """Items for somebody."""
-        query = recommend_query(self._service.serving().generation(), body)
-        answer = await self._service.serving().ask(query)
-        return shown_answer(answer, as_strings=caller.as_strings, explain=body.explain)
+        picked = self._pick(body.model, body.version, body.user_id)
+        return await self._answer(picked, self._asking(picked, caller).recommend(body), caller)
 
     async def recommend_batch(self, body: schemas.RecommendBatchBody, caller: Caller) -> schemas.RecommendationsBatch:
-        """Several such questions, each answered as if it came alone."""
-        answers = await self._answer_all(body.requests, caller)
-        for _ in range(_TRIES):
-            if len({answer.model_version for answer in answers}) == 1:
-                break
-            answers = await self._answer_all(body.requests, caller)  # The version changed meanwhile: all of one, then.
-        return schemas.RecommendationsBatch(answers)
+        """Several such questions, each answered as if it came alone; of a split of traffic, by the user's version."""
+        picked = [
+            self._pick(one.model, one.version, one.user_id, f"requests.{place}.")
+            for place, one in enumerate(body.requests)
+        ]
+        queries = [
+            self._asking(mine, caller, f"requests.{place}.").recommend(one)
+            for place, (mine, one) in enumerate(zip(picked, body.requests, strict=True))
+        ]
+        answers: list[schemas.Recommendations | None] = [None] * len(queries)
 
-    async def _answer_all(
-        self, bodies: Sequence[schemas.RecommendBody], caller: Caller
-    ) -> list[schemas.Recommendations]:
-        answers: list[schemas.Recommendations | None] = [None] * len(bodies)
-        generation = self._service.serving().generation()
+        async def ask(place: int) -> None:
+            answers[place] = await self._answer(picked[place], queries[place], caller)
 
-        async def ask(index: int, one: schemas.RecommendBody) -> None:
-            answer = await self._service.serving().ask(recommend_query(generation, one, f"requests.{index}."))
-            answers[index] = shown_answer(answer, as_strings=caller.as_strings, explain=one.explain)
-
-        await _gather([ask(index, one) for index, one in enumerate(bodies)])
-        return [answer for answer in answers if answer is not None]
+        await _gather([ask(place) for place in range(len(queries))])
+        return schemas.RecommendationsBatch([answer for answer in answers if answer is not None])
 
     async def similar(self, body: schemas.SimilarBody, caller: Caller) -> schemas.Recommendations:
         """Items near others."""
-        query = similar_query(self._service.serving().generation(), body)
-        return shown_answer(await self._service.serving().ask(query), as_strings=caller.as_strings)
+        picked = self._pick(body.model, body.version)
+        return await self._answer(picked, self._asking(picked, caller).similar(body), caller)
 
     async def popular(self, body: schemas.PopularBody, caller: Caller) -> schemas.Recommendations:
         """What is popular."""
-        return shown_answer(await self._service.serving().ask(Query(k=body.k)), as_strings=caller.as_strings)
+        picked = self._pick(body.model, body.version)
+        query = self._asking(picked, caller).popular(body, self._service.retention_s)
+        return await self._answer(picked, query, caller)
+
+    async def score(self, body: schemas.ScoreBody, caller: Caller) -> schemas.Scores:
+        """Given items, ranked for somebody."""
+        picked = self._pick(body.model, body.version, body.user_id)
+        query = self._asking(picked, caller).score(body)
+        ids: dict[int, GivenId] = {}
+        for given, key in zip(
+            body.item_ids, ModelIds.of(picked.serving.model).items.keys(body.item_ids, "item_ids"), strict=True
+        ):
+            ids.setdefault(key, given)
+        answer = await picked.serving.ask(query, caller.is_gone)
+        name = picked.serving.model.manifest.name
+        return shown_scores(answer, query, name, picked.split, ids, as_strings=caller.as_strings)
+
+    async def _answer(self, picked: Picked, query: Query, caller: Caller) -> schemas.Recommendations:
+        answer = await picked.serving.ask(query, caller.is_gone)
+        name = picked.serving.model.manifest.name
+        return shown_answer(answer, query, name, picked.split, as_strings=caller.as_strings)
+
+    def _pick(self, model: str, version: str, user_id: GivenId | None = None, where: str = "") -> Picked:
+        """The version that answers. Raises NotReady, ModelNotFound; InvalidRequest: an id of another kind."""
+        host = self._service.hosts.of(model)
+        picked = host.pick(None, version)
+        if version or user_id is None:
+            return picked
+        return host.pick(ModelIds.of(picked.serving.model).users.key(user_id, f"{where}user_id"))
+
+    def _asking(self, picked: Picked, caller: Caller, where: str = "") -> Asking:
+        return Asking(picked.serving.generation(), self._service.rules, caller, where)
 
 
 async def _gather(calls: Sequence[Coroutine[Any, Any, None]]) -> None:

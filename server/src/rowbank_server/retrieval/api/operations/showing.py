@@ -11,7 +11,7 @@ from rowbank.text_ids import ID_TEXT
 from rowbank_server.features import LayeredView
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.ids import ModelIds, shown_id
-from rowbank_server.retrieval.api.service import Service
+from rowbank_server.retrieval.api.service import Caller, Service
 from rowbank_server.retrieval.generation import Generation
 
 SOME_USERS = 50
@@ -39,7 +39,7 @@ class Showing:
                 schemas.DemoFeature(one.name, one.type.value, _words(generation, one.name)) for one in fields
             ]
 
-        some, features = await self._service.ask_redis(read)
+        some, features = await self._service.ask_redis(read, Caller())
         return schemas.DemoData(loaded.manifest.name, some, features)
 
     def titles(self, model: str, items: Sequence[str]) -> schemas.DemoTitles:

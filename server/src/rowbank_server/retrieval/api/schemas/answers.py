@@ -7,35 +7,125 @@ from typing import Any
 import msgspec
 
 
-class Item(msgspec.Struct, frozen=True):
+class ScoreParts(msgspec.Struct, frozen=True):
+    """score = logit_scale x dot + the sum of the boosts; `interactions` is what popularity counts."""
+
+    dot: float
+    logit_scale: float
+    boosts: dict[str, float]
+    interactions: int
+
+
+class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     """One item of an answer. `score` is null where the model did not score it: it filled the answer up to k."""
 
     id: int | str
     score: float | None
     rank: int
     title: str
+    parts: ScoreParts | None = None
+
+
+class FeatureUse(msgspec.Struct, frozen=True):
+    """Where the query tower had a feature from: given, stored, default, stale, missing or unusable, and its age."""
+
+    name: str
+    status: str
+    age_s: float
+
+
+class CandidateCount(msgspec.Struct, frozen=True):
+    """How many items were left before and after a step."""
+
+    step: str
+    before: int
+    after: int
+
+
+class TableUse(msgspec.Struct, frozen=True):
+    """What was read of a table; `step` and `age_s` are of frozen rows."""
+
+    table: str
+    keys: int
+    found: int
+    mode: str
+    step: int
+    age_s: float
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """How an answer came to be. `index`: how it was searched; `split`: why this version answered."""
+
+    features: list[FeatureUse]
+    candidates: list[CandidateCount]
+    rows: list[TableUse]
+    index: str
+    split: str
 
 
 class Recommendations(msgspec.Struct, frozen=True, kw_only=True):
     """Items best first.
 
-    `source`: personal (the query tower), session (near items) or popular. `degraded`: what was not as it should be.
-    `defaulted`: features of which the query tower got the default, or nothing, if an explanation was asked for.
+    `source`: personal (the query tower), session (near items), vector (a given one) or popular. `degraded`: what was
+    not as it should be. `next_cursor`: for the next page; empty if there is nothing more. With `explain`: `defaulted`,
+    the features of which the query tower got the default, or nothing, `timings_ms` and `explanation`.
     """
 
     items: list[Item]
+    model: str
     model_version: str
     index_version: str
     source: str
     degraded: list[str]
+    next_cursor: str = ""
     timings_ms: dict[str, float] | None = None
     defaulted: list[str] | None = None
+    explanation: Explanation | None = None
 
 
 class RecommendationsBatch(msgspec.Struct, frozen=True):
     """One answer per request, in their order."""
 
     answers: list[Recommendations]
+
+
+class Unscored(msgspec.Struct, frozen=True):
+    """An item that could not be scored, and why."""
+
+    id: int | str
+    reason: str
+
+
+class Scores(msgspec.Struct, frozen=True, kw_only=True):
+    """The given items, best first, repeated ones once; `unscored`: those that the model could not score."""
+
+    items: list[Item]
+    unscored: list[Unscored]
+    model: str
+    model_version: str
+    index_version: str
+    source: str
+    degraded: list[str]
+    timings_ms: dict[str, float] | None = None
+    explanation: Explanation | None = None
+
+
+class Embedding(msgspec.Struct, frozen=True):
+    """A vector; null where there is none, with the reason. `id` is null for given features."""
+
+    id: int | str | None
+    vector: list[float] | None
+    reason: str
+
+
+class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
+    """In the order of the request, given features last."""
+
+    embeddings: list[Embedding]
+    model: str
+    model_version: str
+    index_version: str
+    dim: int
 
 
 class Entity(msgspec.Struct, frozen=True):
@@ -47,8 +137,8 @@ class Entity(msgspec.Struct, frozen=True):
     event_time_s: float
 
 
-class CatalogueItem(msgspec.Struct, frozen=True):
-    """An item's features and whether a search can find it; `not_indexed` says why not."""
+class CatalogueItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item's features and whether a search can find it; `not_indexed` says why not, `vector` if it was asked for."""
 
     id: int | str
     features: dict[str, Any]
@@ -57,12 +147,40 @@ class CatalogueItem(msgspec.Struct, frozen=True):
     indexed: bool
     interactions: int
     not_indexed: str = ""
+    vector: list[float] | None = None
 
 
 class Written(msgspec.Struct, frozen=True):
     """How many entities were written; 0 where a later event had been written before."""
 
     written: int
+
+
+class LineError(msgspec.Struct, frozen=True):
+    """What is wrong with a line of an import, counted from 1; `reason` is as of the errors of calls."""
+
+    line: int
+    reason: str
+    message: str
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the lines of an import. `outdated`: a later event had written the entity. `failed`: lines that are
+    wrong; `errors` has the first of them."""
+
+    lines: int
+    written: int
+    outdated: int
+    failed: int
+    errors: list[LineError]
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """Events that were recorded, and of how many users; `repeats` had been recorded before."""
+
+    users: int
+    events: int
+    repeats: int
 
 
 class Removed(msgspec.Struct, frozen=True):

@@ -1,0 +1,81 @@
+"""Cursors: where a question goes on, and which question that is.
+
+A cursor holds the items that were shown, so that a page neither repeats nor leaves out one, whatever changed
+in between; and a digest of the question, so that it is not continued by another one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import zlib
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+
+from rowbank.errors import InvalidRequest
+from rowbank_server.retrieval.api.schemas.fields import MAX_LIST
+from rowbank_server.retrieval.queries import Query
+
+_DIGEST = 12
+_WHERE = {"field": "cursor"}
+
+
+def continued(query: Query, model: str, cursor: str | None, where: str = "") -> Query:
+    """A query that leaves out what the pages before have shown.
+
+    Args:
+        query: what is asked, without `shown`.
+    Raises:
+        InvalidRequest: it is no cursor, or one of another question.
+    """
+    if cursor is None:
+        return query
+    data = _unpacked(cursor, f"{where}cursor")
+    if data[:_DIGEST] != _digest(query, model):
+        raise InvalidRequest(
+            f"{where}cursor: it belongs to another question; repeat all of the first request but k, explain and cursor",
+            metadata=_WHERE,
+        )
+    offset, *shown = np.frombuffer(data, "<i8", offset=_DIGEST).tolist()
+    return dataclasses.replace(query, offset=offset, shown=tuple(shown))
+
+
+def next_cursor(query: Query, model: str, items: Sequence[int]) -> str:
+    """The cursor after a page with these items; empty where so many were shown that there is none.
+
+    What an offset left out on the first page stays left out: it goes along.
+    """
+    shown = [*query.shown, *items]
+    if len(shown) > MAX_LIST:
+        return ""
+    data = _digest(query, model) + np.asarray([query.offset, *shown], "<i8").tobytes()
+    return base64.urlsafe_b64encode(zlib.compress(data, 1)).decode().rstrip("=")
+
+
+def _unpacked(cursor: str, where: str) -> bytes:
+    wrong = InvalidRequest(f"{where}: expected the next_cursor of an answer, as it came", metadata=_WHERE)
+    limit = _DIGEST + 8 * (1 + MAX_LIST)
+    try:
+        packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        inflate = zlib.decompressobj()
+        data = inflate.decompress(packed, limit + 1)
+    except (ValueError, binascii.Error, zlib.error):
+        raise wrong from None
+    if (
+        not inflate.eof
+        or inflate.unused_data
+        or len(data) > limit
+        or len(data) < _DIGEST + 8
+        or (len(data) - _DIGEST) % 8
+    ):
+        raise wrong
+    return data
+
+
+def _digest(query: Query, model: str) -> bytes:
+    """Of what a page has in common with the next one."""
+    asked = dataclasses.replace(query, k=1, offset=0, shown=(), explain=False, deadline_s=None)
+    return blake2b(f"{model}\n{asked!r}".encode(errors="surrogatepass"), digest_size=_DIGEST).digest()
