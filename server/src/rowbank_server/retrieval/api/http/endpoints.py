@@ -94,13 +94,13 @@ class Endpoint:
                 "content": {"application/json": {"schema": schema}},
             }
         if self.lines is not None:
-            schema: dict[str, Any] = {
+            of_line = {
                 "type": "string",
                 "description": "A line of JSON for each.",
                 "contentMediaType": "application/x-ndjson",
                 "contentSchema": {"$ref": f"#/components/schemas/{self.lines.__name__}"},
             }
-            content = {"application/x-ndjson": {"schema": schema}}
+            content = {"application/x-ndjson": {"schema": of_line}}
             operation["requestBody"] = {"required": True, "content": content}
         answer = {"$ref": f"#/components/schemas/{self.answer.__name__}"} if self.answer else {"type": "string"}
         if self.answer is None and self.content_type == "application/json":
