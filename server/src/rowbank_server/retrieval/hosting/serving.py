@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureStore
 from rowbank_server.registry import ModelRegistry
+from rowbank_server.registry.filters import FilterStore
 from rowbank_server.registry.model import Model, load_model
 from rowbank_server.retrieval.batching import Answers, Batcher
 from rowbank_server.retrieval.budget import QueryParts
 from rowbank_server.retrieval.engine import Engine
+from rowbank_server.retrieval.filters.reading import FilterReader
 from rowbank_server.retrieval.follower import Follower, FollowerOptions
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.lineage import Lineage
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.queries import Answer, Query
 from rowbank_server.retrieval.rows import RowReader
+from rowbank_server.retrieval.stages.ranking import Trends
+
+_FILTERS_WAIT_S = 0.1  # Of a query that names a stored filter, twice a second at most.
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,9 @@ class Equipment:
 
     Attributes:
         build_rows, query_rows: read rows for an index, which may take its time, and for queries.
+        filters: those that are stored with models.
         open_batcher: of what answers a batch.
+        trends: what is popular in windows of time, if that is known.
     """
 
     registry: ModelRegistry
@@ -39,7 +46,9 @@ class Equipment:
     options: FollowerOptions
     parts: QueryParts
     metrics: Metrics
+    filters: FilterStore
     open_batcher: Callable[[Answers], Batcher]
+    trends: Trends | None = None
 
 
 class Serving:
@@ -61,6 +70,8 @@ class Serving:
             equipment.query_rows,
             equipment.metrics,
             equipment.parts,
+            FilterReader(equipment.filters, self.manifest.name, equipment.parts.features, within_s=_FILTERS_WAIT_S),
+            equipment.trends,
         )
         self.batcher = equipment.open_batcher(self._engine.answer)
 
