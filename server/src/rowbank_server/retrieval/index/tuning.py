@@ -34,26 +34,31 @@ class Tuning:
 
 
 def sample_queries(vectors: Vectors, given: Vectors | None, seed: int) -> list[Vectors]:
-    """Groups of queries to measure with; each has to reach the target. Those given, if any, and others made of vectors.
-
-    Users' vectors lie among the items', between those of several interests, and off them. So of those that are made a
-    third lies near an item, a third between three, and a third far from the one it was made of.
-    """
+    """Groups of queries to measure with; each has to reach the target. Those given, and others that are made."""
     random = np.random.default_rng(seed)
+    made = made_queries(vectors, _MADE, random)
+    if given is None or not len(given):
+        return [made]
+    chosen = random.permutation(len(given))[:_GIVEN]
+    return [np.ascontiguousarray(given[chosen], dtype=np.float32), made]
+
+
+def made_queries(vectors: Vectors, count: int, random: np.random.Generator) -> Vectors:
+    """[count, dim] queries made of [N, dim] vectors, N > 0.
+
+    Users' vectors lie among the items', between those of several interests, and off them. So of three that are made one
+    lies near an item, one between three, and one far from the item that it was made of.
+    """
     size, dim = vectors.shape
-    groups = []
-    if given is not None and len(given):
-        chosen = random.permutation(len(given))[:_GIVEN]
-        groups.append(np.ascontiguousarray(given[chosen], dtype=np.float32))
-    third = _MADE // 3
+    third = -(-count // 3)
     drawn = vectors[random.integers(0, size, (5, third))].astype(np.float64)
     lengths = np.linalg.norm(drawn, axis=2, keepdims=True)
     noise = random.standard_normal((2, third, dim)) / np.sqrt(dim)
     near = drawn[0] + 0.3 * lengths[0] * noise[0]
     between = drawn[1] + drawn[2] + drawn[3]
     far = drawn[4] + lengths[4] * noise[1]
-    groups.append(np.ascontiguousarray(np.concatenate([near, between, far]), dtype=np.float32))
-    return groups
+    mixed = np.stack([near, between, far], axis=1).reshape(-1, dim)[:count]
+    return np.ascontiguousarray(mixed, dtype=np.float32)
 
 
 def recall_of(served: npt.NDArray[np.float32], exact: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
