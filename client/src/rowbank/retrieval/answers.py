@@ -212,10 +212,15 @@ class WriteReport:
 
 @dataclass(frozen=True, slots=True)
 class EventsReport:
-    """How many events were recorded, in the histories of how many users of one request each."""
+    """How many events were recorded, and in the histories of how many users, each counted once a request.
+
+    Attributes:
+        repeats: events that had been recorded before, by their ids.
+    """
 
     users: int
     events: int
+    repeats: int
 
 
 @dataclass(frozen=True, slots=True)
