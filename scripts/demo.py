@@ -1,8 +1,8 @@
 """The main job from end to end on this machine: serve, train, publish, recommend.
 
 Starts `rowbank up` on free ports with a data folder of its own, trains the two-tower model with static tables and with
-Rowbank's, restricting the latter, publishes the model and asks for recommendations over HTTP. Stops what it started; with
-`--keep` only after Ctrl-C, so that the page at /demo can be looked at.
+Rowbank's, restricting the latter, publishes the model and asks for recommendations over HTTP. Stops what it started;
+with `--keep` only after Ctrl-C, so that the page at /demo can be looked at.
 """
 
 from __future__ import annotations
