@@ -71,6 +71,7 @@ def hosted(
         lineage=Lineage(connection, namespace),
         options=FollowerOptions(refresh_s=refresh_s),
         parts=QueryParts(10.0),
+        aside_parts=QueryParts(10.0),
         metrics=metrics,
         filters=FilterStore(connection, namespace),
         open_batcher=lambda answer: Batcher(answer, max_batch=32, max_queue=1024),

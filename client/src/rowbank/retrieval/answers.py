@@ -273,21 +273,6 @@ class Activated:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
-    """Which versions users get, by a hash of their ids.
-
-    Attributes:
-        shares: by version, 0 to 1; 0: it is loaded for those who name it. The rest of the users get the active one.
-        shadow: a version that is asked the same and whose answers are only compared; empty: none.
-        active: in answers; ignored where traffic is set.
-    """
-
-    shares: Mapping[str, float]
-    shadow: str = ""
-    active: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class NamedFilter:
     """A filter that is stored with a model."""
 

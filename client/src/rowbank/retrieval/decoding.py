@@ -12,6 +12,7 @@ from rowbank.retrieval import answers
 from rowbank.retrieval.filters import filter_from_proto
 from rowbank.retrieval.words import Id
 from rowbank.tower_keys import HISTORY
+from rowbank.traffic import Traffic
 from rowbank_protos.v1 import retrieval_pb2
 
 
@@ -118,9 +119,9 @@ def activated(message: retrieval_pb2.ActivateVersionResponse) -> answers.Activat
     return answers.Activated(message.version, message.previous_version)
 
 
-def traffic(message: retrieval_pb2.Traffic) -> answers.Traffic:
+def traffic(message: retrieval_pb2.Traffic) -> Traffic:
     """Shares of versions."""
-    return answers.Traffic(dict(message.shares), message.shadow, message.active)
+    return Traffic(dict(message.shares), message.shadow, message.active)
 
 
 def named_filters(message: retrieval_pb2.ListFiltersResponse) -> list[answers.NamedFilter]:

@@ -39,6 +39,7 @@ from rowbank_server.settings import ApiSettings
 from rowbank_server.storage.connection import Redis
 
 _BUILD_TIMEOUT_S = 5.0  # Of one read of rows while an index is built; nobody waits for it.
+_ASIDE_BUDGET_S = 2.0  # Of queries that nobody waits for.
 _REDIS_THREADS = 8  # For endpoints other than queries.
 
 
@@ -65,6 +66,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
         lineage=Lineage(redis, settings.namespace),
         options=FollowerOptions(refresh_s=settings.index_refresh_s),
         parts=parts,
+        aside_parts=QueryParts(_ASIDE_BUDGET_S),
         metrics=metrics,
         filters=FilterStore(redis, settings.namespace),
         open_batcher=lambda answer: Batcher(
