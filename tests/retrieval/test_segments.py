@@ -36,7 +36,8 @@ def made(known: Known) -> Items:
     vectors = np.array([known[i]["vector"] for i in ids], np.float32).reshape(-1, DIM)
     standing = np.array([Standing.NO_ROWS if known[i].get("lost") else Standing.INDEXED for i in ids], np.uint8)
     titles = Texts.of([f"Title {i} {known[i].get('brand', '')}" for i in ids])
-    return Items(np.array(ids, np.int64), titles, None, vectors, standing, columns)
+    digests = np.array(ids, np.uint64)
+    return Items(np.array(ids, np.int64), titles, None, vectors, standing, columns, digests * 3, digests * 7)
 
 
 def one(rng: np.random.Generator) -> dict[str, Any]:
@@ -95,6 +96,8 @@ def check(stock: Stock, known: Known, counts: dict[int, int]) -> None:
     assert np.array_equal(
         shown.vectors_at(positions), np.array([known[int(i)]["vector"] for i in ids], np.float32).reshape(-1, DIM)
     )
+    assert shown.content_at(positions).tolist() == (3 * ids).tolist()
+    assert shown.inputs_at(positions).tolist() == (7 * ids).tolist()
     by_popularity = sorted(known, key=lambda item: (-counts.get(item, 0), item))
     assert shown.ids_at(shown.most_popular(~shown.gone, 7)).tolist() == by_popularity[:7]
     check_search(shown, known)
@@ -127,21 +130,28 @@ def test_what_is_changed_shows_and_what_was_there_before_stays_as_it_was(seed: i
     counts = {int(i): int(rng.integers(1, 5)) for i in rng.choice(300, 80, replace=False)}
     stock = Stock.of(Segment.of(made(known), ExactIndex(made(known).vectors)), Counts.of(counts))
     before, merging, first = dict(known), None, stock
+    since: list[int] = []
+    sealed = 0
     for step in range(40):
         touched = rng.choice(300, int(rng.integers(1, 12)), replace=False)
+        since += touched.tolist()
         changed = {int(i): one(rng) for i in touched if rng.random() < 0.7}
         known = {item: value for item, value in known.items() if item not in touched} | changed
         stock = stock.take_in(np.unique(touched), made(changed), ExactIndex, fresh_limit=30)
         if step == 20:
-            merging = stock
+            merging, since = stock, []
         if step == 30 and merging is not None:
             items = merging.merged_items()
-            stock = stock.with_merged(Segment.of(items, ExactIndex(items.vectors)), merging)
+            stock = stock.with_merged(Segment.of(items, ExactIndex(items.vectors)), merging, np.unique(since))
+        if step == 34:  # Nothing happens meanwhile.
+            items = stock.merged_items()
+            stock = stock.with_merged(Segment.of(items, ExactIndex(items.vectors)), stock, np.empty(0, np.int64))
         if step == 35:
             counts = {int(i): int(rng.integers(1, 9)) for i in rng.choice(300, 80, replace=False)}
             stock = stock.recount(Counts.of(counts))
         check(stock, known, counts)
-    assert stock.sealed
+        sealed = max(sealed, len(stock.sealed))
+    assert sealed
     first_counts = {int(i): int(n) for i, n in zip(first.counts.items, first.counts.times, strict=True)}
     check(first, before, first_counts)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from tests.retrieval.support import DIM, F32, LENGTH, PAD, VECTOR_DIM, get, post, tower_file
+from tests.retrieval.support import DIM, F32, LENGTH, PAD, VECTOR_DIM, post, tower_file
 
 import rowbank
 from rowbank.catalogue import CatalogueReport, ViewNames, write_catalogue
@@ -123,5 +123,7 @@ def scored(answer: Any) -> Scored:
     return [(item["id"], item["score"]) for item in answer["items"]]
 
 
-def index_version(http: httpx.Client) -> str:
-    return str(get(http, "/readyz")["index_version"])
+def refreshes(http: httpx.Client) -> float:
+    """How often the process has looked at everything that is stored."""
+    lines = http.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("rowbank_index_refreshes_total"))

@@ -7,7 +7,7 @@ key's operations are linearizable, a batch is not atomic across keys. `now` is u
 
 import builtins
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,24 @@ def new_message(size: int) -> tuple[bytes, npt.NDArray[np.uint8]]:
 
     To be filled before the object is passed on: nobody may see `bytes` change.
     """
+
+def decode_feature_values(values: list[bytes | None], kind: int) -> dict[str, npt.NDArray[Any]]:
+    """One column of stored features. The GIL is released.
+
+    Args:
+        values: serialized values; None: there is none.
+        kind: 0 int64, 1 double, 2 string, 3 bool, 4 int64 list, 5 float list, 6 string list, 7 timestamp.
+    Returns:
+        states [N] uint8: 0 missing, 1 there, 2 of a form that is not read here, 3 null; digests [N] uint64 of the
+        bytes, 0 where nothing is there; and of integers, doubles, bools, floats, text with text_ends those that the
+        kind fills: a number or text for each value, or of lists all elements, with ends [N] where each list ends.
+    """
+
+def take_texts(data: U8, ends: I64, places: I64) -> tuple[U8, I64]:
+    """The texts at [M] places: their bytes one after the other, and where each ends. The GIL is released."""
+
+def distinct_texts(data: U8, ends: I64) -> tuple[npt.NDArray[np.int32], I64]:
+    """[N] int32: a number for each text, counted from 0 as they come first; [U] int64: where each comes first."""
 
 def hset_command(key: bytes, keys: I64, packed: bytes) -> bytes:
     """HSET of the packed rows of `keys` [N] into the hash `key`, in Redis's protocol. The GIL is released.
@@ -554,66 +572,3 @@ def search_vectors(
 
     Arguments, answer and errors are those of FlatIndex.search.
     """
-
-def make_lists(vectors: F32, lists: int, seed: int, threads: int = 1) -> tuple[F32, F32, F32, U32, U32]:
-    """Sorts vectors [size, dim] into lists around centroids; deterministic, and the GIL is released.
-
-    Returns:
-        centroids [L, dim]; radii [L] and spreads [L], the largest and the root mean square distance from them, the
-        latter per dimension; starts [L + 1], of blocks of 16 slots; positions [slots], 2^32 - 1 in empty slots. L is at
-        most `lists`: empty ones are left out.
-
-    Raises:
-        ValueError: lists outside 1..size, or a vector that FlatIndex refuses.
-    """
-
-def encode_slots(vectors: F32, positions: U32) -> tuple[U8, F32, F32, F32]:
-    """Codes, scale, error and norm, as FlatIndex has them, of the vectors in slots.
-
-    Raises:
-        ValueError: a position beyond the vectors, or a vector that FlatIndex refuses.
-    """
-
-class InvertedIndex:
-    """Lists of vectors, as make_lists makes them, of which a search reads the promising ones.
-
-    It lies over the arrays and keeps them; nobody may write to them. Immutable; any number of threads may search.
-
-    Raises ValueError where an array has another length than the others ask for, where `starts` falls, and where
-    `centroids`, `radii` or `spreads` are not finite.
-    """
-
-    def __init__(
-        self,
-        vectors: F32,
-        centroids: F32,
-        radii: F32,
-        spreads: F32,
-        starts: U32,
-        positions: U32,
-        codes: U8,
-        scale: F32,
-        error: F32,
-        norm: F32,
-        kernel: str = "",
-    ) -> None: ...
-    def search(
-        self,
-        queries: F32,
-        k: int,
-        lists: int,
-        rows: int,
-        exclude: U8 | None = None,
-        bonus: Sequence[F32 | None] | None = None,
-    ) -> tuple[I64, F32]:
-        """As FlatIndex.search, from at least `lists` lists and `rows` eligible vectors; all lists: exact."""
-    @property
-    def size(self) -> int: ...
-    @property
-    def dim(self) -> int: ...
-    @property
-    def lists(self) -> int: ...
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def kernel(self) -> str: ...

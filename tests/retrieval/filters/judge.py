@@ -93,7 +93,8 @@ def segment_of(items: Sequence[Mapping[str, Any]], *, fields: Sequence[FeatureFi
     vectors = np.random.default_rng(1).normal(size=(count, dim)).astype(np.float32)
     titles = Texts.of([f"item {i}" for i in range(count)])
     standing = np.zeros(count, np.uint8)
-    read = Items(np.arange(count, dtype=np.int64), titles, None, vectors, standing, columns)
+    digests = np.arange(count, dtype=np.uint64)
+    read = Items(np.arange(count, dtype=np.int64), titles, None, vectors, standing, columns, digests, digests)
     return Segment.of(read, ExactIndex(vectors))
 
 

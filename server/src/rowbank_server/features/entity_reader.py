@@ -29,6 +29,10 @@ class EntityReader:
         self._clock = clock
         self._met: dict[str, tuple[KeyKind, ...]] = {}
 
+    def has_met_others(self, join_key: str) -> bool:
+        """Whether entities of this join key were met under other kinds of keys than ours."""
+        return join_key in self._met
+
     def keys(self, join_key: str, entity: int) -> list[bytes]:
         """Every key that an entity may have; ours first."""
         return [layout.entity_key(join_key, entity, self._namespace, kind) for kind in _kinds(_ALL, entity)]

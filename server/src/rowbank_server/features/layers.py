@@ -121,6 +121,21 @@ class LayeredView:
         pairs = zip(entities, rows, strict=True)
         return [self._merged(entity, layers, wanted) for entity, layers in pairs if layers is not None]
 
+    def plans(self) -> list[Plan]:
+        """A read of every feature of each layer, the base first."""
+        return [reading.plan(view, view.fields) for view in self._views()]
+
+    @property
+    def has_unreadable(self) -> bool:
+        """Whether something of these layers was found unreadable and has not been read since."""
+        counts = self.store.unreadable.counts()
+        return any(counts.get(name) for name in (self.base, f"{self.base}:{ID_TEXT}"))
+
+    def note_sound(self, entities: npt.NDArray[np.int64]) -> None:
+        """Says that entities could be read."""
+        if self.has_unreadable:
+            self.store.unreadable.update(self.base, {}, entities.tolist())
+
     def note_unreadable(self, bad: Mapping[int, str], sound: Sequence[int]) -> None:
         """As `read_sound` notes what it leaves out: why, by entity, and which were sound."""
         self.store.unreadable.update(f"{self.base}:{ID_TEXT}", bad, sound)

@@ -17,6 +17,7 @@ from rowbank.text_ids import ID_TEXT
 from rowbank_server.features import layout, reading
 from rowbank_server.features.bulk import CHUNK, BulkWriter, Locks, is_later
 from rowbank_server.features.changes import ChangeFeed
+from rowbank_server.features.column_reader import ColumnReader
 from rowbank_server.features.columns import Columns
 from rowbank_server.features.entity_reader import EntityReader
 from rowbank_server.features.foreign import ForeignEntities
@@ -52,6 +53,7 @@ class FeatureStore:
         self._foreign = ForeignEntities(client, namespace)
         self._locks = Locks()
         self.changes = ChangeFeed(client, namespace)
+        self.columns = ColumnReader(client, namespace)
         self._bulk = BulkWriter(client, namespace, self._locks, self.changes)
         self.unreadable = Unreadable()
         self.freshness = Freshness()
@@ -251,6 +253,10 @@ class FeatureStore:
         if note:
             self.unreadable.update(plans[0].view.name, bad, [entity for entity in entities if entity not in bad])
         return [None if isinstance(outcome, InvalidFeature) else outcome for outcome in outcomes]
+
+    def reads_other_keys(self, join_key: str) -> bool:
+        """Whether entities of this join key were met under other kinds of keys than ours."""
+        return self._reader.has_met_others(join_key)
 
     def append(self, view_name: str, name: str, entity: int, items: Sequence[Any], *, limit: int) -> int:
         """Appends to a list feature in one atomic step and keeps its last `limit` elements.

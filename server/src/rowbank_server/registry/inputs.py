@@ -65,6 +65,12 @@ class TowerInputs:
         values = [[row.get(tower_input.feature) for row in rows] for tower_input in self.inputs]
         return feed(self.inputs, values, [self._default(tower_input) for tower_input in self.inputs], count=len(rows))
 
+    def feed_columns(self, values: Mapping[str, Sequence[Any]], *, count: int) -> Fed:
+        """As `feed`, of a list for each feature or join key, with None where an entity has no value."""
+        nothing = [None] * count
+        given = [values.get(tower_input.feature, nothing) for tower_input in self.inputs]
+        return feed(self.inputs, given, [self._default(tower_input) for tower_input in self.inputs], count=count)
+
     def _default(self, tower_input: TowerInput) -> Any:
         field = self.fields.get(tower_input.feature)
         return None if field is None else field.default

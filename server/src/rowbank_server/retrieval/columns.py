@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from rowbank_server._core import distinct_texts, take_texts
 from rowbank_server.features import FeatureData, FeatureField, FeatureType
 
 TEXTS = frozenset({FeatureType.STRING, FeatureType.STRING_LIST})
@@ -73,13 +74,12 @@ class Texts(Sequence[str]):
 
     def take(self, places: npt.NDArray[np.int64]) -> Texts:
         """Those at [M] places, in their order."""
-        spread, ends = _spread(self.ends, places)
-        return Texts(self.data[spread], ends)
+        return Texts(*take_texts(self.data, self.ends, places))
 
     @classmethod
     def joined(cls, parts: Sequence[Texts]) -> Texts:
         """Several, one after the other."""
-        return cls(_concatenated([part.data for part in parts], np.uint8), _joined_ends([part.ends for part in parts]))
+        return cls(_concatenated([part.data for part in parts], np.uint8), joined_ends([part.ends for part in parts]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,8 +115,20 @@ class Column:
         present, stored = self.present[places], self.stored[places]
         if self.ends is None:
             return Column(self.type, present, stored, self.values[places], None, self.words)
-        spread, ends = _spread(self.ends, places)
-        return Column(self.type, present, stored, self.values[spread], ends, self.words)
+        taken, ends = spread(self.ends, places)
+        return Column(self.type, present, stored, self.values[taken], ends, self.words)
+
+
+def python_values(column: Column) -> list[Any]:
+    """The stored values of all items as Python has them; None where there is none."""
+    values: list[Any] = column.values.tolist()
+    if column.words is not None:
+        words = list(column.words)
+        values = [words[code] for code in values] if words else values
+    if column.ends is not None:
+        ends = [0, *column.ends.tolist()]
+        values = [values[start:end] for start, end in itertools.pairwise(ends)]
+    return [value if there else None for value, there in zip(values, column.stored.tolist(), strict=True)]
 
 
 def made_column(field: FeatureField, values: Sequence[FeatureData], stored: npt.NDArray[np.bool_]) -> Column:
@@ -164,7 +176,7 @@ def joined_column(parts: Sequence[Column]) -> Column:
         np.concatenate([part.present for part in parts]),
         np.concatenate([part.stored for part in parts]),
         values,
-        None if first.ends is None else _joined_ends([part.ends for part in parts if part.ends is not None]),
+        None if first.ends is None else joined_ends([part.ends for part in parts if part.ends is not None]),
         words,
     )
 
@@ -172,15 +184,15 @@ def joined_column(parts: Sequence[Column]) -> Column:
 def _distinct(words: Texts, codes: Sequence[npt.NDArray[Any]]) -> tuple[Texts, npt.NDArray[np.int32]]:
     """Words without those that no code stands for, each once, and the codes for these."""
     old = _concatenated(codes, np.int32)
-    used = np.unique(old)
-    known: dict[str, int] = {}
+    used = np.unique(old).astype(np.int64)
+    kept = words.take(used)
+    places, firsts = distinct_texts(kept.data, kept.ends)
     new = np.zeros(len(words), np.int32)
-    for place in used.tolist():
-        new[place] = known.setdefault(words[place], len(known))
-    return Texts.of(list(known)), new[old]
+    new[used] = places
+    return kept.take(firsts), new[old]
 
 
-def _spread(
+def spread(
     ends: npt.NDArray[np.int64], places: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Where the elements of the lists at `places` are, and where those lists end once these are taken."""
@@ -188,11 +200,12 @@ def _spread(
     new = np.cumsum(lengths, dtype=np.int64)
     starts = ends[places] - lengths
     within = np.arange(int(lengths.sum()), dtype=np.int64)
-    spread: npt.NDArray[np.int64] = within + np.repeat(starts - new + lengths, lengths)
-    return spread, new
+    places_of: npt.NDArray[np.int64] = within + np.repeat(starts - new + lengths, lengths)
+    return places_of, new
 
 
-def _joined_ends(parts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+def joined_ends(parts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    """Where the lists, or texts, of several parts end once they lie one after the other."""
     base, out = 0, []
     for ends in parts:
         out.append(ends + base)

@@ -1,4 +1,9 @@
-"""Follows the catalogue of one version: builds generations in a thread of its own and swaps them in by pointer."""
+"""Follows the catalogue of one version in a thread of its own: takes in what changes, swaps generations by pointer.
+
+What others write comes by the change feed, a few times a second. Merges, and the refresh that looks at everything, run
+beside that thread, one at a time, while changes go on: of an item that was taken in meanwhile that counts, and not what
+the job read of it.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +12,34 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.errors import InternalError, NotReady, RequestError
+from rowbank.errors import InternalError, RequestError
+from rowbank_server.features.redis_errors import translated
 from rowbank_server.registry.model import Model
-from rowbank_server.retrieval import generation as gen
-from rowbank_server.retrieval.catalogue import embedding as cat
-from rowbank_server.retrieval.catalogue.growth import Stock
+from rowbank_server.retrieval.catalogue.building import Builder, Built, Differences, Merged
+from rowbank_server.retrieval.catalogue.growth import FRESH_LIMIT, MergePolicy, Stock
+from rowbank_server.retrieval.catalogue.watching import Watch
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.index import ExactIndex
 from rowbank_server.retrieval.lineage import Lineage, Loss, describe
+from rowbank_server.retrieval.parts import Counts
 from rowbank_server.retrieval.rows import RowReader
-from rowbank_server.retrieval.segments import Items, Segment
 
 _log = logging.getLogger("rowbank.api")
 
 _MAX_BACKOFF_S = 10.0
 _STOP_WAIT_S = 2.0
-# A rebuild that took t seconds is repeated no sooner than this many t later, so that it stays a small part of a core.
+_PAUSE_S = 0.05  # Between two looks at the feed, however fast changes come.
+# A refresh that took t seconds is repeated no sooner than this many t later, so that it stays a small part of a core.
 _REST = 10.0
+_AT_ONCE = FRESH_LIMIT  # Changed items that are taken in together.
+
+Outcome = Built | Differences | Merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +48,15 @@ class FollowerOptions:
 
     Attributes:
         poll_s: how often it looks for changes.
-        refresh_s: how often vectors, titles and popularity are rebuilt.
+        refresh_s: how often everything is looked at, with the rows of live versions.
         max_popularity_users: users whose histories are counted.
+        merging: when parts are merged.
     """
 
-    poll_s: float = 0.25
+    poll_s: float = 0.2
     refresh_s: float = 10.0
     max_popularity_users: int = 200_000
+    merging: MergePolicy = field(default_factory=MergePolicy)
 
 
 class Follower:
@@ -55,6 +68,7 @@ class Follower:
     Args:
         next_serial: numbers the generations of the model in this process.
         on_swap: told each generation that goes into service.
+        watch: told what is done.
     """
 
     def __init__(
@@ -66,27 +80,33 @@ class Follower:
         *,
         next_serial: Callable[[], int],
         on_swap: Callable[[Generation], None] = lambda generation: None,
+        watch: Watch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model = model
         self.current: Generation | None = None
         self._failure = ""
         self._what = f"model {model.manifest.name!r}"
-        self._rows = rows
-        self._lineage = lineage
+        self._builder = Builder(model, rows, lineage, ExactIndex, options.max_popularity_users)
         self._options = options
         self._next_serial = next_serial
         self._on_swap = on_swap
+        self._watched = watch or Watch()
         self._clock = clock
         self._stock: Stock | None = None
+        self._positions: Mapping[str, str] = {}
+        self._pending: dict[int, None] = {}  # Items to be taken in, those that were noted last at the end.
+        self._pending_since_s = 0.0
+        self._touched: set[int] = set()  # Items that were taken in since the job began.
+        self._job: Future[Outcome] | None = None
+        self._job_began_at = 0.0
         self._failures = 0
         self._retry_at = 0.0
         self._refresh_at = 0.0
-        self._changed: set[int] = set()
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"follower-{model.version}", daemon=True)
+        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"build-{model.version}")
 
     @property
     def problem(self) -> str:
@@ -107,23 +127,25 @@ class Follower:
             NotReady: tables are lost, and it is not.
             RequestError: what it is made of cannot be read.
         """
-        self._rebuild(with_lost_tables=with_lost_tables)
+        began_at = self._clock()
+        self._positions = self._follow()
+        self._serve(self._builder.build(None, None, with_lost_tables=with_lost_tables))
+        self._rest(began_at)
 
     def start(self) -> None:
         """Starts the thread. `load` comes before."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread. A build under way is waited for a moment; it changes nothing outside this process."""
+        """Ends the threads. A build under way is waited for a moment; it changes nothing outside this process."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_WAIT_S)
+        self._beside.shutdown(wait=False, cancel_futures=True)
 
     def item_changed(self, item: int) -> None:
-        """Takes an item's new features, or its removal, into the index now."""
-        with self._lock:
-            self._changed.add(item)
+        """Takes an item's new features, or its removal, into the index now. REQUIRES: the change feed has it."""
         self._wake.set()
 
     def _run(self) -> None:
@@ -137,84 +159,144 @@ class Follower:
                 self._failed(InternalError(f"{type(error).__name__}: {error}"))
             self._wake.wait(self._options.poll_s)
             self._wake.clear()
+            self._stop.wait(_PAUSE_S)
 
     def step(self) -> None:
-        """Does what is due: take in changed items, or refresh."""
-        now = self._clock()
+        """Does what is due: take in changed items and what a job has made, and begin a job."""
         self._watch()
-        if now < self._retry_at:
+        if self._clock() < self._retry_at:
             return
-        if now >= self._refresh_at:
-            self._rebuild(with_lost_tables=True)
-        else:
-            self._take_in()
-            self._failure = ""
+        self._adopt()
+        self._read_feed()
+        self._take_in()
+        self._failure, self._failures = "", 0
+        if self._job is None:
+            self._begin()
 
     def _watch(self) -> None:
         """Looks whether the tables are still the version's, and says so with the generation in service."""
         served = self.current
         if served is None:
             return
-        lost = self._lineage.lost(self.model.manifest)
+        lost = self._builder.lost()
         if lost != served.lost:
             self.current = dataclasses.replace(served, lost=lost)
-            self._refresh_at = self._clock()  # Rows that are the version's again are read at once.
+            self._refresh_at = 0.0  # Rows that are the version's again are read at once.
             _log.warning("%s", self.problem or f"{self._what}: the version's tables are its own again")
 
-    def _rebuild(self, *, with_lost_tables: bool) -> None:
-        started = self._clock()
-        with self._lock:
-            self._changed.clear()  # Whatever changed until now is read below.
-        items, lost = self._embed(self.model.items.entities(), with_lost_tables=with_lost_tables)
-        counts = gen.count_interactions(self.model, self._options.max_popularity_users)
-        self._swap(Stock.of(Segment.of(items, ExactIndex(items.vectors)), counts), lost)
-        took = self._clock() - started
-        self._refresh_at = self._clock() + max(self._options.refresh_s, _REST * took)
+    def _follow(self) -> Mapping[str, str]:
+        items = self.model.items
+        views = [items.base, *([items.overlay] if items.overlay else [])]
+        with translated(f"changes of view {items.base!r}"):
+            return items.store.changes.follow(views)
 
-    def _embed(self, ids: npt.NDArray[np.int64], *, with_lost_tables: bool = True) -> tuple[Items, Mapping[str, Loss]]:
-        """Items with vectors of the version's own rows, and its tables that are lost.
-
-        Whether they are lost is asked before rows are read and after, so that no row that came meanwhile is taken.
-        """
-        model = self.model
-        lost = self._lineage.lost(model.manifest)
-        if not gen.reads(model.candidate_inputs, lost):
-            fresh = cat.embed_items(model, ids, self._rows)
-            lost = self._lineage.lost(model.manifest)
-            if not gen.reads(model.candidate_inputs, lost):
-                return fresh, lost
-        served = self.current
-        if served is not None:
-            return cat.with_vectors_of(cat.embed_items(model, ids, None), served), lost
-        if not with_lost_tables:
-            raise NotReady(describe(model.manifest, lost))
-        return cat.embed_items(model, ids, None), lost  # Better what is popular than nothing.
+    def _read_feed(self) -> None:
+        """Notes which items have changed; what was missed makes everything be looked at."""
+        with translated(f"changes of view {self.model.items.base!r}"):
+            changes = self.model.items.store.changes.read(self._positions)
+        self._positions = changes.positions
+        if changes.missed:
+            _log.info("%s: changes of %s were missed; all items are looked at", self._what, ", ".join(changes.missed))
+            self._refresh_at = 0.0
+        if len(changes.entities):
+            self._pending_since_s = self._pending_since_s or changes.oldest_s
+            for item in changes.entities.tolist():
+                self._pending.pop(item, None)
+                self._pending[item] = None
 
     def _take_in(self) -> None:
-        with self._lock:
-            changed, self._changed = self._changed, set()
-        if not changed:
+        """Takes in the items that were noted last; during a bulk import the others wait for the next look."""
+        if not self._pending:
             return
-        try:
-            self._update(sorted(changed))
-        except Exception:
-            with self._lock:
-                self._changed |= changed
-            raise
-
-    def _update(self, items: list[int]) -> None:
-        touched = np.asarray(items, dtype=np.int64)
-        changed, lost = self._embed(touched)
         assert self._stock is not None
-        self._swap(self._stock.take_in(touched, changed, ExactIndex), lost)
+        newest = list(self._pending)[-_AT_ONCE:]
+        touched = np.sort(np.array(newest, np.int64))
+        changed, lost = self._builder.embed(touched, self.current)
+        for item in newest:
+            del self._pending[item]
+        if self._job is not None:
+            self._touched.update(newest)
+        self._swap(self._stock.take_in(touched, changed, self._builder.make_index), lost)
+        if not self._pending:
+            self._watched.taken_in(max(0.0, time.time() - self._pending_since_s))
+            self._pending_since_s = 0.0
+        else:
+            self._wake.set()
+
+    def _begin(self) -> None:
+        """Begins what is due beside this thread."""
+        served, stock = self.current, self._stock
+        if served is None or stock is None:
+            return
+        now = self._clock()
+        if now >= self._refresh_at:
+            self._refresh_at = float("inf")  # Until it is done, or something makes another one due.
+            self._job = self._beside.submit(self._builder.refresh, served, stock)
+        elif self._options.merging.is_due(stock):
+            self._job = self._beside.submit(self._builder.merge, stock)
+        self._job_began_at = now
+        if self._job is not None:
+            self._job.add_done_callback(lambda job: self._wake.set())
+
+    def _adopt(self) -> None:
+        """Puts what a job has made into service, under what was taken in since it began."""
+        if self._job is None or not self._job.done():
+            return
+        job, self._job = self._job, None
+        touched, self._touched = np.array(sorted(self._touched), np.int64), set()
+        try:
+            self._put_in(job.result(), touched)
+        except BaseException:
+            self._refresh_at = min(self._refresh_at, self._clock())
+            raise
+        if self._refresh_at == float("inf"):
+            self._rest(self._job_began_at)
+
+    def _put_in(self, outcome: Outcome, touched: npt.NDArray[np.int64]) -> None:
+        if isinstance(outcome, Built):
+            self._serve(outcome, touched)
+            self._watched.refreshed()
+        elif isinstance(outcome, Differences):
+            self._patch(outcome, touched)
+            self._watched.refreshed()
+        else:
+            assert self._stock is not None
+            assert self.current is not None
+            self._swap(self._stock.with_merged(outcome.segment, outcome.before, touched), self.current.lost)
+            self._watched.merged()
+
+    def _serve(self, built: Built, touched: npt.NDArray[np.int64] | None = None) -> None:
+        """Puts a new base into service; items that were touched since are read once more."""
+        stock = Stock.of(built.segment, built.counts)
+        lost = built.lost
+        if touched is not None and len(touched):
+            changed, lost = self._builder.embed(touched, self.current)
+            stock = stock.take_in(touched, changed, self._builder.make_index)
+        self._swap(stock, lost)
+
+    def _patch(self, found: Differences, touched: npt.NDArray[np.int64]) -> None:
+        """Takes in what a refresh has found, but for items that were taken in since."""
+        assert self._stock is not None
+        assert self.current is not None
+        stock = self._stock
+        if not _same(stock.counts, found.counts):
+            stock = stock.recount(found.counts)
+        ids = np.setdiff1d(found.touched, touched, assume_unique=True)
+        if len(ids):
+            changed = found.changed.take(np.flatnonzero(np.isin(found.changed.ids, ids)))
+            stock = stock.take_in(ids, changed, self._builder.make_index)
+        if stock is not self._stock or found.lost != self.current.lost:
+            self._swap(stock, found.lost)
+
+    def _rest(self, began_at: float) -> None:
+        now = self._clock()
+        self._refresh_at = now + max(self._options.refresh_s, _REST * (now - began_at))
 
     def _swap(self, stock: Stock, lost: Mapping[str, Loss]) -> None:
         self._stock = stock
         self.current = Generation(self.model, f"{self.model.version}.{self._next_serial()}", stock.parts, lost)
-        self._failure = ""
-        self._failures = 0
-        self._retry_at = 0.0
         self._on_swap(self.current)
+        self._watched.swapped(self.current)
 
     def _failed(self, error: RequestError) -> None:
         self._failures += 1
@@ -224,3 +306,7 @@ class Follower:
         if text != self._failure:
             _log.warning("%s; tried again every few seconds", text)
         self._failure = text
+
+
+def _same(one: Counts, other: Counts) -> bool:
+    return np.array_equal(one.items, other.items) and np.array_equal(one.times, other.times)

@@ -117,6 +117,10 @@ class Generation:
             found[here] = places[here] + part.start
         return found
 
+    def all_ids(self) -> npt.NDArray[np.int64]:
+        """[item_count] int64: ids of all items, ascending."""
+        return np.sort(_ids([part.segment.ids[part.kept()] for part in self.parts]))
+
     def part_at(self, position: int) -> tuple[Part, int]:
         """The part that a position lies in, and the place there."""
         for part in self.parts:
@@ -161,6 +165,20 @@ class Generation:
         made = np.zeros(len(positions), np.uint8)
         for part, here, places in self._by_part(positions):
             made[here] = part.segment.standing[places]
+        return made
+
+    def inputs_at(self, positions: Positions) -> npt.NDArray[np.uint64]:
+        """[M] uint64: numbers for what the candidate tower took of the items at [M] positions."""
+        made = np.zeros(len(positions), np.uint64)
+        for part, here, places in self._by_part(positions):
+            made[here] = part.segment.inputs[places]
+        return made
+
+    def content_at(self, positions: Positions) -> npt.NDArray[np.uint64]:
+        """[M] uint64: numbers for all that is stored of the items at [M] positions."""
+        made = np.zeros(len(positions), np.uint64)
+        for part, here, places in self._by_part(positions):
+            made[here] = part.segment.content[places]
         return made
 
     def are_indexed(self, positions: Positions) -> npt.NDArray[np.bool_]:
@@ -278,6 +296,10 @@ def _popular(part: Part, allowed: Bitmap, count: int) -> Positions:
         left -= len(hits)
         start, size = start + size, size * 4
     return np.concatenate(found) + part.start
+
+
+def _ids(parts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def _joined(bitmaps: Sequence[Bitmap]) -> Bitmap:

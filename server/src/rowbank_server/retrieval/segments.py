@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rowbank_server.features import FeatureField
 from rowbank_server.retrieval.columns import Column, Texts, absent_column, joined_column
 from rowbank_server.retrieval.index import Index
 
@@ -56,6 +57,9 @@ class Items:
         vectors: [N, vector_dim] float32; zero where not indexed.
         standing: [N] uint8: `Standing` of each.
         columns: every feature of the item view by its name, as items show it.
+        content, inputs: [N] uint64: numbers for all that is stored of each, and for what the candidate tower takes;
+            others after almost every change.
+        fields: the view's, with which they were read.
     """
 
     ids: npt.NDArray[np.int64]
@@ -64,6 +68,9 @@ class Items:
     vectors: npt.NDArray[np.float32]
     standing: npt.NDArray[np.uint8]
     columns: Mapping[str, Column]
+    content: npt.NDArray[np.uint64]
+    inputs: npt.NDArray[np.uint64]
+    fields: Sequence[FeatureField] = ()
 
     def take(self, places: npt.NDArray[np.int64]) -> Items:
         """Those at [M] ascending places."""
@@ -74,14 +81,20 @@ class Items:
             self.vectors[places],
             self.standing[places],
             {name: column.take(places) for name, column in self.columns.items()},
+            self.content[places],
+            self.inputs[places],
+            self.fields,
         )
 
 
 def joined_items(parts: Sequence[Items]) -> Items:
     """Items of several parts; no id may be in two of them.
 
-    A feature that a part lacks, or has under another type than the last part, is absent there.
+    The fields are those of the first part, as a base has them. A feature that a part lacks, or has under another type
+    than the last part, is absent there.
     """
+    if len(parts) == 1:
+        return parts[0]
     ids = np.concatenate([part.ids for part in parts])
     order = np.argsort(ids, kind="stable")
     texts = [Texts.of([""] * len(part.ids)) if part.texts is None else part.texts for part in parts]
@@ -97,6 +110,9 @@ def joined_items(parts: Sequence[Items]) -> Items:
         np.concatenate([part.vectors for part in parts])[order],
         np.concatenate([part.standing for part in parts])[order],
         columns,
+        np.concatenate([part.content for part in parts])[order],
+        np.concatenate([part.inputs for part in parts])[order],
+        parts[0].fields,
     )
 
 
@@ -116,6 +132,7 @@ class Segment:
         standing: [n] uint8: `Standing` of each.
         columns: every feature of the item view by its name, as items show it. One that came to the view later is not
             there yet, and so absent for every item.
+        content, inputs, fields: as of `Items`.
         index: over all n vectors, those that must not be found among them.
         masks: what was made of the columns and is kept with them, for those who make it.
     """
@@ -125,20 +142,43 @@ class Segment:
     texts: Texts | None
     standing: npt.NDArray[np.uint8]
     columns: Mapping[str, Column]
+    content: npt.NDArray[np.uint64]
+    inputs: npt.NDArray[np.uint64]
+    fields: Sequence[FeatureField]
     index: Index
     masks: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, items: Items, index: Index) -> Segment:
         """Items with the index over their vectors."""
-        return cls(items.ids, items.titles, items.texts, items.standing, items.columns, index)
+        return cls(
+            items.ids,
+            items.titles,
+            items.texts,
+            items.standing,
+            items.columns,
+            items.content,
+            items.inputs,
+            items.fields,
+            index,
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def items(self) -> Items:
         """What it holds."""
-        return Items(self.ids, self.titles, self.texts, self.index.vectors, self.standing, self.columns)
+        return Items(
+            self.ids,
+            self.titles,
+            self.texts,
+            self.index.vectors,
+            self.standing,
+            self.columns,
+            self.content,
+            self.inputs,
+            self.fields,
+        )
 
     def places(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Where [M] ids are, -1 where they are not here."""

@@ -92,6 +92,16 @@ class Stock:
             return replace(self, base=base, sealed=(*sealed, fresh), fresh=None)
         return replace(self, base=base, sealed=tuple(sealed), fresh=fresh)
 
+    @property
+    def outside(self) -> int:
+        """Items that are not in the base."""
+        return sum(part.live for part in self.parts[1:])
+
+    @property
+    def dead(self) -> int:
+        """Items that are in a part and gone from it."""
+        return sum(len(part.segment) - part.live for part in self.parts)
+
     def recount(self, counts: Counts) -> Stock:
         """The stock with other interactions."""
         base, *others = (part.counted(counts.of_items(part.segment.ids)) for part in self.parts)
@@ -99,19 +109,23 @@ class Stock:
         return Stock(base, sealed, None if self.fresh is None else others[-1], counts)
 
     def merged_items(self) -> Items:
-        """What base and sealed parts have that is not gone. It takes a while; the stock may grow meanwhile."""
-        return joined_items([part.segment.items().take(part.kept()) for part in (self.base, *self.sealed)])
+        """All items that are not gone. It takes a while; the stock may grow meanwhile."""
+        return joined_items([part.segment.items().take(part.kept()) for part in self.parts])
 
-    def with_merged(self, merged: Segment, before: Stock) -> Stock:
-        """This stock with a new base instead of the parts that it was made of, when the stock was `before`."""
-        base = Part.whole(merged, 0, self.counts.of_items(merged.ids))
-        old = (before.base, *before.sealed)
-        for then, now in zip(old, (self.base, *self.sealed), strict=False):
-            if now is not then:
-                gone = np.setdiff1d(then.kept(), now.kept(), assume_unique=True)
-                base = base.without(then.segment.ids[gone])
-        parts = [base]
-        for part in (*self.sealed[len(before.sealed) :], *([] if self.fresh is None else [self.fresh])):
-            parts.append(replace(part, start=parts[-1].end))
-        fresh = None if self.fresh is None else parts.pop()
-        return Stock(parts[0], tuple(parts[1:]), fresh, self.counts)
+    def with_merged(self, merged: Segment, before: Stock, touched: npt.NDArray[np.int64]) -> Stock:
+        """This stock with a new base instead of what it was made of, when the stock was `before`.
+
+        Args:
+            touched: ids of all items that were taken in since.
+        """
+        # Its items may be in the new base, too, from the fresh part that there was before.
+        fresh = None if self.fresh is before.fresh else self.fresh
+        sealed = self.sealed[len(before.sealed) :]
+        base = Part.whole(merged, 0, self.counts.of_items(merged.ids)).without(touched)
+        for part in (*sealed, *([] if fresh is None else [fresh])):
+            base = base.without(part.segment.ids[part.kept()])
+        placed, start = [], base.end
+        for part in sealed:
+            placed.append(replace(part, start=start))
+            start = placed[-1].end
+        return Stock(base, tuple(placed), None if fresh is None else replace(fresh, start=start), self.counts)

@@ -72,7 +72,7 @@ class Search:
 
     def _search(self, listings: Sequence[_Listing]) -> None:
         generation, scale = self._generation, self._generation.model.logit_scale
-        if not listings:
+        if not listings or not generation.item_count:
             return
         vectors = directed(np.stack([_vector(one.work) for one in listings]), scale)
         works, unwanted = [one.work for one in listings], [one.unwanted for one in listings]
@@ -119,6 +119,7 @@ class Search:
             work.degraded,
             work.defaulted,
             more=len(positions) > query.offset + query.k,
+            skipped=tuple(generation.ids_at(positions[: query.offset]).tolist()),
             explanation=work.explanation,
         )
         own = [] if hits is None else hits.scores.tolist()

@@ -19,7 +19,6 @@ function problem(error) {
   const box = byId("problem");
   if (error) box.textContent = error.message;
   show(box, Boolean(error));
-  if (error) box.scrollIntoView({ block: "nearest" });
 }
 
 async function begin() {
