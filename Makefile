@@ -8,6 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell \
   $(name) -c 'import sys; sys.version_info[:2] == (3, 11) and print("$(name)")' 2>/dev/null)))
 DATA ?=
+KEEP ?=
 MINUTES ?= 30
 PYTEST_ARGS ?=
 # Tests run in so many processes, each with servers of its own; 0: in one, as with PYTEST_ARGS.
@@ -95,8 +96,8 @@ check: install ## static checks: style, types, import directions
 test: install .venv-keras3/.ready .venv-feast/.tried ## every test; DATA=folder adds those on MovieLens 100k, PYTEST_ARGS is handed to pytest, WORKERS=0 runs them in one process
 	@$(if $(strip $(PYTEST_ARGS)),$(BIN)/python -m pytest $(PYTEST_ARGS),$(BIN)/python scripts/every_test.py -n $(WORKERS) --dist loadfile)
 
-demo: install ## train a two-tower model through a real server and ask it for recommendations (DATA=MovieLens folder)
-	@$(BIN)/python scripts/demo.py $(if $(DATA),--data "$(DATA)")
+demo: install ## train a two-tower model through a real server and ask it for recommendations (DATA=MovieLens folder; KEEP=1 leaves its page up to look at)
+	@$(BIN)/python scripts/demo.py $(if $(DATA),--data "$(DATA)") $(if $(KEEP),--keep)
 
 up: install ## run parameter server, Redis and retrieval service here until Ctrl-C
 	@$(BIN)/rowbank up --data-dir data

@@ -1,7 +1,8 @@
 """The main job from end to end on this machine: serve, train, publish, recommend.
 
 Starts `rowbank up` on free ports with a data folder of its own, trains the two-tower model with static tables and with
-Rowbank's, restricting the latter, publishes the model and asks for recommendations over HTTP. Stops what it started.
+Rowbank's, restricting the latter, publishes the model and asks for recommendations over HTTP. Stops what it started;
+with `--keep` only after Ctrl-C, so that the page at /demo can be looked at.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of a MovieLens data set, 100k or 1M layout")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "demo", help="folder for metrics and plots")
+    parser.add_argument("--keep", action="store_true", help="leave the servers running until Ctrl-C")
     arguments = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rowbank-demo-") as folder, server(Path(folder)) as (grpc, http):
@@ -45,6 +47,7 @@ def main() -> int:
         wait_until_ready(http)
         for user in range(1, USERS + 1):
             print_recommendations(http, user)
+        look_at(f"{http}/demo?user=1", keep=arguments.keep)
         say("stopping")
     print(f"done in {time.monotonic() - began:.0f} s; metrics and plots are in {arguments.out}")
     return 0
@@ -127,6 +130,16 @@ def print_recommendations(http: str, user: int) -> None:
     for place, item in enumerate(answer["items"], start=1):
         score = "filled" if item["score"] is None else f"{item['score']:.3f}"
         print(f"  {place:2}. {score:>8}  {item['title']}")
+
+
+def look_at(page: str, *, keep: bool) -> None:
+    """Says where to look at recommendations in a browser; with `keep`, leaves time for it until Ctrl-C."""
+    if not keep:
+        print("\nto look at such answers in a browser: make demo KEEP=1")
+        return
+    say(f"look at {page} in a browser; Ctrl-C ends it")
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 if __name__ == "__main__":

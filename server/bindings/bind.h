@@ -6,6 +6,7 @@ namespace rowbank::python {
 
 void bind_row_table(nanobind::module_& m);
 void bind_flat_index(nanobind::module_& m);
+void bind_inverted_index(nanobind::module_& m);
 void bind_message(nanobind::module_& m);
 void bind_resp(nanobind::module_& m);
 void bind_feature_values(nanobind::module_& m);

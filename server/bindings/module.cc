@@ -95,6 +95,7 @@ NB_MODULE(_core, m) {
       .def_prop_ro("numbers", &Optimizer::numbers);
   bind_row_table(m);
   bind_flat_index(m);
+  bind_inverted_index(m);
   bind_message(m);
   bind_resp(m);
   bind_feature_values(m);

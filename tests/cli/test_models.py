@@ -50,6 +50,24 @@ def test_versions_are_listed_described_and_activated(rowbank, answer, name, two_
     assert rowbank("models", "rollback", name).stdout == f"active: {name} {first}\n"
 
 
+def test_traffic_is_split_shown_and_put_together_again(rowbank, answer, name, two_versions):
+    first, second = two_versions
+    alone = [{"version": first, "share": 1.0, "is": "active"}]
+    assert answer("models", "traffic", name) == alone
+    split = [{"version": first, "share": 0.75, "is": "active"}, {"version": second, "share": 0.25, "is": "shadow"}]
+    assert answer("models", "traffic", name, f"{second}=0.25", "--shadow", second) == split
+    assert answer("models", "traffic", name) == split
+    assert [(entry["share"], entry["shadow"]) for entry in answer("models", "list", name)] == [
+        (0.25, True),
+        (0.75, False),
+    ]
+    assert "v9" in rowbank("models", "traffic", name, "v9=0.5", code=1).stderr
+    for words in (["v2"], ["v2=a"], ["=1"], ["v2=0", "v2=1"], ["v2=1", "--clear"]):
+        rowbank("models", "traffic", name, *words, code=2)
+    assert answer("models", "traffic", name) == split
+    assert answer("models", "traffic", name, "--clear") == alone
+
+
 def test_pruning_says_what_goes_and_does_it(answer, target, name, two_versions):
     first, second = two_versions
     with Client(target) as client:

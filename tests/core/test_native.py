@@ -62,7 +62,9 @@ def test_memory_and_undefined_behaviour():
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_no_data_races():
-    run(str(build("threads", "thread") / "rowbank_core_tests"), "threads")
+    program = str(build("threads", "thread") / "rowbank_core_tests")
+    for suite in ("threads", "flat_index", "inverted_index"):
+        run(program, suite)
 
 
 @pytest.mark.slow

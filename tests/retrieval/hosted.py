@@ -12,6 +12,7 @@ import redis
 
 from rowbank_server.features import FeatureStore
 from rowbank_server.registry import ModelRegistry
+from rowbank_server.registry.filters import FilterStore
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
 from rowbank_server.retrieval.follower import FollowerOptions
@@ -70,7 +71,9 @@ def hosted(
         lineage=Lineage(connection, namespace),
         options=FollowerOptions(refresh_s=refresh_s),
         parts=QueryParts(10.0),
+        aside_parts=QueryParts(10.0),
         metrics=metrics,
+        filters=FilterStore(connection, namespace),
         open_batcher=lambda answer: Batcher(answer, max_batch=32, max_queue=1024),
     )
     running = Hosted(equipment, default, **options)

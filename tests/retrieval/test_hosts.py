@@ -99,7 +99,7 @@ def test_the_version_before_is_kept_and_one_may_be_asked_by_name(
     assert best(running, version="v1")[0] == "v1"
     picked = running.hosts.of().pick(3, "v2")
     assert (picked.serving.version, picked.split) == ("v2", "asked for")
-    with pytest.raises(ModelNotFound, match="version 'v3' is not loaded here; loaded: v2, v1; activate it"):
+    with pytest.raises(ModelNotFound, match="'v3' is not loaded here; loaded: v2, v1; to load it, activate it or"):
         running.hosts.of().pick(3, "v3")
     client.models.activate(MODEL, "v1")
     until(lambda: running.serves(MODEL) == "v1")

@@ -90,7 +90,7 @@ def test_metrics_count_what_was_answered(http: httpx.Client) -> None:
         'rowbank_retrieval_stage_seconds_count{stage="search"}',
         'rowbank_retrieval_answers_total{source="personal"}',
         "rowbank_retrieval_batch_queries_count",
-        'rowbank_model_info{version="v1"} 1.0',
-        "rowbank_index_items 40.0",
+        'rowbank_model_info{model="two_tower",version="v1"} 1.0',
+        'rowbank_index_items{model="two_tower"} 40.0',
     ):
         assert name in text

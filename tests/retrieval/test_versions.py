@@ -226,10 +226,10 @@ def test_an_item_put_by_title_is_found_and_moves_with_its_title(site: Site, shop
     put("?!")
     until(lambda: not get(http, "/v1/items/5000")["indexed"])
     assert "a title without a word" in get(http, "/v1/items/5000")["not_indexed"]
-    assert 'rowbank_unindexed_items{reason="no_keys"} 1.0' in http.get("/metrics").text
+    assert 'rowbank_unindexed_items{model="shop",reason="no_keys"} 1.0' in http.get("/metrics").text
     put("unheard of")
     until(lambda: "none of its keys has a row" in get(http, "/v1/items/5000")["not_indexed"])
-    assert 'rowbank_unindexed_items{reason="no_rows"} 1.0' in http.get("/metrics").text
+    assert 'rowbank_unindexed_items{model="shop",reason="no_rows"} 1.0' in http.get("/metrics").text
 
 
 def near_history(shop: Shop, user: int) -> list[int]:

@@ -153,6 +153,12 @@ class Overloaded(RequestError):
     reason, code, retryable = "OVERLOADED", grpc.StatusCode.RESOURCE_EXHAUSTED, True
 
 
+class FilterNotFound(RequestError):
+    """No filter of that name is stored with the model."""
+
+    reason, code = "FILTER_NOT_FOUND", grpc.StatusCode.NOT_FOUND
+
+
 class UnknownItem(RequestError):
     """The catalogue, or the view of items, has no such item."""
 

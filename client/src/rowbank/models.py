@@ -29,6 +29,7 @@ from rowbank.manifests import (
     manifest_from_proto,
     manifest_to_proto,
 )
+from rowbank.traffic import Traffic
 from rowbank_protos import columns
 from rowbank_protos.v1 import common_pb2, models_pb2, tables_pb2
 
@@ -221,6 +222,30 @@ class Models:
             info = self._info(table)
             yield VersionTable(table, table, info.table_id, info.step, info.rows, info.bytes)
 
+    def traffic(self, name: str) -> Traffic:
+        """Who gets which version of a model. Raises `ModelNotFound`."""
+        request = models_pb2.GetModelTrafficRequest(name=name)
+        return _traffic(self._calls.transport.one(methods.GET_MODEL_TRAFFIC, 0, request))
+
+    def set_traffic(self, name: str, shares: Mapping[str, float] | None = None, *, shadow: str = "") -> Traffic:
+        """Says who gets which version from now on, instead of what was said before; without shares, everybody gets the
+        active one. Returns that.
+
+        Args:
+            shares: of the users, 0 to 1, by version; what they leave is the active version's. With 0 a version is
+                loaded, for requests that name it.
+            shadow: a version that is asked the same in the background, and whose answers are only compared.
+        Raises:
+            ModelNotFound: there is no such model or version.
+            InvalidRequest: a share is not from 0 to 1, or they are more than 1 together, or a version cannot stand in
+                for the active one.
+        """
+        try:
+            request = models_pb2.ModelTraffic(name=name, shares=dict(shares or {}), shadow=shadow)
+        except (TypeError, ValueError) as error:
+            raise InvalidRequest(f"shares: expected numbers by version, got {shares!r}") from error
+        return _traffic(self._calls.transport.one(methods.SET_MODEL_TRAFFIC, 0, request))
+
     def _info(self, table: str) -> admin.TableInfo:
         answers = self._calls.transport.each(methods.GET_TABLE, tables_pb2.GetTableRequest(name=table))
         return admin.merge_table_infos([answer.table for answer in answers])
@@ -260,6 +285,10 @@ class Models:
             return False
         except RequestError:
             return True
+
+
+def _traffic(message: models_pb2.ModelTraffic) -> Traffic:
+    return Traffic(dict(message.shares), message.shadow, message.active)
 
 
 def frozen_names(model: str, version: str, tables: Sequence[str]) -> dict[str, str]:

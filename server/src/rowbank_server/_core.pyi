@@ -572,3 +572,66 @@ def search_vectors(
 
     Arguments, answer and errors are those of FlatIndex.search.
     """
+
+def make_lists(vectors: F32, lists: int, seed: int, threads: int = 1) -> tuple[F32, F32, F32, U32, U32]:
+    """Sorts vectors [size, dim] into lists around centroids; deterministic, and the GIL is released.
+
+    Returns:
+        centroids [L, dim]; radii [L] and spreads [L], the largest and the root mean square distance from them, the
+        latter per dimension; starts [L + 1], of blocks of 16 slots; positions [slots], 2^32 - 1 in empty slots. L is at
+        most `lists`: empty ones are left out.
+
+    Raises:
+        ValueError: lists outside 1..size, or a vector that FlatIndex refuses.
+    """
+
+def encode_slots(vectors: F32, positions: U32) -> tuple[U8, F32, F32, F32]:
+    """Codes, scale, error and norm, as FlatIndex has them, of the vectors in slots.
+
+    Raises:
+        ValueError: a position beyond the vectors, or a vector that FlatIndex refuses.
+    """
+
+class InvertedIndex:
+    """Lists of vectors, as make_lists makes them, of which a search reads the promising ones.
+
+    It lies over the arrays and keeps them; nobody may write to them. Immutable; any number of threads may search.
+
+    Raises ValueError where an array has another length than the others ask for, where `starts` falls, and where
+    `centroids`, `radii` or `spreads` are not finite.
+    """
+
+    def __init__(
+        self,
+        vectors: F32,
+        centroids: F32,
+        radii: F32,
+        spreads: F32,
+        starts: U32,
+        positions: U32,
+        codes: U8,
+        scale: F32,
+        error: F32,
+        norm: F32,
+        kernel: str = "",
+    ) -> None: ...
+    def search(
+        self,
+        queries: F32,
+        k: int,
+        lists: int,
+        rows: int,
+        exclude: U8 | None = None,
+        bonus: Sequence[F32 | None] | None = None,
+    ) -> tuple[I64, F32]:
+        """As FlatIndex.search, from at least `lists` lists and `rows` eligible vectors; all lists: exact."""
+    @property
+    def size(self) -> int: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def lists(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def kernel(self) -> str: ...

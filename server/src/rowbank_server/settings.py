@@ -236,6 +236,21 @@ class ApiSettings(_RedisSettings):
     index_refresh_s: float = Field(
         10.0, gt=0, description="How often item vectors, titles and popularity are rebuilt while a version is served."
     )
+    index_kind: Literal["auto", "exact", "inverted", "faiss"] = Field(
+        "auto",
+        description="How items are searched: exact, inverted (lists of similar items, for large catalogues), faiss "
+        "(its inverted lists; needs rowbank-server[faiss]) or auto (exact up to `index_exact_max_items`, inverted "
+        "above, where that reaches `index_recall_target`).",
+    )
+    index_exact_max_items: int = Field(
+        500_000, ge=0, description="Largest catalogue that auto searches exactly, without trying inverted lists."
+    )
+    index_recall_target: float = Field(
+        0.99, gt=0, lt=1, description="Share of the exact best 100 that an index which is not exact is built to find."
+    )
+    index_probe_interval_s: float = Field(
+        600.0, ge=0, description="How often the recall of what is served is measured on a few queries; 0: never."
+    )
     query_budget_ms: float = Field(
         250.0,
         gt=0,

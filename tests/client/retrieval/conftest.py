@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 from tests.processes import PsProcess
-from tests.retrieval.support import ApiProcess, World, serving
+from tests.retrieval.shop import Shop
+from tests.retrieval.support import ApiProcess, serving
 
 import rowbank
 
@@ -18,7 +19,7 @@ import rowbank
 class Served:
     """A service over `world`, version v1: its gRPC address, an HTTP client of it and one of its parameter server."""
 
-    world: World
+    world: Shop
     target: str
     http: httpx.Client
     client: rowbank.Client
@@ -33,7 +34,7 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("retrieval-client")
-    namespace, world = folder.name, World("caller")
+    namespace, world = folder.name, Shop("caller")
     ps = PsProcess("--namespace", namespace, redis_url=redis_url, log=folder / "ps.log")
     try:
         ps.wait_ready()

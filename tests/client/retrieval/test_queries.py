@@ -9,7 +9,14 @@ import pytest
 
 import rowbank
 from rowbank.errors import InvalidRequest
-from rowbank.retrieval import AsyncRetrievalClient, RetrievalClient, aio, client
+from rowbank.retrieval import (
+    AsyncRetrievalClient,
+    F,
+    RecommendQuery,
+    RetrievalClient,
+    aio,
+    client,
+)
 
 
 def test_recommends_what_numpy_ranks_first(served, retrieval):
@@ -18,8 +25,7 @@ def test_recommends_what_numpy_ranks_first(served, retrieval):
         answer = retrieval.recommend(user, k=7)
         assert answer.ids == ids
         assert [item.rank for item in answer.items] == list(range(1, 8))
-        if answer.items[0].score is not None:  # Of a service of this version; one before said less.
-            assert np.allclose([item.score for item in answer.items], scores, atol=1e-5)
+        assert np.allclose([item.score for item in answer.items], scores, atol=1e-5)
         assert answer.items[0].title == served.world.title(ids[0])
         assert (answer.source, answer.degraded, answer.model_version) == ("personal", (), "v1")
 
@@ -41,6 +47,28 @@ def test_recommends_near_a_session(served, retrieval):
 def test_similar_takes_one_item_alone(served, retrieval):
     ids, _ = served.world.expected(served.world.vectors([105])[0], 3, exclude=[105])
     assert retrieval.similar(105, k=3).ids == ids == retrieval.similar(np.int64(105), k=3).ids
+
+
+def test_a_batch_is_answered_in_order(retrieval):
+    users = [5, 1, 9]
+    answers = retrieval.recommend_batch([RecommendQuery(user_id=user, k=user) for user in users])
+    assert [answer.ids for answer in answers] == [retrieval.recommend(user, k=user).ids for user in users]
+    assert retrieval.recommend_batch([]) == []
+    with pytest.raises(InvalidRequest, match=r"queries.1: k: expected an integer of at least 1, got 0"):
+        retrieval.recommend_batch([RecommendQuery(user_id=1), RecommendQuery(user_id=1, k=0)])
+    with pytest.raises(InvalidRequest, match=r"queries.0: expected a rowbank.retrieval.RecommendQuery"):
+        retrieval.recommend_batch([{"user_id": 1}])
+
+
+def test_popular_counts_histories(served, retrieval):
+    """User u has seen the first u items."""
+    answer = retrieval.popular(k=3, exclude=[101])
+    assert answer.ids == [100, 102, 103]
+    assert answer.items[0].score == len(served.world.users)
+    assert (
+        retrieval.popular(k=2, filter=F("genres").any("War")).ids
+        == [item for item in served.world.items.tolist() if "War" in served.world.features(item)["genres"]][:2]
+    )
 
 
 def test_numpy_integers_are_ids(retrieval):

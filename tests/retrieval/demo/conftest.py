@@ -7,60 +7,45 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from tests.processes import PsProcess
-from tests.retrieval.support import ApiProcess, World, serving
+from tests.processes import PsProcess, until
+from tests.retrieval.shop import Shop
+from tests.retrieval.support import ApiProcess, serving
 
 import rowbank
-from rowbank.features import FeatureField, FeatureView
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 HOSTILE = "<script>document.title = 'hacked'</script><b>bold</b> & \u202eturned"
 LARGE = 2**63 - 1  # JavaScript rounds it.
-GENRES = ("Drama", "Comedy", "War")
 
 
-class Shop(World):
-    """The world with genres, a year and stock, a title that looks like HTML, and an item with a very large id."""
+class HostileShop(Shop):
+    """A shop with texts that look like HTML, and with an item and a user of very large ids."""
 
     def __init__(self) -> None:
         super().__init__("demo")
         self.items[-1] = LARGE
         self.item_tokens[LARGE] = self.item_tokens.pop(139)
         self.histories[12] = [*self.items[:11].tolist(), LARGE, 999_999]
+        self.histories[LARGE] = [101]
 
     def title(self, item: int) -> str:
         return HOSTILE if item == 100 else f"Title {item}"
 
-    def features(self, item: int) -> dict[str, Any]:
-        genres = [GENRES[item % 3], *(["War"] if item % 5 == 0 else [])]
-        return {"genres": genres, "year": 1980 + item % 40, "in_stock": item % 2 == 0}
-
-    def write_features(self, client: rowbank.Client, *, max_age_s: float = 0.0) -> None:
-        kinds = {"title": "string", "title_tokens": "int64_list", "genres": "string_list", "year": "int64"}
-        fields = tuple(FeatureField(name, kind) for name, kind in {**kinds, "in_stock": "bool"}.items())
-        client.features.put_view(FeatureView("items", "item_id", fields))
-        client.features.put_view(
-            FeatureView("users", "user_id", (FeatureField("history", "int64_list"), FeatureField("motto", "string")))
-        )
-        client.features.write(
-            "items",
-            {i: {"title": self.title(i), "title_tokens": t, **self.features(i)} for i, t in self.item_tokens.items()},
-        )
-        users = {u: {"history": seen, "motto": f"<i>{u}</i>"} for u, seen in self.histories.items()}
-        client.features.write("users", {**users, LARGE: {"history": [101], "motto": "far away"}})
+    def motto(self, user: int) -> str:
+        return f"<i>{user}</i>"
 
 
 @dataclass
 class Shown:
     """The service that is looked at."""
 
-    world: Shop
+    world: HostileShop
     url: str
     http: httpx.Client
     client: rowbank.Client
@@ -69,7 +54,7 @@ class Shown:
 @pytest.fixture(scope="package")
 def shown(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     folder = tmp_path_factory.mktemp("demo")
-    namespace, world = folder.name, Shop()
+    namespace, world = folder.name, HostileShop()
     ps = PsProcess("--namespace", namespace, redis_url=redis_url, log=folder / "ps.log")
     try:
         ps.wait_ready()
@@ -121,7 +106,10 @@ class Visit:
     def settled(self) -> None:
         """Waits until the present question is answered."""
         self.page.wait_for_selector("#answer[aria-busy=false]")
-        self.page.wait_for_function("document.getElementById('person-title').textContent !== ''")
+
+    def until_there_are(self, count: int, selector: str) -> None:
+        """Waits for so many elements. The page's policy forbids what `wait_for_function` does."""
+        until(lambda: self.page.locator(selector).count() == count, what=selector)
 
     def titles(self, home: str) -> list[str]:
         return self.page.locator(f"{home} .title").all_text_contents()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.processes import until
 from tests.retrieval.demo.conftest import HOSTILE, LARGE
 
 SIZES = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
@@ -43,7 +44,7 @@ def test_texts_of_the_data_are_never_html(visit):
     visit.page.uncheck("#exclude-seen")
     visit.page.fill("#k", "40")
     visit.page.keyboard.press("Tab")
-    visit.page.wait_for_function("document.querySelectorAll('#items li').length === 40")
+    visit.until_there_are(40, "#items li")
     assert HOSTILE in visit.titles("#items")
     assert visit.page.title() == "Rowbank: recommendations"
     assert visit.page.locator("main b, main i, main script").count() == 0
@@ -86,9 +87,9 @@ def test_similar_items_lead_on_and_back(shown, visit):
     near, _ = shown.world.expected(shown.world.vectors([item])[0], 10, exclude=[item])
     assert visit.titles("#similar-items") == [shown.world.title(one) for one in near]
     visit.page.locator("#similar-items .similar").nth(1).click()
-    visit.page.wait_for_function(f"document.getElementById('similar-title').textContent.endsWith('{near[1]}')")
+    until(lambda: visit.text("#similar-title") == f"Similar to Title {near[1]}")
     visit.page.click("#similar-back")
-    visit.page.wait_for_function(f"document.getElementById('similar-title').textContent.endsWith('{item}')")
+    until(lambda: visit.text("#similar-title") == f"Similar to Title {item}")
     visit.page.keyboard.press("Escape")
     assert visit.page.locator("#similar").is_hidden()
 

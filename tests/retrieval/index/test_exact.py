@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.retrieval.index.support import packed, reference
 
 from rowbank_server._core import FlatIndex
 from rowbank_server.retrieval.index import ExactIndex
@@ -29,26 +30,8 @@ def available() -> list[str]:
 KERNELS = available()
 
 
-def reference(
-    vectors: Any, queries: Any, k: int, excluded: npt.NDArray[np.bool_] | None, bonus: Any = None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Positions [B, k] and scores, -1 and -inf where fewer than k are eligible; equal scores by position."""
-    scores = queries.astype(np.float64) @ vectors.astype(np.float64).T
-    for row, added in zip(scores, bonus or [], strict=False):
-        row += 0 if added is None else added.astype(np.float64)
-    if excluded is not None:
-        scores[excluded] = -np.inf
-    positions = np.full((len(queries), k), -1, np.int64)
-    best = np.full((len(queries), k), -np.inf)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    sorted_scores = np.take_along_axis(scores, order, axis=1)
-    positions[:, : order.shape[1]] = np.where(np.isfinite(sorted_scores), order, -1)
-    best[:, : order.shape[1]] = sorted_scores
-    return positions, best
-
-
 def check(vectors: Any, queries: Any, k: int, kernel: str, excluded: Any = None, bonus: Any = None) -> None:
-    bits = None if excluded is None else np.packbits(excluded, axis=1, bitorder="little")
+    bits = None if excluded is None else packed(excluded)
     positions, scores = FlatIndex(vectors, kernel).search(queries, k, bits, bonus)
     expected, expected_scores = reference(vectors, queries, k, excluded, bonus)
     assert np.array_equal(positions, expected)

@@ -93,6 +93,8 @@ GET_MODEL = Method("ModelService", "GetModel", models_pb2.GetModelRequest, model
 ACTIVATE_MODEL = Method(
     "ModelService", "ActivateModel", models_pb2.ActivateModelRequest, models_pb2.ActivateModelResponse
 )
+GET_MODEL_TRAFFIC = Method("ModelService", "GetTraffic", models_pb2.GetModelTrafficRequest, models_pb2.ModelTraffic)
+SET_MODEL_TRAFFIC = Method("ModelService", "SetTraffic", models_pb2.ModelTraffic, models_pb2.ModelTraffic)
 PRUNE_MODELS = Method("ModelService", "PruneModels", models_pb2.PruneModelsRequest, models_pb2.PruneModelsResponse)
 READ_MODEL_FILE = Method("ModelService", "ReadModelFile", models_pb2.ReadModelFileRequest, models_pb2.FileChunk)
 

@@ -20,6 +20,7 @@ from rowbank.cli.retrieving import (
     read_filter,
     read_json,
     require_ids,
+    shown_vector,
 )
 
 Item = Annotated[str, typer.Argument(metavar="ITEM", help="Id of the item; may be negative.")]
@@ -38,7 +39,6 @@ def get_item(
     require_ids(context, item)
     with connect(retrieval) as client:
         found = client.get_item(item, vector=vector, model=model)
-    features = {name: list(value) if isinstance(value, tuple) else value for name, value in found.features.items()}
     record: dict[str, Any] = {
         "id": str(found.id),
         "status": found.status,
@@ -47,11 +47,23 @@ def get_item(
         "not_indexed": found.not_indexed or None,
         "interactions": found.interactions,
     }
+    if output is OutputFormat.JSON:
+        record["features"] = {
+            name: list(one) if isinstance(one, tuple) else one for name, one in found.features.items()
+        }
+    else:
+        record |= {f"feature {name}": _words(value) for name, value in found.features.items()}
     if vector:
-        record["vector"] = None if found.vector is None else found.vector.tolist()
-    flat = output is not OutputFormat.JSON
-    emit_record(record | ({f"feature {name}": value for name, value in features.items()} if flat else
-                          {"features": features}), output)  # fmt: skip
+        values = None if found.vector is None else found.vector.tolist()
+        record["vector"] = values if output is OutputFormat.JSON else values and shown_vector(values, output)
+    emit_record(record, output)
+
+
+def _words(value: Any) -> Any:
+    """A feature as a person reads it: a year is no amount."""
+    if isinstance(value, tuple):
+        return ", ".join(str(_words(one)) for one in value)
+    return f"{value:.15g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def put_item(

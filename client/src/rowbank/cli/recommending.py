@@ -23,12 +23,11 @@ from rowbank.cli.retrieving import (
     read_boosts,
     read_filter,
     require_ids,
+    shown_vector,
 )
 
 Users = Annotated[str, typer.Argument(metavar="USER", help="Id of the user; may be negative.")]
 Items = Annotated[list[str], typer.Argument(metavar="ITEM...", help="Ids of items; may be negative.")]
-
-_SHOWN_VALUES = 6  # Of a vector in a table; JSON has all.
 
 
 def recommend(
@@ -164,16 +163,8 @@ def embed(
     records: list[dict[str, Any]] = []
     for identity, vector, found, reason in zip(answer.ids, answer.vectors, answer.found, answer.reasons, strict=True):
         values = vector.tolist() if found else None
-        shown = values if output is OutputFormat.JSON else values and _abridged(values, output)
+        shown = values if output is OutputFormat.JSON else values and shown_vector(values, output)
         records.append({"id": str(identity), "vector": shown, "reason": reason})
     emit_rows(records, {"id": "ID", "vector": "VECTOR", "reason": "WHY NONE"}, output, empty="no vectors")
     missing = [f"{one['id']} has no vector ({one['reason']})" for one in records if one["vector"] is None]
     report_degraded(missing)
-
-
-def _abridged(values: list[float], output: OutputFormat) -> str:
-    if output is OutputFormat.CSV:
-        return " ".join(f"{value:.9g}" for value in values)
-    first = " ".join(f"{value:.4g}" for value in values[:_SHOWN_VALUES])
-    more = len(values) - _SHOWN_VALUES
-    return f"{first} ... {more} more" if more > 0 else first

@@ -50,6 +50,7 @@ Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="An item to
 Explain = Annotated[bool, typer.Option("--explain", help="Say how the answer came to be.")]
 Timeout = Annotated[float, typer.Option("--timeout-s", min=0.001, help="Seconds to wait for the answer.")]
 
+_SHOWN_VALUES = 6  # Of a vector in a table; JSON and CSV have all.
 _ITEMS = {"rank": "RANK", "id": "ID", "score": "SCORE", "title": "TITLE"}
 
 
@@ -156,3 +157,12 @@ def _emit_explanation(told: Explanation | None, timings_ms: Mapping[str, float])
             emit_rows(records, headings, OutputFormat.TABLE, "")
     if told is not None and told.index:
         typer.echo(f"\nindex: {told.index}" + (f"; version: {told.split}" if told.split else ""))
+
+
+def shown_vector(values: Sequence[float], output: OutputFormat) -> str:
+    """A vector as text: the first numbers in a table, all of them in CSV."""
+    if output is OutputFormat.CSV:
+        return " ".join(f"{value:.9g}" for value in values)
+    first = " ".join(f"{value:.4g}" for value in values[:_SHOWN_VALUES])
+    more = len(values) - _SHOWN_VALUES
+    return f"{first} ... {more} more" if more > 0 else first

@@ -30,13 +30,13 @@ from rowbank.retrieval.answers import (
     StoredItem,
     StoredUser,
     TableUse,
-    Traffic,
     Unscored,
     WriteReport,
 )
 from rowbank.retrieval.client import RetrievalClient
 from rowbank.retrieval.filters import F, Filter, named
 from rowbank.retrieval.words import Boost, Diversity, Event, Id, RecommendQuery
+from rowbank.traffic import Traffic
 
 __all__ = [
     "Activated",

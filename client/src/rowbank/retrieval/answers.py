@@ -212,10 +212,15 @@ class WriteReport:
 
 @dataclass(frozen=True, slots=True)
 class EventsReport:
-    """How many events were recorded, in the histories of how many users of one request each."""
+    """How many events were recorded, and in the histories of how many users, each counted once a request.
+
+    Attributes:
+        repeats: events that had been recorded before, by their ids.
+    """
 
     users: int
     events: int
+    repeats: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,21 +270,6 @@ class Activated:
 
     version: str
     previous_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Which versions users get, by a hash of their ids.
-
-    Attributes:
-        shares: by version, 0 to 1; 0: it is loaded for those who name it. The rest of the users get the active one.
-        shadow: a version that is asked the same and whose answers are only compared; empty: none.
-        active: in answers; ignored where traffic is set.
-    """
-
-    shares: Mapping[str, float]
-    shadow: str = ""
-    active: str = ""
 
 
 @dataclass(frozen=True, slots=True)

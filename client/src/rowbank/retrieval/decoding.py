@@ -11,6 +11,8 @@ import numpy.typing as npt
 from rowbank.retrieval import answers
 from rowbank.retrieval.filters import filter_from_proto
 from rowbank.retrieval.words import Id
+from rowbank.tower_keys import HISTORY
+from rowbank.traffic import Traffic
 from rowbank_protos.v1 import retrieval_pb2
 
 
@@ -117,9 +119,9 @@ def activated(message: retrieval_pb2.ActivateVersionResponse) -> answers.Activat
     return answers.Activated(message.version, message.previous_version)
 
 
-def traffic(message: retrieval_pb2.Traffic) -> answers.Traffic:
+def traffic(message: retrieval_pb2.Traffic) -> Traffic:
     """Shares of versions."""
-    return answers.Traffic(dict(message.shares), message.shadow, message.active)
+    return Traffic(dict(message.shares), message.shadow, message.active)
 
 
 def named_filters(message: retrieval_pb2.ListFiltersResponse) -> list[answers.NamedFilter]:
@@ -187,6 +189,8 @@ def _features(message: retrieval_pb2.GetItemResponse | retrieval_pb2.GetUserResp
             held = getattr(value, member)
             made[name] = tuple(held.values) if member.endswith("_list") else held
     made.update({name: tuple(listed.values) for name, listed in message.item_lists.items()})
+    if HISTORY in message.item_lists:  # An item of which nobody wrote the id is none there.
+        made[HISTORY] = tuple(item or None for item in made[HISTORY])
     return dict(sorted(made.items()))
 
 

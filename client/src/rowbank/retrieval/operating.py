@@ -11,6 +11,7 @@ from rowbank.retrieval import answers, decoding, methods, requests
 from rowbank.retrieval.attempts import Call
 from rowbank.retrieval.filters import filter_to_proto
 from rowbank.retrieval.words import FilterLike
+from rowbank.traffic import Traffic
 from rowbank_protos.v1 import retrieval_pb2
 
 
@@ -43,15 +44,15 @@ def roll_back(*, model: str = "", timeout_s: float | None = None) -> Call[answer
     return Call(methods.ROLL_BACK, iter([request]), _activated, repeatable=False, timeout_s=timeout_s)
 
 
-def traffic(*, model: str = "", timeout_s: float | None = None) -> Call[answers.Traffic]:
+def traffic(*, model: str = "", timeout_s: float | None = None) -> Call[Traffic]:
     """Which versions users get."""
     request = retrieval_pb2.GetTrafficRequest(model=requests.text(model, "model"))
     return Call(methods.GET_TRAFFIC, iter([request]), lambda got: decoding.traffic(got[0]), timeout_s=timeout_s)
 
 
-def set_traffic(traffic: answers.Traffic, *, model: str = "", timeout_s: float | None = None) -> Call[answers.Traffic]:
+def set_traffic(traffic: Traffic, *, model: str = "", timeout_s: float | None = None) -> Call[Traffic]:
     """Says which versions users get, instead of what was said before; an empty `Traffic` ends a split."""
-    if not isinstance(traffic, answers.Traffic):
+    if not isinstance(traffic, Traffic):
         requests.wrong("traffic", "a rowbank.retrieval.Traffic", shown(traffic))
     shares = {
         requests.text(version, "traffic.shares"): number(

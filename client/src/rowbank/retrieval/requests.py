@@ -229,6 +229,7 @@ def event(given: Event, where: str) -> retrieval_pb2.Event:
         wrong(where, "a rowbank.retrieval.Event", shown(given))
     made = retrieval_pb2.Event(
         kind=text(given.kind, f"{where}.kind"),
+        id=text(given.id, f"{where}.id"),
         time_s=number(f"{where}.time_s", given.time_s, "Unix seconds, or 0 for now", low=0.0, error=InvalidRequest),
     )
     user, item = identity(given.user_id, f"{where}.user_id"), identity(given.item_id, f"{where}.item_id")

@@ -80,8 +80,9 @@ def record_events(
 ) -> Call[answers.EventsReport]:
     """Appends to the users' histories, oldest first; seen by their next query.
 
-    A repeat would record them twice, so it is tried again only where the service refused it or was not reached; any
-    other failure says that the events may have been recorded. More than 1,000 go in several requests.
+    Where all have an `id`, a request is made again whatever became of it. Others would be recorded twice, so they are
+    sent again only where the service refused them or was not reached; any other failure says that the events may have
+    been recorded. More than 1,000 go in several requests.
     """
     if isinstance(events, Event | str | Mapping) or not isinstance(events, Iterable):
         requests.wrong("events", "a list of rowbank.retrieval.Event", shown(events))
@@ -93,9 +94,12 @@ def record_events(
     )
 
     def decode(got: Sequence[Any]) -> answers.EventsReport:
-        return answers.EventsReport(sum(one.users for one in got), sum(one.events for one in got))
+        return answers.EventsReport(
+            sum(one.users for one in got), sum(one.events for one in got), sum(one.repeats for one in got)
+        )
 
-    return Call(methods.RECORD_EVENTS, parts, decode, repeatable=False, timeout_s=timeout_s)
+    repeatable = all(message.id for message in messages)
+    return Call(methods.RECORD_EVENTS, parts, decode, repeatable=repeatable, timeout_s=timeout_s)
 
 
 def _put(

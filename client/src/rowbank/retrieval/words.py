@@ -41,6 +41,8 @@ class Event:
         kind: "view", "click", "purchase", or what the service's setting has; empty: the first of them.
         weight: for what is popular; None: 1.
         time_s: Unix seconds; 0: now.
+        id: of this event, such as `uuid.uuid4().hex`: one that was recorded within the last day is not recorded again,
+            so that a call in which all have one can be repeated.
     """
 
     user_id: Id
@@ -48,6 +50,7 @@ class Event:
     kind: str = ""
     weight: float | None = None
     time_s: float = 0.0
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -307,6 +307,31 @@ class ActivateModelResponse(_message.Message):
     version: str
     def __init__(self, previous_version: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
+class ModelTraffic(_message.Message):
+    __slots__ = ("name", "shares", "shadow", "active")
+    class SharesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    shares: _containers.ScalarMap[str, float]
+    shadow: str
+    active: str
+    def __init__(self, name: _Optional[str] = ..., shares: _Optional[_Mapping[str, float]] = ..., shadow: _Optional[str] = ..., active: _Optional[str] = ...) -> None: ...
+
+class GetModelTrafficRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
 class PruneModelsRequest(_message.Message):
     __slots__ = ("name", "keep", "dry_run")
     NAME_FIELD_NUMBER: _ClassVar[int]

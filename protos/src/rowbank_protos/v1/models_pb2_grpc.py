@@ -34,6 +34,16 @@ class ModelServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_models__pb2.ActivateModelRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_models__pb2.ActivateModelResponse.FromString,
                 )
+        self.GetTraffic = channel.unary_unary(
+                '/rowbank.v1.ModelService/GetTraffic',
+                request_serializer=rowbank__protos_dot_v1_dot_models__pb2.GetModelTrafficRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_models__pb2.ModelTraffic.FromString,
+                )
+        self.SetTraffic = channel.unary_unary(
+                '/rowbank.v1.ModelService/SetTraffic',
+                request_serializer=rowbank__protos_dot_v1_dot_models__pb2.ModelTraffic.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_models__pb2.ModelTraffic.FromString,
+                )
         self.PruneModels = channel.unary_unary(
                 '/rowbank.v1.ModelService/PruneModels',
                 request_serializer=rowbank__protos_dot_v1_dot_models__pb2.PruneModelsRequest.SerializeToString,
@@ -75,6 +85,20 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTraffic(self, request, context):
+        """Who gets which version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTraffic(self, request, context):
+        """Instead of what was said before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PruneModels(self, request, context):
         """Removes old versions with what only they have: frozen tables, views, files, and tables of runs that nothing holds.
         """
@@ -111,6 +135,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ActivateModel,
                     request_deserializer=rowbank__protos_dot_v1_dot_models__pb2.ActivateModelRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_models__pb2.ActivateModelResponse.SerializeToString,
+            ),
+            'GetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTraffic,
+                    request_deserializer=rowbank__protos_dot_v1_dot_models__pb2.GetModelTrafficRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_models__pb2.ModelTraffic.SerializeToString,
+            ),
+            'SetTraffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTraffic,
+                    request_deserializer=rowbank__protos_dot_v1_dot_models__pb2.ModelTraffic.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_models__pb2.ModelTraffic.SerializeToString,
             ),
             'PruneModels': grpc.unary_unary_rpc_method_handler(
                     servicer.PruneModels,
@@ -197,6 +231,40 @@ class ModelService(object):
         return grpc.experimental.unary_unary(request, target, '/rowbank.v1.ModelService/ActivateModel',
             rowbank__protos_dot_v1_dot_models__pb2.ActivateModelRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_models__pb2.ActivateModelResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.ModelService/GetTraffic',
+            rowbank__protos_dot_v1_dot_models__pb2.GetModelTrafficRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_models__pb2.ModelTraffic.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def SetTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.ModelService/SetTraffic',
+            rowbank__protos_dot_v1_dot_models__pb2.ModelTraffic.SerializeToString,
+            rowbank__protos_dot_v1_dot_models__pb2.ModelTraffic.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -60,7 +60,8 @@ class Pruning:
         self._clock = clock
 
     def prune(self, name: str, keep: int, *, dry_run: bool) -> Pruned:
-        """Keeps the `keep` newest versions, the active one and the one before it; and the `keep` newest runs.
+        """Keeps the `keep` newest versions, the active one and the one before it, those that traffic names and those
+        that a service has loaded; and the `keep` newest runs.
 
         Raises:
             ModelNotFound: the registry has no such model.
@@ -71,7 +72,9 @@ class Pruning:
         stored = [entry.manifest for entry in self._registry.list(name)]
         if not stored:
             raise ModelNotFound(f"model {name!r} has no versions", metadata={"model": name})
-        kept_names = {self._registry.active_version(name), self._registry.previous(name)}
+        traffic = self._registry.traffic(name)
+        kept_names = {traffic.active, self._registry.previous(name), traffic.shadow, *traffic.shares}
+        kept_names |= self._registry.loaded(name, self._clock())
         kept = [model for place, model in enumerate(stored) if place < keep or model.version in kept_names]
         gone = [model for model in stored if model not in kept]
         done = Pruned(versions=[model.version for model in gone])

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import grpc
 
 from rowbank.errors import InvalidModel, RequestTooLarge
+from rowbank.traffic import Traffic
 from rowbank_protos.v1 import models_pb2, models_pb2_grpc
 from rowbank_server.features import FeatureStore
 from rowbank_server.registry.activation import Activation
 from rowbank_server.registry.binding import Binder
 from rowbank_server.registry.pruning import Pruning
 from rowbank_server.registry.store import CHUNK_BYTES, ModelRegistry, StoredModel
+from rowbank_server.registry.traffic import get_traffic, set_traffic
 from rowbank_server.registry.validation import validate
 
 MAX_MODEL_BYTES = 512 << 20
@@ -79,6 +81,16 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         before = self._activation.activate(request.name, request.version, force=request.force)
         return models_pb2.ActivateModelResponse(previous_version=before, version=request.version)
 
+    def GetTraffic(  # noqa: N802
+        self, request: models_pb2.GetModelTrafficRequest, context: grpc.ServicerContext
+    ) -> models_pb2.ModelTraffic:
+        return _traffic(request.name, get_traffic(self._registry, request.name))
+
+    def SetTraffic(  # noqa: N802
+        self, request: models_pb2.ModelTraffic, context: grpc.ServicerContext
+    ) -> models_pb2.ModelTraffic:
+        return _traffic(request.name, set_traffic(self._registry, request.name, request.shares, request.shadow))
+
     def PruneModels(  # noqa: N802
         self, request: models_pb2.PruneModelsRequest, context: grpc.ServicerContext
     ) -> models_pb2.PruneModelsResponse:
@@ -91,6 +103,10 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         data = self._registry.file(self._registry.get(request.name, request.version).manifest, request.file)
         for start in range(0, max(1, len(data)), CHUNK_BYTES):
             yield models_pb2.FileChunk(name=request.file, data=data[start : start + CHUNK_BYTES])
+
+
+def _traffic(name: str, traffic: Traffic) -> models_pb2.ModelTraffic:
+    return models_pb2.ModelTraffic(name=name, shares=dict(traffic.shares), shadow=traffic.shadow, active=traffic.active)
 
 
 def _collect(

@@ -9,19 +9,58 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
 from rowbank.errors import InternalError, InvalidModel, ModelNotFound
+from rowbank.traffic import Traffic
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features.redis_errors import translated
 
 CHUNK_BYTES = 1 << 20
 _UNPUBLISHED_TTL_S = 3600
 _HISTORY = 100  # Activations remembered for a roll back.
+_LOADED_TTL_S = 60.0  # How long a process is believed to have a version loaded, after it said so.
+_SHADOW = "#shadow"  # Among the shares; no version is called so.
+
+# KEYS: manifests, active, activations, traffic. ARGV: the version, activations to keep. Answers the version before. A
+# version that becomes active leaves the split: it has what the others leave.
+_ACTIVATE = """
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return -1 end
+local before = redis.call('GET', KEYS[2]) or ''
+redis.call('SET', KEYS[2], ARGV[1])
+redis.call('RPUSH', KEYS[3], ARGV[1])
+redis.call('LTRIM', KEYS[3], -tonumber(ARGV[2]), -1)
+redis.call('HDEL', KEYS[4], ARGV[1])
+if redis.call('HGET', KEYS[4], '#shadow') == ARGV[1] then redis.call('HDEL', KEYS[4], '#shadow') end
+return before
+"""
+
+# KEYS: manifests, active, traffic. ARGV: the active version as the caller saw it, then field and value of each entry.
+_REPLACE_TRAFFIC = """
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[1] then return 0 end
+for i = 2, #ARGV, 2 do
+  local version = ARGV[i] == '#shadow' and ARGV[i + 1] or ARGV[i]
+  if redis.call('HEXISTS', KEYS[1], version) == 0 then return 0 end
+end
+redis.call('DEL', KEYS[3])
+for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
+
+# KEYS: manifests, active, traffic, and the version's files. ARGV: the version.
+_REMOVE = """
+if redis.call('GET', KEYS[2]) == ARGV[1] then return 'active' end
+if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 or redis.call('HGET', KEYS[3], '#shadow') == ARGV[1] then
+  return 'traffic'
+end
+redis.call('HDEL', KEYS[1], ARGV[1])
+for i = 4, #KEYS do redis.call('UNLINK', KEYS[i]) end
+return ''
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +81,9 @@ class ModelRegistry:
 
     def __init__(self, client: redis.Redis, namespace: str = "rowbank") -> None:
         self._redis: Any = client
+        self._activate = client.register_script(_ACTIVATE)
+        self._replace_traffic = client.register_script(_REPLACE_TRAFFIC)
+        self._remove = client.register_script(_REMOVE)
         self._namespace = namespace
 
     def publish(self, manifest: models_pb2.ModelManifest, files: Mapping[str, bytes]) -> None:
@@ -168,18 +210,51 @@ class ModelRegistry:
             active = self._redis.get(self._key(name, "active"))
         return "" if active is None else str(active, "utf-8")
 
-    def active_versions(self) -> dict[str, str]:
-        """The active version of every model that has one."""
-        names = self.names()
-        with translated("active versions"):
+    def traffic(self, name: str) -> Traffic:
+        """Who gets which version of a model, the active one included."""
+        return self._traffic_of([name]).get(name) or Traffic()
+
+    def traffic_of_all(self) -> dict[str, Traffic]:
+        """Of every model that has an active version."""
+        return {name: traffic for name, traffic in self._traffic_of(self.names()).items() if traffic.active}
+
+    def _traffic_of(self, names: Sequence[str]) -> dict[str, Traffic]:
+        with translated("traffic of models"):
             pipe = self._redis.pipeline(transaction=False)
             for name in names:
                 pipe.get(self._key(name, "active"))
-            active = pipe.execute() if names else []
-        return {name: str(version, "utf-8") for name, version in zip(names, active, strict=True) if version is not None}
+                pipe.hgetall(self._key(name, "traffic"))
+            answers = iter(pipe.execute() if names else ())
+        return {name: _traffic(next(answers), next(answers)) for name in names}
+
+    def replace_traffic(self, name: str, traffic: Traffic) -> bool:
+        """Says who gets which version from now on; False, and nothing is changed: another version is active than
+        `traffic` says, or one of its versions is not there any more."""
+        fields: list[Any] = [part for share in traffic.shares.items() for part in share]
+        fields += [_SHADOW, traffic.shadow] if traffic.shadow else []
+        keys = [self._key(name, what) for what in ("manifests", "active", "traffic")]
+        with translated(f"traffic of model {name!r}"):
+            return bool(self._replace_traffic(keys=keys, args=[traffic.active, *fields]))
+
+    def note_loaded(self, loaded: Mapping[str, Collection[str]], now_s: float) -> None:
+        """Says which versions this process has loaded, by model; it has to be said again within a minute."""
+        with translated("loaded versions"):
+            pipe = self._redis.pipeline(transaction=False)
+            for name, versions in loaded.items():
+                if versions:
+                    pipe.zadd(self._key(name, "loaded"), dict.fromkeys(versions, now_s + _LOADED_TTL_S), gt=True)
+                    pipe.zremrangebyscore(self._key(name, "loaded"), 0, now_s)
+            pipe.execute()
+
+    def loaded(self, name: str, now_s: float) -> frozenset[str]:
+        """The versions that some process has loaded, or had a moment ago."""
+        with translated(f"loaded versions of model {name!r}"):
+            found = self._redis.zrangebyscore(self._key(name, "loaded"), now_s, "+inf")
+        return frozenset(version.decode() for version in found)
 
     def activate(self, name: str, version: str) -> str:
-        """Makes a version the active one; services follow within a second.
+        """Makes a version the active one; services follow within a second. It leaves the split of traffic, if it was in
+        it: from now on it has what the others leave.
 
         Returns:
             The version that was active before; empty if none was.
@@ -187,12 +262,12 @@ class ModelRegistry:
             ModelNotFound: there is no such version.
         """
         self.get(name, version)
-        with translated(f"activation of model {name!r}"), self._redis.pipeline(transaction=True) as pipe:
-            pipe.getset(self._key(name, "active"), version)
-            pipe.rpush(self._key(name, "activations"), version)
-            pipe.ltrim(self._key(name, "activations"), -_HISTORY, -1)
-            before = pipe.execute()[0]
-        return "" if before is None else str(before, "utf-8")
+        keys = [self._key(name, what) for what in ("manifests", "active", "activations", "traffic")]
+        with translated(f"activation of model {name!r}"):
+            before = self._activate(keys=keys, args=[version, _HISTORY])
+        if before == -1:
+            raise _not_found(name, version, self.names())
+        return str(before, "utf-8")
 
     def previous(self, name: str) -> str:
         """The version to roll back to: the one active before the present one; empty if there is none."""
@@ -203,19 +278,23 @@ class ModelRegistry:
         return next((version for version in reversed(history) if version != active and version in stored), "")
 
     def remove(self, manifest: models_pb2.ModelManifest) -> None:
-        """Forgets a version and its files. The active version is refused.
+        """Forgets a version and its files. One that users may get is refused.
 
         Raises:
-            InvalidModel: the version is active.
+            InvalidModel: the version is active, or traffic names it.
         """
         name, version = manifest.name, manifest.version
-        if version == self.active_version(name):
+        keys = [self._key(name, what) for what in ("manifests", "active", "traffic")]
+        keys += [self._key(name, f"file:{version}:{file.name}") for file in manifest.files]
+        with translated(f"removal of model {name!r} {version}"):
+            kept = self._remove(keys=keys, args=[version])
+        if kept == b"active":
             raise InvalidModel(f"model {name!r} {version} is active; activate another version before removing it")
-        with translated(f"removal of model {name!r} {version}"), self._redis.pipeline(transaction=True) as pipe:
-            pipe.hdel(self._key(name, "manifests"), version)
-            for file in manifest.files:
-                pipe.delete(self._key(name, f"file:{version}:{file.name}"))
-            pipe.execute()
+        if kept:
+            raise InvalidModel(
+                f"model {name!r} {version} is in the split of traffic or its shadow; rowbank models traffic {name} "
+                "takes it out"
+            )
 
     def holders(self, table: str) -> Sequence[str]:
         """Stored versions that read a table, or may be continued from it, in words."""
@@ -230,6 +309,16 @@ class ModelRegistry:
 
     def _key(self, name: str, what: str) -> str:
         return f"{self._namespace}:models:{{{name}}}:{what}"
+
+
+def _traffic(active: bytes | None, fields: Mapping[bytes, bytes]) -> Traffic:
+    shares = {field.decode(): value.decode() for field, value in fields.items()}
+    shadow = shares.pop(_SHADOW, "")
+    try:
+        numbers = {version: float(share) for version, share in shares.items()}
+    except ValueError as error:
+        raise InternalError(f"the traffic of a model holds a share that cannot be read: {error}") from error
+    return Traffic(numbers, shadow, "" if active is None else active.decode())
 
 
 def check_files(manifest: models_pb2.ModelManifest, files: Mapping[str, bytes]) -> None:

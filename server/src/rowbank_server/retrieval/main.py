@@ -16,6 +16,7 @@ from rowbank_server.guard import Guard
 from rowbank_server.listening import listen
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.activation import Activation
+from rowbank_server.registry.filters import FilterStore
 from rowbank_server.retrieval.api.service import Limits, Service
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
@@ -38,6 +39,7 @@ from rowbank_server.settings import ApiSettings
 from rowbank_server.storage.connection import Redis
 
 _BUILD_TIMEOUT_S = 5.0  # Of one read of rows while an index is built; nobody waits for it.
+_ASIDE_BUDGET_S = 2.0  # Of queries that nobody waits for.
 _REDIS_THREADS = 8  # For endpoints other than queries.
 
 
@@ -55,6 +57,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     metrics.watch_unreadable(store.unreadable)
     metrics.watch_freshness(store.freshness)
     metrics.watch({"features": parts.features, "rows": parts.rows, "endpoints": redis_guard})
+    trends = Trends(popularity, lambda: _item_views(hosts))
     equipment = Equipment(
         registry=registry,
         store=store,
@@ -63,7 +66,9 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
         lineage=Lineage(redis, settings.namespace),
         options=FollowerOptions(refresh_s=settings.index_refresh_s),
         parts=parts,
+        aside_parts=QueryParts(_ASIDE_BUDGET_S),
         metrics=metrics,
+        filters=FilterStore(redis, settings.namespace),
         open_batcher=lambda answer: Batcher(
             answer,
             max_batch=settings.max_batch,
@@ -71,13 +76,13 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
             on_batch=metrics.batch,
             on_drop=metrics.dropped,
         ),
+        trends=trends,
     )
     hosts = Hosts(settings.model, equipment, asyncio.get_running_loop())
     metrics.watch_tables(lambda: _lost_tables(hosts))
     reach = Reach(settings.targets)
     if team is not None:
         metrics.watch_team(team)
-    trends = Trends(popularity, lambda: _item_views(hosts))
     trends.start()
     hosts.start()
     reach.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping
 
@@ -13,12 +14,12 @@ from rowbank_server.features.freshness import Freshness, FreshnessCollector
 from rowbank_server.features.unreadable import Unreadable
 from rowbank_server.guard import Guard
 from rowbank_server.retrieval.catalogue.watching import CatalogueMetrics
-from rowbank_server.retrieval.generation import Generation
+from rowbank_server.retrieval.index.probe import Probe
 from rowbank_server.retrieval.lineage import Loss
 from rowbank_server.retrieval.processes.siblings import Siblings
 from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.retrieval.queries import Answer, Source
-from rowbank_server.retrieval.segments import Standing
+from rowbank_server.retrieval.version_metrics import VersionMetrics
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -65,30 +66,31 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
-        self._index_items = Gauge("rowbank_index_items", "Items that a search can find.", registry=self.registry)
-        self._catalogue_items = Gauge(
-            "rowbank_catalogue_items", "Items of the item view, found by a search or not.", registry=self.registry
-        )
-        self._unindexed = Gauge(
-            "rowbank_unindexed_items",
-            "Items of the catalogue that a search cannot find, by reason.",
-            ["reason"],
-            registry=self.registry,
-        )
         self._lost = Gauge(
             "rowbank_api_tables_lost",
             "Tables of the version in service whose rows are not its own any more.",
             ["reason"],
             registry=self.registry,
         )
-        self._model = Gauge("rowbank_model_info", "1 for the version in service.", ["version"], registry=self.registry)
         self._open = Gauge(
             "rowbank_breaker_open",
             "1 while a neighbour that failed or stands still is left alone.",
             ["part"],
             registry=self.registry,
         )
-        self._swaps = Counter("rowbank_index_swaps_total", "Generations put into service.", registry=self.registry)
+        self._recall = Gauge(
+            "rowbank_index_recall",
+            "Share of the exact answers' items that the last probe of a version found.",
+            ["model", "version"],
+            registry=self.registry,
+        )
+        self._probe_items = Counter(
+            "rowbank_index_probe_items_total",
+            "Items of the exact answers to the queries of probes: found by what is served, or missed.",
+            ["model", "version", "result"],
+            registry=self.registry,
+        )
+        self.versions = VersionMetrics(self.registry)
 
         self.catalogues = CatalogueMetrics(self.registry)
 
@@ -142,16 +144,21 @@ class Metrics:
         for reason in answer.degraded:
             self._degraded.labels(reason).inc()
 
-    def swapped(self, generation: Generation) -> None:
-        """Describes the generation that went into service."""
-        self._model.clear()
-        self._model.labels(generation.model.version).set(1)
-        self._index_items.set(generation.indexed_count)
-        self._catalogue_items.set(generation.item_count)
-        for standing in Standing:
-            if standing is not Standing.INDEXED:
-                self._unindexed.labels(standing.name.lower()).set(generation.tally[standing])
-        self._swaps.inc()
+    def probed(self, model: str, version: str, probe: Probe) -> None:
+        """Shows what a probe of a version measured."""
+        self._recall.labels(model, version).set(probe.recall)
+        self._probe_items.labels(model, version, "found").inc(probe.found)
+        self._probe_items.labels(model, version, "missed").inc(probe.wanted - probe.found)
+
+    def forget_probes(self, model: str, version: str) -> None:
+        """Shows nothing more of a version that is not loaded any more."""
+        for gauge, labels in (
+            (self._recall, (model, version)),
+            (self._probe_items, (model, version, "found")),
+            (self._probe_items, (model, version, "missed")),
+        ):
+            with contextlib.suppress(KeyError):
+                gauge.remove(*labels)
 
     def exposition(self) -> bytes:
         """The text that a scrape gets."""

@@ -170,7 +170,6 @@ class Answer:
         timings_ms: by stage, of the batch this query was answered in.
         unscored: of `candidates`, those that could not be scored, with the reason.
         more: whether there are more items than these.
-        skipped: ids of the items that `offset` left out; the next page does not show them either.
         explanation: if it was asked for.
     """
 
@@ -183,5 +182,4 @@ class Answer:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     unscored: list[tuple[int, str]] = field(default_factory=list)
     more: bool = False
-    skipped: tuple[int, ...] = ()
     explanation: Explanation | None = None

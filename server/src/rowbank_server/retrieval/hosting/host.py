@@ -8,26 +8,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from rowbank.errors import InternalError, ModelNotFound, NotReady, RequestError
+from rowbank.traffic import Traffic, version_of
+from rowbank_server.registry.traffic import same_ids
 from rowbank_server.retrieval.generation import Generation, reads
-from rowbank_server.retrieval.hosting.serving import Equipment, Serving, load
+from rowbank_server.retrieval.hosting.serving import Equipment, Loaded, Serving, held_bytes, load
+from rowbank_server.retrieval.hosting.shadow import Shadow
 from rowbank_server.retrieval.lineage import describe
+from rowbank_server.retrieval.queries import Answer, Query
 
 _log = logging.getLogger("rowbank.api")
 
 _MAX_BACKOFF_S = 10.0
 _STOP_WAIT_S = 2.0
 _POLL_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which versions the registry says are served."""
-
-    active: str
 
 
 class Picked(NamedTuple):
@@ -37,13 +34,13 @@ class Picked(NamedTuple):
     split: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Attempt:
-    """Of loading a version that failed."""
+    """Of serving a version, which failed."""
 
     problem: str
-    failures: int = 0
-    retry_at: float = field(default=0.0)
+    failures: int
+    retry_at: float
 
 
 class Host:
@@ -68,16 +65,19 @@ class Host:
     ) -> None:
         self.name = name
         self._equipment = equipment
+        self._metrics = equipment.metrics.versions
         self._loop = loop
         self._keep_s = keep_s
         self._on_drop = on_drop
         self._clock = clock
         self._serials = itertools.count(1)
-        self._wanted: Wanted | None = None
+        self._wanted: Traffic | None = None
+        self._split = Traffic()  # As far as it can be served.
         self._active: Serving | None = None
+        self._shadow: Shadow | None = None
         self._servings: Mapping[str, Serving] = {}  # Replaced as a whole, so that it may be read without a lock.
         self._unwanted_since: dict[str, float] = {}
-        self._attempts: dict[str, _Attempt] = {}
+        self._attempts: Mapping[str, _Attempt] = {}  # As `_servings`.
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"host-{name}", daemon=True)
@@ -95,7 +95,7 @@ class Host:
     @property
     def problem(self) -> str:
         """What keeps a wanted version, or newer items or rows, from being served; empty if nothing does."""
-        found = [attempt.problem for attempt in list(self._attempts.values())]
+        found = [attempt.problem for attempt in self._attempts.values()]
         active = self._active
         if active is not None and active.follower.problem:
             found.append(active.follower.problem)
@@ -116,30 +116,59 @@ class Host:
         """The version that answers a query.
 
         Args:
-            user_key: the key of the user whom it is for.
+            user_key: the key of the user whom it is for; without one, and while a version of the split is not loaded,
+                the active one answers.
             version: one that the query names; empty: the one that is due.
         Raises:
             ModelNotFound: this process has not loaded that version.
             NotReady: none is loaded yet.
         """
+        active = self.serving()
         if version:
+            return Picked(self._named(version), "asked for")
+        split = self._split
+        if user_key is not None and split.shares:
+            serving = self._servings.get(version_of(self.name, user_key, split))
+            if serving is not None and serving is not active:
+                return Picked(serving, "split")
+        return Picked(active, "active")
+
+    def _named(self, version: str) -> Serving:
+        serving = self._servings.get(version)
+        if serving is None:
+            raise ModelNotFound(
+                f"model {self.name!r}: version {version!r} is not loaded here; loaded: "
+                f"{', '.join(sorted(self._servings, reverse=True))}; to load it, activate it or give it a share of "
+                f"traffic, which may be 0: rowbank models traffic {self.name} {version}=0",
+                metadata={"model": self.name, "version": version},
+            )
+        return serving
+
+    def loaded(self) -> list[Loaded]:
+        """The versions that are loaded or wanted, the newest first."""
+        wanted, active = self._wanted or Traffic(), self._active
+        left = max(0.0, 1 - sum(wanted.shares.values()))
+        versions = {*self._servings, *self._versions(wanted)} - {""}
+        found = []
+        for version in sorted(versions, reverse=True):
+            is_active = active is not None and version == active.version
+            one = Loaded(
+                version,
+                active=is_active,
+                share=left if is_active else wanted.shares.get(version, 0.0),
+                shadow=version == wanted.shadow,
+                problem=self._attempts[version].problem if version in self._attempts else "",
+            )
             serving = self._servings.get(version)
-            if serving is None:
-                self.serving()
-                raise ModelNotFound(
-                    f"model {self.name!r}: version {version!r} is not loaded here; loaded: "
-                    f"{', '.join(sorted(self._servings, reverse=True))}; activate it to load it",
-                    metadata={"model": self.name, "version": version},
-                )
-            return Picked(serving, "asked for")
-        return Picked(self.serving(), "active")
+            found.append(one if serving is None else serving.described(one))
+        return found
 
     def item_changed(self, item: int) -> None:
         """Takes an item's new features, or its removal, into the index of every loaded version now."""
         for serving in self._servings.values():
             serving.follower.item_changed(item)
 
-    def want(self, wanted: Wanted) -> None:
+    def want(self, wanted: Traffic) -> None:
         """Says which versions are to be served from now on."""
         if wanted != self._wanted:
             self._wanted = wanted
@@ -163,21 +192,28 @@ class Host:
             self._wake.wait(_POLL_S)
             self._wake.clear()
 
-    def _step(self, wanted: Wanted) -> None:
+    def _step(self, wanted: Traffic) -> None:
         """Loads what is wanted and not there, and drops what is not wanted any more."""
-        for version in list(self._attempts):
-            if version not in self._versions(wanted):
-                del self._attempts[version]
-        for version in self._versions(wanted):
-            if version not in self._servings:
+        versions = self._versions(wanted)
+        if any(version not in versions for version in self._attempts):
+            self._attempts = {version: one for version, one in self._attempts.items() if version in versions}
+        for version in versions:
+            if version not in self._servings and not self._stop.is_set():
                 self._try(version)
             if version == wanted.active and version in self._servings:
                 self._make_active(self._servings[version])
-        self._drop_unwanted(wanted)
+            if self._wanted is not wanted:
+                return  # The rest may not be wanted any more, and something else may be more urgent.
+        self._divert(wanted)
+        self._drop_unwanted(versions)
 
-    def _versions(self, wanted: Wanted) -> list[str]:
+    @staticmethod
+    def _versions(wanted: Traffic) -> list[str]:
         """What is wanted, the most urgent first."""
-        return [wanted.active]
+        by_share = sorted(wanted.shares, key=lambda version: (-wanted.shares[version], version))
+        shadow = [wanted.shadow] if wanted.shadow else []
+        served = [version for version in by_share if wanted.shares[version] > 0]
+        return list(dict.fromkeys([wanted.active, *served, *shadow, *by_share]))
 
     def _try(self, version: str) -> None:
         attempt = self._attempts.get(version)
@@ -198,17 +234,30 @@ class Host:
             _log.exception("loading model %r %s failed for a reason that is a defect", self.name, version)
             self._failed(version, InternalError(f"{type(error).__name__}: {error}"))
         else:
-            self._attempts.pop(version, None)
+            self._succeeded(version)
+            serving.on_answer = self._answered
+            self._metrics.loaded(self.name, version, serving.load_s, serving.warm_up_s, serving.memory_bytes)
             self._servings = {**self._servings, version: serving}
-            _log.info("loaded model %s %s in %.2f s", self.name, version, serving.load_s)
+            _log.info(
+                "loaded model %s %s in %.2f s, warmed up in %.2f s",
+                self.name,
+                version,
+                serving.load_s,
+                serving.warm_up_s,
+            )
 
     def _failed(self, version: str, error: RequestError) -> None:
         before = self._attempts.get(version)
-        attempt = _Attempt(f"model {self.name!r}: {error.message}", before.failures + 1 if before else 1)
-        attempt.retry_at = self._clock() + min(_MAX_BACKOFF_S, 0.5 * 2.0 ** min(attempt.failures - 1, 10))
-        if before is None or before.problem != attempt.problem:
-            _log.warning("%s; tried again every few seconds", attempt.problem)
-        self._attempts[version] = attempt
+        problem = f"model {self.name!r}: {error.message}"
+        failures = before.failures + 1 if before else 1
+        retry_at = self._clock() + min(_MAX_BACKOFF_S, 0.5 * 2.0 ** min(failures - 1, 10))
+        if before is None or before.problem != problem:
+            _log.warning("%s; tried again every few seconds", problem)
+        self._attempts = {**self._attempts, version: _Attempt(problem, failures, retry_at)}
+
+    def _succeeded(self, version: str) -> None:
+        if version in self._attempts:
+            self._attempts = {other: one for other, one in self._attempts.items() if other != version}
 
     def _make_active(self, serving: Serving) -> None:
         """Puts a loaded version into service, unless its rows were lost while it was kept, and others were not."""
@@ -218,19 +267,43 @@ class Host:
         if self._active is not None and reads(serving.model.candidate_inputs, generation.lost):
             self._failed(serving.version, NotReady(describe(serving.manifest, generation.lost)))
             return
-        self._attempts.pop(serving.version, None)
+        self._succeeded(serving.version)
         self._active = serving
-        self._equipment.metrics.swapped(generation)
+        self._metrics.swapped(generation, held_bytes(generation))
         _log.info("serving model %s %s", self.name, serving.version)
+
+    def _divert(self, wanted: Traffic) -> None:
+        """Splits traffic as far as ids of the versions are of the kinds that callers ask the active one by."""
+        active = self._active
+        if active is None:
+            return
+        alike = {
+            version: share
+            for version, share in wanted.shares.items()
+            if version in self._servings and same_ids(active.manifest, self._servings[version].manifest)
+        }
+        self._split = Traffic(alike, wanted.shadow, active.version)
+        shadow = self._servings.get(wanted.shadow)
+        if shadow is None or not same_ids(active.manifest, shadow.manifest):
+            self._shadow = None
+        elif self._shadow is None or self._shadow.serving is not shadow:
+            self._shadow = Shadow(self.name, shadow, self._metrics)
+
+    def _answered(self, serving: Serving, query: Query, answer: Answer, took_s: float) -> None:
+        """On the event loop, after each answer."""
+        self._metrics.answered(self.name, serving.version, answer, took_s)
+        shadow = self._shadow
+        if shadow is not None and shadow.serving is not serving:
+            shadow.offer(query, answer)
 
     def _swapped(self, generation: Generation) -> None:
         active = self._active
         if active is not None and active.version == generation.model.version:
-            self._equipment.metrics.swapped(generation)
+            self._metrics.swapped(generation, held_bytes(generation))
 
-    def _drop_unwanted(self, wanted: Wanted) -> None:
+    def _drop_unwanted(self, versions: list[str]) -> None:
         now = self._clock()
-        keep = {*self._versions(wanted), *([self._active.version] if self._active else [])}
+        keep = {*versions, *([self._active.version] if self._active else [])}
         for version in list(self._servings):
             if version in keep:
                 self._unwanted_since.pop(version, None)
@@ -243,6 +316,7 @@ class Host:
         self._servings = servings
         self._unwanted_since.pop(version, None)
         asyncio.run_coroutine_threadsafe(gone.close(), self._loop)
+        self._metrics.version_gone(self.name, version)
         self._equipment.metrics.catalogues.gone(self.name, version)
         _log.info("dropped model %s %s", self.name, version)
         self._on_drop(gone)

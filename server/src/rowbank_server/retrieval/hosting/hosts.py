@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Mapping
 
 from rowbank.errors import InternalError, ModelNotFound, NotReady, RequestError
-from rowbank_server.retrieval.hosting.host import Host, Wanted
+from rowbank.traffic import Traffic
+from rowbank_server.retrieval.hosting.host import Host
 from rowbank_server.retrieval.hosting.serving import Equipment, Serving
 
 _log = logging.getLogger("rowbank.api")
 
 _STOP_WAIT_S = 2.0
+_SAY_S = 10.0  # How often a process says what it has loaded.
 
 
 class Hosts:
@@ -44,6 +47,7 @@ class Hosts:
         self._keep_s = max(keep_s, grace_s)
         self._hosts: Mapping[str, Host] = {}  # Replaced as a whole, so that it may be read without a lock.
         self._failure = ""
+        self._say_at = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hosts", daemon=True)
@@ -102,7 +106,8 @@ class Hosts:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self._follow(self._equipment.registry.active_versions())
+                self._follow(self._equipment.registry.traffic_of_all())
+                self._say_what_is_loaded()
             except RequestError as error:
                 self._failed(error)
             except Exception as error:
@@ -116,26 +121,37 @@ class Hosts:
             _log.warning("the registry cannot be followed: %s; tried again and again", error.message)
         self._failure = error.message
 
-    def _follow(self, active: Mapping[str, str]) -> None:
+    def _follow(self, traffic: Mapping[str, Traffic]) -> None:
         """Opens hosts for new models and closes those of models that are gone.
 
         A Redis that came back empty takes nothing out of service: then there is no model at all.
         """
         hosts = dict(self._hosts)
-        lost = bool(hosts) and not active
+        lost = bool(hosts) and not traffic
         self._failure = "Redis holds no model any more; what was served stays in service" if lost else ""
-        for name, version in active.items():
+        for name, wanted in traffic.items():
             if name not in hosts:
                 hosts[name] = Host(name, self._equipment, self._loop, keep_s=self._keep_s, on_drop=self._dropped)
                 hosts[name].start()
-            hosts[name].want(Wanted(version))
-        gone = [hosts.pop(name) for name in set(hosts) - set(active) if not lost]
+            hosts[name].want(wanted)
+        gone = [hosts.pop(name) for name in set(hosts) - set(traffic) if not lost]
         self._hosts = hosts
         for host in gone:
             asyncio.run_coroutine_threadsafe(host.close(), self._loop)
             _log.info("model %s has no active version any more", host.name)
+            self._equipment.metrics.versions.model_gone(host.name)
             for serving in host.servings.values():
+                self._equipment.metrics.versions.version_gone(host.name, serving.version)
                 self._dropped(serving)
+
+    def _say_what_is_loaded(self) -> None:
+        """So that nobody removes it."""
+        now = time.monotonic()
+        if now >= self._say_at:
+            self._say_at = now + _SAY_S
+            self._equipment.registry.note_loaded(
+                {name: list(host.servings) for name, host in self._hosts.items()}, time.time()
+            )
 
     def _dropped(self, gone: Serving) -> None:
         """Forgets what could not be read of views that nothing loaded reads any more."""

@@ -119,7 +119,6 @@ class Search:
             work.degraded,
             work.defaulted,
             more=len(positions) > query.offset + query.k,
-            skipped=tuple(generation.ids_at(positions[: query.offset]).tolist()),
             explanation=work.explanation,
         )
         own = [] if hits is None else hits.scores.tolist()

@@ -19,6 +19,7 @@ function problem(error) {
   const box = byId("problem");
   if (error) box.textContent = error.message;
   show(box, Boolean(error));
+  if (error) box.scrollIntoView({ block: "nearest" });
 }
 
 async function begin() {
