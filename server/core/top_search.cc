@@ -105,13 +105,17 @@ void TopSearch::score(std::uint32_t position) {
   if (range.upper >= threshold_) offer(position, range);
 }
 
+void TopSearch::fetch(std::size_t position) const {
+  const auto* row = reinterpret_cast<const char*>(items_.vectors + position * items_.dim);
+  const std::size_t bytes = std::min<std::size_t>(items_.dim * sizeof(float), 512);
+  for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
+}
+
 void TopSearch::score_eligible() {
   std::uint32_t waiting[kAhead];
   std::size_t count = 0;  // Of all that were found so far.
   const auto take = [&](std::size_t position) {
-    const auto* row = reinterpret_cast<const char*>(items_.vectors + position * items_.dim);
-    const std::size_t bytes = std::min<std::size_t>(items_.dim * sizeof(float), 512);
-    for (std::size_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
+    fetch(position);
     if (count >= kAhead) score(waiting[count % kAhead]);
     waiting[count++ % kAhead] = static_cast<std::uint32_t>(position);
   };
@@ -132,11 +136,16 @@ void TopSearch::score_eligible() {
 }
 
 void TopSearch::finish(std::size_t k, std::int64_t* positions, float* scores) const {
-  std::vector<Scored> best;
-  best.reserve(2 * wanted_);
+  std::vector<std::uint32_t> left;
+  left.reserve(2 * wanted_);
   for (const Candidate& candidate : candidates_) {
-    if (candidate.upper < threshold_) continue;
-    best.push_back({exact_score(candidate.position), candidate.position});
+    if (candidate.upper >= threshold_) left.push_back(candidate.position);
+  }
+  std::vector<Scored> best;
+  best.reserve(left.size());
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    if (i + kAhead < left.size()) fetch(left[i + kAhead]);
+    best.push_back({exact_score(left[i]), left[i]});
   }
   const std::size_t found = std::min(k, best.size());
   std::partial_sort(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(found), best.end());

@@ -82,6 +82,8 @@ class TopSearch {
   };
 
   double exact_score(std::size_t position) const;
+  // Asks for a vector ahead of its use.
+  void fetch(std::size_t position) const;
 
   const ScoredVectors items_;
   const ScanKernel* kernel_;
