@@ -16,6 +16,7 @@ from . import (
     journal_workloads,
     machine,
     retrieval_workloads,
+    serving_workloads,
     step_workloads,
     sweep_workloads,
     training_workloads,
@@ -40,11 +41,14 @@ WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "eviction_quality": eviction_workloads.eviction_quality,
     "pull_under_eviction": eviction_workloads.pull_under_eviction,
     "exact_top_k": retrieval_workloads.exact_top_k,
+    "recommend_load": serving_workloads.recommend_load,
+    "recommend_load_large": serving_workloads.recommend_load_large,
     "feature_reads": feature_workloads.feature_reads,
     "feature_import": feature_workloads.feature_import,
     "core_sweep": sweep_workloads.core_sweep,
 }
-_LONG = ("core_sweep", "feature_reads")  # Minutes and most of the memory, or an environment with Feast: when named.
+# Minutes and most of the memory, or an environment with Feast: when named.
+_LONG = ("core_sweep", "feature_reads", "recommend_load_large")
 
 
 def _arguments() -> argparse.Namespace:

@@ -67,6 +67,13 @@ class Texts(Sequence[str]):
     def __iter__(self) -> Iterator[str]:
         return (self[place] for place in range(len(self)))
 
+    def at(self, places: npt.NDArray[np.int64]) -> list[str]:
+        """Those at [M] places, none of them negative, in their order."""
+        ends = self.ends[places].tolist()
+        starts = np.where(places > 0, self.ends[places - 1], 0).tolist()
+        data = self.data.data
+        return [str(data[start:end], "utf-8") for start, end in zip(starts, ends, strict=True)]
+
     @property
     def bytes(self) -> int:
         """What the arrays take."""

@@ -11,6 +11,7 @@ import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ _FIRST_LOOK = 64  # Popular items that are looked at first, besides those that a
 
 Positions = npt.NDArray[np.int64]
 Bitmap = npt.NDArray[np.uint8]
+
+_NOWHERE: Positions = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,8 @@ class Generation:
 
     def positions(self, items: Sequence[int] | npt.NDArray[np.int64]) -> Positions:
         """Positions of those of `items` that the catalogue has, in their order."""
+        if not len(items):
+            return _NOWHERE
         found = self.positions_or_none(items)
         return found[found >= 0]
 
@@ -201,10 +206,20 @@ class Generation:
 
     def found(self, position: int, score: float | None, parts: ScoreParts | None = None) -> Found:
         """An item as part of an answer."""
-        part, place = self.part_at(position)
-        segment = part.segment
-        text = "" if segment.texts is None else segment.texts[place]
-        return Found(int(segment.ids[place]), score, segment.titles[place], text, parts)
+        return self.found_all(np.asarray([position], np.int64), [score], [parts])[0]
+
+    def found_all(
+        self, positions: Positions, scores: Sequence[float | None], parts: Sequence[ScoreParts | None]
+    ) -> list[Found]:
+        """Items as part of an answer, in the order of [M] positions."""
+        made: list[Any] = [None] * len(positions)
+        for part, here, places in self._by_part(positions):
+            segment = part.segment
+            ids, titles = segment.ids[places].tolist(), segment.titles.at(places)
+            texts = [""] * len(ids) if segment.texts is None else segment.texts.at(places)
+            for row, item, title, text in zip(here.tolist(), ids, titles, texts, strict=True):
+                made[row] = Found(item, scores[row], title, text, parts[row])
+        return made
 
     def search(
         self,

@@ -6,6 +6,7 @@ whose ids are integers may write one as a text, and have it answered so, as Java
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,8 +95,7 @@ class ModelIds:
     @classmethod
     def of(cls, model: Model) -> ModelIds:
         """What a model's manifest says."""
-        what = f"model {model.manifest.name!r} {model.version}"
-        return cls(Ids("user", model.user_texts, what), Ids("item", model.item_texts, what))
+        return _ids_of(model.manifest.name, model.version, model.user_texts, model.item_texts)
 
     def features(self, model: Model, given: Mapping[str, Any], user_id: GivenId | None) -> dict[str, Any]:
         """Features given with a query, with keys where they are ids: the user's own, and those of a history.
@@ -121,6 +121,12 @@ class ModelIds:
         if self.items.are_texts or any(isinstance(one, str) for one in given):
             return self.items.keys(given, where)
         return given
+
+
+@functools.lru_cache(maxsize=256)
+def _ids_of(name: str, version: str, user_texts: bool, item_texts: bool) -> ModelIds:
+    what = f"model {name!r} {version}"
+    return ModelIds(Ids("user", user_texts, what), Ids("item", item_texts, what))
 
 
 def shown_id(key: int, text: str, *, as_strings: bool) -> GivenId:

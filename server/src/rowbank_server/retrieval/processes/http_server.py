@@ -55,6 +55,7 @@ class HttpServer(uvicorn.Server):
                 http="httptools",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # Nothing here depends on who calls.
                 lifespan="off",
                 timeout_keep_alive=int(KEEP_ALIVE_S),
                 headers=[] if board is None else [("x-rowbank-worker", str(worker))],

@@ -52,9 +52,8 @@ def rank_candidates(
     if work.explanation is not None:
         explain.features(generation, work)
         explain.named(work, len(distinct), len(positions))
-    found = zip(positions.tolist(), listed, parts, strict=True)
     return Answer(
-        [generation.found(position, score, part) for position, score, part in found],
+        generation.found_all(positions, listed, parts),
         work.source if work.vector is not None else Source.POPULAR,
         generation.model.version,
         generation.index_version,

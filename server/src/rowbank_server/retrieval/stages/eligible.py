@@ -40,7 +40,7 @@ class Eligible:
         items = [*query.exclude, *query.shown]
         if query.exclude_seen:
             items += [*work.seen, *(query.items or ())]
-        return self._generation.positions(np.asarray(items, np.int64))
+        return self._generation.positions(items)
 
     def rows(self, works: Sequence[Work], unwanted: Sequence[Positions], *, indexed: bool) -> Bitmap:
         """[B, span / 8]: per query, all that may not be in its answer; the caller may change it."""
@@ -62,4 +62,5 @@ class Eligible:
 
 def set_bits(bits: Bitmap, positions: Positions) -> None:
     """Sets those of some positions."""
-    np.bitwise_or.at(bits, positions >> 3, (1 << (positions & 7)).astype(np.uint8))
+    if len(positions):
+        np.bitwise_or.at(bits, positions >> 3, (1 << (positions & 7)).astype(np.uint8))

@@ -127,8 +127,7 @@ class Search:
         if hits is not None and len(page) > max(0, found - query.offset):
             work.degraded.append("filled:popular")
         parts = explain.score_parts(generation, work, page, scores)
-        for position, score, part in zip(page.tolist(), scores, parts, strict=False):
-            answer.items.append(generation.found(position, score, part))
+        answer.items = generation.found_all(page, scores, parts)
         if work.explanation is not None:
             explain.features(generation, work)
             explain.candidates(generation, work, self._eligible, indexed=hits is not None)

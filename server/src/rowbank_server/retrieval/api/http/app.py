@@ -200,7 +200,8 @@ def _guarded(handler: Handler, endpoint: Endpoint, metrics: Metrics) -> Any:
     async def guarded(request: Request) -> Response:
         started = time.perf_counter()
         try:
-            if endpoint.path.startswith("/v1/"):  # Probes and scrapers may add what they like to the others.
+            # Probes and scrapers may add what they like to the others.
+            if request.scope["query_string"] and endpoint.path.startswith("/v1/"):
                 problems.require_known(request.query_params, known, explained)
             response = await handler(request)
         except Exception as error:

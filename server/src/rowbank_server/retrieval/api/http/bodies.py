@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from rowbank.errors import Overloaded, RequestTooLarge
 from rowbank_server.retrieval.api import schemas
@@ -78,12 +78,12 @@ async def within(request: Request, timeout_s: float, *, whole: bool) -> AsyncIte
         ProblemError: 408 if it takes longer; 400 if the caller goes away in between.
     """
     loop = asyncio.get_running_loop()
-    chunks = request.stream()
     end = loop.time() + timeout_s
-    while True:
+    more = True
+    while more:
         watch = _Watch(loop, end)
         try:
-            chunk = await anext(chunks, None)
+            message = await request.receive()
         except asyncio.CancelledError:
             if not watch.has_fired:
                 raise
@@ -93,13 +93,12 @@ async def within(request: Request, timeout_s: float, *, whole: bool) -> AsyncIte
                 "body-timeout",
                 f"the body did not arrive within {timeout_s:g} s (setting body_timeout_s); send it faster, or in parts",
             ) from None
-        except ClientDisconnect:
-            raise ProblemError(400, "malformed-json", "the caller went away before the body had arrived") from None
         finally:
             watch.end()
-        if chunk is None:
-            return
-        yield chunk
+        if message["type"] == "http.disconnect":
+            raise ProblemError(400, "malformed-json", "the caller went away before the body had arrived")
+        more = message.get("more_body", False)
+        yield message.get("body", b"")
         if not whole:
             end = loop.time() + timeout_s
 

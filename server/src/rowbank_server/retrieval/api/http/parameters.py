@@ -18,7 +18,7 @@ MAX_TIMEOUT_MS = 600_000
 
 def caller_of(request: Request) -> Caller:
     """How a request wants its answer. Raises ProblemError: 422."""
-    asked = request.query_params.get("ids")
+    asked = request.query_params.get("ids") if request.scope["query_string"] else None
     if asked not in (None, "string"):
         raise _wrong("query parameter 'ids'", "expected string", asked)
     deadline_s = None

@@ -40,16 +40,13 @@ class Asking:
             InvalidRequest: an id is not of the model's kind, a feature, kind or name is unknown.
         """
         kinds = body.exclude_seen if isinstance(body.exclude_seen, list) else None
-        query = self._subject(body, k=body.k)
         return self._listed(
-            dataclasses.replace(
-                query,
-                exclude_seen=bool(body.exclude_seen),
-                seen_kinds=self._seen_kinds(body, kinds) if body.exclude_seen else None,
-                min_score=body.min_score,
-                boosts=self._boosts(body.boosts),
-            ),
             body,
+            **self._subject(body),
+            exclude_seen=bool(body.exclude_seen),
+            seen_kinds=self._seen_kinds(body, kinds) if body.exclude_seen else None,
+            min_score=body.min_score,
+            boosts=self._boosts(body.boosts),
         )
 
     def similar(self, body: schemas.SimilarBody) -> Query:
@@ -61,17 +58,15 @@ class Asking:
         """
         keys = self._ids.items.keys(body.item_ids, f"{self.where}item_ids")
         self._require_known(body.item_ids, keys)
-        query = Query(
-            items=tuple(keys), k=body.k, exclude_seen=True, min_score=body.min_score, boosts=self._boosts(body.boosts)
-        )
-        return self._listed(query, body)
+        boosts = self._boosts(body.boosts)
+        return self._listed(body, items=tuple(keys), exclude_seen=True, min_score=body.min_score, boosts=boosts)
 
     def score(self, body: schemas.ScoreBody) -> Query:
         """Given items for somebody. Raises InvalidRequest as of `recommend`."""
         keys = tuple(dict.fromkeys(self._ids.items.keys(body.item_ids, "item_ids")))
-        query = self._subject(body, k=len(keys))
-        return dataclasses.replace(
-            query,
+        return Query(
+            **self._subject(body),
+            k=len(keys),
             candidates=keys,
             boosts=self._boosts(body.boosts),
             explain=body.explain,
@@ -96,7 +91,7 @@ class Asking:
                 )
             kinds = tuple(self.rules.checked(kind, f"kinds.{i}") for i, kind in enumerate(body.kinds or ()))
             popularity = Popularity(body.window, tuple(dict.fromkeys(kinds)))
-        return self._listed(Query(k=body.k, popularity=popularity), body)
+        return self._listed(body, popularity=popularity)
 
     def filter(self, given: Any) -> Filter:
         """A filter. Raises InvalidRequest."""
@@ -105,16 +100,14 @@ class Asking:
     @property
     def fields(self) -> FilterFields:
         """The features that filters may name."""
-        types = {name: column.type for part in self.generation.parts for name, column in part.segment.columns.items()}
-        model = self.generation.model
-        hidden = [derived.output for derived in model.items.derived]
-        return FilterFields(types, item_texts=model.item_texts, hidden=hidden)
+        return self.generation.filter_fields
 
     @property
     def _ids(self) -> ModelIds:
         return ModelIds.of(self.generation.model)
 
-    def _subject(self, body: schemas.RecommendBody | schemas.ScoreBody, *, k: int) -> Query:
+    def _subject(self, body: schemas.RecommendBody | schemas.ScoreBody) -> dict[str, Any]:
+        """The fields of a query that say for whom it is."""
         model, ids = self.generation.model, self._ids
         user = None if body.user_id is None else ids.users.key(body.user_id, f"{self.where}user_id")
         items = body.session_items
@@ -124,20 +117,20 @@ class Asking:
                 f"{model.version} has them, got {len(body.vector)}",
                 metadata={"field": f"{self.where}vector"},
             )
-        return Query(
-            user_id=user,
-            items=None if items is None else tuple(ids.items.keys(items, f"{self.where}session_items")),
-            vector=None if body.vector is None else tuple(body.vector),
-            features=None if body.features is None else ids.features(model, body.features, body.user_id),
-            k=k,
-        )
+        return {
+            "user_id": user,
+            "items": None if items is None else tuple(ids.items.keys(items, f"{self.where}session_items")),
+            "vector": None if body.vector is None else tuple(body.vector),
+            "features": None if body.features is None else ids.features(model, body.features, body.user_id),
+        }
 
-    def _listed(self, query: Query, body: Any) -> Query:
-        """With what all questions for a list may say."""
+    def _listed(self, body: Any, **of_kind: Any) -> Query:
+        """A question for a list: with what all of them may say, and what this kind does."""
         model, where = self.generation.model, self.where
         exclude = tuple(self._ids.items.keys(body.exclude, f"{where}exclude")) if body.exclude else ()
-        made = dataclasses.replace(
-            query,
+        made = Query(
+            **of_kind,
+            k=body.k,
             exclude=exclude,
             filter=None if body.filter is None else self.filter(body.filter),
             diversity=None

@@ -21,6 +21,10 @@ from rowbank_server.retrieval.queries import Query
 
 _DIGEST = 12
 _WHERE = {"field": "cursor"}
+_FEW = 64  # Items up to which packing takes longer than it saves.
+_PLAIN, _PACKED = b"\0", b"\1"
+_PASSING = {"k", "offset", "shown", "explain", "deadline_s"}  # What pages of one question may differ in.
+_LASTING = tuple(field.name for field in dataclasses.fields(Query) if field.name not in _PASSING)
 
 
 def continued(query: Query, model: str, cursor: str | None, where: str = "") -> Query:
@@ -52,7 +56,8 @@ def next_cursor(query: Query, model: str, items: Sequence[int]) -> str:
     if len(shown) > MAX_LIST:
         return ""
     data = _digest(query, model) + np.asarray([query.offset, *shown], "<i8").tobytes()
-    return base64.urlsafe_b64encode(zlib.compress(data, 1)).decode().rstrip("=")
+    packed = _PLAIN + data if len(shown) <= _FEW else _PACKED + zlib.compress(data, 1)
+    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
 def _unpacked(cursor: str, where: str) -> bytes:
@@ -60,22 +65,24 @@ def _unpacked(cursor: str, where: str) -> bytes:
     limit = _DIGEST + 8 * (1 + MAX_LIST)
     try:
         packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        inflate = zlib.decompressobj()
-        data = inflate.decompress(packed, limit + 1)
+        data = packed[1:] if packed.startswith(_PLAIN) else _inflated(packed, limit)
     except (ValueError, binascii.Error, zlib.error):
         raise wrong from None
-    if (
-        not inflate.eof
-        or inflate.unused_data
-        or len(data) > limit
-        or len(data) < _DIGEST + 8
-        or (len(data) - _DIGEST) % 8
-    ):
+    if len(data) > limit or len(data) < _DIGEST + 8 or (len(data) - _DIGEST) % 8:
         raise wrong
+    return data
+
+
+def _inflated(packed: bytes, limit: int) -> bytes:
+    """Raises ValueError, zlib.error: it is not what we packed."""
+    inflate = zlib.decompressobj()
+    data = inflate.decompress(packed.removeprefix(_PACKED), limit + 1)
+    if not packed.startswith(_PACKED) or not inflate.eof or inflate.unused_data:
+        raise ValueError
     return data
 
 
 def _digest(query: Query, model: str) -> bytes:
     """Of what a page has in common with the next one."""
-    asked = dataclasses.replace(query, k=1, offset=0, shown=(), explain=False, deadline_s=None)
+    asked = [getattr(query, name) for name in _LASTING]
     return blake2b(f"{model}\n{asked!r}".encode(errors="surrogatepass"), digest_size=_DIGEST).digest()
