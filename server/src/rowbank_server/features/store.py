@@ -87,7 +87,10 @@ class FeatureStore:
                         stored = pipe.hget(self._views_key, name)
                         known = None if stored is None else parse_view(stored)
                         new = successor(known)
-                        if new is None or new == known:
+                        if new is None:
+                            return False
+                        if new == known:  # Also where somebody else has just made it so.
+                            self._views[name] = (time.monotonic(), new)
                             return False
                         if known is None:
                             self._foreign.require_readable(new)
