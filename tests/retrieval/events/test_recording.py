@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import redis
@@ -28,7 +29,7 @@ def event(item: int, time_s: float, kind: str = "view") -> Event:
     return Event(1, item, kind, 1.0, time_s)
 
 
-def lists(users: LayeredView, names: list[str] = ALL) -> list[list[int]]:
+def lists(users: LayeredView, names: list[str] = ALL) -> list[Any]:
     read = users.read([1], names)[0]
     return [read.values[name] for name in names]
 
@@ -81,8 +82,12 @@ def test_writers_at_the_same_moment_lose_nothing(users: LayeredView, redis_url: 
     record(users, RULES, 1, [event(1, 1.0)], limit=1000)  # The lists exist.
     writers = 4
 
+    def own_view() -> LayeredView:
+        own_store = FeatureStore(redis.Redis.from_url(redis_url), namespace)
+        return LayeredView(own_store, "base", "over", united=("history",))
+
     def write(number: int) -> None:
-        own = LayeredView(FeatureStore(redis.Redis.from_url(redis_url), namespace), "base", "over", united=("history",))
+        own = own_view()
         for turn in range(10):
             record(own, RULES, 1, [event(number * 100 + turn, 2.0 + turn, "purchase")], limit=1000)
 

@@ -46,7 +46,8 @@ def trends(counters: PopularityStore) -> Trends:
 
 def scores(trends: Trends, hours: float, *kinds: str) -> list[float]:
     made = trends.scores(generation(), Popularity(hours * HOUR_S, kinds))
-    assert (made.shape, made.dtype) == ((64,), np.float64)
+    assert made.shape == (64,)
+    assert made.dtype == np.float64
     assert not made[3:].any()
     return [float(score) for score in made[:3]]
 

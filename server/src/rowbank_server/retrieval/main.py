@@ -57,6 +57,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     metrics.watch_unreadable(store.unreadable)
     metrics.watch_freshness(store.freshness)
     metrics.watch({"features": parts.features, "rows": parts.rows, "endpoints": redis_guard})
+    filters = FilterStore(redis, settings.namespace)
     trends = Trends(popularity, lambda: _item_views(hosts))
     equipment = Equipment(
         registry=registry,
@@ -68,7 +69,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
         parts=parts,
         aside_parts=QueryParts(_ASIDE_BUDGET_S),
         metrics=metrics,
-        filters=FilterStore(redis, settings.namespace),
+        filters=filters,
         open_batcher=lambda answer: Batcher(
             answer,
             max_batch=settings.max_batch,
@@ -94,6 +95,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
             popularity=popularity,
             repeats=Repeats(redis, settings.namespace),
             limits=Limits(settings.body_timeout_s, settings.max_imports, settings.import_max_bytes),
+            filters=filters,
             registry=registry,
             activation=Activation(registry, store),
             reach=reach,

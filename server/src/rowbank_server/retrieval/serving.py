@@ -24,6 +24,7 @@ from rowbank_server.listening import require_free, shown
 from rowbank_server.retrieval.api.grpc.servicer import RetrievalServicer
 from rowbank_server.retrieval.api.http.app import create_app
 from rowbank_server.retrieval.api.operations import Operations
+from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
 from rowbank_server.retrieval.api.service import Service
 from rowbank_server.retrieval.processes.http_server import LINGER_S, HttpServer
 from rowbank_server.retrieval.processes.team import Team
@@ -33,6 +34,7 @@ _log = logging.getLogger("rowbank.api")
 
 _SETTLE_S = 0.005
 _LOOK_S = 0.1
+_CALLS_PER_PLACE = 2  # gRPC calls at the same time, by places in the queue; gRPC refuses more.
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,10 @@ class _Rpc:
         """Serves at `grpc_bind`, which several processes may share; None where it is off."""
         if not settings.grpc_bind:
             return None
-        server = grpc.aio.server(options=[("grpc.so_reuseport", int(is_shared))])
+        server = grpc.aio.server(
+            options=[("grpc.so_reuseport", int(is_shared)), ("grpc.max_receive_message_length", MAX_BODY_BYTES)],
+            maximum_concurrent_rpcs=_CALLS_PER_PLACE * settings.max_queue,
+        )
         retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(RetrievalServicer(operations), server)
         name = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"].full_name
         checks = health.aio.HealthServicer()  # type: ignore[attr-defined]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rowbank.errors import DeadlineExceeded
 from rowbank_server.guard import Guard
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.activation import Activation
+from rowbank_server.registry.filters import FilterStore
 from rowbank_server.retrieval.events.kinds import EventRules
 from rowbank_server.retrieval.events.popularity import PopularityStore
 from rowbank_server.retrieval.events.repeats import Repeats
@@ -68,6 +69,7 @@ class Service:
         rules: what the kinds of events count for.
         popularity: counts events by time.
         repeats: events that were recorded.
+        filters: those that are stored with models.
         redis: guards what calls other than queries ask of Redis.
         redis_wait_s: the longest that such a call waits.
         team: the workers beside this process; None where it is alone.
@@ -79,6 +81,7 @@ class Service:
     popularity: PopularityStore
     repeats: Repeats
     limits: Limits
+    filters: FilterStore
     registry: ModelRegistry
     activation: Activation
     reach: Reach
@@ -103,14 +106,18 @@ class Service:
             RedisUnavailable: that takes too long, or would.
             DeadlineExceeded: nobody waits any more; what was begun may still be done.
         """
-        asked = self.redis.acall(call, within_s=self.redis_wait_s)
-        if caller.deadline_s is None:
-            return await asked
-        left_s = caller.deadline_s - time.monotonic()
-        if left_s <= 0:
-            asked.close()
-            raise DeadlineExceeded("the deadline passed before anything was done; give the request more time")
-        try:
-            return await asyncio.wait_for(asked, left_s)
-        except asyncio.TimeoutError:
-            raise DeadlineExceeded("the deadline passed; what was asked of Redis may still be done") from None
+        return await in_time(self.redis.acall(call, within_s=self.redis_wait_s), caller)
+
+
+async def in_time(call: Coroutine[Any, Any, T], caller: Caller) -> T:
+    """What a call returns or raises; DeadlineExceeded: nobody waits any more, and what was begun may still be done."""
+    if caller.deadline_s is None:
+        return await call
+    left_s = caller.deadline_s - time.monotonic()
+    if left_s <= 0:
+        call.close()
+        raise DeadlineExceeded("the deadline passed before anything was done; give the request more time")
+    try:
+        return await asyncio.wait_for(call, left_s)
+    except asyncio.TimeoutError:
+        raise DeadlineExceeded("the deadline passed first; what was begun may still be done") from None

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
+from rowbank.errors import Overloaded
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureStore
 from rowbank_server.registry import ModelRegistry
@@ -22,10 +25,11 @@ from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.hosting.warm_up import warm_up
 from rowbank_server.retrieval.lineage import Lineage
 from rowbank_server.retrieval.metrics import Metrics
-from rowbank_server.retrieval.queries import Answer, Query
+from rowbank_server.retrieval.queries import Answer, Embeddings, Query
 from rowbank_server.retrieval.rows import RowReader
 from rowbank_server.retrieval.stages.ranking import Trends
 
+_MAX_EMBEDDING = 64  # Requests for vectors that may wait.
 _FILTERS_WAIT_S = 0.1  # Of a query that names a stored filter, twice a second at most.
 
 
@@ -113,6 +117,8 @@ class Serving:
             FilterReader(equipment.filters, self.manifest.name, parts.features, within_s=_FILTERS_WAIT_S),
             equipment.trends,
         )
+        self._embedder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vectors")
+        self._embedding = 0
 
     @property
     def model(self) -> Model:
@@ -168,11 +174,23 @@ class Serving:
             problem="; ".join(text for text in (loaded.problem, self.follower.problem) if text),
         )
 
+    async def embed(self, users: Sequence[int], features: Mapping[str, Any] | None, items: Sequence[int]) -> Embeddings:
+        """Vectors, as `Engine.embed`, one request after the other beside the queries. Raises Overloaded."""
+        if self._embedding >= _MAX_EMBEDDING:
+            raise Overloaded(f"{_MAX_EMBEDDING} requests for vectors wait already; try again in a moment")
+        self._embedding += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._embedder, self._engine.embed, users, features, items)
+        finally:
+            self._embedding -= 1
+
     async def close(self) -> None:
         """Answers what waits, then ends the threads."""
         await self.batcher.close()
         if self._aside_batcher is not None:
             await self._aside_batcher.close()
+        await asyncio.to_thread(self._embedder.shutdown)
         await asyncio.to_thread(self.follower.stop)
 
 

@@ -11,6 +11,7 @@ from rowbank_protos.v1 import retrieval_pb2
 from rowbank_server.features.values import FeatureType, fill_message
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.operations.bulk import Outcome
+from rowbank_server.retrieval.filters.proto import filter_to_proto
 
 
 def recommendations(answer: schemas.Recommendations) -> retrieval_pb2.RecommendResponse:
@@ -114,6 +115,13 @@ def removed(answer: schemas.Removed) -> retrieval_pb2.DeleteItemResponse:
 def recorded(answer: schemas.Recorded) -> retrieval_pb2.RecordEventsResponse:
     """A RecordEventsResponse."""
     return retrieval_pb2.RecordEventsResponse(users=answer.users, events=answer.events, repeats=answer.repeats)
+
+
+def filters(answer: schemas.StoredFilters) -> retrieval_pb2.ListFiltersResponse:
+    """A ListFiltersResponse."""
+    return retrieval_pb2.ListFiltersResponse(
+        filters=[retrieval_pb2.NamedFilter(name=one.name, filter=filter_to_proto(one.filter)) for one in answer.filters]
+    )
 
 
 def activated(answer: schemas.Activated) -> retrieval_pb2.ActivateVersionResponse:

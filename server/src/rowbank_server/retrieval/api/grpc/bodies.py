@@ -99,6 +99,11 @@ def events(request: retrieval_pb2.RecordEventsRequest) -> dict[str, Any]:
     return {"events": made, "model": request.model}
 
 
+def put_filter(request: retrieval_pb2.PutFilterRequest) -> dict[str, Any]:
+    """A FilterBody's fields."""
+    return {"filter": filter_to_json(request.filter.filter), "model": request.model}
+
+
 def activate(request: retrieval_pb2.ActivateVersionRequest) -> dict[str, Any]:
     """An ActivateBody's fields."""
     return {"force": request.force, "model": request.model}

@@ -1,5 +1,7 @@
 """RetrievalService over gRPC: the operations of HTTP, for messages."""
 
+# ruff: noqa: N802 - methods have the names of the calls.
+
 from __future__ import annotations
 
 import logging
@@ -33,57 +35,81 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
 
-    async def Recommend(self, request: pb.RecommendRequest, context: Context[Any, Any]) -> pb.RecommendResponse:  # noqa: N802
+    async def Recommend(self, request: pb.RecommendRequest, context: Context[Any, Any]) -> pb.RecommendResponse:
         call = self._operations.querying.recommend
         return await _call(request, context, bodies.recommend, schemas.RecommendBody, call, answers.recommendations)
 
-    async def RecommendBatch(  # noqa: N802
+    async def RecommendBatch(
         self, request: pb.RecommendBatchRequest, context: Context[Any, Any]
     ) -> pb.RecommendBatchResponse:
         call = self._operations.querying.recommend_batch
         return await _call(request, context, bodies.recommend_batch, schemas.RecommendBatchBody, call, answers.batch)
 
-    async def SimilarItems(self, request: pb.SimilarItemsRequest, context: Context[Any, Any]) -> pb.RecommendResponse:  # noqa: N802
+    async def SimilarItems(self, request: pb.SimilarItemsRequest, context: Context[Any, Any]) -> pb.RecommendResponse:
         call = self._operations.querying.similar
         return await _call(request, context, bodies.similar, schemas.SimilarBody, call, answers.recommendations)
 
-    async def Score(self, request: pb.ScoreRequest, context: Context[Any, Any]) -> pb.ScoreResponse:  # noqa: N802
+    async def Score(self, request: pb.ScoreRequest, context: Context[Any, Any]) -> pb.ScoreResponse:
         call = self._operations.querying.score
         return await _call(request, context, bodies.score, schemas.ScoreBody, call, answers.scores)
 
-    async def Popular(self, request: pb.PopularRequest, context: Context[Any, Any]) -> pb.RecommendResponse:  # noqa: N802
+    async def Embed(self, request: pb.EmbedRequest, context: Context[Any, Any]) -> pb.EmbedResponse:
+        call = self._operations.querying.embed
+        return await _call(request, context, bodies.embed, schemas.EmbedBody, call, answers.embeddings)
+
+    async def Popular(self, request: pb.PopularRequest, context: Context[Any, Any]) -> pb.RecommendResponse:
         call = self._operations.querying.popular
         return await _call(request, context, bodies.popular, schemas.PopularBody, call, answers.recommendations)
 
-    async def GetItem(self, request: pb.GetEntityRequest, context: Context[Any, Any]) -> pb.GetItemResponse:  # noqa: N802
+    async def GetItem(self, request: pb.GetEntityRequest, context: Context[Any, Any]) -> pb.GetItemResponse:
         call = self._operations.entities.get_item
         return await _call(request, context, bodies.entity_ref, schemas.EntityRef, call, answers.item)
 
-    async def DeleteItem(self, request: pb.DeleteItemRequest, context: Context[Any, Any]) -> pb.DeleteItemResponse:  # noqa: N802
+    async def DeleteItem(self, request: pb.DeleteItemRequest, context: Context[Any, Any]) -> pb.DeleteItemResponse:
         call = self._operations.entities.delete_item
         return await _call(request, context, bodies.entity_ref, schemas.EntityRef, call, answers.removed)
 
-    async def GetUser(self, request: pb.GetEntityRequest, context: Context[Any, Any]) -> pb.GetUserResponse:  # noqa: N802
+    async def GetUser(self, request: pb.GetEntityRequest, context: Context[Any, Any]) -> pb.GetUserResponse:
         call = self._operations.entities.get_user
         return await _call(request, context, bodies.entity_ref, schemas.EntityRef, call, answers.user)
 
-    async def UpsertItems(  # noqa: N802
+    async def UpsertItems(
         self, request: pb.UpsertEntitiesRequest, context: Context[Any, Any]
     ) -> pb.UpsertEntitiesResponse:
         return await _answered(lambda caller: self._upsert("item", request, caller), context)
 
-    async def UpsertUsers(  # noqa: N802
+    async def UpsertUsers(
         self, request: pb.UpsertEntitiesRequest, context: Context[Any, Any]
     ) -> pb.UpsertEntitiesResponse:
         return await _answered(lambda caller: self._upsert("user", request, caller), context)
 
-    async def RecordEvents(  # noqa: N802
+    async def RecordEvents(
         self, request: pb.RecordEventsRequest, context: Context[Any, Any]
     ) -> pb.RecordEventsResponse:
         call = self._operations.events.record
         return await _call(request, context, bodies.events, schemas.EventsBody, call, answers.recorded)
 
-    async def ActivateVersion(  # noqa: N802
+    async def ListFilters(self, request: pb.ListFiltersRequest, context: Context[Any, Any]) -> pb.ListFiltersResponse:
+        call = self._operations.filters.list_filters
+        return await _call(request, context, _model, schemas.ModelRef, call, answers.filters)
+
+    async def PutFilter(self, request: pb.PutFilterRequest, context: Context[Any, Any]) -> pb.PutFilterResponse:
+        async def call(body: schemas.FilterBody, caller: Caller) -> schemas.StoredFilter:
+            return await self._operations.filters.put_filter(request.filter.name, body, caller)
+
+        return await _call(
+            request, context, bodies.put_filter, schemas.FilterBody, call, lambda answer: pb.PutFilterResponse()
+        )
+
+    async def DeleteFilter(
+        self, request: pb.DeleteFilterRequest, context: Context[Any, Any]
+    ) -> pb.DeleteFilterResponse:
+        async def call(body: schemas.ModelRef, caller: Caller) -> schemas.FilterName:
+            return await self._operations.filters.delete_filter(request.name, body, caller)
+
+        return await _call(request, context, _model, schemas.ModelRef, call, lambda answer: pb.DeleteFilterResponse())
+
+    async def ActivateVersion(
         self, request: pb.ActivateVersionRequest, context: Context[Any, Any]
     ) -> pb.ActivateVersionResponse:
         async def call(body: schemas.ActivateBody, caller: Caller) -> schemas.Activated:
@@ -93,7 +119,7 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         return await _call(request, context, bodies.activate, schemas.ActivateBody, call, answers.activated)
 
-    async def RollBack(self, request: pb.RollBackRequest, context: Context[Any, Any]) -> pb.ActivateVersionResponse:  # noqa: N802
+    async def RollBack(self, request: pb.RollBackRequest, context: Context[Any, Any]) -> pb.ActivateVersionResponse:
         call = self._operations.models.roll_back
         return await _call(request, context, _model, schemas.ModelRef, call, answers.activated)
 

@@ -47,7 +47,7 @@ _VECTOR = Parameter("vector", "true: an item's vector, too.", {"type": "boolean"
 
 def endpoints(handlers: Handlers) -> list[Endpoint]:
     """Every endpoint of the service."""
-    return [*_queries(handlers), *_entities(handlers), *_models(handlers), *_others(handlers)]
+    return [*_queries(handlers), *_entities(handlers), *_filters(handlers), *_models(handlers), *_others(handlers)]
 
 
 def _queries(h: Handlers) -> list[Endpoint]:
@@ -62,6 +62,7 @@ def _queries(h: Handlers) -> list[Endpoint]:
         ),
         ("/v1/similar", h.similar, "Items near given items", s.SimilarBody, s.Recommendations),
         ("/v1/score", h.score, "Rank given items for somebody", s.ScoreBody, s.Scores),
+        ("/v1/embed", h.embed, "Vectors of users or items", s.EmbedBody, s.Embeddings),
     ]
     return [
         *(
@@ -127,6 +128,16 @@ def _entities(h: Handlers) -> list[Endpoint]:
             lines=line,
         ),
         Endpoint("POST", "/v1/events", h.post_events, "Record what users did", s.Recorded, s.EventsBody, _WRITE),
+    ]
+
+
+def _filters(h: Handlers) -> list[Endpoint]:
+    named, of_model = "/v1/filters/{name}", (_MODEL,)
+    known, gone = (404, 422, 503, 504), s.FilterName
+    return [
+        Endpoint("GET", "/v1/filters", h.list_filters, "Stored filters", s.StoredFilters, None, known, of_model),
+        Endpoint("PUT", named, h.put_filter, "Store a filter", s.StoredFilter, s.FilterBody, _WRITE),
+        Endpoint("DELETE", named, h.delete_filter, "Take a stored filter away", gone, None, known, of_model),
     ]
 
 

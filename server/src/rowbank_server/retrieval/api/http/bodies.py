@@ -16,9 +16,9 @@ from starlette.requests import Request
 from rowbank.errors import Overloaded, RequestTooLarge
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.http.problems import ProblemError
+from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
 from rowbank_server.retrieval.api.schemas.validation import Body
 
-MAX_BODY_BYTES = 4 << 20
 _BIG = 64 << 10  # What is larger is parsed beside the event loop.
 _MAX_HELD = 256 << 20  # Bytes of bodies that have not arrived whole.
 

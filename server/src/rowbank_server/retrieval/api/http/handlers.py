@@ -45,6 +45,10 @@ class Handlers:
         caller, body = caller_of(request), await self._bodies.read(request, schemas.ScoreBody)
         return to_json(await self._operations.querying.score(body, caller))
 
+    async def embed(self, request: Request) -> Response:
+        caller, body = caller_of(request), await self._bodies.read(request, schemas.EmbedBody)
+        return to_json(await self._operations.querying.embed(body, caller))
+
     async def popular(self, request: Request) -> Response:
         body = schemas.validated(schemas.PopularBody, parameters.popular(request))
         return to_json(await self._operations.querying.popular(body, caller_of(request)))
@@ -84,6 +88,21 @@ class Handlers:
     async def post_events(self, request: Request) -> Response:
         caller, body = caller_of(request), await self._bodies.read(request, schemas.EventsBody)
         return to_json(await self._operations.events.record(body, caller))
+
+    async def list_filters(self, request: Request) -> Response:
+        body = schemas.validated(schemas.ModelRef, parameters.named(request, "model"))
+        return to_json(await self._operations.filters.list_filters(body, caller_of(request)))
+
+    async def put_filter(self, request: Request) -> Response:
+        caller, body = caller_of(request), await self._bodies.read(request, schemas.FilterBody)
+        return to_json(await self._operations.filters.put_filter(request.path_params["name"], body, caller))
+
+    async def delete_filter(self, request: Request) -> Response:
+        body, name = (
+            schemas.validated(schemas.ModelRef, parameters.named(request, "model")),
+            request.path_params["name"],
+        )
+        return to_json(await self._operations.filters.delete_filter(name, body, caller_of(request)))
 
     async def list_models(self, request: Request) -> Response:
         body = schemas.validated(schemas.ModelRef, parameters.named(request, "model"))

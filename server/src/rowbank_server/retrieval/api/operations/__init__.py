@@ -5,6 +5,7 @@ from __future__ import annotations
 from rowbank_server.retrieval.api.operations.bulk import Bulk
 from rowbank_server.retrieval.api.operations.entities import Entities
 from rowbank_server.retrieval.api.operations.events import Events
+from rowbank_server.retrieval.api.operations.filters import Filters
 from rowbank_server.retrieval.api.operations.models import Models
 from rowbank_server.retrieval.api.operations.querying import Querying
 from rowbank_server.retrieval.api.operations.showing import Showing
@@ -21,6 +22,7 @@ class Operations:
         self.entities = Entities(service)
         self.bulk = Bulk(service)
         self.events = Events(service)
+        self.filters = Filters(service)
         self.models = Models(service)
         self.showing = Showing(service)
         self.whole = Whole(service, self.models)

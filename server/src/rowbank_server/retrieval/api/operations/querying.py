@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from rowbank_server.retrieval.api import schemas
-from rowbank_server.retrieval.api.ids import GivenId, ModelIds
+from rowbank_server.retrieval.api.ids import GivenId, ModelIds, shown_id
 from rowbank_server.retrieval.api.operations.answering import shown_answer, shown_scores
 from rowbank_server.retrieval.api.operations.asking import Asking
-from rowbank_server.retrieval.api.service import Caller, Service
+from rowbank_server.retrieval.api.service import Caller, Service, in_time
 from rowbank_server.retrieval.hosting.host import Picked
 from rowbank_server.retrieval.queries import Query
 
@@ -67,6 +68,31 @@ class Querying:
         answer = await picked.serving.ask(query, caller.is_gone)
         name = picked.serving.model.manifest.name
         return shown_scores(answer, query, name, picked.split, ids, as_strings=caller.as_strings)
+
+    async def embed(self, body: schemas.EmbedBody, caller: Caller) -> schemas.Embeddings:
+        """Vectors of users, of a described one, or of items."""
+        picked = self._pick(body.model, body.version)
+        model = picked.serving.model
+        ids = ModelIds.of(model)
+        users = ids.users.keys(body.user_ids or [], "user_ids")
+        items = ids.items.keys(body.item_ids or [], "item_ids")
+        features = None if body.features is None else ids.features(model, body.features, None)
+        made = await in_time(picked.serving.embed(users, features, items), caller)
+        are_texts = (ids.items if items else ids.users).are_texts
+        given = zip(body.user_ids or body.item_ids or [], users or items, strict=True)
+        named = [shown_id(key, one if are_texts else "", as_strings=caller.as_strings) for one, key in given]
+        return schemas.Embeddings(
+            embeddings=[
+                schemas.Embedding(one, None, vector)
+                if isinstance(vector, str)
+                else schemas.Embedding(one, vector.tolist(), "")
+                for one, vector in zip_longest(named, made.vectors)
+            ],
+            model=model.manifest.name,
+            model_version=made.model_version,
+            index_version=made.index_version,
+            dim=model.manifest.vector_dim,
+        )
 
     async def _answer(self, picked: Picked, query: Query, caller: Caller) -> schemas.Recommendations:
         answer = await picked.serving.ask(query, caller.is_gone)

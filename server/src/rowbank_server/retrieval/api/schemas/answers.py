@@ -189,6 +189,25 @@ class Removed(msgspec.Struct, frozen=True):
     id: int | str
 
 
+class StoredFilter(msgspec.Struct, frozen=True):
+    """A filter that is stored with a model."""
+
+    name: str
+    filter: dict[str, Any]
+
+
+class StoredFilters(msgspec.Struct, frozen=True):
+    """The filters of a model, by name."""
+
+    filters: list[StoredFilter]
+
+
+class FilterName(msgspec.Struct, frozen=True):
+    """The filter that was taken away."""
+
+    name: str
+
+
 class ModelVersion(msgspec.Struct, frozen=True):
     """A published version. `serving`: this process answers from it."""
 

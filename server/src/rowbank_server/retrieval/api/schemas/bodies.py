@@ -233,6 +233,13 @@ class EventsBody(_Body):
     model: ModelName = ""
 
 
+class FilterBody(_Body):
+    """A filter to be stored."""
+
+    filter: FilterJson
+    model: ModelName = ""
+
+
 class ModelRef(_Body):
     """A model."""
 

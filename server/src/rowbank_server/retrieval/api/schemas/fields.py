@@ -13,6 +13,7 @@ from rowbank.text import MAX_ID_BYTES, id_fault
 from rowbank_server import wording
 from rowbank_server.retrieval.api.ids import GivenId, in_range
 
+MAX_BODY_BYTES = 4 << 20
 MAX_K = 1000
 MAX_OFFSET = 10_000
 MAX_LIST = 10_000
