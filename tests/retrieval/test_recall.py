@@ -29,7 +29,8 @@ def items(ids: Any, seed: int) -> Items:
     vectors = np.random.default_rng(seed).standard_normal((len(ids), DIM)).astype(np.float32)
     standing = np.where(np.arange(len(ids)) % 10 == 0, Standing.NO_ROWS, Standing.INDEXED).astype(np.uint8)
     vectors[standing != Standing.INDEXED] = 0
-    return Items(np.asarray(ids, np.int64), Texts.of([""] * len(ids)), None, vectors, standing, {})
+    digests = np.arange(len(ids), dtype=np.uint64)
+    return Items(np.asarray(ids, np.int64), Texts.of([""] * len(ids)), None, vectors, standing, {}, digests, digests)
 
 
 @pytest.fixture

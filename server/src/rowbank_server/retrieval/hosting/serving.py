@@ -105,6 +105,8 @@ class Serving:
         self._aside = self._open_engine(equipment.aside_parts, equipment.aside_metrics)
         self.batcher = equipment.open_batcher(self._engine.answer)
         self._aside_batcher: Batcher | None = None  # Most versions never need one, and its thread.
+        self._embedder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vectors")
+        self._embedding = 0
 
     def _open_engine(self, parts: QueryParts, metrics: Metrics) -> Engine:
         follower, equipment = self.follower, self._equipment
@@ -117,8 +119,6 @@ class Serving:
             FilterReader(equipment.filters, self.manifest.name, parts.features, within_s=_FILTERS_WAIT_S),
             equipment.trends,
         )
-        self._embedder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vectors")
-        self._embedding = 0
 
     @property
     def model(self) -> Model:
