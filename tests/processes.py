@@ -93,7 +93,7 @@ class PsProcess(ServerProcess):
 
 
 # For services whose answers are compared: one in part, because the machine is busy, is no fault of theirs.
-PATIENT = {"ROWBANK_QUERY_BUDGET_MS": "30000", "ROWBANK_ROW_TIMEOUT_S": "30"}
+PATIENT = {"ROWBANK_API_QUERY_BUDGET_MS": "30000", "ROWBANK_API_ROW_TIMEOUT_S": "30"}
 
 
 class UpProcess(ServerProcess):

@@ -55,12 +55,15 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def served(
-    world: World, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[httpx.Client, rowbank.Client]]:
+def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the logs of `served`; its name is the namespace."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def served(world: World, redis_url: str, served_folder: Path) -> Iterator[tuple[httpx.Client, rowbank.Client]]:
     """A parameter server and a retrieval service over `world`, version v1."""
-    folder = tmp_path_factory.mktemp("served")
-    namespace = folder.name
+    folder, namespace = served_folder, served_folder.name
     ps = PsProcess("--namespace", namespace, redis_url=redis_url, log=folder / "ps.log")
     try:
         ps.wait_ready()
