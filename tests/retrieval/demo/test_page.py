@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.processes import until
 from tests.retrieval.demo.conftest import HOSTILE, LARGE
+from tests.retrieval.shop import GENRES
 
 SIZES = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
 
@@ -77,6 +78,81 @@ def test_a_wrong_id_is_told_in_words_and_the_next_answer_takes_that_back(visit):
     assert visit.text("#answer-status") == "There is no answer."
     visit.ask("3")
     assert visit.page.locator("#problem").is_hidden()
+
+
+def add_condition(visit, place: int, effect: str, feature: str, test: str, value: str) -> None:
+    visit.page.click("#add-condition")
+    row = visit.page.locator("#conditions li").nth(place)
+    for number, chosen in enumerate((effect, feature, test)):
+        row.locator("select").nth(number).select_option(chosen)
+    if effect == "lift":
+        row.locator("input").nth(0).fill("100")
+    row.locator("input").nth(1).fill(value)
+    visit.page.keyboard.press("Tab")
+    visit.settled()
+
+
+def test_conditions_filter_lift_and_spread(shown, visit):
+    """Of the items of user 3, War alone, then those from 2000 on lifted by 100, then at most one of a genre."""
+    world, seen = shown.world, shown.world.histories[3]
+    features = {item: world.features(item) for item in world.items.tolist()}
+    others = [item for item, one in features.items() if "War" not in one["genres"]]
+    visit.ask("3")
+    add_condition(visit, 0, "keep", "genres", "has", "War")
+    assert visit.titles("#items") == best(shown, 3, 10, exclude=[*seen, *others])
+    assert "filter" in visit.text("#explanation")
+    visit.page.locator("#json-box summary").click()
+    assert visit.page.input_value("#json").split() == ["{", '"feature":', '"genres",', '"any":', "[", '"War"', "]", "}"]
+    add_condition(visit, 1, "lift", "year", "gte", "2000")
+    left = [item for item, one in features.items() if item not in [*seen, *others]]
+    lifted, plain = [[item for item in left if (features[item]["year"] >= 2000) == young] for young in (True, False)]
+    ranked = [
+        title
+        for part, rest in ((lifted, plain), (plain, lifted))
+        for title in best(shown, 3, len(part), exclude=[*seen, *others, *rest])
+    ]
+    assert visit.titles("#items") == ranked[:10]
+    assert "year is at least 2000" in visit.text("#items li:first-child .parts")
+    visit.page.click("#conditions li:first-child .remove")
+    visit.settled()
+    visit.page.select_option("#diversity", "genres")
+    visit.settled()
+    visit.page.fill("#diversity-most", "1")
+    visit.page.keyboard.press("Tab")
+    visit.settled()
+    assert len(visit.titles("#items")) <= len(GENRES)
+
+
+def test_what_is_typed_as_json_counts(shown, visit):
+    visit.ask("3")
+    visit.page.locator("#json-box summary").click()
+    visit.page.fill("#json", '{"feature": "in_stock", "any": [true]}')
+    visit.page.keyboard.press("Tab")
+    visit.settled()
+    odd = [item for item in shown.world.items.tolist() if item % 2]
+    assert visit.titles("#items") == best(shown, 3, 10, exclude=[*shown.world.histories[3], *odd])
+    visit.page.fill("#json", '{"feature": "genre", "any": ["War"]}')
+    visit.page.keyboard.press("Tab")
+    visit.settled()
+    assert "the items have no feature 'genre'" in visit.text("#problem")
+    visit.page.fill("#json", "{")
+    visit.page.keyboard.press("Tab")
+    assert visit.text("#json-fault").startswith("This is no JSON")
+
+
+def test_more_items_follow_without_repeats(shown, visit):
+    visit.ask("2")
+    visit.page.click("#more")
+    visit.until_there_are(20, "#items li")
+    assert visit.titles("#items") == best(shown, 2, 20, exclude=shown.world.histories[2])
+    assert visit.page.locator("#items .rank").all_text_contents() == [str(rank) for rank in range(1, 21)]
+    assert visit.page.evaluate("document.activeElement.closest('li').querySelector('.rank').textContent") == "11"
+
+
+def test_no_item_left_is_said(visit):
+    visit.ask("2")
+    add_condition(visit, 0, "keep", "year", "gte", "3000")
+    assert visit.text("#answer-status").startswith("No item is left")
 
 
 def test_similar_items_lead_on_and_back(shown, visit):

@@ -71,7 +71,7 @@ export function explanation(answer) {
   }
   if (told.rows?.length) {
     sections.push(table("Rows that were read", ["Table", "Keys", "Found", "Rows are", "Age"], told.rows.map((one) =>
-      [one.table, one.keys, one.found, one.mode, one.age_s ? duration(one.age_s) : "–"])));
+      [one.table, one.keys, one.found, one.mode, one.age_s ? duration(one.age_s) : "–"]), { wide: true }));
   }
   const timings = Object.entries(answer.timings_ms ?? {});
   if (timings.length) sections.push(table("Time by stage", ["Stage", "Milliseconds"], timings));

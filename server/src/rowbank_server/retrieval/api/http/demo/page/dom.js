@@ -20,11 +20,12 @@ export function show(element, visible) {
 }
 
 // A table with a caption for those who cannot see what stands around it.
-export function table(caption, headings, rows) {
+export function table(caption, headings, rows, { wide = false } = {}) {
+  const numbers = headings.map((_, place) => rows.some((row) => typeof row[place] === "number"));
   const cells = (tag, texts, scope) =>
-    texts.map((text, place) => make(tag, { scope, class: place && typeof text === "number" ? "number" : null },
+    texts.map((text, place) => make(tag, { scope, class: numbers[place] ? "number" : null },
       typeof text === "number" ? shown(text) : text));
-  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+  return make("div", { class: wide ? "scroll wide" : "scroll", tabindex: "0", role: "region", "aria-label": caption },
     make("table", {},
       make("caption", {}, caption),
       make("thead", {}, make("tr", {}, cells("th", headings, "col"))),

@@ -128,6 +128,12 @@ function condition({ feature, test, value }) {
   return { feature: feature.value, [asked.test ?? test.value]: words.map((word) => parsed(word, type)) };
 }
 
+// What explanations call a boost.
+function inWords({ feature, test, value }) {
+  const asked = TESTS[test.value];
+  return [feature.value, asked.label, asked.none ? "" : value.value.trim()].join(" ").trim().slice(0, 60);
+}
+
 function built() {
   const parts = [];
   const boosts = [];
@@ -136,7 +142,7 @@ function built() {
     if (made === null) continue;
     if (row.effect.value === "keep") parts.push(made);
     else if (row.effect.value === "drop") parts.push({ not: made });
-    else boosts.push({ filter: made, add: Number(row.lift.value) || 0 });
+    else boosts.push({ filter: made, add: Number(row.lift.value) || 0, name: inWords(row) });
   }
   const named = byId("named-filter").value;
   if (named) parts.push({ named });

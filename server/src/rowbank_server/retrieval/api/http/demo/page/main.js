@@ -50,7 +50,7 @@ async function begin() {
 async function choose() {
   problem(null);
   const versions = byId("model").versions.filter((one) => one.name === model());
-  byId("version").replaceChildren(make("option", { value: "" }, "as its users get it"), ...versions.map((one) =>
+  byId("version").replaceChildren(make("option", { value: "" }, "as users get it"), ...versions.map((one) =>
     make("option", { value: one.version, disabled: !one.serving },
       one.version + (one.active ? ", active" : "") + (one.serving ? "" : ", not loaded"))));
   byId("version").disabled = false;
