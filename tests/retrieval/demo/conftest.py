@@ -51,7 +51,7 @@ class Shown:
     client: rowbank.Client
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def shown(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     folder = tmp_path_factory.mktemp("demo")
     namespace, world = folder.name, HostileShop()
@@ -73,9 +73,12 @@ def shown(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ps.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window; the tests are skipped where there is none."""
+    """Chromium without a window; the tests are skipped where there is none.
+
+    Of one module, as an event loop runs in this thread meanwhile.
+    """
     sync_api = pytest.importorskip("playwright.sync_api")
     named = ("chromium", "chromium-browser", "google-chrome")
     program = next((found for name in named if (found := shutil.which(name))), None)
