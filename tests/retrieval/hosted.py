@@ -58,7 +58,14 @@ class Hosted:
 
 @contextlib.contextmanager
 def hosted(
-    connection: redis.Redis, namespace: str, target: str, default: str, *, refresh_s: float = 60.0, **options: Any
+    connection: redis.Redis,
+    namespace: str,
+    target: str,
+    default: str,
+    *,
+    refresh_s: float = 60.0,
+    probe_s: float = 0.0,
+    **options: Any,
 ) -> Iterator[Hosted]:
     """Opens hosts of a namespace; what they read must be there for them to load it."""
     rows = ClientRows([target], 10.0)
@@ -75,6 +82,7 @@ def hosted(
         metrics=metrics,
         filters=FilterStore(connection, namespace),
         open_batcher=lambda answer: Batcher(answer, max_batch=32, max_queue=1024),
+        probe_interval_s=probe_s,
     )
     running = Hosted(equipment, default, **options)
     try:

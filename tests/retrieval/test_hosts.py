@@ -116,6 +116,22 @@ def test_a_version_that_is_not_wanted_goes_after_a_while(
         until(lambda: set(running.hosts.of().servings) == {"v2"})
 
 
+def test_the_recall_of_every_version_is_measured_until_it_goes(
+    connection: redis.Redis, namespace: str, ps: PsProcess, client: rowbank.Client, world: World
+) -> None:
+    with hosted(connection, namespace, ps.target, MODEL, probe_s=0.05, keep_s=0.0, grace_s=0.0) as running:
+
+        def recall(version: str) -> float | None:
+            labels = {"model": MODEL, "version": version}
+            return running.metrics.registry.get_sample_value("rowbank_index_recall", labels)
+
+        world.publish(client, "v1")
+        until(lambda: recall("v1") == 1.0)
+        world.publish(client, "v2")
+        until(lambda: recall("v2") == 1.0)
+        until(lambda: recall("v1") is None)
+
+
 def test_a_redis_that_came_back_empty_takes_nothing_out_of_service(
     running: Hosted, client: rowbank.Client, world: World, connection: redis.Redis, namespace: str
 ) -> None:

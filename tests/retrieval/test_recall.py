@@ -115,13 +115,13 @@ def test_an_interval_of_zero_means_never(generation: Generation) -> None:
 def test_probes_are_shown_until_their_version_goes(generation: Generation) -> None:
     metrics = Metrics()
     told = probe_generation(generation, queries=10, k=20)
-    metrics.probed("shop", "v1", told)
-    metrics.probed("shop", "v1", told)
+    metrics.versions.probed("shop", "v1", told)
+    metrics.versions.probed("shop", "v1", told)
     value = metrics.registry.get_sample_value
     labels = {"model": "shop", "version": "v1"}
     assert value("rowbank_index_recall", labels) == told.recall
     assert value("rowbank_index_probe_items_total", {**labels, "result": "found"}) == 2 * told.found
     assert value("rowbank_index_probe_items_total", {**labels, "result": "missed"}) == 2 * (200 - told.found)
-    metrics.forget_probes("shop", "v1")
-    metrics.forget_probes("shop", "v0")
+    metrics.versions.version_gone("shop", "v1")
+    metrics.versions.version_gone("shop", "v0")
     assert value("rowbank_index_recall", labels) is None

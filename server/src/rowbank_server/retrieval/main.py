@@ -78,6 +78,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
             on_drop=metrics.dropped,
         ),
         trends=trends,
+        probe_interval_s=settings.index_probe_interval_s,
     )
     hosts = Hosts(settings.model, equipment, asyncio.get_running_loop())
     metrics.watch_tables(lambda: _lost_tables(hosts))

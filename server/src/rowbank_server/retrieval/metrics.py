@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping
 
@@ -14,7 +13,6 @@ from rowbank_server.features.freshness import Freshness, FreshnessCollector
 from rowbank_server.features.unreadable import Unreadable
 from rowbank_server.guard import Guard
 from rowbank_server.retrieval.catalogue.watching import CatalogueMetrics
-from rowbank_server.retrieval.index.probe import Probe
 from rowbank_server.retrieval.lineage import Loss
 from rowbank_server.retrieval.processes.siblings import Siblings
 from rowbank_server.retrieval.processes.team import Team
@@ -78,18 +76,6 @@ class Metrics:
             ["part"],
             registry=self.registry,
         )
-        self._recall = Gauge(
-            "rowbank_index_recall",
-            "Share of the exact answers' items that the last probe of a version found.",
-            ["model", "version"],
-            registry=self.registry,
-        )
-        self._probe_items = Counter(
-            "rowbank_index_probe_items_total",
-            "Items of the exact answers to the queries of probes: found by what is served, or missed.",
-            ["model", "version", "result"],
-            registry=self.registry,
-        )
         self.versions = VersionMetrics(self.registry)
 
         self.catalogues = CatalogueMetrics(self.registry)
@@ -143,22 +129,6 @@ class Metrics:
         self._answers[answer.source].inc()
         for reason in answer.degraded:
             self._degraded.labels(reason).inc()
-
-    def probed(self, model: str, version: str, probe: Probe) -> None:
-        """Shows what a probe of a version measured."""
-        self._recall.labels(model, version).set(probe.recall)
-        self._probe_items.labels(model, version, "found").inc(probe.found)
-        self._probe_items.labels(model, version, "missed").inc(probe.wanted - probe.found)
-
-    def forget_probes(self, model: str, version: str) -> None:
-        """Shows nothing more of a version that is not loaded any more."""
-        for gauge, labels in (
-            (self._recall, (model, version)),
-            (self._probe_items, (model, version, "found")),
-            (self._probe_items, (model, version, "missed")),
-        ):
-            with contextlib.suppress(KeyError):
-                gauge.remove(*labels)
 
     def exposition(self) -> bytes:
         """The text that a scrape gets."""

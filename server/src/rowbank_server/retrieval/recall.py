@@ -89,6 +89,8 @@ class RecallWatch:
 
     def _probe(self, generation: Generation, seed: int) -> None:
         try:
-            self._report(probe_generation(generation, queries=_QUERIES, seed=seed, max_s=_WATCH_S))
+            told = probe_generation(generation, queries=_QUERIES, seed=seed, max_s=_WATCH_S)
+            if not self._stop.is_set():
+                self._report(told)
         except Exception:
             _log.exception("measuring the recall of %s failed for a reason that is a defect", generation.index_version)

@@ -12,6 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from rowbank_server.retrieval.generation import Generation
+from rowbank_server.retrieval.index.probe import Probe
 from rowbank_server.retrieval.queries import Answer
 from rowbank_server.retrieval.segments import Standing
 
@@ -84,6 +85,18 @@ class VersionMetrics:
         self._swaps = Counter(
             "rowbank_index_swaps_total", "Generations put into service.", ["model"], registry=registry
         )
+        self._recall = Gauge(
+            "rowbank_index_recall",
+            "Share of the exact answers' items that the last probe of a version found.",
+            _OF_VERSION,
+            registry=registry,
+        )
+        self._probe_items = Counter(
+            "rowbank_index_probe_items_total",
+            "Items of the exact answers to the queries of probes: found by what is served, or missed.",
+            ["model", "version", "result"],
+            registry=registry,
+        )
         self._active: dict[str, str] = {}
 
     def answered(self, model: str, version: str, answer: Answer, took_s: float) -> None:
@@ -130,6 +143,12 @@ class VersionMetrics:
                 self._unindexed.labels(model, standing.name.lower()).set(generation.tally[standing])
         self._swaps.labels(model).inc()
 
+    def probed(self, model: str, version: str, probe: Probe) -> None:
+        """Shows what a probe of a version measured."""
+        self._recall.labels(model, version).set(probe.recall)
+        self._probe_items.labels(model, version, "found").inc(probe.found)
+        self._probe_items.labels(model, version, "missed").inc(probe.wanted - probe.found)
+
     def version_gone(self, model: str, version: str) -> None:
         """Takes away what there is of a version that is not loaded any more."""
         for family in (
@@ -140,10 +159,13 @@ class VersionMetrics:
             self._difference,
             self._shadow_seconds,
             self._memory,
+            self._recall,
         ):
             _remove(family, model, version)
         for outcome in ("compared", "failed", "dropped"):
             _remove(self._shadowed, model, version, outcome)
+        for result in ("found", "missed"):
+            _remove(self._probe_items, model, version, result)
         for part in ("load", "warm_up"):
             _remove(self._loading, model, version, part)
 

@@ -23,9 +23,11 @@ from rowbank_server.retrieval.filters.reading import FilterReader
 from rowbank_server.retrieval.follower import Follower, FollowerOptions
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.hosting.warm_up import warm_up
+from rowbank_server.retrieval.index.probe import Probe
 from rowbank_server.retrieval.lineage import Lineage
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.queries import Answer, Embeddings, Query
+from rowbank_server.retrieval.recall import RecallWatch
 from rowbank_server.retrieval.rows import RowReader
 from rowbank_server.retrieval.stages.ranking import Trends
 
@@ -45,6 +47,7 @@ class Equipment:
         open_batcher: of what answers a batch.
         trends: what is popular in windows of time, if that is known.
         aside_metrics: counts what nobody asked for, and is shown to nobody.
+        probe_interval_s: how often the recall of each version is measured; 0: never.
     """
 
     registry: ModelRegistry
@@ -60,6 +63,7 @@ class Equipment:
     open_batcher: Callable[[Answers], Batcher]
     trends: Trends | None = None
     aside_metrics: Metrics = dataclasses.field(default_factory=Metrics)
+    probe_interval_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ class Serving:
         self._engine = self._open_engine(equipment.parts, equipment.metrics)
         self._aside = self._open_engine(equipment.aside_parts, equipment.aside_metrics)
         self.batcher = equipment.open_batcher(self._engine.answer)
+        self._recall = RecallWatch(lambda: follower.current, self._probed, equipment.probe_interval_s)
         self._aside_batcher: Batcher | None = None  # Most versions never need one, and its thread.
         self._embedder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vectors")
         self._embedding = 0
@@ -131,6 +136,14 @@ class Serving:
     @property
     def version(self) -> str:
         return self.follower.model.version
+
+    def start(self) -> None:
+        """Starts following the catalogue, and measuring recall."""
+        self.follower.start()
+        self._recall.start()
+
+    def _probed(self, probe: Probe) -> None:
+        self._equipment.metrics.versions.probed(self.manifest.name, self.version, probe)
 
     def generation(self) -> Generation:
         """The generation in service. Raises NotReady if there is none."""
@@ -191,6 +204,7 @@ class Serving:
         if self._aside_batcher is not None:
             await self._aside_batcher.close()
         await asyncio.to_thread(self._embedder.shutdown)
+        await asyncio.to_thread(self._recall.stop)
         await asyncio.to_thread(self.follower.stop)
 
 
@@ -234,5 +248,5 @@ def load(
     follower.load(with_lost_tables=with_lost_tables)
     serving = Serving(follower, equipment, time.monotonic() - started)
     serving.warm_up()
-    follower.start()
+    serving.start()
     return serving
