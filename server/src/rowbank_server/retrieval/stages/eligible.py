@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,13 +35,13 @@ class Eligible:
             self._refused[key] = made
         return made
 
-    def unwanted(self, work: Work) -> Positions:
-        """Positions that this query alone may not have: what it excludes, was seen, or shown before."""
-        query = work.query
-        items = [*query.exclude, *query.shown]
-        if query.exclude_seen:
-            items += [*work.seen, *(query.items or ())]
-        return self._generation.positions(items)
+    def unwanted(self, works: Sequence[Work]) -> list[Positions]:
+        """Positions that each query alone may not have: what it excludes, was seen, or shown before."""
+        lists = [_unwanted(work) for work in works]
+        ends = np.cumsum([len(one) for one in lists])
+        items = np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(ends[-1]) if len(ends) else 0)
+        split = np.split(self._generation.positions_or_none(items), ends[:-1]) if len(ends) else []
+        return [positions[positions >= 0] for positions in split]
 
     def rows(self, works: Sequence[Work], unwanted: Sequence[Positions], *, indexed: bool) -> Bitmap:
         """[B, span / 8]: per query, all that may not be in its answer; the caller may change it."""
@@ -58,6 +59,12 @@ class Eligible:
         if made is None:
             made = self._bonuses[boosts] = over.bonus(self._generation, boosts, abs(self._generation.model.logit_scale))
         return made
+
+
+def _unwanted(work: Work) -> list[int]:
+    query = work.query
+    seen = [*work.seen, *(query.items or ())] if query.exclude_seen else []
+    return [*query.exclude, *query.shown, *seen]
 
 
 def set_bits(bits: Bitmap, positions: Positions) -> None:

@@ -23,7 +23,7 @@ from rowbank_server.retrieval.stages.ranking import (
     directed,
     scored,
 )
-from rowbank_server.retrieval.stages.spread import Spread
+from rowbank_server.retrieval.stages.spread import Spread, look
 from rowbank_server.retrieval.stages.work import Work
 
 
@@ -57,41 +57,42 @@ class Search:
 
     def answers(self, batch: Sequence[Work]) -> list[Answer | RequestError]:
         """One answer or error per query, in their order."""
-        listings = [self._listing(work) for work in batch]
+        unwanted = self._eligible.unwanted(batch)
+        listings = [self._listing(work, mine) for work, mine in zip(batch, unwanted, strict=True)]
         asked = [one for one in listings if one.work.vector is not None and one.work.query.candidates is None]
-        self._search([one for one in asked if one.spread is None])
-        self._search_diverse([one for one in asked if one.spread is not None])
+        self._search(asked)
         return [self._answer_or_error(one) for one in listings]
 
-    def _listing(self, work: Work) -> _Listing:
+    def _listing(self, work: Work, unwanted: Positions) -> _Listing:
         diversity, spread = work.query.diversity, None
         if diversity is not None:
             shown = self._generation.positions(np.asarray(work.query.shown, np.int64))
             spread = Spread(self._generation, diversity, shown)
-        return _Listing(work, self._eligible.unwanted(work), spread)
+        return _Listing(work, unwanted, spread)
 
     def _search(self, listings: Sequence[_Listing]) -> None:
+        """All of them in one search; those that are to be diverse go on from what it found."""
         generation, scale = self._generation, self._generation.model.logit_scale
-        if not listings or not generation.item_count:
+        if not listings:
             return
-        vectors = directed(np.stack([_vector(one.work) for one in listings]), scale)
         works, unwanted = [one.work for one in listings], [one.unwanted for one in listings]
-        bonus = [self._eligible.bonus(work.boosts) for work in works]
-        k = max(1, min(max(work.need for work in works), generation.item_count))
         refused = self._eligible.rows(works, unwanted, indexed=True)
+        for row, one in zip(refused, listings, strict=True):
+            if one.spread is not None:
+                one.spread.refuse_full(row)
+        vectors = directed(np.stack([_vector(work) for work in works]), scale)
+        bonus = [self._eligible.bonus(work.boosts) for work in works]
         boosted = any(one is not None for one in bonus)
+        sizes = [one.work.need if one.spread is None else look(one.work.need) for one in listings]
+        k = max(1, min(max(sizes), generation.item_count))
         positions, scores = generation.search(vectors, k, refused, bonus if boosted else None)
-        for row, one in enumerate(listings):
-            need = one.work.need
-            one.hits = Ranked(*scored(positions[row, :need], scores[row, :need], scale))
-
-    def _search_diverse(self, listings: Sequence[_Listing]) -> None:
-        for one in listings:
-            work = one.work
-            assert one.spread is not None
-            rank = by_search(self._generation, _vector(work), self._eligible.bonus(work.boosts))
-            refused = self._eligible.rows([work], [one.unwanted], indexed=True)[0]
-            one.hits = one.spread.take(rank, refused, work.need, least=work.query.min_score)
+        for row, (one, size) in enumerate(zip(listings, sizes, strict=True)):
+            one.hits = Ranked(*scored(positions[row, :size], scores[row, :size], scale))
+            if one.spread is not None:
+                rank = by_search(generation, _vector(one.work), bonus[row])
+                one.hits = one.spread.take(
+                    rank, refused[row], one.work.need, least=one.work.query.min_score, first=one.hits
+                )
 
     def _answer_or_error(self, one: _Listing) -> Answer | RequestError:
         try:

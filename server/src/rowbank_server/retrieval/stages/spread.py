@@ -38,18 +38,27 @@ class Spread:
         for values in self._values(shown):
             self._counts.update(values)
 
-    def take(self, rank: Rank, refused: Bitmap, count: int, *, least: float | None = None) -> Ranked:
+    def refuse_full(self, refused: Bitmap) -> None:
+        """Sets the bits of the items that may not be taken any more, whatever else is."""
+        self._refuse(refused, [value for value, count in self._counts.items() if count >= self._most])
+
+    def take(
+        self, rank: Rank, refused: Bitmap, count: int, *, least: float | None = None, first: Ranked | None = None
+    ) -> Ranked:
         """The best `count` that may stand beside each other and those taken before.
 
         Args:
             refused: [span / 8]: what may not be taken; it is changed.
             least: scores below it are not taken.
+            first: what the best `look(count)` are, or all if there are fewer, if that is known.
         """
         taken: list[tuple[int, float]] = []
-        self._refuse(refused, [value for value, count in self._counts.items() if count >= self._most])
-        size = max(_LOOK, 2 * count)
+        if first is None:
+            self.refuse_full(refused)
+        size = look(count)
         while len(taken) < count:
-            found = rank(refused, size)
+            found = rank(refused, size) if first is None else first
+            first = None
             full: list[Hashable] = []
             rows = zip(found.positions.tolist(), found.scores.tolist(), self._values(found.positions), strict=True)
             for position, score, values in rows:
@@ -69,11 +78,13 @@ class Spread:
 
     def _values(self, positions: Positions) -> list[frozenset[Hashable]]:
         """The values of the items at [M] positions; none of an item that lacks the feature."""
-        made: list[frozenset[Hashable]] = []
-        for position in positions.tolist():
-            part, place = self._generation.part_at(position)
+        made: list[frozenset[Hashable]] = [frozenset()] * len(positions)
+        for part in self._generation.parts:
             column = part.segment.columns.get(self._feature)
-            made.append(frozenset() if column is None else values_at(column, place))
+            here = np.flatnonzero((positions >= part.start) & (positions < part.end))
+            if column is not None and len(here):
+                for place, values in zip(here.tolist(), values_at(column, positions[here] - part.start), strict=True):
+                    made[place] = values
         return made
 
     def _refuse(self, refused: Bitmap, values: Sequence[Hashable]) -> None:
@@ -84,16 +95,25 @@ class Spread:
             refused[part.start // 8 : part.start // 8 + len(bits)] |= bits
 
 
-def values_at(column: Column, place: int) -> frozenset[Hashable]:
-    """The values of one item, of a list its elements."""
-    if not column.present[place]:
-        return frozenset()
-    if column.ends is None:
-        held = [column.values[place].item()]
-    else:
-        held = column.values[int(column.ends[place - 1]) if place else 0 : int(column.ends[place])].tolist()
+def look(count: int) -> int:
+    """How many items to ask for at first, to take `count` of them."""
+    return max(_LOOK, 2 * count)
+
+
+def values_at(column: Column, places: Positions) -> list[frozenset[Hashable]]:
+    """The values of the items at [M] places, of lists their elements."""
     words = column.words
-    return frozenset(held if words is None else (words[code] for code in held))
+    made: list[frozenset[Hashable]] = []
+    if column.ends is None:
+        for there, value in zip(column.present[places].tolist(), column.values[places].tolist(), strict=True):
+            made.append(frozenset((value if words is None else words[value],)) if there else frozenset())
+        return made
+    ends = column.ends[places].tolist()
+    starts = np.where(places > 0, column.ends[places - 1], 0).tolist()
+    for there, start, end in zip(column.present[places].tolist(), starts, ends, strict=True):
+        held = column.values[start:end].tolist() if there else []
+        made.append(frozenset(held if words is None else (words[code] for code in held)))
+    return made
 
 
 def _ranked(taken: Sequence[tuple[int, float]]) -> Ranked:
