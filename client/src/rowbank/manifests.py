@@ -173,6 +173,21 @@ class DataFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SampleQuery:
+    """What the publisher's own model answers to a stored user.
+
+    Attributes:
+        user: the key of the user.
+        items: keys of the items that it scores highest, best first, of the whole catalogue.
+        scores: of the items: logit_scale x dot product.
+    """
+
+    user: int
+    items: tuple[int, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelManifest:
     """What a model version is made of.
 
@@ -193,6 +208,7 @@ class ModelManifest:
         run: the training run that it comes from.
         user_ids, item_ids: what ids are for callers: "int64", or "string": keys are then `rowbank.text.token_key` of
             the texts.
+        samples: what the publisher's own model answers to some users: an activation compares what would be served.
     """
 
     name: str
@@ -216,6 +232,7 @@ class ModelManifest:
     run: str = ""
     user_ids: str = "int64"
     item_ids: str = "int64"
+    samples: tuple[SampleQuery, ...] = ()
 
     @property
     def table_names(self) -> tuple[str, ...]:
@@ -261,6 +278,7 @@ def manifest_to_proto(manifest: ModelManifest, contents: Mapping[str, bytes]) ->
         run=manifest.run,
         user_ids=_ID_TYPES[manifest.user_ids],
         item_ids=_ID_TYPES[manifest.item_ids],
+        samples=[models_pb2.SampleQuery(user=one.user, items=one.items, scores=one.scores) for one in manifest.samples],
     )
 
 
@@ -297,6 +315,7 @@ def manifest_from_proto(message: models_pb2.ModelManifest) -> ModelManifest:
         run=message.run,
         user_ids=_ID_TYPE_NAMES.get(message.user_ids, "int64"),
         item_ids=_ID_TYPE_NAMES.get(message.item_ids, "int64"),
+        samples=tuple(SampleQuery(one.user, tuple(one.items), tuple(one.scores)) for one in message.samples),
     )  # fmt: skip
 
 

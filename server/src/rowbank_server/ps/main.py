@@ -44,6 +44,7 @@ from rowbank_server.registry.activation import Activation
 from rowbank_server.registry.binding import Binder
 from rowbank_server.registry.pruning import Pruning
 from rowbank_server.registry.service import ModelServicer
+from rowbank_server.registry.trial import Trial
 from rowbank_server.settings import PsSettings, SettingsError, StartError, require_private
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
@@ -54,6 +55,7 @@ from rowbank_server.storage.holds import JobHolds
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import ShardState, UnfinishedJournalError, new_owner
+from rowbank_server.storage.stored_rows import StoredRows
 
 _log = logging.getLogger("rowbank.ps")
 _QUICK_S = 0.1  # A Redis that refuses a connection sooner than that keeps nobody.
@@ -208,6 +210,8 @@ class ParameterServer:
         cluster = ClusterTables(self.shard, self.custody)
         features = FeatureStore(self._redis, settings.namespace)
         self.metrics.register(FreshnessCollector(features.freshness))
+        rows = StoredRows(self._redis, Layout(settings.namespace))
+        trial = Trial(self._registry, features, rows.lookup)
         return Servicers(
             tables=TableServicer(self.shard, self.custody),
             rows=RowServicer(self.shard, self.committer, self.custody, max_keys=settings.max_keys_per_request),
@@ -218,7 +222,7 @@ class ParameterServer:
             models=ModelServicer(
                 self._registry,
                 Binder(cluster),
-                Activation(self._registry, features),
+                Activation(self._registry, features, trial),
                 Pruning(self._registry, features, cluster),
                 features,
             ),

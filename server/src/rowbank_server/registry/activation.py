@@ -7,6 +7,7 @@ from rowbank.errors import InvalidModel, ModelDiffers, ModelNotFound
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureStore
 from rowbank_server.registry.store import ModelRegistry
+from rowbank_server.registry.trial import Trial
 
 _LEAST_OVERLAP = 0.5  # Of the active version's items that the new one has.
 _LEAST_QUALITY = 0.8  # Of the active version's figure.
@@ -18,33 +19,48 @@ class Activation:
 
     Args:
         store: where the versions' catalogues are.
+        trial: tries versions before they are activated.
     """
 
-    def __init__(self, registry: ModelRegistry, store: FeatureStore) -> None:
+    def __init__(self, registry: ModelRegistry, store: FeatureStore, trial: Trial) -> None:
         self._registry = registry
         self._store = store
+        self._trial = trial
 
     def activate(self, name: str, version: str, *, force: bool = False) -> str:
         """Makes a version the active one; returns the one before, empty if there was none.
 
         Raises:
             ModelNotFound: there is no such version.
-            ModelDiffers: it differs strongly from the active one, and not `force`; nothing was changed.
+            ModelDiffers: it differs strongly from the active one, or from what its publisher said, and not `force`;
+                nothing was changed.
         """
         if not version:
             raise InvalidModel(f"activation of model {name!r} needs a version; rowbank models list shows them")
         new = self._registry.get(name, version)
         active = self._registry.active_version(name)
-        if active and active != version and not force:
-            old = self._registry.get(name, active).manifest
-            found = [*differences(old, new.manifest), *self._catalogue_difference(old, new.manifest)]
+        if active != version and not force:
+            self._require_alike(new.manifest, self._registry.get(name, active).manifest if active else None)
+        return self._registry.activate(name, version)
+
+    def _require_alike(self, new: models_pb2.ModelManifest, old: models_pb2.ModelManifest | None) -> None:
+        what = f"model {new.name!r} {new.version}"
+        facts = {"model": new.name, "version": new.version, "active": old.version if old else ""}
+        if old is not None:
+            found = [*differences(old, new), *self._catalogue_difference(old, new)]
             if found:
                 raise ModelDiffers(
-                    f"model {name!r} {version} differs strongly from the active version {active}: {'; '.join(found)}; "
+                    f"{what} differs strongly from the active version {old.version}: {'; '.join(found)}; "
                     "if that is meant, activate it with force",
-                    metadata={"model": name, "version": version, "active": active},
+                    metadata=facts,
                 )
-        return self._registry.activate(name, version)
+        found = self._trial.differences(new, old)
+        if found:
+            raise ModelDiffers(
+                f"{what} was tried and does not answer as it should: {'; '.join(found)}; nothing was changed; publish "
+                "it anew, or activate it with force if that is meant",
+                metadata=facts,
+            )
 
     def roll_back(self, name: str) -> tuple[str, str]:
         """Makes the version active that was so before the present one; returns both, the present one first.

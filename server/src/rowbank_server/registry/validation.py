@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rowbank.errors import InvalidFeature, InvalidModel, ViewNotFound
 from rowbank.manifests import BucketKey, KeyRule, TowerInput, tower_from_proto
@@ -16,6 +17,8 @@ from rowbank_server.registry.towers import TowerGraph
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FEATURE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(:[A-Za-z_][A-Za-z0-9_]*)?")
 MAX_DIM = 4096
+MAX_SAMPLES = 256
+MAX_SAMPLE_ITEMS = 1000
 
 _LARGEST_DIVISOR = 2**62
 
@@ -51,9 +54,23 @@ def validate(
             _check_input(f"{what}, {side} tower, input {tower_input.name!r}", tower_input, table_exists)
         if tower.file not in files:
             raise InvalidModel(f"{what}: the {side} tower's file {tower.file!r} is not among {sorted(files)}")
+    _check_samples(what, manifest.samples)
     _check_sources(what, manifest, store)
     for _, tower in sides:
         TowerGraph(tower, files[tower.file], manifest.vector_dim)
+
+
+def _check_samples(what: str, samples: Sequence[models_pb2.SampleQuery]) -> None:
+    if len(samples) > MAX_SAMPLES:
+        raise InvalidModel(f"{what}: samples: expected at most {MAX_SAMPLES}, got {len(samples)}")
+    for place, sample in enumerate(samples):
+        where = f"{what}, sample {place}"
+        if not 1 <= len(sample.items) <= MAX_SAMPLE_ITEMS:
+            raise InvalidModel(f"{where}: expected 1 to {MAX_SAMPLE_ITEMS} items, got {len(sample.items)}")
+        if len(set(sample.items)) != len(sample.items):
+            raise InvalidModel(f"{where}: an item is named twice")
+        if len(sample.scores) != len(sample.items) or not all(map(math.isfinite, sample.scores)):
+            raise InvalidModel(f"{where}: expected a finite score for each of its {len(sample.items)} items")
 
 
 def _check_sources(what: str, manifest: models_pb2.ModelManifest, store: FeatureStore) -> None:

@@ -17,6 +17,7 @@ from rowbank_server.listening import listen
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.activation import Activation
 from rowbank_server.registry.filters import FilterStore
+from rowbank_server.registry.trial import Trial
 from rowbank_server.retrieval.api.service import Limits, Service
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
@@ -37,6 +38,8 @@ from rowbank_server.retrieval.serving import Place, serve
 from rowbank_server.retrieval.starting import connect
 from rowbank_server.settings import ApiSettings
 from rowbank_server.storage.connection import Redis
+from rowbank_server.storage.layout import Layout
+from rowbank_server.storage.stored_rows import StoredRows
 
 _BUILD_TIMEOUT_S = 5.0  # Of one read of rows while an index is built; nobody waits for it.
 _ASIDE_BUDGET_S = 2.0  # Of queries that nobody waits for.
@@ -48,6 +51,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     """The running service: it follows the registry from here on and is taken down at the end. `team`: of several."""
     store = FeatureStore(redis, settings.namespace)
     registry = ModelRegistry(redis, settings.namespace)
+    stored_rows = StoredRows(redis, Layout(settings.namespace))
     metrics = Metrics()
     build_rows = ClientRows(settings.targets, _BUILD_TIMEOUT_S)
     query_rows = ClientRows(settings.targets, settings.row_timeout_s)
@@ -98,7 +102,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
             limits=Limits(settings.body_timeout_s, settings.max_imports, settings.import_max_bytes),
             filters=filters,
             registry=registry,
-            activation=Activation(registry, store),
+            activation=Activation(registry, store, Trial(registry, store, stored_rows.lookup)),
             reach=reach,
             metrics=metrics,
             redis=redis_guard,

@@ -168,6 +168,13 @@ def features_of(plan: ModelPlan, sources: Sources, blocks: Mapping[str, Blocks] 
     return _with_blocks(found, _counted_blocks(found, train) if blocks is None else blocks)
 
 
+def features_with_users(plan: ModelPlan, sources: Sources, known: Features) -> Features:
+    """The values of all columns, those of users anew: of the users and the interactions of `sources`."""
+    everybody = sources.user_keys
+    user = _side(plan.user, everybody, sources, sources.users, np.isin(everybody, sources.train.user_ids))
+    return _with_blocks(Features(user, known.item), known.blocks)
+
+
 def _side(plan: SidePlan, ids: Ids, sources: Sources, given: Entities | None, trained: Mask) -> SideValues:
     return SideValues(ids, tuple(_values(one, ids, sources, given, trained) for one in plan.columns))
 

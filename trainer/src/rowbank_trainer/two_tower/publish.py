@@ -23,6 +23,7 @@ from rowbank_trainer.two_tower.popularity import POPULARITY_INPUT, write_popular
 from rowbank_trainer.two_tower.problem import Problem
 from rowbank_trainer.two_tower.publication import Publication
 from rowbank_trainer.two_tower.runs import Run, RunTables
+from rowbank_trainer.two_tower.samples import sample_queries
 from rowbank_trainer.two_tower.schema_file import SCHEMA_FILE, schema_file
 from rowbank_trainer.two_tower.served_columns import (
     catalogue_fields,
@@ -182,6 +183,7 @@ class Publisher:
             run=run.prefix,
             user_ids=kinds["user_ids"],
             item_ids=kinds["item_ids"],
+            samples=sample_queries(trained, problem, config),
             **asdict(views),
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tf_keras
 
@@ -105,6 +106,12 @@ class TrainingRun:
 
     def judge(self, problem: Problem, evaluator: Evaluator) -> Accuracy:
         """The model's figures as it is now."""
+        users, items = self.vectors(problem)
+        return evaluator.evaluate(vector_scorer(problem.user_keys, users, items))
+
+    def vectors(self, problem: Problem) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Of all users and items, as the model is now: [U, D] and [M, D] float32, whose dot products order items as
+        service does. An item of which nothing has a row scores below all others."""
         users = self.model.user_vectors(self.tables, problem.features, problem.user_keys)
         items = self.model.item_vectors(self.tables, problem.features)
         unknown = self.model.unknown_items(self.tables, problem.features)
@@ -114,7 +121,7 @@ class TrainingRun:
         if self._config.popularity_weight:
             users = np.concatenate([users, np.ones((len(users), 1), np.float32)], axis=1)
             items = np.concatenate([items, popularity(problem, self._config)], axis=1)
-        return evaluator.evaluate(vector_scorer(problem.user_keys, users, items))
+        return users, items
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside weights and rows, ready for `json.dump`."""

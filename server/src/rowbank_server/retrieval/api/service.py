@@ -99,14 +99,16 @@ class Service:
         """The version of a model, or of the default one, that is in service. Raises NotReady, ModelNotFound."""
         return self.hosts.of(model).serving()
 
-    async def ask_redis(self, call: Callable[[], T], caller: Caller) -> T:
+    async def ask_redis(self, call: Callable[[], T], caller: Caller, *, within_s: float = 0.0) -> T:
         """What `call` returns or raises.
 
+        Args:
+            within_s: the longest wait; 0: as the setting says.
         Raises:
             RedisUnavailable: that takes too long, or would.
             DeadlineExceeded: nobody waits any more; what was begun may still be done.
         """
-        return await in_time(self.redis.acall(call, within_s=self.redis_wait_s), caller)
+        return await in_time(self.redis.acall(call, within_s=within_s or self.redis_wait_s), caller)
 
 
 async def in_time(call: Coroutine[Any, Any, T], caller: Caller) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rowbank.errors import NotReady
 from rowbank_server.registry import StoredModel
+from rowbank_server.registry.trial import BUDGET_S
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.service import Caller, Service
 
@@ -45,7 +46,11 @@ class Models:
         """Makes a version the active one."""
         service = self._service
         name = body.model or service.hosts.default_model
-        previous = await service.ask_redis(lambda: service.activation.activate(name, version, force=body.force), caller)
+        previous = await service.ask_redis(
+            lambda: service.activation.activate(name, version, force=body.force),
+            caller,
+            within_s=BUDGET_S + service.redis_wait_s,
+        )
         service.hosts.wake()
         return schemas.Activated(version, previous)
 
