@@ -14,7 +14,10 @@ from tests.retrieval.support import MODEL, World, until
 import rowbank
 from rowbank.errors import InvalidModel, InvalidRequest, ModelNotFound
 from rowbank.traffic import Traffic, place, version_of
+from rowbank_server.features import FeatureStore
 from rowbank_server.registry import ModelRegistry
+from rowbank_server.registry.pruning import Pruning, TableFacts
+from rowbank_server.registry.upkeep import Upkeep
 from rowbank_server.retrieval.hosting.shadow import overlap, top_difference
 from rowbank_server.retrieval.queries import Answer, Found, Query, Source
 
@@ -157,6 +160,33 @@ def test_what_traffic_names_or_a_service_has_loaded_is_not_pruned(
     connection.delete(f"{namespace}:models:{{{MODEL}}}:loaded")
     client.models.set_traffic(MODEL)
     assert client.models.prune(MODEL, keep=2).versions == ("v4", "v3", "v2")
+
+
+class NoTables:
+    """A cluster in which nothing is to be dropped."""
+
+    def facts(self) -> list[TableFacts]:
+        return []
+
+    def drop(self, name: str) -> None:
+        raise AssertionError(name)
+
+
+def test_old_versions_go_by_a_rule_in_one_process_at_a_time(
+    client: rowbank.Client, world: World, registry: ModelRegistry, store: FeatureStore
+) -> None:
+    client.models.set_traffic(MODEL, {"v2": 0.1})
+    for version in ("v4", "v5", "v6"):
+        world.publish(client, version, activate=False)
+    world.publish(client, "w1", name="other")
+    first, second = (
+        Upkeep(registry, Pruning(registry, store, NoTables()), 2, owner=owner, interval_s=3600.0)
+        for owner in ("a", "b")
+    )
+    assert {name: done.versions for name, done in first.step().items()} == {MODEL: ["v4", "v3"]}
+    assert [entry.manifest.version for entry in client.models.list(MODEL)] == ["v6", "v5", "v2", "v1"]
+    world.publish(client, "v7", activate=False)
+    assert second.step() == {}  # It was the first one's turn.
 
 
 def value(running: Hosted, name: str) -> float:

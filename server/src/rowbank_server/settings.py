@@ -170,6 +170,12 @@ class PsSettings(_RedisSettings):
     eviction_budget_ms: float = Field(
         5.0, gt=0, le=1000, description="Longest that eviction works on a table before it lets requests go first."
     )
+    models_keep: int = Field(
+        0,
+        ge=0,
+        description="Newest versions of each model that stay, as `rowbank models prune --keep` has it, looked at every "
+        "minute; 0: nothing goes by itself.",
+    )
     eviction_history: int = Field(10_000, ge=1, description="Eviction events kept in Redis, about.")
     drain_timeout_s: float = Field(
         20.0, gt=0, description="After SIGTERM: longest wait for requests in flight, and again for the last write-back."

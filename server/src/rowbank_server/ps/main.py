@@ -45,6 +45,7 @@ from rowbank_server.registry.binding import Binder
 from rowbank_server.registry.pruning import Pruning
 from rowbank_server.registry.service import ModelServicer
 from rowbank_server.registry.trial import Trial
+from rowbank_server.registry.upkeep import Upkeep
 from rowbank_server.settings import PsSettings, SettingsError, StartError, require_private
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
@@ -161,6 +162,7 @@ class ParameterServer:
             raise StartError(str(error)) from None
         self.keeper.start()
         self.evictor.start()
+        self.upkeep.start()
         self.server.set_serving()
         _log.info("shard %s serves namespace %s", self._settings.shard, self._settings.namespace)
         sys.stdout.write(f"ready rowbank-ps {address}\n")
@@ -177,6 +179,7 @@ class ParameterServer:
         """Ends what is in flight, then writes what is in RAM alone."""
         self.server.stop(grace_s=self._settings.drain_timeout_s)
         self.evictor.stop()
+        self.upkeep.stop()
         appended = self.journal.stop()
         self.keeper.stop()
         if self.keeper.replaced:
@@ -211,6 +214,8 @@ class ParameterServer:
         features = FeatureStore(self._redis, settings.namespace)
         self.metrics.register(FreshnessCollector(features.freshness))
         rows = StoredRows(self._redis, Layout(settings.namespace))
+        pruning = Pruning(self._registry, features, cluster)
+        self.upkeep = Upkeep(self._registry, pruning, settings.models_keep, owner=identity.server_id)
         trial = Trial(self._registry, features, rows.lookup)
         return Servicers(
             tables=TableServicer(self.shard, self.custody),
@@ -223,7 +228,7 @@ class ParameterServer:
                 self._registry,
                 Binder(cluster),
                 Activation(self._registry, features, trial),
-                Pruning(self._registry, features, cluster),
+                pruning,
                 features,
             ),
             features=FeatureServicer(features, self._registry.readers),

@@ -122,6 +122,12 @@ class ModelRegistry:
             pipe.execute()
         return key
 
+    def take_turn(self, what: str, owner: str, for_s: float) -> bool:
+        """Whether this process does something that one at a time may do; the turn ends by itself."""
+        with translated(f"turn of {what}"):
+            taken = self._redis.set(f"{self._namespace}:models:turn:{what}", owner, nx=True, px=int(for_s * 1000))
+        return bool(taken)
+
     def names(self) -> list[str]:
         """Every model that has a version."""
         with translated("list of models"):
