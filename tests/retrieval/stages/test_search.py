@@ -296,6 +296,20 @@ def test_vectors_that_cannot_be_ranked_are_refused(vector: tuple[float, ...], te
     assert str(error).startswith(text)
 
 
+def test_an_answer_is_of_the_generation_that_it_was_begun_with() -> None:
+    """An item that is changed or removed meanwhile is answered as it was, and not at all by the next generation."""
+    shop = Shop(10)
+    query = Query(vector=(1.0, 2.0, 0.0, -1.0), k=5)
+    before = shop.answers([query])[0]
+    first = before.items[0].item_id
+    stock = shop.stock.take_in(np.array([first]), made({}), ExactIndex)
+    later = Generation(shop.generation.model, "v1.2", stock.parts, {})
+    again = shop.answers([query])[0]
+    assert again.items == before.items
+    shop.generation = later
+    assert [item.item_id for item in shop.answers([query])[0].items][:4] == [item.item_id for item in before.items[1:]]
+
+
 def test_empty_catalogue() -> None:
     """It has no answer, and no error."""
     shop = Shop(1)

@@ -86,7 +86,7 @@ class Engine:
         generation = self.generation()
         budget = self._parts.budget(arrived_s)
         answers: list[Answer | RequestError | None] = [None] * len(queries)
-        for places, own in _by_time(queries, budget, time.monotonic()):
+        for places, own in by_time(queries, budget, time.monotonic()):
             made = self._answer(generation, [queries[place] for place in places], own, arrived_s)
             for place, answer in zip(places, made, strict=True):
                 answers[place] = answer
@@ -164,7 +164,7 @@ def _late() -> DeadlineExceeded:
     return DeadlineExceeded("the deadline passed before the query was begun; allow more time, or try again later")
 
 
-def _by_time(queries: Sequence[Query], budget: Budget, now: float) -> list[tuple[list[int], Budget]]:
+def by_time(queries: Sequence[Query], budget: Budget, now: float) -> list[tuple[list[int], Budget]]:
     """Places of queries with about the same time left, and that time; the most urgent first."""
     if all(query.deadline_s is None for query in queries):
         return [(list(range(len(queries))), budget)]
