@@ -33,6 +33,21 @@ def test_score_ranks_and_names_what_it_cannot(served, ask):  # noqa: F811
     assert done.stderr.splitlines()[-1] == "degraded: 1 of the items are not scored"
 
 
+def test_filters_are_stored_listed_and_removed(ask):  # noqa: F811
+    assert ask("filters", "put", "stocked", '{"feature": "in_stock", "any": [true]}').stdout == "stored: stocked\n"
+    told = json.loads(ask("filters", "list", "-o", "json").stdout)
+    assert told == [{"name": "stocked", "filter": {"feature": "in_stock", "any": [True]}}]
+    assert ask("filters", "delete", "stocked").stdout == "removed: stocked\n"
+    assert "stocked" in ask("filters", "delete", "stocked", code=1).stderr
+
+
+def test_embed_prints_vectors(served, ask):  # noqa: F811
+    told = json.loads(ask("embed", "--user", "3", "-o", "json").stdout)
+    assert told[0]["vector"] == pytest.approx(served.world.user_vector(3).tolist(), abs=1e-5)
+    done = ask("embed", "--item", "100", "--item", "424242", code=3)
+    assert "degraded: 424242 has no vector" in done.stderr
+
+
 @pytest.mark.parametrize("given", ['{"feature": "in_stock", "any": [true]}'])
 def test_popular_takes_a_filter(ask, given):  # noqa: F811
     told = json.loads(ask("popular", "-k", "3", "--filter", given, "-o", "json").stdout)

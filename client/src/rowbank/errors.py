@@ -148,9 +148,15 @@ class DeadlineExceeded(RequestError):
 
 
 class Overloaded(RequestError):
-    """More waits than the server takes; it refused this at once and did nothing. Try again a moment later."""
+    """More waits than the server takes; it refused this at once and did nothing. Try again a moment later.
+
+    The metadata say how long a moment is: `retry_after_s`.
+    """
 
     reason, code, retryable = "OVERLOADED", grpc.StatusCode.RESOURCE_EXHAUSTED, True
+
+    def __init__(self, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, metadata={"retry_after_s": "1", **(metadata or {})})
 
 
 class FilterNotFound(RequestError):

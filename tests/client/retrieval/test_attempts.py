@@ -114,15 +114,27 @@ def test_an_overloaded_service_is_left_alone_for_as_long_as_it_asked():
         assert client.record_events(EVENTS).events == 2
 
 
+def test_an_overload_says_when_to_come_again():
+    assert Overloaded("full").metadata == {"retry_after_s": "1"}
+    assert Overloaded("full", metadata={"retry_after_s": "5"}).metadata == {"retry_after_s": "5"}
+
+
 def test_events_are_made_again_only_where_they_were_refused():
-    with serving("a", NotReady("loading"), Overloaded("full")) as (target, servicer):
+    full = Overloaded("full", metadata={"retry_after_s": "0.01"})
+    with serving("a", NotReady("loading"), full) as (target, servicer):
         with RetrievalClient(target, timeout_s=60) as client:
             assert client.record_events(EVENTS).events == 2
             assert servicer.calls == 3
     with serving("a", RedisUnavailable("gone")) as (target, servicer), RetrievalClient(target, timeout_s=60) as client:
         with pytest.raises(RedisUnavailable, match="may have been done all the same"):
-            client.record_events(EVENTS)
+            client.record_events([*EVENTS, Event(1, 102, id="c")])
         assert servicer.calls == 1
+
+
+def test_events_with_ids_are_made_again_whatever_happened():
+    with serving("a", RedisUnavailable("gone")) as (target, servicer), RetrievalClient(target, timeout_s=60) as client:
+        assert client.record_events([Event(1, 100, id="a"), Event(2, 101, id="b")]).events == 2
+        assert servicer.calls == 2
 
 
 def test_a_failure_in_the_middle_says_what_was_done_before():

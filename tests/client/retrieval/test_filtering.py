@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
+from tests.processes import until
 
-from rowbank.errors import InvalidRequest
-from rowbank.retrieval import Boost, Diversity, F
+from rowbank.errors import FilterNotFound, InvalidRequest
+from rowbank.retrieval import Boost, Diversity, F, named
 
 
 def test_pages_follow_each_other_without_repeats(served, retrieval):
@@ -82,3 +84,33 @@ def test_score_ranks_what_is_given(served, retrieval):
     assert [one.id for one in answer.unscored] == [424242]
     with pytest.raises(InvalidRequest, match="give one of user_id"):
         retrieval.score([100], 1, session=[100])
+
+
+def test_embed_gives_the_towers_vectors(served, retrieval):
+    users = retrieval.embed(user_ids=[3, 1, 424242])
+    assert users.ids == (3, 1, 424242)
+    assert np.allclose(users.vectors[:2], [served.world.user_vector(3), served.world.user_vector(1)], atol=1e-5)
+    assert users.vectors.dtype == np.float32
+    items = retrieval.embed(item_ids=served.world.items[:4])
+    assert np.allclose(items.vectors, served.world.vectors(served.world.items[:4]), atol=1e-5)
+    assert items.found.all()
+    missing = retrieval.embed(item_ids=[100, 424242])
+    assert missing.found.tolist() == [True, False]
+    assert np.isnan(missing.vectors[1]).all()
+    assert missing.reasons[1]
+
+
+def test_filters_are_stored_named_and_removed(retrieval):
+    """All processes know a change within a second."""
+    retrieval.put_filter("war", F("genres").any("War"))
+    assert [(one.name, one.filter.json) for one in retrieval.filters()] == [
+        ("war", {"feature": "genres", "any": ["War"]})
+    ]
+    war, others = (retrieval.recommend(7, filter=one).ids for one in (F("genres").any("War"), F("genres").none("War")))
+    until(lambda: retrieval.recommend(7, filter=named("war")).ids == war)
+    retrieval.put_filter("war", F("genres").none("War"))
+    until(lambda: retrieval.recommend(7, filter={"named": "war"}).ids == others)
+    retrieval.delete_filter("war")
+    assert retrieval.filters() == []
+    with pytest.raises(FilterNotFound, match="war"):
+        retrieval.delete_filter("war")

@@ -20,6 +20,13 @@ def test_programs_run_as_one(served, target, tmp_path):
     assert len(told[6].split(",")) == 3
     assert told[7:] == [
         "3",
+        "6",
+        "['catalogue', 'indexed'] {}",
+        "[10, 10]",
+        "(Unscored(id=424242, reason='the catalogue has no such item'),)",
+        "(2, 5)",
+        "1 [(9002, 'INVALID_FEATURE')]",
+        "2",
         "{'and': [{'feature': 'year', 'gte': 1990}, {'feature': 'genres', 'any': ['Drama']}]}",
         "{'or': [{'not': {'feature': 'brand', 'any': ['acme']}}, {'named': 'in_stock'}]}",
     ]

@@ -40,7 +40,7 @@ class Showing:
             ]
 
         some, features = await self._service.ask_redis(read, Caller())
-        return schemas.DemoData(loaded.manifest.name, some, features)
+        return schemas.DemoData(loaded.manifest.name, sorted(self._service.hosts.all), some, features)
 
     def titles(self, model: str, items: Sequence[str]) -> schemas.DemoTitles:
         """Titles of those of some items that the catalogue has, by their ids.

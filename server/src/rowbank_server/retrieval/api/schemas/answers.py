@@ -264,9 +264,11 @@ class DemoFeature(msgspec.Struct, frozen=True):
 
 
 class DemoData(msgspec.Struct, frozen=True):
-    """What the page at /demo offers: ids of some stored `users` as strings, and features to filter by."""
+    """What the page at /demo offers: the served `models`, ids of some stored `users` of one as strings, and features to
+    filter by."""
 
     model: str
+    models: list[str]
     users: list[str]
     item_features: list[DemoFeature]
 

@@ -47,7 +47,7 @@ const IDS = { ids: "string" };
 const named = (model) => (model ? { model } : {});
 
 export const about = (model, signal) => ask("demo/data", named(model), undefined, signal);
-export const models = (signal) => ask("v1/models", {}, undefined, signal);
+export const models = (model, signal) => ask("v1/models", named(model), undefined, signal);
 export const filters = (model, signal) => ask("v1/filters", named(model), undefined, signal);
 export const titles = (model, items, signal) => ask("demo/titles", { ...named(model), item: items }, undefined, signal);
 export const user = (model, id, signal) =>

@@ -24,43 +24,37 @@ function problem(error) {
 
 async function begin() {
   problem(null);
-  let listed;
+  const wanted = new URLSearchParams(location.search).get("model");
+  let about;
   try {
-    listed = await api.models();
+    about = await api.about("");
   } catch (error) {
     problem(error);
     return;
   }
-  const names = [...new Set(listed.models.map((one) => one.name))];
   const select = byId("model");
-  select.replaceChildren(...names.map((name) => make("option", { value: name }, name)));
-  select.disabled = names.length < 2;
-  const wanted = new URLSearchParams(location.search).get("model");
-  const usual = listed.default_model || names[0] || "";
-  select.value = names.includes(wanted) ? wanted : names.includes(usual) ? usual : names[0] ?? "";
-  select.versions = listed.models;
-  if (!names.length) {
-    problem(new Error("No model is published yet. `rowbank-train two-tower --activate` trains and publishes one."));
-    return;
-  }
+  select.replaceChildren(...about.models.map((name) => make("option", { value: name }, name)));
+  select.disabled = about.models.length < 2;
+  select.value = about.models.includes(wanted) ? wanted : about.model;
   await choose();
 }
 
 // Another model: its versions, features, users and filters.
 async function choose() {
   problem(null);
-  const versions = byId("model").versions.filter((one) => one.name === model());
-  byId("version").replaceChildren(make("option", { value: "" }, "as users get it"), ...versions.map((one) =>
-    make("option", { value: one.version, disabled: !one.serving },
-      one.version + (one.active ? ", active" : "") + (one.serving ? "" : ", not loaded"))));
-  byId("version").disabled = false;
   let about;
+  let stored;
   try {
-    about = await api.about(named());
+    [about, stored] = await Promise.all([api.about(named()), api.models(named())]);
   } catch (error) {
     problem(error);
     return;
   }
+  const versions = stored.models.filter((one) => one.name === model());
+  byId("version").replaceChildren(make("option", { value: "" }, "as users get it"), ...versions.map((one) =>
+    make("option", { value: one.version, disabled: !one.serving },
+      one.version + (one.active ? ", active" : "") + (one.serving ? "" : ", not loaded"))));
+  byId("version").disabled = false;
   filters.setFeatures(about.item_features);
   byId("known-users").replaceChildren(...about.users.map((id) => make("option", { value: id })));
   byId("some-users").replaceChildren(...about.users.slice(0, 8).map((id) =>
