@@ -78,7 +78,11 @@ def _find(schema: Schema, place: Sequence[int | str]) -> Schema:
     node = schema
     for step in place:
         node = _resolved(node, schema)
-        node = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(step, {})
+        if isinstance(step, int):
+            node = node.get("items", {})
+        else:
+            others = node.get("additionalProperties")
+            node = node.get("properties", {}).get(step, others if isinstance(others, dict) else {})
     return node
 
 

@@ -265,3 +265,54 @@ def test_events(both: Both) -> None:
     answer: httpx.Response = both.http.post("/v1/events", json=body)
     assert answer.json() == {"users": 1, "events": 1, "repeats": 1}
     assert both.http.get("/v1/users/910").json()["features"]["history"] == [107, 108]
+
+
+def test_stored_filters(both: Both) -> None:
+    put = both.http.put("/v1/filters/own", json={"filter": BRAND_A})
+    assert put.json() == {"name": "own", "filter": BRAND_A}
+    both.rpc("PutFilter", pb.PutFilterRequest(filter=pb.NamedFilter(name="recent", filter=RECENT_MESSAGE)))
+    assert both.http.get("/v1/filters").json() == {
+        "filters": [{"name": "own", "filter": BRAND_A}, {"name": "recent", "filter": RECENT}]
+    }
+    listed = both.rpc("ListFilters", pb.ListFiltersRequest()).filters
+    assert [(one.name, one.filter) for one in listed] == [("own", BRAND_A_MESSAGE), ("recent", RECENT_MESSAGE)]
+    by_name = both.http.get("/v1/popular?filter=own&k=40")
+    assert by_name.json()["items"] == both.http.post("/v1/popular", json={"filter": BRAND_A, "k": 40}).json()["items"]
+    both.rpc("DeleteFilter", pb.DeleteFilterRequest(name="own"))
+    assert both.http.delete("/v1/filters/recent").json() == {"name": "recent"}
+    assert both.http.get("/v1/filters").json() == {"filters": []}
+    assert both.http.delete("/v1/filters/recent").json()["type"] == "urn:rowbank:problem:filter-not-found"
+    assert both.rpc_error("DeleteFilter", pb.DeleteFilterRequest(name="own")).reason == "FILTER_NOT_FOUND"
+
+
+def test_models_and_traffic(both: Both) -> None:
+    listed = both.http.get("/v1/models").json()
+    (only,) = listed["models"]
+    assert (only["name"], only["version"], only["active"], only["serving"]) == ("two_tower", "v1", True, True)
+    assert (only["share"], only["items"], only["index"], listed["previous"]) == (1.0, 40, "exact", "")
+    told = both.rpc("ListServedModels", pb.ListServedModelsRequest())
+    assert (told.default_model, listed["default_model"]) == ("two_tower", "two_tower")
+    assert comparable(as_json(told.models[0])) == comparable(only)
+    assert both.http.get("/v1/models?model=nothing").status_code == 404
+    split = both.http.get("/v1/models:traffic").json()
+    assert split == {"model": "two_tower", "shares": {}, "shadow": "", "active": "v1"}
+    assert as_json(both.rpc("GetTraffic", pb.GetTrafficRequest())) == split
+    assert both.http.put("/v1/models:traffic", json={"shares": {}}).json() == split
+    assert as_json(both.rpc("SetTraffic", pb.SetTrafficRequest(traffic=pb.Traffic()))) == split
+    wrong = both.http.put("/v1/models:traffic", json={"shares": {"v9": 0.5}})
+    assert (wrong.status_code, wrong.json()["type"]) == (404, "urn:rowbank:problem:model-not-found")
+    request = pb.SetTrafficRequest(traffic=pb.Traffic(shares={"v9": 0.5}))
+    assert both.rpc_error("SetTraffic", request).message == wrong.json()["detail"]
+    assert both.http.post("/v1/models/v1/activate").json() == {"version": "v1", "previous_version": "v1"}
+    assert both.rpc("ActivateVersion", pb.ActivateVersionRequest(version="v1")).previous_version == "v1"
+
+
+def test_probes(both: Both) -> None:
+    asked = {"queries": 12, "k": 5, "filter": BRAND_A}
+    over_http = both.http.post("/v1/index:probe", json=asked).json()
+    told = both.rpc("ProbeIndex", pb.ProbeIndexRequest(queries=12, k=5, filter=BRAND_A_MESSAGE))
+    for name in ("index", "queries", "k", "recall", "worst_recall", "items", "eligible", "model_version"):
+        assert getattr(told, name) == over_http[name]
+    eligible = sum(brand(item) == "a" for item in range(100, 140))
+    assert (told.recall, told.worst_recall, told.eligible, told.queries) == (1.0, 1.0, eligible, 12)
+    assert both.http.post("/v1/index:probe").json()["k"] == 100

@@ -19,9 +19,9 @@ from grpc_reflection.v1alpha import reflection
 
 from rowbank.addresses import split_address
 from rowbank.errors import NotReady
-from rowbank_protos.v1 import retrieval_pb2, retrieval_pb2_grpc
 from rowbank_server.listening import require_free, shown
 from rowbank_server.retrieval.api.grpc.servicer import RetrievalServicer
+from rowbank_server.retrieval.api.grpc.serving import add_to_server
 from rowbank_server.retrieval.api.http.app import create_app
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
@@ -151,8 +151,7 @@ class _Rpc:
             options=[("grpc.so_reuseport", int(is_shared)), ("grpc.max_receive_message_length", MAX_BODY_BYTES)],
             maximum_concurrent_rpcs=_CALLS_PER_PLACE * settings.max_queue,
         )
-        retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(RetrievalServicer(operations), server)
-        name = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"].full_name
+        name = add_to_server(RetrievalServicer(operations), server)
         checks = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
         for served in ("", name):

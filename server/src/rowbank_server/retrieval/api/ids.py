@@ -19,6 +19,7 @@ from rowbank.tower_keys import HISTORY
 from rowbank_server import wording
 from rowbank_server.features import LayeredView
 from rowbank_server.features.values import FeatureType
+from rowbank_server.features.views import is_kept
 from rowbank_server.registry.model import Model
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.queries import Found
@@ -187,7 +188,10 @@ def written_features(ids: Ids, view: LayeredView, features: Mapping[str, Any]) -
 
 
 def require_own(features: Mapping[str, Any]) -> None:
-    """Refuses to write the feature that holds an id's text. Raises InvalidFeature."""
+    """Refuses to write what is no caller's: an id's text, and what events keep. Raises InvalidFeature."""
+    for name in features:
+        if is_kept(name):
+            raise InvalidFeature(f"features: {name!r} cannot be written; it is kept by the recording of events")
     if ID_TEXT in features:
         raise InvalidFeature(f"features: {ID_TEXT!r} cannot be written; it is the id, as the URL has it")
 

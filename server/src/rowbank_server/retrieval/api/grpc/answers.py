@@ -124,6 +124,24 @@ def filters(answer: schemas.StoredFilters) -> retrieval_pb2.ListFiltersResponse:
     )
 
 
+def models(answer: schemas.ModelVersions) -> retrieval_pb2.ListServedModelsResponse:
+    """A ListServedModelsResponse."""
+    return retrieval_pb2.ListServedModelsResponse(
+        models=[retrieval_pb2.ServedModel(**_fields(one)) for one in answer.models],
+        default_model=answer.default_model,
+    )
+
+
+def traffic(answer: schemas.TrafficSplit) -> retrieval_pb2.Traffic:
+    """A Traffic."""
+    return retrieval_pb2.Traffic(**_fields(answer))
+
+
+def probe(answer: schemas.ProbeReport) -> retrieval_pb2.ProbeIndexResponse:
+    """A ProbeIndexResponse."""
+    return retrieval_pb2.ProbeIndexResponse(**_fields(answer))
+
+
 def activated(answer: schemas.Activated) -> retrieval_pb2.ActivateVersionResponse:
     """An ActivateVersionResponse."""
     return retrieval_pb2.ActivateVersionResponse(version=answer.version, previous_version=answer.previous_version)

@@ -104,6 +104,20 @@ def put_filter(request: retrieval_pb2.PutFilterRequest) -> dict[str, Any]:
     return {"filter": filter_to_json(request.filter.filter), "model": request.model}
 
 
+def traffic(request: retrieval_pb2.SetTrafficRequest) -> dict[str, Any]:
+    """A TrafficBody's fields; which version is active is not for callers to say here."""
+    given = request.traffic
+    return {"shares": dict(given.shares), "shadow": given.shadow, "model": given.model}
+
+
+def probe(request: retrieval_pb2.ProbeIndexRequest) -> dict[str, Any]:
+    """A ProbeBody's fields; numbers that are 0 are left to their defaults."""
+    body = {**_asked(request), **{name: getattr(request, name) for name in ("queries", "k") if getattr(request, name)}}
+    if request.HasField("filter"):
+        body["filter"] = filter_to_json(request.filter)
+    return body
+
+
 def activate(request: retrieval_pb2.ActivateVersionRequest) -> dict[str, Any]:
     """An ActivateBody's fields."""
     return {"force": request.force, "model": request.model}

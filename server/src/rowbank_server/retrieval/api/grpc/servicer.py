@@ -7,15 +7,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import grpc.aio
 
-from rowbank.errors import InternalError, InvalidRequest, RequestError, to_status
+from rowbank.errors import InternalError, InvalidRequest, RequestError
 from rowbank_protos.v1 import retrieval_pb2 as pb
 from rowbank_protos.v1 import retrieval_pb2_grpc
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.grpc import answers, bodies
+from rowbank_server.retrieval.api.grpc.serving import abort
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.operations.bulk import Role
 from rowbank_server.retrieval.api.schemas.validation import Body
@@ -88,6 +89,24 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
     ) -> pb.RecordEventsResponse:
         call = self._operations.events.record
         return await _call(request, context, bodies.events, schemas.EventsBody, call, answers.recorded)
+
+    async def ListServedModels(
+        self, request: pb.ListServedModelsRequest, context: Context[Any, Any]
+    ) -> pb.ListServedModelsResponse:
+        call = self._operations.models.list_models
+        return await _call(request, context, _model, schemas.ModelRef, call, answers.models)
+
+    async def GetTraffic(self, request: pb.GetTrafficRequest, context: Context[Any, Any]) -> pb.Traffic:
+        call = self._operations.models.get_traffic
+        return await _call(request, context, _model, schemas.ModelRef, call, answers.traffic)
+
+    async def SetTraffic(self, request: pb.SetTrafficRequest, context: Context[Any, Any]) -> pb.Traffic:
+        call = self._operations.models.set_traffic
+        return await _call(request, context, bodies.traffic, schemas.TrafficBody, call, answers.traffic)
+
+    async def ProbeIndex(self, request: pb.ProbeIndexRequest, context: Context[Any, Any]) -> pb.ProbeIndexResponse:
+        call = self._operations.probing.probe
+        return await _call(request, context, bodies.probe, schemas.ProbeBody, call, answers.probe)
 
     async def ListFilters(self, request: pb.ListFiltersRequest, context: Context[Any, Any]) -> pb.ListFiltersResponse:
         call = self._operations.filters.list_filters
@@ -170,13 +189,7 @@ async def _answered(call: Callable[[Caller], Awaitable[Answer]], context: Contex
     except RequestError as error:
         if error.code is grpc.StatusCode.INTERNAL:
             _log.error("a gRPC call failed: %s", error.message, exc_info=error)
-        await _abort(context, error)
+        await abort(context, error)
     except Exception as error:
         _log.error("a gRPC call failed for a reason that is a defect", exc_info=error)
-        await _abort(context, InternalError(f"the call failed ({type(error).__name__}); the log has the details"))
-
-
-async def _abort(context: Context[Any, Any], error: RequestError) -> NoReturn:
-    code, message, trailers = to_status(error)
-    await context.abort(code, message, trailers)
-    raise AssertionError("abort returned")
+        await abort(context, InternalError(f"the call failed ({type(error).__name__}); the log has the details"))

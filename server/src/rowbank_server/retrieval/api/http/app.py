@@ -142,30 +142,26 @@ def _filters(h: Handlers) -> list[Endpoint]:
 
 
 def _models(h: Handlers) -> list[Endpoint]:
-    of_model = (_MODEL,)
+    of_model, models = (_MODEL,), "/v1/models"
+    traffic, known = f"{models}:traffic", (404, 422, 503, 504)
+    activate, back = f"{models}/{{version}}/activate", f"{models}:rollback"
     return [
+        Endpoint("GET", models, h.list_models, "Published versions", s.ModelVersions, None, known, of_model),
         Endpoint(
-            "GET", "/v1/models", h.list_models, "Published versions", s.ModelVersions, None, (422, 503, 504), of_model
+            "POST", activate, h.activate, "Serve a version", s.Activated, s.ActivateBody, _WRITE, body_required=False
         ),
+        Endpoint("POST", back, h.roll_back, "Serve the version before", s.Activated, None, known, of_model),
+        Endpoint("GET", traffic, h.get_traffic, "Who gets which version", s.TrafficSplit, None, known, of_model),
+        Endpoint("PUT", traffic, h.put_traffic, "Split traffic", s.TrafficSplit, s.TrafficBody, _WRITE),
         Endpoint(
             "POST",
-            "/v1/models/{version}/activate",
-            h.activate,
-            "Serve a version",
-            s.Activated,
-            s.ActivateBody,
-            _WRITE,
+            "/v1/index:probe",
+            h.probe_index,
+            "Measure the recall of the index",
+            s.ProbeReport,
+            s.ProbeBody,
+            _QUERY,
             body_required=False,
-        ),
-        Endpoint(
-            "POST",
-            "/v1/models:rollback",
-            h.roll_back,
-            "Serve the version before the present one",
-            s.Activated,
-            None,
-            (404, 422, 503, 504),
-            of_model,
         ),
     ]
 

@@ -116,6 +116,18 @@ class Handlers:
         body = schemas.validated(schemas.ModelRef, parameters.named(request, "model"))
         return to_json(await self._operations.models.roll_back(body, caller_of(request)))
 
+    async def get_traffic(self, request: Request) -> Response:
+        body = schemas.validated(schemas.ModelRef, parameters.named(request, "model"))
+        return to_json(await self._operations.models.get_traffic(body, caller_of(request)))
+
+    async def put_traffic(self, request: Request) -> Response:
+        caller, body = caller_of(request), await self._bodies.read(request, schemas.TrafficBody)
+        return to_json(await self._operations.models.set_traffic(body, caller))
+
+    async def probe_index(self, request: Request) -> Response:
+        caller, body = caller_of(request), await self._bodies.read(request, schemas.ProbeBody, empty=b"{}")
+        return to_json(await self._operations.probing.probe(body, caller))
+
     async def demo(self, request: Request) -> Response:
         return demo.page(request)
 

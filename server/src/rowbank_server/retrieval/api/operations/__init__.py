@@ -7,6 +7,7 @@ from rowbank_server.retrieval.api.operations.entities import Entities
 from rowbank_server.retrieval.api.operations.events import Events
 from rowbank_server.retrieval.api.operations.filters import Filters
 from rowbank_server.retrieval.api.operations.models import Models
+from rowbank_server.retrieval.api.operations.probing import Probing
 from rowbank_server.retrieval.api.operations.querying import Querying
 from rowbank_server.retrieval.api.operations.showing import Showing
 from rowbank_server.retrieval.api.operations.whole import Whole
@@ -24,5 +25,6 @@ class Operations:
         self.events = Events(service)
         self.filters = Filters(service)
         self.models = Models(service)
+        self.probing = Probing(service)
         self.showing = Showing(service)
         self.whole = Whole(service, self.models)

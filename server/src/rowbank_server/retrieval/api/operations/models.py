@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from rowbank.errors import NotReady
+from rowbank.errors import ModelNotFound, NotReady
+from rowbank.traffic import Traffic
 from rowbank_server.registry import StoredModel
+from rowbank_server.registry.traffic import get_traffic, set_traffic
 from rowbank_server.registry.trial import BUDGET_S
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.service import Caller, Service
+
+# What is known of versions that are loaded, or wanted.
+_OF_LOADED = (
+    "share",
+    "shadow",
+    "index_version",
+    "items",
+    "index",
+    "memory_bytes",
+    "load_s",
+    "warm_up_s",
+    "problem",
+)
 
 
 class Models:
@@ -16,31 +31,55 @@ class Models:
         self._service = service
 
     async def list_models(self, body: schemas.ModelRef, caller: Caller) -> schemas.ModelVersions:
-        """Stored versions, newest first."""
+        """Stored versions of a model, or of all, newest first, with what this process knows of those it serves."""
+        service = self._service
+        default = service.hosts.default_model
+
+        def collect() -> list[tuple[list[StoredModel], str]]:
+            known = service.registry.names()
+            asked = [body.model] if body.model else sorted(known, key=lambda name: (name != default, name))
+            return [(service.registry.list(name), service.registry.previous(name)) for name in asked if name in known]
+
+        found = await service.ask_redis(collect, caller)
+        if body.model and not found:
+            raise ModelNotFound(f"model {body.model!r} does not exist", metadata={"model": body.model})
+        models = [self._version(entry, previous) for stored, previous in found for entry in stored]
+        shown = body.model or default
+        return schemas.ModelVersions(
+            models, next((one.version for one in models if one.name == shown and one.previous), ""), default
+        )
+
+    def _version(self, entry: StoredModel, previous: str) -> schemas.ModelVersion:
+        manifest = entry.manifest
+        host = self._service.hosts.all.get(manifest.name)
+        loaded = {one.version: one for one in host.loaded()} if host is not None else {}
+        here = loaded.get(manifest.version)
+        is_serving = host is not None and manifest.version in host.servings
+        return schemas.ModelVersion(
+            name=manifest.name,
+            version=manifest.version,
+            active=entry.active,
+            previous=manifest.version == previous,
+            serving=is_serving,
+            created_at_s=manifest.created_at_s,
+            vector_dim=manifest.vector_dim,
+            metrics=dict(manifest.metrics),
+            **({} if here is None else {name: getattr(here, name) for name in _OF_LOADED}),
+        )
+
+    async def get_traffic(self, body: schemas.ModelRef, caller: Caller) -> schemas.TrafficSplit:
+        """Who gets which version of a model."""
         service = self._service
         name = body.model or service.hosts.default_model
+        return _split(name, await service.ask_redis(lambda: get_traffic(service.registry, name), caller))
 
-        def collect() -> tuple[list[StoredModel], str]:
-            known = name in service.registry.names()
-            listed = service.registry.list(name) if known else []
-            return listed, service.registry.previous(name)
-
-        stored, previous = await service.ask_redis(collect, caller)
-        host = service.hosts.all.get(name)
-        serving = host.active.version if host and host.active else ""
-        models = [
-            schemas.ModelVersion(
-                name=entry.manifest.name,
-                version=entry.manifest.version,
-                active=entry.active,
-                serving=entry.manifest.version == serving,
-                created_at_s=entry.manifest.created_at_s,
-                vector_dim=entry.manifest.vector_dim,
-                metrics=dict(entry.manifest.metrics),
-            )
-            for entry in stored
-        ]
-        return schemas.ModelVersions(models, previous)
+    async def set_traffic(self, body: schemas.TrafficBody, caller: Caller) -> schemas.TrafficSplit:
+        """Says who gets which version from now on."""
+        service = self._service
+        name = body.model or service.hosts.default_model
+        made = await service.ask_redis(lambda: set_traffic(service.registry, name, body.shares, body.shadow), caller)
+        service.hosts.wake()
+        return _split(name, made)
 
     async def activate(self, version: str, body: schemas.ActivateBody, caller: Caller) -> schemas.Activated:
         """Makes a version the active one."""
@@ -73,3 +112,7 @@ class Models:
         items = generation.indexed_count
         problem = host.problem or hosts.problem or reach.problem
         return schemas.Health("ready", generation.model.version, generation.index_version, items, problem)
+
+
+def _split(name: str, traffic: Traffic) -> schemas.TrafficSplit:
+    return schemas.TrafficSplit(name, dict(traffic.shares), traffic.shadow, traffic.active)

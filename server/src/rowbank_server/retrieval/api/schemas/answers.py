@@ -208,23 +208,61 @@ class FilterName(msgspec.Struct, frozen=True):
     name: str
 
 
-class ModelVersion(msgspec.Struct, frozen=True):
-    """A published version. `serving`: this process answers from it."""
+class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A published version. `serving`: this process has it loaded; what follows is of such versions."""
 
     name: str
     version: str
     active: bool
+    previous: bool
     serving: bool
     created_at_s: float
     vector_dim: int
     metrics: dict[str, float]
+    share: float = 0.0
+    shadow: bool = False
+    index_version: str = ""
+    items: int = 0
+    index: str = ""
+    memory_bytes: int = 0
+    load_s: float = 0.0
+    warm_up_s: float = 0.0
+    problem: str = ""
 
 
 class ModelVersions(msgspec.Struct, frozen=True):
-    """Versions newest first; `previous` is the one to roll back to, empty if there is none."""
+    """Versions of the named model, or of all, newest first; `previous` is the one to roll back to, empty if there is
+    none; `default_model` is asked where a request names none."""
 
     models: list[ModelVersion]
     previous: str
+    default_model: str
+
+
+class TrafficSplit(msgspec.Struct, frozen=True):
+    """Users' shares of a model's versions, by hash; `active` has the rest. `shadow` is asked the same, unseen."""
+
+    model: str
+    shares: dict[str, float]
+    shadow: str
+    active: str
+
+
+class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the index found beside an exact search. `recall`: of the exact answers' items, over all queries;
+    `worst_recall`: of one query. Times are medians of one search. `eligible`: items that the filter lets through."""
+
+    model_version: str
+    index_version: str
+    index: str
+    queries: int
+    k: int
+    recall: float
+    worst_recall: float
+    served_p50_ms: float
+    exact_p50_ms: float
+    items: int
+    eligible: int
 
 
 class Activated(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from rowbank_server.retrieval.api.schemas.fields import (
     MAX_EMBEDDED,
     MAX_EVENT_ID,
     MAX_LIST,
+    MAX_SHARES,
     MAX_WEIGHT,
     Cursor,
     ExcludeSeen,
@@ -244,6 +245,26 @@ class ModelRef(_Body):
     """A model."""
 
     model: ModelName = ""
+
+
+class TrafficBody(_Body):
+    """Who gets which version from now on."""
+
+    shares: Annotated[dict[Name, Annotated[float, Field(ge=0, le=1)]], Field(max_length=MAX_SHARES)] = Field(
+        default_factory=dict, description="Of the users, by version; 0: loaded for those who name it."
+    )
+    shadow: Name = Field("", description="A version that is asked the same, and whose answers are only compared.")
+    model: ModelName = ""
+
+
+class ProbeBody(_Body):
+    """How to measure the recall of the index."""
+
+    queries: Annotated[int, Field(ge=1, le=1000)] = 100
+    k: K = 100
+    filter: FilterJson | None = None
+    model: ModelName = ""
+    version: VersionName = ""
 
 
 class ActivateBody(_Body):
