@@ -332,7 +332,7 @@ def test_nothing_of_a_wrong_request_is_done(both: Both) -> None:
 def test_a_message_that_is_none(both: Both) -> None:
     """Bytes that are no message of the call."""
     for call in ("Recommend", "RecordEvents", "PutFilter"):
-        send = both.channel.unary_unary(f"/rowbank.v1.RetrievalService/{call}")
+        send: Any = both.channel.unary_unary(f"/rowbank.v1.RetrievalService/{call}", None, None)
         with pytest.raises(grpc.RpcError) as failure:
             send(b"\xff\xff\xff\xff", timeout=30)
         error = from_rpc_error(failure.value)
