@@ -32,7 +32,7 @@ _log = logging.getLogger("rowbank.registry")
 
 F32 = npt.NDArray[np.float32]
 
-BUDGET_S = 10.0  # Of all of it. Who activates waits for it, and a large catalogue is sampled, so it takes a second.
+BUDGET_S = 20.0  # Of all of it. Who activates waits for it; on a machine that is free it takes a second.
 MAX_USERS = 64
 OTHER_ITEMS = 4096  # Besides those of the samples: enough that a place among the best is no accident.
 _AT_ONCE = 1024  # Entities that are read and embedded between two looks at the clock.
