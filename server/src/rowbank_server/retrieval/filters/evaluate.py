@@ -38,7 +38,7 @@ from rowbank_server.retrieval.segments import Segment
 Mask = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 
-_KEPT_BYTES = 16 << 20  # Of masks a segment, or four numbers per item; of bonuses as much, or two.
+_KEPT_BYTES = 16 << 20  # Of masks a segment, or two numbers per item; of bonuses as much, or two.
 _FEW = 4  # So many values are compared one by one.
 _LARGEST = np.float32(1e18)  # An index takes no larger bonus.
 _SPARSE = 16  # Hits are rare if they are fewer than one of so many.
@@ -106,7 +106,7 @@ def _kept(segment: Segment) -> Kept:
     """The masks of a segment, and what its words were made to."""
     kept: Kept | None = segment.masks.get("masks")
     if kept is None:
-        limit = max(_KEPT_BYTES, 4 * 8 * len(segment))
+        limit = max(_KEPT_BYTES, 2 * 8 * len(segment))
         kept = segment.masks.setdefault("masks", Kept(limit))
     return kept
 
