@@ -134,6 +134,27 @@ def test_a_history_longer_than_its_limit(shop: tuple[httpx.Client, rowbank.Clien
     assert sorted(ids(answer)) == [138, 139]
 
 
+def test_kinds_of_events_say_what_was_seen(shop: tuple[httpx.Client, rowbank.Client, World]) -> None:
+    """Besides what nobody recorded as an event; a filter and exclusions come on top."""
+    http, client, world = shop
+    client.features.write("users", {5: {"history": world.histories[5]}})
+    events = [
+        {"user_id": 5, "item_id": item, "kind": kind}
+        for item, kind in ((110, "view"), (111, "view"), (112, "purchase"), (111, "purchase"), (777_777, "purchase"))
+    ]
+    assert http.post("/v1/events", json={"events": events}).status_code == 200
+    for seen, gone in (
+        (True, {110, 111, 112}),
+        (["purchase"], {111, 112}),
+        (["view"], {110, 111}),
+        (["click"], set()),
+        (False, None),
+    ):
+        answer = post(http, "/v1/recommend", {"user_id": 5, "k": 100, "exclude_seen": seen, "exclude": [120]})
+        left_out = {120} if gone is None else {120, *world.histories[5], *gone}
+        assert sorted(ids(answer)) == [item for item in range(100, 140) if item not in left_out], seen
+
+
 def test_an_item_without_a_row_fills_up_only_where_it_passes(shop: tuple[httpx.Client, rowbank.Client, World]) -> None:
     """No search finds it; a score call says why."""
     http, client, _world = shop
