@@ -13,6 +13,7 @@ from . import (
     eviction_workloads,
     feature_workloads,
     grpc_workloads,
+    index_workloads,
     journal_workloads,
     machine,
     retrieval_workloads,
@@ -43,12 +44,13 @@ WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "exact_top_k": retrieval_workloads.exact_top_k,
     "recommend_load": serving_workloads.recommend_load,
     "recommend_load_large": serving_workloads.recommend_load_large,
+    "index_compare": index_workloads.index_compare,
     "feature_reads": feature_workloads.feature_reads,
     "feature_import": feature_workloads.feature_import,
     "core_sweep": sweep_workloads.core_sweep,
 }
-# Minutes and most of the memory, or an environment with Feast: when named.
-_LONG = ("core_sweep", "feature_reads", "recommend_load_large")
+# Minutes and most of the memory, an environment with Feast, or libraries to compare with: when named.
+_LONG = ("core_sweep", "feature_reads", "recommend_load_large", "index_compare")
 
 
 def _arguments() -> argparse.Namespace:
@@ -74,6 +76,12 @@ def _arguments() -> argparse.Namespace:
         "--calls-per-round", type=int, default=defaults.calls_per_round, help="calls per turn (default %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="seed of keys and rows (default %(default)s)")
+    parser.add_argument(
+        "--vectors", default=defaults.vectors, help="index_compare: an .npz file with the arrays items and queries"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=defaults.threads, help="index_compare: that build an index (default %(default)s)"
+    )
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.workloads if name not in WORKLOADS]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 
 from .timing import Timing
 
@@ -19,6 +20,13 @@ class Settings:
     rounds: int = 10
     calls_per_round: int = 20
     seed: int = 7
+    vectors: str = ""  # A file with the arrays `items` and `queries`.
+    threads: int = 1  # That build indexes.
+
+
+def notice(text: str) -> None:
+    """Tells what is left out, and why."""
+    print(f"notice: {text}", file=sys.stderr, flush=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
