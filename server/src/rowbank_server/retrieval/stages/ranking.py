@@ -14,6 +14,8 @@ from rowbank_server.retrieval.parts import bits_at
 from rowbank_server.retrieval.queries import Popularity
 from rowbank_server.retrieval.stages.eligible import set_bits
 
+_FEW = 64  # So many items, or one of so many, are few.
+
 
 class Ranked(NamedTuple):
     """Positions best first: [M] int64, and [M] float64 scores."""
@@ -50,7 +52,7 @@ def by_popularity(generation: Generation, popularity: Popularity | None, trends:
     if popularity is None:
 
         def overall(refused: Bitmap, count: int) -> Ranked:
-            positions = generation.most_popular(~refused, count)
+            positions = _most_popular(generation, ~refused, count)
             return Ranked(positions, generation.interactions_at(positions).astype(np.float64))
 
         return overall
@@ -66,10 +68,22 @@ def by_popularity(generation: Generation, popularity: Popularity | None, trends:
             return Ranked(best, scores[best])
         others = refused.copy()
         set_bits(others, met)
-        rest = generation.most_popular(~others, count - len(best))
+        rest = _most_popular(generation, ~others, count - len(best))
         return Ranked(np.concatenate([best, rest]), np.concatenate([scores[best], np.zeros(len(rest))]))
 
     return trending
+
+
+def _most_popular(generation: Generation, allowed: Bitmap, count: int) -> Positions:
+    """As `Generation.most_popular`, which goes down the whole list where too few are allowed: those few are sorted."""
+    held = np.flatnonzero(allowed)
+    if 8 * len(held) > max(_FEW, generation.span // _FEW):
+        return generation.most_popular(allowed, count)
+    places, bits = np.nonzero(np.unpackbits(allowed[held, None], axis=1, bitorder="little"))
+    positions = 8 * held[places] + bits
+    order = np.lexsort((generation.ids_at(positions), -generation.interactions_at(positions)))
+    best: Positions = positions[order[:count]]
+    return best
 
 
 def directed(vectors: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:
