@@ -240,7 +240,15 @@ class ApiSettings(_RedisSettings):
         description="The model that answers requests that name none; where it has no version, the only one there is.",
     )
     index_refresh_s: float = Field(
-        10.0, gt=0, description="How often item vectors, titles and popularity are rebuilt while a version is served."
+        10.0,
+        gt=0,
+        description="How often everything that is stored of the catalogue is looked at while a version is served; less "
+        "often where that takes long.",
+    )
+    index_dir: str = Field(
+        "",
+        description="Folder where indexes are kept in files, which the processes of a machine share and a restarted "
+        "one serves at once; it has to belong to the service's user alone. Empty: none; `up` has one.",
     )
     index_kind: Literal["auto", "exact", "inverted", "faiss"] = Field(
         "auto",

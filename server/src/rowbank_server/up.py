@@ -19,7 +19,7 @@ from rowbank_server import logs
 from rowbank_server.children import spawn
 from rowbank_server.listening import require_free
 from rowbank_server.redis_supervisor import EmbeddedRedis
-from rowbank_server.settings import StartError, UpSettings, require_private, unknown_variables, variable
+from rowbank_server.settings import ApiSettings, StartError, UpSettings, require_private, unknown_variables, variable
 
 _log = logging.getLogger("rowbank.up")
 _WATCH_INTERVAL_S = 0.1
@@ -105,7 +105,11 @@ class Up:
             self._redis.start()
             url = self._redis.url
         # The URL may hold a password, and everybody on the machine can read a command line.
-        self._environment = {**os.environ, variable(UpSettings, "redis"): url}
+        self._environment = {
+            variable(ApiSettings, "index_dir"): str(settings.data_dir / "index"),
+            **os.environ,
+            variable(UpSettings, "redis"): url,
+        }
         for name in unknown_variables():  # Once warned of is enough.
             del self._environment[name]
         common = [

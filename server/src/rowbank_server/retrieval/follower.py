@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +23,12 @@ from rowbank.errors import InternalError, RequestError
 from rowbank_server.features.redis_errors import translated
 from rowbank_server.registry.model import Model
 from rowbank_server.retrieval.catalogue.building import Builder, Built, Differences, Merged
+from rowbank_server.retrieval.catalogue.files import BaseFiles
 from rowbank_server.retrieval.catalogue.growth import FRESH_LIMIT, MergePolicy, Stock
+from rowbank_server.retrieval.catalogue.keeping import Keeper, Start
 from rowbank_server.retrieval.catalogue.watching import Watch
 from rowbank_server.retrieval.generation import Generation
-from rowbank_server.retrieval.index import ExactIndex
+from rowbank_server.retrieval.index import IndexOptions, make_index
 from rowbank_server.retrieval.lineage import Lineage, Loss, describe
 from rowbank_server.retrieval.parts import Counts
 from rowbank_server.retrieval.rows import RowReader
@@ -39,7 +42,7 @@ _PAUSE_S = 0.05  # Between two looks at the feed, however fast changes come.
 _REST = 10.0
 _AT_ONCE = FRESH_LIMIT  # Changed items that are taken in together.
 
-Outcome = Built | Differences | Merged
+Outcome = Built | Differences | Merged | Start | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,18 @@ class FollowerOptions:
         refresh_s: how often everything is looked at, with the rows of live versions.
         max_popularity_users: users whose histories are counted.
         merging: when parts are merged.
+        index: which index a base gets.
+        folder: where bases are kept, see `catalogue.files.prepare`; None: nowhere.
+        namespace: of the features.
     """
 
     poll_s: float = 0.2
     refresh_s: float = 10.0
     max_popularity_users: int = 200_000
     merging: MergePolicy = field(default_factory=MergePolicy)
+    index: IndexOptions = field(default_factory=IndexOptions)
+    folder: Path | None = None
+    namespace: str = "rowbank"
 
 
 class Follower:
@@ -87,7 +96,11 @@ class Follower:
         self.current: Generation | None = None
         self._failure = ""
         self._what = f"model {model.manifest.name!r}"
-        self._builder = Builder(model, rows, lineage, ExactIndex, options.max_popularity_users)
+        self._builder = Builder(
+            model, rows, lineage, lambda vectors: make_index(vectors, options.index), options.max_popularity_users
+        )
+        files = BaseFiles(options.folder, options.namespace, model) if options.folder is not None else None
+        self._keeper = Keeper(self._builder, files)
         self._options = options
         self._next_serial = next_serial
         self._on_swap = on_swap
@@ -95,11 +108,13 @@ class Follower:
         self._clock = clock
         self._stock: Stock | None = None
         self._positions: Mapping[str, str] = {}
+        self._taken_in: Mapping[str, str] = {}  # Positions up to which everything is taken in.
         self._pending: dict[int, None] = {}  # Items to be taken in, those that were noted last at the end.
         self._pending_since_s = 0.0
         self._touched: set[int] = set()  # Items that were taken in since the job began.
         self._job: Future[Outcome] | None = None
         self._job_began_at = 0.0
+        self._must_look = False  # At everything, whoever makes the bases.
         self._failures = 0
         self._retry_at = 0.0
         self._refresh_at = 0.0
@@ -128,9 +143,15 @@ class Follower:
             RequestError: what it is made of cannot be read.
         """
         began_at = self._clock()
-        self._positions = self._follow()
-        self._serve(self._builder.build(None, None, with_lost_tables=with_lost_tables))
-        self._rest(began_at)
+        try:
+            start = self._keeper.start(self._stop, with_lost_tables=with_lost_tables)
+        except BaseException:
+            self._keeper.release()
+            raise
+        self._positions = self._taken_in = start.positions
+        self._swap(start.stock, start.lost)
+        if start.has_seen_all:
+            self._rest(began_at)
 
     def start(self) -> None:
         """Starts the thread. `load` comes before."""
@@ -143,6 +164,7 @@ class Follower:
         if self._thread.is_alive():
             self._thread.join(_STOP_WAIT_S)
         self._beside.shutdown(wait=False, cancel_futures=True)
+        self._keeper.release()
 
     def item_changed(self, item: int) -> None:
         """Takes an item's new features, or its removal, into the index now. REQUIRES: the change feed has it."""
@@ -184,12 +206,6 @@ class Follower:
             self._refresh_at = 0.0  # Rows that are the version's again are read at once.
             _log.warning("%s", self.problem or f"{self._what}: the version's tables are its own again")
 
-    def _follow(self) -> Mapping[str, str]:
-        items = self.model.items
-        views = [items.base, *([items.overlay] if items.overlay else [])]
-        with translated(f"changes of view {items.base!r}"):
-            return items.store.changes.follow(views)
-
     def _read_feed(self) -> None:
         """Notes which items have changed; what was missed makes everything be looked at."""
         with translated(f"changes of view {self.model.items.base!r}"):
@@ -197,12 +213,14 @@ class Follower:
         self._positions = changes.positions
         if changes.missed:
             _log.info("%s: changes of %s were missed; all items are looked at", self._what, ", ".join(changes.missed))
-            self._refresh_at = 0.0
+            self._refresh_at, self._must_look = 0.0, True
         if len(changes.entities):
             self._pending_since_s = self._pending_since_s or changes.oldest_s
             for item in changes.entities.tolist():
                 self._pending.pop(item, None)
                 self._pending[item] = None
+        if not self._pending:
+            self._taken_in = self._positions
 
     def _take_in(self) -> None:
         """Takes in the items that were noted last; during a bulk import the others wait for the next look."""
@@ -220,20 +238,27 @@ class Follower:
         if not self._pending:
             self._watched.taken_in(max(0.0, time.time() - self._pending_since_s))
             self._pending_since_s = 0.0
+            self._taken_in = self._positions
         else:
             self._wake.set()
 
     def _begin(self) -> None:
-        """Begins what is due beside this thread."""
-        served, stock = self.current, self._stock
+        """Begins what is due beside this thread. Where another process makes the bases, its are taken."""
+        served, stock, keeper = self.current, self._stock, self._keeper
         if served is None or stock is None:
             return
-        now = self._clock()
-        if now >= self._refresh_at:
+        now, builds = self._clock(), keeper.builds()
+        if not builds and keeper.has_newer():
+            self._job = self._beside.submit(keeper.newer, served.lost)
+        elif now >= self._refresh_at:
             self._refresh_at = float("inf")  # Until it is done, or something makes another one due.
-            self._job = self._beside.submit(self._builder.refresh, served, stock)
-        elif self._options.merging.is_due(stock):
-            self._job = self._beside.submit(self._builder.merge, stock)
+            if builds or self._must_look:
+                self._must_look = False
+                self._job = self._beside.submit(keeper.refresh, served, stock, self._taken_in)
+            else:
+                self._job = self._beside.submit(self._builder.recount, served)
+        elif builds and self._options.merging.is_due(stock):
+            self._job = self._beside.submit(keeper.merge, stock, self._taken_in)
         self._job_began_at = now
         if self._job is not None:
             self._job.add_done_callback(lambda job: self._wake.set())
@@ -259,20 +284,24 @@ class Follower:
         elif isinstance(outcome, Differences):
             self._patch(outcome, touched)
             self._watched.refreshed()
-        else:
+        elif isinstance(outcome, Start):
+            self._swap(self._with_touched(outcome.stock, touched), outcome.lost)
+        elif outcome is not None:
             assert self._stock is not None
             assert self.current is not None
             self._swap(self._stock.with_merged(outcome.segment, outcome.before, touched), self.current.lost)
             self._watched.merged()
 
-    def _serve(self, built: Built, touched: npt.NDArray[np.int64] | None = None) -> None:
-        """Puts a new base into service; items that were touched since are read once more."""
-        stock = Stock.of(built.segment, built.counts)
-        lost = built.lost
-        if touched is not None and len(touched):
-            changed, lost = self._builder.embed(touched, self.current)
-            stock = stock.take_in(touched, changed, self._builder.make_index)
-        self._swap(stock, lost)
+    def _serve(self, built: Built, touched: npt.NDArray[np.int64]) -> None:
+        """Puts a new base into service."""
+        self._swap(self._with_touched(Stock.of(built.segment, built.counts), touched), built.lost)
+
+    def _with_touched(self, stock: Stock, touched: npt.NDArray[np.int64]) -> Stock:
+        """A stock with items that were taken in since it was made; they are read once more."""
+        if not len(touched):
+            return stock
+        changed, _ = self._builder.embed(touched, self.current)
+        return stock.take_in(touched, changed, self._builder.make_index)
 
     def _patch(self, found: Differences, touched: npt.NDArray[np.int64]) -> None:
         """Takes in what a refresh has found, but for items that were taken in since."""

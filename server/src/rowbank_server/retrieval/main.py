@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import uvloop
 
@@ -21,6 +22,7 @@ from rowbank_server.registry.trial import Trial
 from rowbank_server.retrieval.api.service import Limits, Service
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
+from rowbank_server.retrieval.catalogue.files import FolderError, prepare
 from rowbank_server.retrieval.events.kinds import EventRules
 from rowbank_server.retrieval.events.popularity import PopularityStore
 from rowbank_server.retrieval.events.repeats import Repeats
@@ -36,7 +38,7 @@ from rowbank_server.retrieval.reach import Reach
 from rowbank_server.retrieval.rows import ClientRows
 from rowbank_server.retrieval.serving import Place, serve
 from rowbank_server.retrieval.starting import connect
-from rowbank_server.settings import ApiSettings
+from rowbank_server.settings import ApiSettings, StartError
 from rowbank_server.storage.connection import Redis
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.stored_rows import StoredRows
@@ -44,6 +46,17 @@ from rowbank_server.storage.stored_rows import StoredRows
 _BUILD_TIMEOUT_S = 5.0  # Of one read of rows while an index is built; nobody waits for it.
 _ASIDE_BUDGET_S = 2.0  # Of queries that nobody waits for.
 _REDIS_THREADS = 8  # For endpoints other than queries.
+
+
+def follower_options(settings: ApiSettings) -> FollowerOptions:
+    """How versions are followed. Raises StartError: the folder for their files cannot be used."""
+    folder = Path(settings.index_dir).resolve() if settings.index_dir else None
+    if folder is not None:
+        try:
+            prepare(folder)
+        except FolderError as error:
+            raise StartError(str(error)) from error
+    return FollowerOptions(refresh_s=settings.index_refresh_s, folder=folder, namespace=settings.namespace)
 
 
 @contextlib.asynccontextmanager
@@ -69,7 +82,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
         build_rows=build_rows,
         query_rows=query_rows,
         lineage=Lineage(redis, settings.namespace),
-        options=FollowerOptions(refresh_s=settings.index_refresh_s),
+        options=follower_options(settings),
         parts=parts,
         aside_parts=QueryParts(_ASIDE_BUDGET_S),
         metrics=metrics,

@@ -16,6 +16,7 @@ from rowbank_server.retrieval.catalogue.embedding import Known, embed_items, wit
 from rowbank_server.retrieval.catalogue.growth import MakeIndex, Stock
 from rowbank_server.retrieval.catalogue.reading import BATCH, Stored, read_items
 from rowbank_server.retrieval.generation import Generation
+from rowbank_server.retrieval.index import ExactIndex, Index
 from rowbank_server.retrieval.lineage import Lineage, Loss, describe
 from rowbank_server.retrieval.parts import Counts
 from rowbank_server.retrieval.rows import RowReader
@@ -59,6 +60,7 @@ class Builder:
 
     Args:
         rows: reads rows; nobody waits for an answer.
+        make_index: over a base.
         max_popularity_users: users whose histories are counted.
     """
 
@@ -66,7 +68,8 @@ class Builder:
         self, model: Model, rows: RowReader, lineage: Lineage, make_index: MakeIndex, max_popularity_users: int
     ) -> None:
         self.model = model
-        self.make_index = make_index
+        self.make_index = ExactIndex  # Of small parts.
+        self._make_base_index = make_index
         self._rows = rows
         self._lineage = lineage
         self._max_popularity_users = max_popularity_users
@@ -113,7 +116,7 @@ class Builder:
             and np.array_equal(items.ids, base.ids)
             and np.array_equal(items.vectors, base.index.vectors)
         )
-        index = base.index if base is not None and is_same else self.make_index(items.vectors)
+        index = base.index if base is not None and is_same else self._index(items)
         return Built(Segment.of(items, index), counts, lost)
 
     def refresh(self, served: Generation, stock: Stock) -> Built | Differences:
@@ -138,10 +141,19 @@ class Builder:
         items, lost = self.embed(different, served)
         return Differences(np.union1d(gone, different), items, self.count(), lost)
 
+    def recount(self, served: Generation) -> Differences:
+        """What changed of popularity alone."""
+        nothing = np.empty(0, np.int64)
+        return Differences(nothing, embed_items(self.model, nothing, None), self.count(), served.lost)
+
     def merge(self, stock: Stock) -> Merged:
         """A new base of a stock's parts, without reading anything."""
         items = stock.merged_items()
-        return Merged(Segment.of(items, self.make_index(items.vectors)), stock)
+        return Merged(Segment.of(items, self._index(items)), stock)
+
+    def _index(self, items: Items) -> Index:
+        items.vectors.setflags(write=False)  # Nobody changes them, so they need not be copied.
+        return self._make_base_index(items.vectors)
 
     def count(self) -> Counts:
         """How often users' histories name items."""
