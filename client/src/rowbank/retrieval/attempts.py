@@ -156,6 +156,8 @@ def _error(rpc: grpc.RpcError, target: str) -> RequestError:
         if any(word in details for word in _HTTP):
             message = f"{target}: no gRPC is spoken there, but HTTP; name the address of grpc_bind"
         return ServiceUnavailable(message, metadata=error.metadata)
+    if isinstance(error, DeadlineExceeded) and details == "Deadline Exceeded":  # gRPC's own words.
+        return DeadlineExceeded(f"{target}: no answer in time", metadata=error.metadata)
     if isinstance(error, InternalError) and rpc.code() is grpc.StatusCode.UNIMPLEMENTED:
         return VersionMismatch(
             f"{target}: the server there does not know this call; is it a retrieval service, and of this version? "

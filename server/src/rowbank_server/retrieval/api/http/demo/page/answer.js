@@ -11,10 +11,14 @@ const SOURCES = {
 const NOTES = {
   "user:unknown": "The model knows nothing of this user, so it fell back.",
   "features:outside_max_age": "The user's features are too old; defaults were used.",
-  "features:unavailable": "The user's features could not be read in time; defaults were used.",
+  "features:unavailable":
+    "The user's features could not be read in time: defaults were used, and what was seen is not left out.",
   "features:unusable": "A stored feature of the user cannot be used; its default was.",
   "features:defaulted": "Some features were not given; defaults were used.",
   "rows:unavailable": "The parameter server did not answer in time.",
+  "rows:table_dropped": "A table of this version was dropped, so its rows are not read.",
+  "rows:table_changed": "A table of this version was changed, so its rows are not read.",
+  "rows:trained_by_another_run": "A table of this version was trained by another run, so its rows are not read.",
   "filled:popular": "The model scored fewer items than were asked for; popular ones follow.",
   "session:unknown_items": "The catalogue has none of the session's items.",
 };
@@ -39,13 +43,14 @@ export function entry(item, onSimilar) {
 // Fractions in columns; counts, as of what is popular, as such.
 const score = (number) => (Number.isInteger(number) ? shown(number) : number.toFixed(3));
 
-// How a score is put together.
+// How a score is put together, where that is more than the score says; nothing of what was only counted.
 function parts({ parts: held }) {
   const scale = held.logit_scale === 1 ? "" : ` × ${shown(held.logit_scale)}`;
   const boosts = Object.entries(held.boosts ?? {}).filter(([, add]) => add !== 0);
-  const texts = [`${shown(held.dot)}${scale}`, ...boosts.map(([name, add]) => `${add < 0 ? "−" : "+"} ${shown(Math.abs(add))} ${name}`)];
-  const met = held.interactions ? `; met by ${shown(held.interactions)} users` : "";
-  return make("span", { class: "quiet parts" }, `${texts.join(" ")}${met}`);
+  const dot = held.logit_scale !== 0 && (scale || boosts.length) ? [`${shown(held.dot)}${scale}`] : [];
+  const sum = [...dot, ...boosts.map(([name, add]) => `${add < 0 ? "−" : "+"} ${shown(Math.abs(add))} ${name}`)].join(" ");
+  const met = held.interactions ? `in histories ${held.interactions === 1 ? "once" : `${shown(held.interactions)} times`}` : "";
+  return make("span", { class: "quiet parts" }, [sum, met].filter(Boolean).join("; "));
 }
 
 export function notes(answer) {

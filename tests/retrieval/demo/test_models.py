@@ -1,0 +1,72 @@
+"""The page where several models are served, and where none is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from tests.processes import PsProcess, until
+from tests.retrieval.demo.conftest import HostileShop
+from tests.retrieval.support import ApiProcess, World, serving
+
+import rowbank
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+@pytest.fixture(scope="module")
+def parts(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[rowbank.Client, ApiProcess]]:
+    folder = tmp_path_factory.mktemp("demo-models")
+    ps = PsProcess("--namespace", folder.name, redis_url=redis_url, log=folder / "ps.log")
+    try:
+        with rowbank.Client(ps.wait_ready().target) as client:
+            api = ApiProcess(redis_url=redis_url, target=ps.target, namespace=folder.name, log=folder / "api.log")
+            try:
+                yield client, api.wait_ready()
+            finally:
+                api.close()
+    finally:
+        ps.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+def test_a_model_is_picked_after_there_was_none(parts, page):
+    """One model's items have genres and the other's have not; a user's answer is of the model that is picked."""
+    client, api = parts
+    page.goto(f"{api.url}/demo")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "no active version of model" in page.inner_text("#problem")
+
+    shop, plain = HostileShop(), World("plain", item_count=20, seed=11)
+    shop.create_tables(client)
+    shop.write_features(client)
+    shop.publish(client, "v1")
+    plain.create_tables(client)
+    manifest = plain.manifest("w1", name="another", item_view="items", user_view="users")
+    client.models.publish(manifest, plain.files(), rows="live", activate=True)
+    with httpx.Client(base_url=api.url, timeout=30) as http:
+        serving(http, "v1")
+        until(lambda: http.get("/demo/data").json()["models"] == ["another", "two_tower"])
+
+    page.goto(f"{api.url}/demo?user=3")
+    page.wait_for_selector("#items li")
+    first = page.locator("#items .title").all_text_contents()
+    ids, _ = shop.expected(shop.user_vector(3), 10, exclude=shop.histories[3])
+    assert first == [shop.title(item) for item in ids]
+    assert page.input_value("#model") == "two_tower"
+    page.select_option("#model", "another")
+    until(lambda: page.locator("#items .title").all_text_contents() not in ([], first))
+    assert "model=another" in page.url
+    assert page.locator("#version option").all_text_contents() == ["as users get it", "w1, active"]
+    page.reload()
+    page.wait_for_selector("#items li")
+    assert page.input_value("#model") == "another"
