@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import httpx
 import pytest
 import redis
 from tests.processes import PsProcess
 from tests.retrieval.hosted import Hosted, hosted
-from tests.retrieval.support import MODEL, World, until
+from tests.retrieval.support import MODEL, ApiProcess, World, until
 
 import rowbank
 from rowbank.errors import ModelNotFound, NotReady
@@ -143,3 +145,32 @@ def test_a_redis_that_came_back_empty_takes_nothing_out_of_service(
     connection.delete(f"{namespace}:models:names")
     until(lambda: "holds no model" in running.hosts.problem)
     assert best(running)[0] == "v1"
+
+
+def test_readiness_names_every_model_with_its_problem(
+    ps: PsProcess,
+    start_api: Callable[..., ApiProcess],
+    namespace: str,
+    client: rowbank.Client,
+    world: World,
+) -> None:
+    """Two models and neither of them the default one: those that requests name are served all the same."""
+    world.publish(client, "v1", name="movies")
+    world.publish(client, "v1", name="songs")
+    api = start_api(ps.target, namespace)
+    with httpx.Client(base_url=api.url, timeout=30) as http:
+
+        def health() -> Any:
+            answer = http.get("/readyz")
+            return answer.json() if answer.status_code == 200 else {"models": []}
+
+        until(lambda: [one["model_version"] for one in health()["models"]] == ["v1", "v1"])
+        assert (health()["status"], health()["model_version"]) == ("ready", "")
+        assert "no active version of model 'two_tower'" in health()["problem"]
+        assert http.post("/v1/recommend", json={"user_id": 1}).status_code == 503
+        answer = http.post("/v1/recommend", json={"user_id": 1, "model": "songs"}).json()
+        assert (answer["model"], answer["model_version"]) == ("songs", "v1")
+        world.publish(client, "v2", name="songs", user_view="people")
+        until(lambda: "view 'people' does not exist" in health()["models"][1]["problem"])
+        assert health()["models"][0]["problem"] == ""
+        assert http.post("/v1/recommend", json={"user_id": 1, "model": "opera"}).status_code == 404

@@ -9,6 +9,7 @@ from rowbank_server.registry.traffic import get_traffic, set_traffic
 from rowbank_server.registry.trial import BUDGET_S
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.service import Caller, Service
+from rowbank_server.retrieval.hosting.host import Host
 
 # What is known of versions that are loaded, or wanted.
 _OF_LOADED = (
@@ -104,14 +105,26 @@ class Models:
     def ready(self) -> schemas.Health:
         """What is in service. Raises NotReady: nothing yet."""
         hosts, reach = self._service.hosts, self._service.reach
+        models = [_health(host) for _, host in sorted(hosts.all.items())]
         try:
-            host = hosts.of()
-            generation = host.serving().generation()
+            shown = _health(hosts.of())
+            hosts.of().serving()
         except NotReady as error:
-            raise NotReady("; ".join(text for text in (reach.problem, error.message) if text)) from None
-        items = generation.indexed_count
-        problem = host.problem or hosts.problem or reach.problem
-        return schemas.Health("ready", generation.model.version, generation.index_version, items, problem)
+            # Without a default model, those that requests name are served all the same.
+            if hosts.default_model in hosts.all or not any(one.model_version for one in models):
+                raise NotReady("; ".join(text for text in (reach.problem, error.message) if text)) from None
+            shown = schemas.ModelHealth("", "", "", 0, error.message)
+        problem = shown.problem or hosts.problem or reach.problem
+        return schemas.Health("ready", shown.model_version, shown.index_version, shown.items, problem, models)
+
+
+def _health(host: Host) -> schemas.ModelHealth:
+    current = None if host.active is None else host.active.follower.current
+    if current is None:
+        return schemas.ModelHealth(host.name, "", "", 0, host.problem)
+    return schemas.ModelHealth(
+        host.name, current.model.version, current.index_version, current.indexed_count, host.problem
+    )
 
 
 def _split(name: str, traffic: Traffic) -> schemas.TrafficSplit:

@@ -280,8 +280,21 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     model_version: str
 
 
+class ModelHealth(msgspec.Struct, frozen=True):
+    """One model as it is served. `model_version` is empty, and `items` 0, while nothing of it is. `problem`: what keeps
+    it, or a newer version of it, from being served.
+    """
+
+    name: str
+    model_version: str
+    index_version: str
+    items: int
+    problem: str
+
+
 class Health(msgspec.Struct, frozen=True):
     """Whether the process lives and, for /readyz, serves. `problem`: what keeps a newer version from being served.
+    The version is that of the default model, and empty where there is none; `models`: all of them.
     `workers`: all of them, where there are several; the rest is of the one that answers.
     """
 
@@ -290,6 +303,7 @@ class Health(msgspec.Struct, frozen=True):
     index_version: str = ""
     items: int = 0
     problem: str = ""
+    models: list[ModelHealth] | None = None
     workers: list[WorkerHealth] | None = None
 
 
