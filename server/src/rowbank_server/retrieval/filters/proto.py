@@ -139,10 +139,10 @@ def _fill_condition(condition: retrieval_pb2.Condition, given: Any) -> None:
 def _fill_bound(bound: retrieval_pb2.Bound, value: Any) -> None:
     if isinstance(value, str):
         bound.text = value
-    elif isinstance(value, float):
-        bound.number = value
-    else:
+    elif isinstance(value, int) and -(2**63) <= value < 2**63:
         bound.integer = value
+    else:  # A whole number beyond 64 bits is of a double.
+        bound.number = value
 
 
 def _fill_value(message: features_pb2.FeatureValue, value: Any) -> None:
@@ -150,7 +150,7 @@ def _fill_value(message: features_pb2.FeatureValue, value: Any) -> None:
         message.bool_value = value
     elif isinstance(value, str):
         message.string_value = value
-    elif isinstance(value, float):
-        message.double_value = value
-    else:
+    elif isinstance(value, int) and -(2**63) <= value < 2**63:
         message.int64_value = value
+    else:
+        message.double_value = value
