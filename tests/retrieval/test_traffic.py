@@ -98,6 +98,20 @@ def test_users_get_the_version_of_their_place(running: Hosted, client: rowbank.C
     assert all(one.memory_bytes > 0 and one.load_s > 0 and one.warm_up_s > 0 for one in running.hosts.of().loaded())
 
 
+def test_while_a_version_cannot_be_loaded_its_users_get_the_active_one_and_no_other_is_moved(
+    running: Hosted, client: rowbank.Client, world: World
+) -> None:
+    world.publish(client, "v20", activate=False, user_view="people")  # Before v3 in the order of names.
+    client.models.set_traffic(MODEL, {"v20": 0.4, "v3": 0.4})
+    traffic = Traffic({"v20": 0.4, "v3": 0.4}, active="v1")
+    until(lambda: "view 'people' does not exist" in running.hosts.of().problem)
+    expected = {user: version_of(MODEL, user, traffic).replace("v20", "v1") for user in world.users.tolist()}
+    until(lambda: {user: running.hosts.of().pick(user).serving.version for user in expected} == expected)
+    assert set(expected.values()) == {"v1", "v3"}
+    (problem,) = (one.problem for one in running.hosts.of().loaded() if one.version == "v20")
+    assert "view 'people' does not exist" in problem
+
+
 def test_a_version_that_becomes_active_leaves_the_split(client: rowbank.Client, world: World) -> None:
     """It has what the others leave, then; the one before has nothing, and the others keep their users."""
     assert client.models.set_traffic(MODEL, {"v1": 0.6, "v2": 0.3, "v3": 0.1}) == Traffic(

@@ -72,7 +72,8 @@ class Host:
         self._clock = clock
         self._serials = itertools.count(1)
         self._wanted: Traffic | None = None
-        self._split = Traffic()  # As far as it can be served.
+        self._split = Traffic()
+        self._diverted: frozenset[str] = frozenset()  # Of the split, the versions that users can be given.
         self._active: Serving | None = None
         self._shadow: Shadow | None = None
         self._servings: Mapping[str, Serving] = {}  # Replaced as a whole, so that it may be read without a lock.
@@ -128,7 +129,8 @@ class Host:
             return Picked(self._named(version), "asked for")
         split = self._split
         if user_key is not None and split.shares:
-            serving = self._servings.get(version_of(self.name, user_key, split))
+            version = version_of(self.name, user_key, split)
+            serving = self._servings.get(version) if version in self._diverted else None
             if serving is not None and serving is not active:
                 return Picked(serving, "split")
         return Picked(active, "active")
@@ -273,25 +275,32 @@ class Host:
         _log.info("serving model %s %s", self.name, serving.version)
 
     def _divert(self, wanted: Traffic) -> None:
-        """Splits traffic as far as ids of the versions are of the kinds that callers ask the active one by."""
+        """Splits traffic as far as versions are loaded, and their ids of the kinds that callers ask the active one by.
+
+        The others keep their places, whose users get the active one: nobody is moved from one version to another.
+        """
         active = self._active
         if active is None:
             return
-        alike = {
-            version: share
-            for version, share in wanted.shares.items()
+        self._diverted = frozenset(
+            version
+            for version in wanted.shares
             if version in self._servings and same_ids(active.manifest, self._servings[version].manifest)
-        }
-        self._split = Traffic(alike, wanted.shadow, active.version)
+        )
+        self._split = Traffic(wanted.shares, wanted.shadow, active.version)
         shadow = self._servings.get(wanted.shadow)
-        if shadow is None or not same_ids(active.manifest, shadow.manifest):
-            self._shadow = None
-        elif self._shadow is None or self._shadow.serving is not shadow:
-            self._shadow = Shadow(self.name, shadow, self._metrics)
+        if shadow is not None and not same_ids(active.manifest, shadow.manifest):
+            shadow = None
+        before = self._shadow
+        if before is None or before.serving is not shadow:
+            self._shadow = None if shadow is None else Shadow(self.name, shadow, self._metrics)
+            if before is not None:
+                before.ended = True
 
     def _answered(self, serving: Serving, query: Query, answer: Answer, took_s: float) -> None:
         """On the event loop, after each answer."""
-        self._metrics.answered(self.name, serving.version, answer, took_s)
+        if serving.version in self._servings:  # What is dropped is counted no more.
+            self._metrics.answered(self.name, serving.version, answer, took_s)
         shadow = self._shadow
         if shadow is not None and shadow.serving is not serving:
             shadow.offer(query, answer)

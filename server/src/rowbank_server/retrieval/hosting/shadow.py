@@ -16,10 +16,15 @@ _MOST = 8
 
 
 class Shadow:
-    """Compares a version with what users get. Never waits, and never fails its caller. For the event loop."""
+    """Compares a version with what users get. Never waits, and never fails its caller. For the event loop.
+
+    Attributes:
+        ended: it is a shadow no more; what it is still asked is not counted.
+    """
 
     def __init__(self, model: str, serving: Serving, metrics: VersionMetrics) -> None:
         self.serving = serving
+        self.ended = False
         self._model = model
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
@@ -39,7 +44,11 @@ class Shadow:
         try:
             other = await self.serving.ask_aside(dataclasses.replace(query, deadline_s=None, explain=False))
         except RequestError:
+            if self.ended:
+                return
             self._metrics.shadow_ended(self._model, version, "failed")
+            return
+        if self.ended:
             return
         took_s = time.perf_counter() - started
         same, difference = overlap(answer, other), top_difference(answer, other)
