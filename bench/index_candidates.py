@@ -67,9 +67,9 @@ def _ours(index: ExactIndex | InvertedIndex) -> tuple[str, Search, bool]:
 
 
 def _built(name: str, build: Callable[[], tuple[str, Search, bool]]) -> Candidate:
-    begun = time.perf_counter()
+    begun = time.process_time()
     detail, search, filters = build()
-    return Candidate(f"{name}{detail.removeprefix(name)}", search, time.perf_counter() - begun, filters)
+    return Candidate(f"{name}{detail.removeprefix(name)}", search, time.process_time() - begun, filters)
 
 
 def _module(name: str) -> Any:
@@ -127,9 +127,9 @@ def _of_faiss(vectors: Vectors, threads: int) -> Iterator[Candidate]:
         if spec == "HNSW16" and len(vectors) > _GRAPHS_UP_TO:
             continue
         faiss.omp_set_num_threads(threads)
-        begun = time.perf_counter()
+        begun = time.process_time()
         index = build(spec)
-        took = time.perf_counter() - begun
+        took = time.process_time() - begun
         faiss.omp_set_num_threads(1)
         for name, options in names.items():
             yield Candidate(name, searching(index, options), took, True)
@@ -139,12 +139,12 @@ def _of_hnswlib(vectors: Vectors) -> Iterator[Candidate]:
     hnswlib = _module("hnswlib")
     if hnswlib is None:
         return
-    begun = time.perf_counter()
+    begun = time.process_time()
     index = hnswlib.Index(space="ip", dim=vectors.shape[1])
     index.init_index(max_elements=len(vectors), M=16, ef_construction=128)
     index.set_num_threads(1)
     index.add_items(vectors)
-    took = time.perf_counter() - begun
+    took = time.process_time() - begun
 
     def searching(ef: int) -> Search:
         def search(queries: Vectors, k: int, exclude: Bitmap | None) -> npt.NDArray[np.int64]:
@@ -161,7 +161,7 @@ def _of_usearch(vectors: Vectors) -> Iterator[Candidate]:
     module = _module("usearch.index")
     if module is None:
         return
-    begun = time.perf_counter()
+    begun = time.process_time()
     index = module.Index(ndim=vectors.shape[1], metric="ip", dtype="f32", expansion_search=200)
     index.add(np.arange(len(vectors)), vectors, threads=1)
 
@@ -169,4 +169,4 @@ def _of_usearch(vectors: Vectors) -> Iterator[Candidate]:
         keys = index.search(queries, k, threads=1).keys
         return np.asarray(keys, dtype=np.int64).reshape(len(queries), k)
 
-    yield Candidate("usearch, ef 200", search, time.perf_counter() - begun, False)
+    yield Candidate("usearch, ef 200", search, time.process_time() - begun, False)

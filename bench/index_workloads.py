@@ -71,11 +71,12 @@ def _compare(data: str, items: Vectors, queries: Vectors, settings: Settings) ->
     reference: dict[float, float] = {}
     figures = []
     for candidate in candidates(items, threads=settings.threads):
-        print(f"  {data}: {candidate.name}", file=sys.stderr, flush=True)
         for keeps, some, exclude in asked:
             if exclude is not None and not candidate.filters:
                 continue
             figure = _measured(data, candidate, (keeps, some, exclude), items, exact[keeps])
+            told = " ".join(f"{name} {value:.4g}" for name, value in figure.detail.items())
+            print(f"  {figure.subject}: {told}", file=sys.stderr, flush=True)
             reference.setdefault(keeps, figure.detail["ms"])
             figures.append(
                 Figure(

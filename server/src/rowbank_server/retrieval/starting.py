@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from rowbank_server.retrieval.index.faiss_index import FaissMissingError, require_faiss
 from rowbank_server.settings import ApiSettings, SettingsError, require_private
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
 from rowbank_server.storage.eviction_policy import check_policy
@@ -27,6 +28,11 @@ def connect(settings: ApiSettings) -> Redis:
             "setting redis (ROWBANK_REDIS): expected a URL such as redis://127.0.0.1:6379, got none; "
             "`rowbank up` runs a Redis of its own"
         )
+    if settings.index_kind == "faiss":
+        try:
+            require_faiss()
+        except FaissMissingError as error:
+            raise SettingsError(f"setting index_kind (ROWBANK_API_INDEX_KIND): {error}") from None
     try:
         redis = connect_at_start(settings.redis, timeout_s=settings.redis_timeout_s, client_name="rowbank-api")
     except ValueError as error:

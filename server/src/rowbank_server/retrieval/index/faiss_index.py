@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 from typing import Any
 
@@ -30,6 +31,16 @@ class FaissMissingError(Exception):
             "index_kind is faiss, and the package faiss-cpu is not installed; install rowbank-server[faiss], or set "
             "index_kind to auto"
         )
+
+
+def require_faiss() -> None:
+    """Looks, without loading it, whether the package is installed.
+
+    Raises:
+        FaissMissingError: it is not.
+    """
+    if importlib.util.find_spec("faiss") is None:
+        raise FaissMissingError
 
 
 class FaissIndex:
