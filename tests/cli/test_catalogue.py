@@ -61,3 +61,8 @@ def test_a_filter_of_json_reaches_the_service(ask):  # noqa: F811
     told = json.loads(ask("recommend", "3", "--boost", boost, "--explain", "-o", "json").stdout)
     assert told["items"][0]["parts"]["boosts"] == {"war": 100.0}
     assert told["explanation"]["candidates"][0]["step"] == "catalogue"
+
+
+def test_index_probe_prints_recall(ask):  # noqa: F811
+    told = json.loads(ask("index", "probe", "-n", "10", "-k", "5", "-o", "json").stdout)
+    assert (told["recall"], told["index"], told["queries"]) == (1.0, "exact", 10)

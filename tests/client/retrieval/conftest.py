@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -31,9 +33,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("retrieval-client")
+@contextlib.contextmanager
+def serving_shop(redis_url: str, folder: Path) -> Iterator[Served]:
+    """A parameter server and a retrieval service with a shop, until the block ends."""
     namespace, world = folder.name, Shop("caller")
     ps = PsProcess("--namespace", namespace, redis_url=redis_url, log=folder / "ps.log")
     try:
@@ -42,13 +44,9 @@ def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             world.create_tables(client)
             world.write_features(client)
             world.publish(client, "v1")
+            options = ("--grpc-bind", "127.0.0.1:0")
             api = ApiProcess(
-                "--grpc-bind",
-                "127.0.0.1:0",
-                redis_url=redis_url,
-                target=ps.target,
-                namespace=namespace,
-                log=folder / "api.log",
+                *options, redis_url=redis_url, target=ps.target, namespace=namespace, log=folder / "api.log"
             )
             try:
                 with httpx.Client(base_url=api.wait_ready().url, timeout=30) as http:
@@ -58,6 +56,12 @@ def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                 api.close()
     finally:
         ps.close()
+
+
+@pytest.fixture(scope="session")
+def served(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving_shop(redis_url, tmp_path_factory.mktemp("retrieval-client")) as found:
+        yield found
 
 
 @pytest.fixture
