@@ -28,6 +28,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._bound: dict[tuple[str, int], Histogram] = {}  # By route and status.
         self._requests = Histogram(
             "rowbank_http_request_duration_seconds",
             "Time to answer an HTTP request.",
@@ -110,7 +111,10 @@ class Metrics:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Counts one HTTP request."""
-        self._requests.labels(route, str(status)).observe(seconds)
+        bound = self._bound.get((route, status))
+        if bound is None:
+            bound = self._bound[route, status] = self._requests.labels(route, str(status))
+        bound.observe(seconds)
 
     def stage(self, stage: str, seconds: float) -> None:
         """Times one stage of one batch."""

@@ -98,11 +98,17 @@ class VersionMetrics:
             registry=registry,
         )
         self._active: dict[str, str] = {}
+        self._bound: dict[tuple[str, str], tuple[Counter, Histogram]] = {}  # What each answer counts, by version.
 
     def answered(self, model: str, version: str, answer: Answer, took_s: float) -> None:
         """Counts and times one answer to somebody."""
-        self._answers.labels(model, version).inc()
-        self._seconds.labels(model, version).observe(took_s)
+        bound = self._bound.get((model, version))
+        if bound is None:
+            bound = self._answers.labels(model, version), self._seconds.labels(model, version)
+            self._bound[model, version] = bound
+        answers, seconds = bound
+        answers.inc()
+        seconds.observe(took_s)
         if answer.degraded:
             self._degraded.labels(model, version).inc()
 
@@ -151,6 +157,7 @@ class VersionMetrics:
 
     def version_gone(self, model: str, version: str) -> None:
         """Takes away what there is of a version that is not loaded any more."""
+        self._bound.pop((model, version), None)
         for family in (
             self._answers,
             self._degraded,
