@@ -132,6 +132,8 @@ class Parent:
         worker.starts += 1
         serving = any(other.serving_since is not None for other in self._workers)
         settings = self._settings.model_dump(mode="json")
+        if settings.get("index_dir") == "":  # So that one worker builds an index, and the others map it.
+            settings["index_dir"] = str(self._folder.path / "index")
         if self._grpc is not None:
             settings["grpc_bind"] = shown(self._grpc)
         plan = plans.Plan(
