@@ -164,6 +164,16 @@ def test_a_version_that_cannot_be_tried_yet_is_let_through(client: rowbank.Clien
     assert client.models.get(MODEL).manifest.version == "v2"
 
 
+def test_a_version_over_nothing_is_let_through(client: rowbank.Client, shop: Sampled) -> None:
+    """No items, and then nobody of whom anything is known."""
+    shop.samples = lambda *counts: ()  # type: ignore[method-assign]
+    titles, shop.titles = shop.titles, {}
+    shop.publish(client, "v1")
+    shop.titles, shop.histories = titles, {}
+    shop.publish(client, "v2")
+    assert client.models.get(MODEL).manifest.version == "v2"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

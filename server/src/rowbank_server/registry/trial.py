@@ -148,12 +148,13 @@ class Trial:
         named = np.unique(np.asarray([item for one in manifest.samples[:MAX_USERS] for item in one.items], np.int64))
         catalogue = np.setdiff1d(model.items.entities(), named)
         others = catalogue[np.linspace(0, len(catalogue) - 1, min(OTHER_ITEMS, len(catalogue))).astype(np.int64)]
+        dim = manifest.vector_dim
         known_users, user_vectors, bad_users, users_tried = self._embed(
-            model.query, model.query_inputs, model.users, users, deadline, own_only=True
+            model.query, model.query_inputs, model.users, users, dim, deadline, own_only=True
         )
         known_items, item_vectors, bad_items, items_tried = self._embed(
-            model.candidate, model.candidate_inputs, model.items, np.concatenate([named, others]), deadline,
-            own_only=False,
+            model.candidate, model.candidate_inputs, model.items, np.concatenate([named, others]), dim,
+            deadline, own_only=False,
         )  # fmt: skip
         scores = (user_vectors @ item_vectors.T) * np.float32(model.logit_scale)
         return Scored(known_users, known_items, scores, users_tried, items_tried, bad_users + bad_items)
@@ -164,13 +165,15 @@ class Trial:
         inputs: TowerInputs,
         view: LayeredView | None,
         keys: npt.NDArray[np.int64],
+        vector_dim: int,
         deadline: float,
         *,
         own_only: bool,
     ) -> tuple[npt.NDArray[np.int64], F32, int, int]:
         """Keys and vectors of the entities of whom something is known; how many vectors are no numbers, and how many
         entities are there."""
-        known_keys, known_vectors, bad, tried = [np.empty(0, np.int64)], [], 0, 0
+        known_keys, bad, tried = [np.empty(0, np.int64)], 0, 0
+        known_vectors = [np.empty((0, vector_dim), np.float32)]
         for start in range(0, len(keys), _AT_ONCE):
             if self._clock() > deadline:
                 raise _OutOfTimeError
@@ -187,8 +190,7 @@ class Trial:
             there = np.asarray([values[inputs.entity] for values in features], np.int64)
             known_keys.append(there[kept])
             known_vectors.append(vectors[kept])
-        dim = known_vectors[0].shape[1] if known_vectors else 1
-        return np.concatenate(known_keys), np.concatenate([np.empty((0, dim), np.float32), *known_vectors]), bad, tried
+        return np.concatenate(known_keys), np.concatenate(known_vectors), bad, tried
 
 
 def _features(
