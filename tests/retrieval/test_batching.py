@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
 
-from rowbank.errors import InternalError, InvalidRequest, NotReady, Overloaded, RequestError
+from rowbank.errors import DeadlineExceeded, InternalError, InvalidRequest, NotReady, Overloaded, RequestError
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.queries import Answer, Query, Source
 
@@ -70,6 +71,49 @@ def test_a_failed_batch_fails_each_query_and_not_the_next(raised: Exception, exp
         with pytest.raises(expected):
             await batcher.ask(Query())
         assert (await batcher.ask(Query())).index_version == "i"
+        await batcher.close()
+
+    asyncio.run(run())
+
+
+def test_what_nobody_waits_for_is_left_undone() -> None:
+    """Queries whose deadline passes, or whose callers go away, while others are answered."""
+
+    async def run() -> None:
+        gate, dropped = Gate(), list[str]()
+        batcher = Batcher(gate.answer, max_batch=5, max_queue=3, on_drop=dropped.append)
+        first = asyncio.create_task(batcher.ask(Query(k=1)))
+        await asyncio.to_thread(gate.entered.acquire)
+        is_gone = asyncio.Event()
+        late = asyncio.create_task(batcher.ask(Query(k=2, deadline_s=time.monotonic() + 0.01)))
+        gone = asyncio.create_task(batcher.ask(Query(k=3), is_gone.is_set))
+        there = asyncio.create_task(batcher.ask(Query(k=4, deadline_s=time.monotonic() + 600), lambda: False))
+        with pytest.raises(DeadlineExceeded, match="the deadline passed before the query was answered"):
+            await late  # While the first is still being answered.
+        is_gone.set()
+        with pytest.raises(Overloaded):
+            await batcher.ask(Query(k=5))
+        gate.leave.release()
+        gate.leave.release()
+        assert (await first).index_version == "1"
+        assert (await there).index_version == "4"
+        with pytest.raises(DeadlineExceeded, match="the caller went away"):
+            await gone
+        assert gate.sizes == [1, 1]
+        assert dropped == ["deadline", "overloaded", "gone"]
+        await batcher.close()
+
+    asyncio.run(run())
+
+
+def test_a_deadline_that_passes_in_the_queue_is_never_begun() -> None:
+    async def run() -> None:
+        gate = Gate()
+        batcher = Batcher(gate.answer, max_batch=5, max_queue=3)
+        gate.leave.release()
+        with pytest.raises(DeadlineExceeded):
+            await batcher.ask(Query(k=1, deadline_s=time.monotonic() - 1))
+        assert gate.sizes == []
         await batcher.close()
 
     asyncio.run(run())
