@@ -56,6 +56,20 @@ def test_all_workers_answer_alike_and_tell_their_metrics_as_one(
     assert "Traceback" not in api.log
 
 
+def test_one_worker_builds_an_index_that_all_map(start_workers: Start, tmp_path: Path) -> None:
+    api = start_workers()
+    [folder] = folders(tmp_path)
+
+    def mapped(pid: int) -> set[str]:
+        lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+        return {line.split()[-1] for line in lines if str(folder / "index") in line and not line.endswith("(deleted)")}
+
+    first, second = workers_of(api.pid).values()
+    until(lambda: mapped(first) and mapped(first) == mapped(second), what="the same files in both workers")
+    assert api.terminate() == 0, api.log
+    assert folders(tmp_path) == []
+
+
 def test_a_batch_is_of_one_version_whoever_answers(start_workers: Start, published: Published) -> None:
     api = start_workers()
     load = Load(api.url, {"requests": [ASKED, {"user_id": 4, "k": 3}]}, path="/v1/recommend:batch", callers=4)
