@@ -107,6 +107,9 @@ def _expected(node: Schema, schema: Schema) -> str:
     if kind == "array":
         return f"a list{_count(node, 'minItems', 'maxItems')}"
     if kind == "string":
+        if "maxLength" in node:
+            least = f"{node['minLength']} to" if "minLength" in node else "at most"
+            return f"a text of {least} {node['maxLength']} characters"
         return "a path" if node.get("format") == "path" else f"a text{' that is not empty' * ('minLength' in node)}"
     names = {"integer": "an integer", "number": "a number", "boolean": "true or false", "object": "an object"}
     return f"{names[kind]}{_range(node)}" if kind in names else _ANYTHING

@@ -116,7 +116,7 @@ BOTH: list[tuple[str, dict[str, Any], str, Any, str]] = [
         {"user_id": 1, "model": "m" * 257},
         "Recommend",
         ask(model="m" * 257),
-        "model: expected a text, got 'mmm",
+        "model: expected a text of at most 256 characters, got 'mmm",
     ),
     (
         "/v1/recommend",
@@ -224,7 +224,7 @@ BOTH: list[tuple[str, dict[str, Any], str, Any, str]] = [
         {"events": [{"user_id": 1, "item_id": 1, "id": "i" * 129}]},
         "RecordEvents",
         pb.RecordEventsRequest(events=[pb.Event(user_id=1, item_id=1, id="i" * 129)]),
-        "events.0.id: expected a text that is not empty, got 'iii",
+        "events.0.id: expected a text of 1 to 128 characters, got 'iii",
     ),
     (
         "/v1/index:probe",
@@ -283,6 +283,7 @@ ONLY_HTTP = [
     ("PUT", "/v1/filters/own", b'{"filter": {"named": "other"}}', 422, "a stored filter names no other"),
     ("PUT", "/v1/models:traffic", b'{"shares": {"v1": 1.5}}', 422, "expected a number from 0 to 1, got 1.5"),
     ("PUT", "/v1/models:traffic", b'{"shares": {"v1": 0.5}}', 422, "v1 is the active version"),
+    ("GET", "/v1/models/", b"", 404, "there is no such path"),
     ("POST", "/v1/models:rollback?version=v1", b"", 422, "query parameter 'version' is unknown; known: model"),
 ]
 

@@ -195,7 +195,9 @@ def create_app(operations: Operations) -> Starlette:
         )
         for one in listed
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: problems.on_http_exception})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: problems.on_http_exception})
+    app.router.redirect_slashes = False  # A path with a slash too many is another path, and an id may end in one.
+    return app
 
 
 def _guarded(handler: Handler, endpoint: Endpoint, metrics: Metrics) -> Any:
