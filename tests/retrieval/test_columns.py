@@ -249,7 +249,7 @@ def test_numbers_alone_make_no_item_known_and_bad_ones_are_told(http: httpx.Clie
     until(lambda: "none of its keys has a row" in get(http, "/v1/items/9100")["not_indexed"])
     stored("item_id", 510, "things", "price", encode(math.inf, FeatureType.DOUBLE))
     until(lambda: "not finite" in get(http, "/v1/items/510")["not_indexed"])
-    until(lambda: 'rowbank_unindexed_items{model="two_tower",reason="unusable"} 1.0' in http.get("/metrics").text)
+    until(lambda: f'rowbank_unindexed_items{{model="{MODEL}",reason="unusable"}} 1.0' in http.get("/metrics").text)
     assert http.delete("/v1/items/9100").status_code == 200
 
 
@@ -307,7 +307,7 @@ def test_grpc_takes_the_same_features(
             pb.RecommendRequest(features={"age": features_pb2.FeatureValue()}),
             "features: age: expected a value, got none",
         ),
-        (pb.RecommendRequest(features=sent({"age": 1}), session={"item_ids": [501]}), "a session is answered by its"),
+        (pb.RecommendRequest(features=sent({"age": 1}), session={"item_ids": [501]}), "got session_items, features"),
         (pb.RecommendRequest(features=sent({"age": 1}), exclude_seen=True), "nobody's history is known without"),
     ],
 )
