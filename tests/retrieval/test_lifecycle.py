@@ -73,7 +73,7 @@ def test_it_starts_without_a_model_and_takes_the_first_published(
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert "train one (rowbank-train two-tower --activate)" in answer.json()["detail"]
-    assert get(http, "/v1/models") == {"models": [], "previous": ""}
+    assert get(http, "/v1/models") == {"models": [], "previous": "", "default_model": "two_tower"}
     world.create_tables(client)
     world.write_features(client)
     world.publish(client, "v1")
@@ -132,9 +132,9 @@ def test_a_version_changes_under_load_without_a_lost_or_mixed_answer(
     assert found == {("v1", "personal", *before), ("v2", "personal", *after)}
     assert all(body["index_version"].startswith(body["model_version"] + ".") for body in bodies)
     listed = get(http, "/v1/models")
-    assert [(m["version"], m["active"], m["serving"]) for m in listed["models"]] == [
-        ("v2", False, False),
-        ("v1", True, True),
+    assert [(m["version"], m["active"], m["serving"], m["share"]) for m in listed["models"]] == [
+        ("v2", False, True, 0.0),  # It is kept for a while, and may be asked by name.
+        ("v1", True, True, 1.0),
     ]
     assert listed["previous"] == "v2"
 

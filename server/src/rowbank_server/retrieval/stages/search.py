@@ -73,7 +73,7 @@ class Search:
     def _search(self, listings: Sequence[_Listing]) -> None:
         """All of them in one search; those that are to be diverse go on from what it found."""
         generation, scale = self._generation, self._generation.model.logit_scale
-        if not listings:
+        if not listings or not generation.item_count:
             return
         works, unwanted = [one.work for one in listings], [one.unwanted for one in listings]
         refused = self._eligible.rows(works, unwanted, indexed=True)
