@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.client.retrieval.conftest import Served, serving_shop
 from tests.processes import until
+from tests.retrieval.named import NamedWorld
 
 from rowbank import RetrievalClient
 from rowbank.errors import InvalidRequest, ModelNotFound
@@ -49,6 +50,24 @@ def test_versions_are_listed_loaded_activated_and_rolled_back(shop, operator):
     assert operator.roll_back().version == "v1"
     until(lambda: operator.recommend(3).model_version == "v1")
     assert operator.traffic().active == "v1"
+
+
+def test_ids_that_are_texts_go_both_ways(shop, operator):
+    world, user = NamedWorld("named"), "user/with?odd#things&more=1"
+    world.create_tables(shop.client)
+    world.publish(shop.client, "n1", activate=True)
+    until(lambda: any(one.name == "named" and one.serving for one in operator.models().models))
+    assert operator.recommend(user, k=5, model="named").ids == world.for_user(user, 5)
+    assert operator.similar(["a/b/c", "42"], k=3, model="named").ids == world.near(["a/b/c", "42"], 3, ["a/b/c", "42"])
+    assert operator.get_user(user, model="named").features["history"] == tuple(world.histories[user])
+    assert operator.get_item("50% off", model="named").id == "50% off"
+    vectors = operator.embed(item_ids=["naïve café", "nobody"], model="named")
+    assert (vectors.ids, vectors.found.tolist()) == (("naïve café", "nobody"), [True, False])
+    assert [item.id for item in operator.score(["042", "42"], user, model="named").items] == [
+        one for one in world.for_user(user, 20) if one in ("042", "42")
+    ]
+    with pytest.raises(InvalidRequest, match="texts"):
+        operator.recommend(42, model="named")
 
 
 def test_what_is_not_there_is_named(operator):

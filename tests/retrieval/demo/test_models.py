@@ -9,6 +9,7 @@ import httpx
 import pytest
 from tests.processes import PsProcess, until
 from tests.retrieval.demo.conftest import HostileShop
+from tests.retrieval.named import NamedWorld
 from tests.retrieval.support import ApiProcess, World, serving
 
 import rowbank
@@ -70,3 +71,27 @@ def test_a_model_is_picked_after_there_was_none(parts, page):
     page.reload()
     page.wait_for_selector("#items li")
     assert page.input_value("#model") == "another"
+
+
+def test_ids_that_are_texts_are_typed_shown_and_clicked(parts, page):
+    """Whatever is in them; an item without a title is called by its id."""
+    client, api = parts
+    world, user = NamedWorld("named"), "user/with?odd#things&more=1"
+    world.create_tables(client)
+    world.publish(client, "n1", activate=True)
+    with httpx.Client(base_url=api.url, timeout=30) as http:
+        until(lambda: "named" in http.get("/demo/data").json().get("models", []))
+    page.goto(f"{api.url}/demo?model=named")
+    page.wait_for_selector("#some-users button")
+    assert set(page.locator("#known-users option").evaluate_all("all => all.map(one => one.value)")) == set(world.users)
+    page.fill("#user", user)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#answer[aria-busy=false]")
+    seen = world.histories[user]
+    assert page.locator("#items .id").all_text_contents() == world.for_user(user, 10, exclude=seen)
+    assert page.inner_text("#person-title") == f"User {user}"
+    assert page.locator("#person-history .chip").count() == len(seen)
+    item = "a/b/c"
+    page.locator("#person-history .chip", has_text=item).click()
+    page.wait_for_selector("#similar-items li")
+    assert page.locator("#similar-items .id").all_text_contents() == world.near([item], 10, exclude=[item])

@@ -40,7 +40,9 @@ class Showing:
             ]
 
         some, features = await self._service.ask_redis(read, Caller())
-        return schemas.DemoData(loaded.manifest.name, sorted(self._service.hosts.all), some, features)
+        hosts = self._service.hosts.all
+        served = sorted(name for name, host in hosts.items() if host.active is not None)  # Not those still loading.
+        return schemas.DemoData(loaded.manifest.name, served, some, features)
 
     def titles(self, model: str, items: Sequence[str]) -> schemas.DemoTitles:
         """Titles of those of some items that the catalogue has, by their ids.
