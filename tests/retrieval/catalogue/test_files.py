@@ -19,6 +19,7 @@ from rowbank_server.features.changes import ChangeFeed
 from rowbank_server.retrieval.catalogue.files import BaseFiles, FolderError, prepare
 from rowbank_server.retrieval.catalogue.growth import MergePolicy
 from rowbank_server.retrieval.follower import Follower
+from rowbank_server.retrieval.index import IndexOptions
 
 
 def is_mapped(array: Any) -> bool:
@@ -142,6 +143,14 @@ def test_a_file_that_does_not_fit_is_not_used_but_made_anew(
     assert len(bases(tmp_path)) == 1
     if spoil is not lose_index:
         assert "a file of its index is not used, and it is built anew" in caplog.text
+
+
+def test_an_index_that_was_made_by_other_settings_is_made_anew(site: Site, tmp_path: Path) -> None:
+    site.open(folder=tmp_path).stop()
+    (made,) = bases(tmp_path)
+    follower = site.open(folder=tmp_path, started=False, index=IndexOptions(recall_target=0.9))
+    assert bases(tmp_path) != [made]
+    check_searches(site, follower)
 
 
 def test_where_the_feed_forgot_changes_everything_is_looked_at(site: Site, tmp_path: Path) -> None:

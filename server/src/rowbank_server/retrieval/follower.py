@@ -99,7 +99,8 @@ class Follower:
         self._builder = Builder(
             model, rows, lineage, lambda vectors: make_index(vectors, options.index), options.max_popularity_users
         )
-        files = BaseFiles(options.folder, options.namespace, model) if options.folder is not None else None
+        place = options.folder
+        files = BaseFiles(place, options.namespace, model, options.index) if place is not None else None
         self._keeper = Keeper(self._builder, files)
         self._options = options
         self._next_serial = next_serial

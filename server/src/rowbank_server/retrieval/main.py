@@ -30,6 +30,7 @@ from rowbank_server.retrieval.events.trends import Trends
 from rowbank_server.retrieval.follower import FollowerOptions
 from rowbank_server.retrieval.hosting.hosts import Hosts
 from rowbank_server.retrieval.hosting.serving import Equipment
+from rowbank_server.retrieval.index import IndexOptions
 from rowbank_server.retrieval.lineage import Lineage, Loss
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.processes.accepting import BACKLOG
@@ -56,7 +57,8 @@ def follower_options(settings: ApiSettings) -> FollowerOptions:
             prepare(folder)
         except FolderError as error:
             raise StartError(str(error)) from error
-    return FollowerOptions(refresh_s=settings.index_refresh_s, folder=folder, namespace=settings.namespace)
+    index = IndexOptions(settings.index_kind, settings.index_exact_max_items, settings.index_recall_target)
+    return FollowerOptions(refresh_s=settings.index_refresh_s, index=index, folder=folder, namespace=settings.namespace)
 
 
 @contextlib.asynccontextmanager

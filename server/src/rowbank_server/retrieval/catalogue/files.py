@@ -30,7 +30,14 @@ from rowbank.errors import RequestError
 from rowbank_server.features import FeatureField, FeatureType
 from rowbank_server.registry.model import Model
 from rowbank_server.retrieval.columns import Column, Texts
-from rowbank_server.retrieval.index import ArrayFileError, load_index, map_arrays, save_index, write_arrays
+from rowbank_server.retrieval.index import (
+    ArrayFileError,
+    IndexOptions,
+    load_index,
+    map_arrays,
+    save_index,
+    write_arrays,
+)
 from rowbank_server.retrieval.parts import Counts
 from rowbank_server.retrieval.segments import Segment
 
@@ -92,9 +99,12 @@ class BaseFiles:
     Args:
         folder: for all versions; see `prepare`.
         namespace: of the features, as several may use one folder.
+        index: what indexes are made by; one that was made by other settings is made anew.
     """
 
-    def __init__(self, folder: Path, namespace: str, model: Model) -> None:
+    def __init__(self, folder: Path, namespace: str, model: Model, index: IndexOptions | None = None) -> None:
+        made_by = index or IndexOptions()
+        self._made_by = [made_by.kind, made_by.exact_max_items, made_by.recall_target]
         self._model = model
         name, version = model.manifest.name, model.version
         self._folder = folder / quote(namespace, safe="") / quote(name, safe="") / quote(version, safe="")
@@ -219,6 +229,7 @@ class BaseFiles:
             "manifest": hashlib.sha256(manifest.SerializeToString(deterministic=True)).hexdigest(),
             "fields": fields,
             "ages": ages,
+            "index": self._made_by,
         }
 
     def _path(self, stamp: int, what: str) -> Path:
