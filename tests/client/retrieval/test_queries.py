@@ -56,6 +56,10 @@ def test_a_batch_is_answered_in_order(retrieval):
     assert retrieval.recommend_batch([]) == []
     with pytest.raises(InvalidRequest, match=r"queries.1: k: expected an integer of at least 1, got 0"):
         retrieval.recommend_batch([RecommendQuery(user_id=1), RecommendQuery(user_id=1, k=0)])
+    with pytest.raises(InvalidRequest, match=r"queries: expected a list of rowbank.retrieval.RecommendQuery, got None"):
+        retrieval.recommend_batch(None)
+    with pytest.raises(InvalidRequest, match=r"session: expected a list of ids, got None"):
+        retrieval.score([100], session=None)
     with pytest.raises(InvalidRequest, match=r"queries.0: expected a rowbank.retrieval.RecommendQuery"):
         retrieval.recommend_batch([{"user_id": 1}])
 
@@ -95,6 +99,8 @@ def test_numpy_integers_are_ids(retrieval):
         ({"user_id": 1, "exclude_seen": []}, "exclude_seen: expected at least one kind"),
         ({"user_id": 1, "min_score": float("nan")}, "min_score: expected a finite number"),
         ({"user_id": 1, "boosts": [{"add": 1}]}, "boosts.0: expected a rowbank.retrieval.Boost"),
+        ({"user_id": 1, "boosts": F("year") >= 1}, "boosts: expected a list of rowbank.retrieval.Boost"),
+        ({"session": None}, "session: expected a list of ids, got None"),
         ({"user_id": 1, "diversity": {"feature": "a"}}, "diversity: expected a rowbank.retrieval.Diversity"),
         ({"user_id": 1, "filter": "genres"}, "filter: expected a filter"),
         ({"user_id": 1, "features": [1]}, "features: expected features by name"),

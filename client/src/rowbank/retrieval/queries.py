@@ -74,6 +74,8 @@ def recommend_batch(
     Raises:
         InvalidRequest: as for `recommend`; the message says which question is wrong.
     """
+    if isinstance(queries, RecommendQuery | str | Mapping) or not isinstance(queries, Iterable):
+        requests.wrong("queries", "a list of rowbank.retrieval.RecommendQuery", shown(queries))
     asked = []
     for place, query in enumerate(queries):
         if not isinstance(query, RecommendQuery):
@@ -144,8 +146,7 @@ def score(
 ) -> Call[answers.Scores]:
     """Ranks given items, and no others, for somebody. Arguments as of `recommend`."""
     numbers, texts = requests.identities(item_ids, "item_ids")
-    if sum([user_id is not None, len(session) > 0, vector is not None]) > 1:
-        raise InvalidRequest("give one of user_id, session and vector; features may come with a user_id, or alone")
+    requests.require_one_subject(user_id, session, vector)
     request = retrieval_pb2.ScoreRequest(
         features=requests.features(features),
         item_ids=numbers,

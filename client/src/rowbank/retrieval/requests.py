@@ -118,6 +118,8 @@ def _float(one: float) -> float:
 
 def boosts(given: Iterable[Boost]) -> list[retrieval_pb2.Boost]:
     """Boosts."""
+    if isinstance(given, Boost | str | Mapping) or not isinstance(given, Iterable):
+        wrong("boosts", "a list of rowbank.retrieval.Boost", shown(given))
     made = []
     for place, one in enumerate(given):
         if not isinstance(one, Boost):
@@ -144,9 +146,7 @@ def recommend(query: RecommendQuery) -> retrieval_pb2.RecommendRequest:
     Raises:
         InvalidRequest: a field is wrong, or they contradict each other.
     """
-    subjects = [query.user_id is not None, not _is_empty(query.session), query.vector is not None]
-    if sum(subjects) > 1:
-        raise InvalidRequest("give one of user_id, session and vector; features may come with a user_id, or alone")
+    require_one_subject(query.user_id, query.session, query.vector)
     numbers, texts = identities(query.exclude, "exclude")
     request = retrieval_pb2.RecommendRequest(
         k=at_least("k", query.k, 1, bits=32),
@@ -172,6 +172,12 @@ def recommend(query: RecommendQuery) -> retrieval_pb2.RecommendRequest:
     return request
 
 
+def require_one_subject(user_id: Any, session: Any, given: Any) -> None:
+    """Refuses a question about more than one."""
+    if sum([user_id is not None, not is_empty(session), given is not None]) > 1:
+        raise InvalidRequest("give one of user_id, session and vector; features may come with a user_id, or alone")
+
+
 def name_subject(
     request: retrieval_pb2.RecommendRequest | retrieval_pb2.ScoreRequest, user_id: Any, session: Any, given: Any
 ) -> None:
@@ -182,14 +188,15 @@ def name_subject(
             request.user_text = checked
         else:
             request.user_id = checked
-    if not _is_empty(session):
+    if not is_empty(session):
         numbers, texts = identities(session, "session")
         request.session.CopyFrom(retrieval_pb2.SessionItems(item_ids=numbers, item_texts=texts))
     if given is not None:
         request.vector.CopyFrom(vector(given, "vector"))
 
 
-def _is_empty(session: Any) -> bool:
+def is_empty(session: Any) -> bool:
+    """Whether no session is given."""
     return isinstance(session, Sequence | np.ndarray) and len(session) == 0
 
 
