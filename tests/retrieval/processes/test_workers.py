@@ -191,3 +191,14 @@ def test_what_is_wrong_is_said_once(start_workers: Start, published: Published) 
         assert taken.wait() == 1
         assert "is in use" in taken.log
         assert taken.log.count("error: ") == 1
+
+
+def test_a_folder_whose_name_is_too_long_for_sockets_is_refused(start_workers: Start, tmp_path: Path) -> None:
+    long = tmp_path / ("long-" * 20)
+    long.mkdir()
+    api = start_workers(wait=False, environment={"TMPDIR": str(long)})
+    assert api.wait() == 1
+    assert f"error: TMPDIR: {long} is too long" in api.log
+    assert "name a shorter one" in api.log
+    assert "Traceback" not in api.log
+    assert list(long.iterdir()) == []

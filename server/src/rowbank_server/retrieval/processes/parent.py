@@ -35,6 +35,7 @@ _MODULE = "rowbank_server.retrieval.worker"
 _WAIT_FOR_MODEL_S = 30.0  # Of a worker that was started again while others answer: they have a model, it does not.
 _STOP_SLACK_S = 10.0  # Beyond the drain, before a worker that does not end is killed.
 _LONGEST_WAIT_S = 1.0
+_LONGEST_SOCKET_PATH = 103  # Of the systems that allow least.
 # NumPy's and faiss's own threads. Several workers fill the cores themselves; more threads would fight over them.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -70,7 +71,7 @@ class Parent:
         self._listener = listen("bind", settings.bind)
         self._listener.listen(BACKLOG)
         self._grpc = reserve("grpc_bind", settings.grpc_bind) if settings.grpc_bind else None
-        self._folder = PrivateFolder()
+        self._folder = _private_folder()
         self._board = Board.create(self._folder.path / plans.BOARD, settings.workers)
         self._workers = [_Worker(number) for number in range(settings.workers)]
         self._selector = selectors.DefaultSelector()
@@ -248,6 +249,23 @@ class Parent:
             if worker.process is not None:
                 worker.process.kill()
                 worker.process.wait()
+
+
+def _private_folder() -> PrivateFolder:
+    """Raises StartError: there is no place for it, or its name would be too long for the sockets in it."""
+    try:
+        folder = PrivateFolder()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise StartError(f"workers need a folder for temporary files (TMPDIR): {why}; name one to write to") from None
+    socket_path = str(folder.path / "worker-00")
+    if len(os.fsencode(socket_path)) > _LONGEST_SOCKET_PATH:
+        folder.close()
+        raise StartError(
+            f"TMPDIR: {folder.path.parent} is too long: the workers' sockets in it would have names of "
+            f"{len(os.fsencode(socket_path))} bytes, and {_LONGEST_SOCKET_PATH} are possible; name a shorter one"
+        )
+    return folder
 
 
 def _emptied(end: socket.socket) -> None:
