@@ -9,7 +9,9 @@ import httpx
 import pytest
 from tests.processes import until
 from tests.retrieval.processes.conftest import Published
-from tests.retrieval.support import ApiProcess
+from tests.retrieval.support import MODEL, ApiProcess
+
+from rowbank.traffic import Traffic, version_of
 
 Start = Callable[..., ApiProcess]
 
@@ -130,3 +132,25 @@ def known(workers: Workers, worker: int, asked: Any) -> list[int] | None:
     """Whom a question with a stored filter finds; None where there is no such filter."""
     answer = workers.of[worker].post("/v1/recommend", json=asked)
     return ids(answer.json()) if answer.status_code == 200 else None
+
+
+def test_a_split_of_traffic_is_alike_in_all(workers: Workers, published: Published) -> None:
+    published.world.publish(published.client, "v3", activate=False)
+    users = published.world.users.tolist()
+    workers.ask(0, "PUT", "/v1/models:traffic", {"shares": {"v3": 0.5}})
+    split = Traffic({"v3": 0.5}, active="v1")
+    expected = {user: version_of(MODEL, user, split) for user in users}
+    assert set(expected.values()) == {"v1", "v3"}
+
+    def served(worker: int) -> dict[int, str]:
+        asked = {"requests": [{"user_id": user, "k": 1} for user in users]}
+        answers = workers.ask(worker, "POST", "/v1/recommend:batch", asked)["answers"]
+        return {user: answer["model_version"] for user, answer in zip(users, answers, strict=True)}
+
+    try:
+        for worker in (0, 1):
+            until(lambda worker=worker: served(worker) == expected, what=f"split in worker {worker}")
+    finally:
+        workers.ask(1, "PUT", "/v1/models:traffic", {"shares": {}})
+    for worker in (0, 1):
+        until(lambda worker=worker: set(served(worker).values()) == {"v1"}, what=f"end of the split in worker {worker}")
