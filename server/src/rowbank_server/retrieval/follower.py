@@ -246,7 +246,7 @@ class Follower:
     def _begin(self) -> None:
         """Begins what is due beside this thread. Where another process makes the bases, its are taken."""
         served, stock, keeper = self.current, self._stock, self._keeper
-        if served is None or stock is None:
+        if served is None or stock is None or self._stop.is_set():
             return
         now, builds = self._clock(), keeper.builds()
         if not builds and keeper.has_newer():
