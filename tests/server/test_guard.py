@@ -82,6 +82,30 @@ def test_a_failure_opens_the_breaker_and_a_caller_that_may_wait_closes_it():
     assert not guarded.is_open
 
 
+def test_a_caller_in_a_hurry_opens_nothing_for_the_others():
+    guarded, neighbour = guard(patience_s=LONG_S), Neighbour()
+    with pytest.raises(RedisUnavailable, match="did not answer within"):
+        guarded.call(neighbour.ask, within_s=SOON_S)
+    assert not guarded.is_open
+    neighbour.may_answer.set()
+    assert guarded.call(lambda: "next", within_s=LONG_S) == "next"
+
+
+def test_a_neighbour_that_keeps_callers_in_a_hurry_waiting_is_left_alone():
+    """None of them waits for long, and yet the first one's call has kept the thread for longer than that."""
+    guarded, neighbour = guard(patience_s=4 * SOON_S), Neighbour()
+
+    def refused() -> bool:
+        with pytest.raises(RedisUnavailable):
+            guarded.call(neighbour.ask, within_s=SOON_S)
+        return guarded.is_open
+
+    assert not refused()
+    until(refused)
+    neighbour.may_answer.set()
+    until(lambda: answers(guarded))
+
+
 def test_what_no_thread_took_up_is_not_done_later():
     guarded, neighbour, done = guard(), Neighbour(), []
     first = threading.Thread(target=lambda: guarded.call(neighbour.ask, within_s=LONG_S))

@@ -62,6 +62,8 @@ class Guard:
         probe_aside: an open breaker lets a call through beside its caller, who is refused: for reads, so that finding
             out costs nobody anything. Otherwise the caller waits for it.
         quick_s: a failure that comes sooner costs its caller little, and opens nothing.
+        patience_s: a call that was left behind sooner says nothing of the neighbour, only that its caller was in a
+            hurry. It opens the breaker once it has kept its thread for so long, when another caller gives up.
     """
 
     def __init__(
@@ -73,12 +75,15 @@ class Guard:
         pause_s: float = 1.0,
         probe_aside: bool = False,
         quick_s: float = 0.0,
+        patience_s: float = 0.0,
     ) -> None:
         self._what = what
         self._unavailable = unavailable
         self._pause_s = pause_s
         self._probe_aside = probe_aside
         self._quick_s = quick_s
+        self._patience_s = patience_s
+        self._running: set[_Job[Any]] = set()
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[_Job[Any]] = queue.SimpleQueue()
         self._closed_until = _NEVER  # The breaker is open while this is a time.
@@ -141,8 +146,9 @@ class Guard:
             if not job.ended:
                 job.left = True
                 # A job that no thread took up says nothing of the neighbour; those that keep the threads do.
-                if job.started_s is not None:
-                    self._closed_until = max(self._closed_until, time.monotonic() + self._pause_s)
+                now = time.monotonic()
+                if any(one.left and now - (one.started_s or now) >= self._patience_s for one in self._running):
+                    self._closed_until = max(self._closed_until, now + self._pause_s)
         if job.ended:
             return job.result()
         raise self._unavailable(
@@ -161,6 +167,7 @@ class Guard:
                     self._probing = self._probing and not job.is_probe
                     continue
                 job.started_s = time.monotonic()
+                self._running.add(job)
             try:
                 job.answer = job.work()
             except BaseException as error:
@@ -171,6 +178,7 @@ class Guard:
         with self._lock:
             now = time.monotonic()
             assert job.started_s is not None
+            self._running.discard(job)
             if job.is_probe:
                 self._probing = False
             took_s = now - job.started_s

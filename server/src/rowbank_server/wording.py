@@ -24,7 +24,7 @@ Schema = Mapping[str, Any]
 
 def where(error: ErrorDetails, whole: str = "body") -> str:
     """The place of a fault: "requests.0.k", or `whole`."""
-    return ".".join(str(step) for step in error["loc"]) or whole
+    return ".".join(_cut(str(step)) for step in error["loc"]) or whole
 
 
 def what(model: type[BaseModel], error: ErrorDetails) -> str:
@@ -33,13 +33,18 @@ def what(model: type[BaseModel], error: ErrorDetails) -> str:
     if kind in ("value_error", "assertion_error"):  # Raised by a check of our own, in our words.
         return str(error.get("ctx", {}).get("error", error["msg"]))
     if kind == "extra_forbidden":
-        return unknown_field(str(place[-1]), fields(model, place[:-1]))
+        return unknown_field(_cut(str(place[-1])), fields(model, place[:-1]))
     expected = _expected(_find(_schema(model), place), _schema(model))
     if kind == "finite_number":
         return f"expected a finite number, got {show(error['input'])}"
     if kind == "missing":
         return f"is missing; expected {expected}"
     return f"expected {expected}, got {show(error['input'])}"
+
+
+def _cut(name: str) -> str:
+    """A name that a caller chose, of which there is no telling how long it is."""
+    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
 
 
 def unknown_field(name: str, known: Sequence[str]) -> str:

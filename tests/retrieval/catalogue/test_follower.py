@@ -16,6 +16,7 @@ from tests.retrieval.catalogue.following import (
 from tests.retrieval.support import DIM, until
 
 from rowbank.features import FeatureField, FeatureView
+from rowbank_server.features import FeatureField as NewField
 from rowbank_server.features import layout
 from rowbank_server.features.values import FeatureType, encode
 from rowbank_server.retrieval.catalogue.growth import MergePolicy
@@ -146,3 +147,16 @@ def test_popularity_is_counted_again_by_a_refresh(site: Site, count: int) -> Non
     generation = served(follower)
     most = generation.ids_at(generation.most_popular(~generation.gone, 2)).tolist()
     assert most == ([139, 100] if count == 50 else [100, 101])
+
+
+def test_a_feature_that_came_to_the_view_a_moment_ago_is_found(site: Site) -> None:
+    """Although the follower's process has read the definition before it, as it does for each query."""
+    follower, store = site.open(), site.store()
+    fields = list(store.view("items").fields)
+    for number in range(5):
+        name = f"new_{number}"
+        fields.append(NewField(name=name, type=FeatureType.STRING))
+        follower.model.items.store.view("items")
+        store.put_view(store.view("items").model_copy(update={"fields": tuple(fields)}))
+        store.write("items", [(105, {name: "here"})])
+        until(lambda name=name: name in served(follower).filter_fields.names)

@@ -128,6 +128,11 @@ class FeatureStore:
         self._views[name] = (time.monotonic(), view)
         return view
 
+    def forget_views(self, names: Iterable[str]) -> None:
+        """Has the definitions of some views read anew when they are needed next, however old they are."""
+        for name in names:
+            self._views.pop(name, None)
+
     def write(
         self, view_name: str, rows: Sequence[tuple[int, Mapping[str, Any]]], event_time_s: float | None = None
     ) -> int:

@@ -12,6 +12,8 @@ from rowbank_server.guard import Guard
 # Of what is left when a part begins. What remains for tower and search, which wait for nobody, is a tenth.
 FEATURES_SHARE = 0.5
 ROWS_SHARE = 0.8
+# Of the budget: who gives a part less time than this, as a caller in a hurry does, learns nothing of its health.
+_PATIENCE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ class QueryParts:
 
     def __init__(self, budget_s: float) -> None:
         self._budget_s = budget_s
-        self.features = Guard("Redis", RedisUnavailable, threads=1, probe_aside=True)
-        self.rows = Guard("the parameter server", ShardUnavailable, threads=1, probe_aside=True)
+        patience_s = budget_s * _PATIENCE
+        self.features = Guard("Redis", RedisUnavailable, threads=1, probe_aside=True, patience_s=patience_s)
+        self.rows = Guard("the parameter server", ShardUnavailable, threads=1, probe_aside=True, patience_s=patience_s)
 
     def budget(self, arrived_s: float, deadlines_s: Iterable[float | None] = ()) -> Budget:
         """The budget of queries the first of which arrived then.

@@ -216,6 +216,8 @@ class Follower:
             _log.info("%s: changes of %s were missed; all items are looked at", self._what, ", ".join(changes.missed))
             self._refresh_at, self._must_look = 0.0, True
         if len(changes.entities):
+            items = self.model.items
+            items.store.forget_views([items.base, items.overlay])  # They may have features that came with the change.
             self._pending_since_s = self._pending_since_s or changes.oldest_s
             for item in changes.entities.tolist():
                 self._pending.pop(item, None)

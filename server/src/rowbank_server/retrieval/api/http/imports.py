@@ -6,6 +6,7 @@ first sends and then reads, as most libraries do, once the buffers in between ar
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
@@ -78,21 +79,23 @@ async def _parts(request: Request, limits: Limits) -> AsyncIterator[_Part]:
     part: _Part = []
     size = 0
     number = 0
-    async for line in _lines(request, limits):
-        number += 1
-        if not (stripped := line.strip()):
-            continue
-        part.append((number, stripped))
-        size += len(stripped)
-        if len(part) >= _LINES or size >= _BYTES:
-            yield part
-            part, size = [], 0
+    async for lines in _lines(request, limits):
+        for line in lines:
+            number += 1
+            if not (stripped := line.strip()):
+                continue
+            part.append((number, stripped))
+            size += len(stripped)
+            if len(part) >= _LINES or size >= _BYTES:
+                yield part
+                part, size = [], 0
+        await asyncio.sleep(0)  # What has arrived already does not let others go first, nor do lines without anything.
     if part:
         yield part
 
 
-async def _lines(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    """Of a line that is too long only the beginning, which is still too long."""
+async def _lines(request: Request, limits: Limits) -> AsyncIterator[list[bytes]]:
+    """The lines that end in each chunk; of one that is too long only the beginning, which is still too long."""
     rest, total = b"", 0
     async for chunk in within(request, limits.body_timeout_s, whole=False):
         total += len(chunk)
@@ -102,7 +105,6 @@ async def _lines(request: Request, limits: Limits) -> AsyncIterator[bytes]:
                 "so far were dealt with; send the others in imports of their own"
             )
         *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line[: MAX_LINE_BYTES + 1]
+        yield [line[: MAX_LINE_BYTES + 1] for line in whole]
         rest = rest[: MAX_LINE_BYTES + 1]
-    yield rest
+    yield [rest]

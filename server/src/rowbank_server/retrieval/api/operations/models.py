@@ -86,6 +86,8 @@ class Models:
         """Makes a version the active one."""
         service = self._service
         name = body.model or service.hosts.default_model
+        # A trial may take long; that Redis stands still is to be known sooner.
+        await service.ask_redis(lambda: service.registry.active_version(name), caller)
         previous = await service.ask_redis(
             lambda: service.activation.activate(name, version, force=body.force),
             caller,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -29,6 +29,8 @@ MAX_CURSOR = 1 << 20
 MAX_EVENT_ID = 128
 MAX_WEIGHT = 1e6
 
+_MAX_WRONG_IDS = 20  # That are told of one list; each costs an exception.
+
 _WINDOW = re.compile(r"([0-9]{1,9})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -45,10 +47,21 @@ def _checked_id(value: Any) -> GivenId:
 
 
 def _checked_integers(value: Any, check: Callable[[Any], Any]) -> Any:
-    """Lists of integers in one look; others one by one."""
-    if type(value) is not list or not 0 < len(value) <= MAX_LIST or set(map(type, value)) != {int}:
+    """Lists of integers in one look; others one by one, up to where enough of them are wrong."""
+    if type(value) is not list or not 0 < len(value) <= MAX_LIST:
         return check(value)
-    return value if in_range(min(value)) and in_range(max(value)) else check(value)
+    if set(map(type, value)) == {int} and in_range(min(value)) and in_range(max(value)):
+        return value
+    wrong = (place for place, one in enumerate(value) if not _may_be_id(one))
+    enough = next(itertools.islice(wrong, _MAX_WRONG_IDS - 1, None), len(value) - 1)
+    return check(value[: enough + 1])
+
+
+def _may_be_id(value: Any) -> bool:
+    """Without the cost of an exception."""
+    if type(value) is str:
+        return 0 < len(value) <= MAX_ID_BYTES
+    return type(value) is int and in_range(value)
 
 
 def _checked_kind(value: Any) -> str:
@@ -84,7 +97,7 @@ def _checked_window(value: Any) -> float:
     """Seconds, of a number or of a text such as "24h"."""
     if isinstance(value, str) and (found := _WINDOW.fullmatch(value)):
         value = int(found[1]) * _SECONDS[found[2]]
-    if type(value) not in (int, float) or not math.isfinite(value) or not 0 < value <= 1e10:
+    if type(value) not in (int, float) or not 0 < value <= 1e10:
         raise ValueError(
             f'expected a time such as "24h" or "7d" (s, m, h, d, w), or seconds, got {wording.show(value)}'
         )

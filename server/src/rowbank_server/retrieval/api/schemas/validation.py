@@ -13,6 +13,7 @@ from rowbank.errors import InvalidRequest
 from rowbank_server import wording
 
 Body = TypeVar("Body", bound=BaseModel)
+MAX_FAULTS = 100  # That are told of one body.
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -23,10 +24,16 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class InvalidBody(InvalidRequest):
-    """A body that does not fit its model, with every fault of it."""
+    """A body that does not fit its model.
 
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("; ".join(f"{fault.where}: {fault.message}" for fault in faults))
+    Args:
+        faults: of it, in their order.
+        more: how many there are besides.
+    """
+
+    def __init__(self, faults: list[Fault], more: int = 0) -> None:
+        told = [f"{fault.where}: {fault.message}" for fault in faults]
+        super().__init__("; ".join([*told, f"and {more} more"] if more else told))
         self.faults = faults
 
 
@@ -56,8 +63,9 @@ def parsed(kind: type[Body], content: bytes) -> Body:
 
 
 def _invalid(kind: type[BaseModel], error: ValidationError) -> InvalidBody:
-    told = error.errors(include_url=False)
-    return InvalidBody([Fault(wording.where(fault), wording.what(kind, fault)) for fault in told])
+    told = error.errors(include_url=False)[:MAX_FAULTS]
+    faults = [Fault(wording.where(fault), wording.what(kind, fault)) for fault in told]
+    return InvalidBody(faults, error.error_count() - len(faults))
 
 
 def _place(text: str) -> str:
