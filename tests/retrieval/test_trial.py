@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -222,3 +224,7 @@ def test_it_is_refused_over_http_and_the_command_line_as_well(
     with pytest.raises(ModelDiffers) as over_grpc:
         client.models.activate(MODEL, "v2")
     assert over_grpc.value.code is grpc.StatusCode.FAILED_PRECONDITION
+    command = [sys.executable, "-m", "rowbank.cli", "models", "activate", MODEL, "v2", "--target", ps.target]
+    typed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert typed.returncode == 1
+    assert "come out highest here" in " ".join(typed.stderr.split())

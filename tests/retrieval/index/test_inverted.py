@@ -114,6 +114,14 @@ def test_it_says_how_it_searches(index: InvertedIndex) -> None:
     assert not index.vectors.flags.writeable
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, 9.9e17, -1e-30])
+def test_vectors_that_are_all_the_same_make_one_list(value: float) -> None:
+    vectors = np.full((2000, 1), value, np.float32)
+    index = InvertedIndex.build(vectors, BuildOptions())
+    assert (index.lists, index.tuning.lists_read, index.tuning.recall) == (1, 1, 1.0)
+    assert index.search(np.ones((1, 1), np.float32), 3, None)[0].tolist() == [[0, 1, 2]]
+
+
 def test_vectors_that_have_no_order_are_refused() -> None:
     vectors = np.ones((10, 3), np.float32)
     vectors[4, 1] = np.nan

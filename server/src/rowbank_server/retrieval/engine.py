@@ -41,6 +41,7 @@ class Engine:
         parts: guards what queries wait for, and says how long they may.
         read_filters: called where a query names a stored filter; it may wait for Redis.
         trends: what is popular in windows of time, if that is known.
+        counts_reads: whether reads of users count in what is shown of features; not those that nobody asked for.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class Engine:
         parts: QueryParts,
         read_filters: ReadFilters = dict,
         trends: Trends | None = None,
+        *,
+        counts_reads: bool = True,
     ) -> None:
         self._current = current
         self._problem = problem
@@ -60,6 +63,7 @@ class Engine:
         self._parts = parts
         self._read_filters = read_filters
         self._trends = trends
+        self._counts_reads = counts_reads
 
     def generation(self) -> Generation:
         """The generation in service.
@@ -113,7 +117,7 @@ class Engine:
                     raise one
             batch = [one for one in started if isinstance(one, Work)]
             budget = self._parts.budget(time.monotonic())
-            read_features(self._parts, generation, batch, budget)
+            read_features(self._parts, generation, batch, budget, count=self._counts_reads)
             tower.embed(self._parts, self._rows, generation, batch, budget)
             vectors = embedding.user_vectors(batch)
         vectors += embedding.item_vectors(generation, items)
@@ -125,7 +129,7 @@ class Engine:
         watch = _Stopwatch(self._metrics, time.monotonic() - arrived_s)
         started = self._start(generation, queries)
         batch = [work for work in started if isinstance(work, Work)]
-        read_features(self._parts, generation, batch, budget)
+        read_features(self._parts, generation, batch, budget, count=self._counts_reads)
         watch.lap("features")
         tower.embed(self._parts, self._rows, generation, batch, budget)
         watch.lap("rows_and_tower")

@@ -123,6 +123,7 @@ class Serving:
             parts,
             FilterReader(equipment.filters, self.manifest.name, parts.features, within_s=_FILTERS_WAIT_S),
             equipment.trends,
+            counts_reads=parts is equipment.parts,
         )
 
     @property

@@ -15,8 +15,14 @@ from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.stages.work import Work
 
 
-def read_features(parts: QueryParts, generation: Generation, batch: Sequence[Work], budget: Budget) -> None:
-    """Fills in the features, histories and seen items of stored users."""
+def read_features(
+    parts: QueryParts, generation: Generation, batch: Sequence[Work], budget: Budget, *, count: bool
+) -> None:
+    """Fills in the features, histories and seen items of stored users.
+
+    Args:
+        count: whether the reads count in what is shown of features.
+    """
     model = generation.model
     inputs = model.query_inputs
     stored = [work for work in batch if work.query.user_id is not None]
@@ -28,7 +34,8 @@ def read_features(parts: QueryParts, generation: Generation, batch: Sequence[Wor
     view = model.users
     by_kind = any(work.query.exclude_seen and work.query.seen_kinds is not None for work in stored)
     reads = _read_users(parts, inputs, view, stored, names, budget, by_kind=by_kind)
-    view.store.freshness.read(view.written, [read for read in reads if read is not None], time.time())
+    if count:
+        view.store.freshness.read(view.written, [read for read in reads if read is not None], time.time())
     for work, read in zip(stored, reads, strict=True):
         if read is None:
             work.degraded.append("features:unavailable")
