@@ -7,6 +7,7 @@ from tests.client.test_models_features import identity
 
 from rowbank import Client, TableSpec, errors
 from rowbank.catalogue import REMOVED, CatalogueReport, ViewNames, drop_catalogue, write_catalogue
+from rowbank.features import FeatureField
 from rowbank.models import ModelManifest, Tower, TowerInput
 
 FILES = {"query.onnx": identity(4), "candidate.onnx": identity(4)}
@@ -110,6 +111,23 @@ def test_overlays_keep_the_features_that_callers_defined(client: Client, model: 
     publish(client, model, "v2", {10: "ten"}, 2000.0)
     after = {view.name: view for view in client.features.list_views()}[views.item_overlay]
     assert [field.name for field in after.fields] == ["title", REMOVED, "price"]
+
+
+def test_a_feature_does_not_change_its_type_from_version_to_version(client: Client, model: str) -> None:
+    """Callers may have written it with the type that it had; nothing is written, the overlay stays as it was."""
+
+    def write(version: str, *fields: FeatureField) -> CatalogueReport:
+        return write_catalogue(client, model, version, items={}, users={}, read_at_s=1000.0, item_fields=fields)
+
+    views = write("v1", FeatureField("title", "string"), FeatureField("year", "double")).views
+    overlay = client.features.view(views.item_overlay)
+    with pytest.raises(
+        errors.InvalidFeature, match=r"'year' is int64 in the new data and double in view .* type"
+    ) as told:
+        write("v2", FeatureField("title", "string"), FeatureField("new", "bool"), FeatureField("year", "int64"))
+    assert told.value.metadata["feature"] == "year"
+    assert client.features.view(views.item_overlay) == overlay
+    assert ViewNames.of(model, "v2").item_view not in {view.name for view in client.features.list_views()}
 
 
 def test_names_of_views_are_valid_and_apart() -> None:

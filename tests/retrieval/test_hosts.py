@@ -118,6 +118,15 @@ def test_a_version_that_is_not_wanted_goes_after_a_while(
         until(lambda: set(running.hosts.of().servings) == {"v2"})
 
 
+def test_many_activations_in_a_row_keep_few_versions_in_memory(
+    running: Hosted, client: rowbank.Client, world: World
+) -> None:
+    for number in range(1, 6):
+        world.publish(client, f"v{number}")
+        until(lambda version=f"v{number}": running.serves(MODEL) == version)
+    until(lambda: set(running.hosts.of().servings) == {"v3", "v4", "v5"})
+
+
 def test_the_recall_of_every_version_is_measured_until_it_goes(
     connection: redis.Redis, namespace: str, ps: PsProcess, client: rowbank.Client, world: World
 ) -> None:

@@ -109,7 +109,8 @@ def write_catalogue(
     Returns:
         The views' names, for the manifest, and what changes for those who are served.
     Raises:
-        InvalidFeature: a feature is not of its field's type, or the version's views exist: choose another version.
+        InvalidFeature: a feature is not of its field's type, or the version's views exist: choose another version; or
+            callers write a feature with another type, and nothing was written.
         IdCollision: a text has the key of another one that is stored for the model; nothing was written.
     """
     features, names = client.features, ViewNames.of(model, version)
@@ -124,6 +125,8 @@ def write_catalogue(
                 "publish under another version",
                 metadata={"view": view},
             )
+    _require_types(known.get(names.item_overlay), fields)
+    _require_types(known.get(names.user_overlay), user_fields)
     before = _Before.read(client, model, known, fields)
     if item_names is not None:
         _require_same_texts("item", before.base, item_names)
@@ -305,6 +308,20 @@ def _write(
         done += len(part)
         if progress is not None:
             progress(what, done, total)
+
+
+def _require_types(overlay: FeatureView | None, fields: Sequence[FeatureField]) -> None:
+    """Raises InvalidFeature if callers write a feature with another type than the new data have."""
+    kinds = {} if overlay is None else {field.name: field.type for field in overlay.fields}
+    for field in fields:
+        kind = kinds.get(field.name, field.type)
+        if overlay is not None and kind != field.type:
+            raise InvalidFeature(
+                f"feature {field.name!r} is {field.type} in the new data and {kind} in view {overlay.name!r}, which "
+                "callers write and all versions of the model share; a feature never changes its type: give it the type "
+                "that it had or another name, or publish under another model",
+                metadata={"view": overlay.name, "feature": field.name},
+            )
 
 
 def _extended(present: FeatureView | None, wanted: FeatureView) -> FeatureView:

@@ -25,6 +25,7 @@ _log = logging.getLogger("rowbank.api")
 _MAX_BACKOFF_S = 10.0
 _STOP_WAIT_S = 2.0
 _POLL_S = 0.25
+_MOST_KEPT = 2  # Versions that are not wanted any more, so that many activations in a row do not fill the memory.
 
 
 class Picked(NamedTuple):
@@ -49,7 +50,7 @@ class Host:
     A version that cannot be loaded leaves the one before it in service; `problem` says why, and it is tried again.
 
     Args:
-        keep_s: how long a version that is not wanted any more stays loaded.
+        keep_s: how long a version that is not wanted any more stays loaded, if it is one of the last few.
         on_drop: told each version that is not loaded any more.
     """
 
@@ -313,10 +314,15 @@ class Host:
     def _drop_unwanted(self, versions: list[str]) -> None:
         now = self._clock()
         keep = {*versions, *([self._active.version] if self._active else [])}
-        for version in list(self._servings):
-            if version in keep:
-                self._unwanted_since.pop(version, None)
-            elif now - self._unwanted_since.setdefault(version, now) >= self._keep_s:
+        for version in keep:
+            self._unwanted_since.pop(version, None)
+        for version in self._servings.keys() - keep:
+            self._unwanted_since.setdefault(version, now)
+        latest = sorted(
+            self._unwanted_since, key=lambda version: (self._unwanted_since[version], version), reverse=True
+        )
+        for place, version in enumerate(latest):
+            if place >= _MOST_KEPT or now - self._unwanted_since[version] >= self._keep_s:
                 self._drop(version)
 
     def _drop(self, version: str) -> None:
