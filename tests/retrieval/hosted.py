@@ -34,6 +34,7 @@ class Hosted:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self.metrics = equipment.metrics
+        self.store = equipment.store
         self.hosts = Hosts(default, equipment, self.loop, **options)
         self.hosts.start()
 
@@ -69,8 +70,19 @@ def hosted(
 ) -> Iterator[Hosted]:
     """Opens hosts of a namespace; what they read must be there for them to load it."""
     rows = ClientRows([target], 10.0)
-    metrics = Metrics()
-    equipment = Equipment(
+    running = Hosted(equipped(connection, namespace, rows, refresh_s, probe_s), default, **options)
+    try:
+        yield running
+    finally:
+        running.close()
+        rows.close()
+
+
+def equipped(
+    connection: redis.Redis, namespace: str, rows: ClientRows, refresh_s: float = 60.0, probe_s: float = 0.0
+) -> Equipment:
+    """What versions of a namespace are served with."""
+    return Equipment(
         registry=ModelRegistry(connection, namespace),
         store=FeatureStore(connection, namespace),
         build_rows=rows,
@@ -79,14 +91,8 @@ def hosted(
         options=FollowerOptions(refresh_s=refresh_s),
         parts=QueryParts(10.0),
         aside_parts=QueryParts(10.0),
-        metrics=metrics,
+        metrics=Metrics(),
         filters=FilterStore(connection, namespace),
         open_batcher=lambda answer: Batcher(answer, max_batch=32, max_queue=1024),
         probe_interval_s=probe_s,
     )
-    running = Hosted(equipment, default, **options)
-    try:
-        yield running
-    finally:
-        running.close()
-        rows.close()

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import redis
 from tests.processes import PsProcess
-from tests.retrieval.hosted import Hosted, hosted
+from tests.retrieval.hosted import Hosted, equipped, hosted
 from tests.retrieval.support import MODEL, ApiProcess, World, until
 
 import rowbank
 from rowbank.errors import ModelNotFound, NotReady
+from rowbank.features import FeatureField, FeatureView
+from rowbank_server.features import layout
+from rowbank_server.registry.model import load_model
+from rowbank_server.retrieval.batching import Batcher
+from rowbank_server.retrieval.catalogue.files import BaseFiles
+from rowbank_server.retrieval.follower import FollowerOptions
+from rowbank_server.retrieval.hosting.serving import load
 from rowbank_server.retrieval.queries import Query
+from rowbank_server.retrieval.rows import ClientRows
 
 
 @pytest.fixture
@@ -84,7 +98,7 @@ def test_a_version_that_cannot_be_loaded_hurts_no_other(
     until(lambda: "view 'people' does not exist" in running.hosts.of().problem)
     assert running.hosts.of("movies").problem == ""
     assert best(running)[0] == best(running, "movies")[0] == "v1"
-    people = rowbank.features.FeatureView("people", "user_id", (rowbank.features.FeatureField("age", "int64"),))
+    people = FeatureView("people", "user_id", (FeatureField("age", "int64"),))
     client.features.put_view(people)
     until(lambda: running.serves(MODEL) == "v2")
     assert running.hosts.of().problem == ""
@@ -118,13 +132,84 @@ def test_a_version_that_is_not_wanted_goes_after_a_while(
         until(lambda: set(running.hosts.of().servings) == {"v2"})
 
 
-def test_many_activations_in_a_row_keep_few_versions_in_memory(
-    running: Hosted, client: rowbank.Client, world: World
+def test_of_many_activations_only_the_version_before_stays(
+    connection: redis.Redis, namespace: str, ps: PsProcess, client: rowbank.Client, world: World
 ) -> None:
-    for number in range(1, 6):
-        world.publish(client, f"v{number}")
-        until(lambda version=f"v{number}": running.serves(MODEL) == version)
-    until(lambda: set(running.hosts.of().servings) == {"v3", "v4", "v5"})
+    with hosted(connection, namespace, ps.target, MODEL, keep_s=3600.0, grace_s=0.0) as running:
+        for version in ("v1", "v2", "v3", "v4"):
+            world.publish(client, version)
+            until(lambda version=version: running.serves(MODEL) == version)
+        until(lambda: set(running.hosts.of().servings) == {"v3", "v4"})
+        before = running.hosts.of().servings["v3"]
+        client.models.activate(MODEL, "v3")
+        until(lambda: running.serves(MODEL) == "v3")
+        assert running.hosts.of().active is before
+        client.models.activate(MODEL, "v1")
+        until(lambda: set(running.hosts.of().servings) == {"v1", "v3"})
+
+
+def test_what_cannot_be_read_of_a_version_is_forgotten_with_it(
+    connection: redis.Redis, namespace: str, ps: PsProcess, client: rowbank.Client, world: World
+) -> None:
+    """Of its own views; those that another version reads, too, are counted on."""
+    with hosted(connection, namespace, ps.target, MODEL, refresh_s=0.05, keep_s=0.0, grace_s=0.0) as running:
+        fields = (("title", "string"), ("title_tokens", "int64_list"))
+        client.features.put_view(
+            FeatureView("own", "item_id", tuple(FeatureField(name, kind) for name, kind in fields))
+        )
+        client.features.write("own", {item: {"title": "T", "title_tokens": [1]} for item in (100, 101)})
+        for view in ("own", "items"):
+            key = layout.entity_key("item_id", 101, namespace)
+            connection.hset(key, layout.feature_field(view, "title"), b"\xff")
+        tower = world.manifest("v1").candidate
+        taken = dataclasses.replace(tower.inputs[0], feature="own:title_tokens")
+        candidate = dataclasses.replace(tower, inputs=(taken,))
+        world.publish(client, "v1", item_view="own", candidate=candidate)
+        until(lambda: running.store.unreadable.counts().get("own") == 1)
+        world.publish(client, "v2")
+        until(lambda: running.store.unreadable.counts().get("items") == 1)
+        until(lambda: "own" not in running.store.unreadable.counts())
+        assert running.store.unreadable.counts()["items"] == 1
+
+
+def test_a_version_that_is_loaded_after_its_model_went_is_ended(
+    connection: redis.Redis, namespace: str, ps: PsProcess, client: rowbank.Client, world: World
+) -> None:
+    """Its threads would follow a catalogue for ever that nobody serves."""
+    world.publish(client, "v1")
+    os.kill(ps.pid, signal.SIGSTOP)
+    try:
+        with hosted(connection, namespace, ps.target, MODEL) as running:
+            until(lambda: MODEL in running.hosts.all)
+            host = running.hosts.of()
+            running.run(host.close())  # It waits for the load for a moment only.
+            os.kill(ps.pid, signal.SIGCONT)
+            until(lambda: not host._thread.is_alive())
+            assert host.servings == {}
+            assert "follower-v1" not in {thread.name for thread in threading.enumerate()}
+    finally:
+        os.kill(ps.pid, signal.SIGCONT)
+
+
+def test_a_version_that_fails_at_the_last_leaves_its_files_to_others(
+    connection: redis.Redis, namespace: str, ps: PsProcess, client: rowbank.Client, world: World, tmp_path: Path
+) -> None:
+    world.publish(client, "v1", rows="frozen")
+
+    def refused(answer: object) -> Batcher:
+        raise NotReady("no queries here")
+
+    with contextlib.closing(ClientRows([ps.target], 10.0)) as rows:
+        equipment = equipped(connection, namespace, rows)
+        options = FollowerOptions(folder=tmp_path, namespace=namespace)
+        refusing = dataclasses.replace(equipment, options=options, open_batcher=refused)
+        with pytest.raises(NotReady, match="no queries here"):
+            load(refusing, MODEL, "v1", next_serial=lambda: 1, with_lost_tables=True, on_swap=lambda generation: None)
+        stored = equipment.registry.get(MODEL, "v1")
+        model = load_model(stored.manifest, equipment.registry.files(stored.manifest), equipment.store)
+        files = BaseFiles(tmp_path, namespace, model)
+        assert files.claim(serving=True)
+        files.release()
 
 
 def test_the_recall_of_every_version_is_measured_until_it_goes(

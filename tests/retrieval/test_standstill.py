@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+import redis
 from tests.processes import PsProcess
 from tests.retrieval.support import ApiProcess, World, get, post, serving, until
 
@@ -167,7 +168,7 @@ def test_endpoints_that_need_redis_say_so_in_time(
         lambda own: own.put("/v1/users/3", json={"features": {"history": [100]}}),
         lambda own: own.post("/v1/events", json={"events": [{"user_id": 3, "item_id": 100}]}),
         lambda own: own.get("/v1/models"),
-        lambda own: own.get("/v1/models:traffic"),  # An activation is tried first, and may take the time for that.
+        lambda own: own.post("/v1/models/v1/activate"),
     ]
 
     def ask(number: int) -> tuple[float, httpx.Response]:
@@ -181,6 +182,29 @@ def test_endpoints_that_need_redis_say_so_in_time(
             assert took_s < REDIS_WAIT_S + SLACK_S
         assert threads_of(api.pid) <= before + 2
     until(lambda: http.get("/v1/users/3").status_code == 200)
+
+
+def test_an_activation_takes_its_time_while_redis_answers_and_no_longer(
+    http: httpx.Client, own_redis: EmbeddedRedis
+) -> None:
+    """Paused writes are what keeps it from its end here; reads go on."""
+    with redis.Redis.from_url(own_redis.url) as connection, concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        def begun() -> concurrent.futures.Future[tuple[float, httpx.Response]]:
+            activation = pool.submit(timed, lambda: http.post("/v1/models/v1/activate"))
+            until(lambda: any("b" in one["flags"] for one in connection.client_list()))
+            return activation
+
+        connection.client_pause(int(2e3 * REDIS_WAIT_S), all=False)
+        took_s, answer = begun().result()
+        assert (answer.status_code, took_s > REDIS_WAIT_S) == (200, True)
+        connection.client_pause(60_000, all=False)
+        activation = begun()
+        with standing_still(own_redis.pid):
+            took_s, answer = timed(lambda: activation.result()[1])
+            assert (answer.status_code, answer.json()["type"]) == (503, "urn:rowbank:problem:redis-unavailable")
+            assert took_s < REDIS_WAIT_S + SLACK_S
+        connection.client_unpause()
 
 
 def test_grpc_answers_within_the_budget_too(http: httpx.Client, api: ApiProcess, own_redis: EmbeddedRedis) -> None:

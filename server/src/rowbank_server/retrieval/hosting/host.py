@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +26,6 @@ _log = logging.getLogger("rowbank.api")
 _MAX_BACKOFF_S = 10.0
 _STOP_WAIT_S = 2.0
 _POLL_S = 0.25
-_MOST_KEPT = 2  # Versions that are not wanted any more, so that many activations in a row do not fill the memory.
 
 
 class Picked(NamedTuple):
@@ -50,7 +50,8 @@ class Host:
     A version that cannot be loaded leaves the one before it in service; `problem` says why, and it is tried again.
 
     Args:
-        keep_s: how long a version that is not wanted any more stays loaded, if it is one of the last few.
+        keep_s: how long the version that was active before stays loaded, once it is not wanted any more.
+        grace_s: how long any other does. So many activations in a row do not fill the memory.
         on_drop: told each version that is not loaded any more.
     """
 
@@ -61,6 +62,7 @@ class Host:
         loop: asyncio.AbstractEventLoop,
         *,
         keep_s: float,
+        grace_s: float,
         on_drop: Callable[[Serving], None] = lambda serving: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -69,6 +71,7 @@ class Host:
         self._metrics = equipment.metrics.versions
         self._loop = loop
         self._keep_s = keep_s
+        self._grace_s = grace_s
         self._on_drop = on_drop
         self._clock = clock
         self._serials = itertools.count(1)
@@ -76,6 +79,7 @@ class Host:
         self._split = Traffic()
         self._diverted: frozenset[str] = frozenset()  # Of the split, the versions that users can be given.
         self._active: Serving | None = None
+        self._before = ""  # The version that was active before, to which a roll back leads.
         self._shadow: Shadow | None = None
         self._servings: Mapping[str, Serving] = {}  # Replaced as a whole, so that it may be read without a lock.
         self._unwanted_since: dict[str, float] = {}
@@ -237,6 +241,9 @@ class Host:
             _log.exception("loading model %r %s failed for a reason that is a defect", self.name, version)
             self._failed(version, InternalError(f"{type(error).__name__}: {error}"))
         else:
+            if self._stop.is_set():  # It was closed meanwhile, and nobody would ever end what is loaded now.
+                serving.abandon()
+                return
             self._succeeded(version)
             serving.on_answer = self._answered
             self._metrics.loaded(self.name, version, serving.load_s, serving.warm_up_s, serving.memory_bytes)
@@ -271,6 +278,8 @@ class Host:
             self._failed(serving.version, NotReady(describe(serving.manifest, generation.lost)))
             return
         self._succeeded(serving.version)
+        if self._active is not None:
+            self._before = self._active.version
         self._active = serving
         self._metrics.swapped(generation, held_bytes(generation))
         _log.info("serving model %s %s", self.name, serving.version)
@@ -314,15 +323,12 @@ class Host:
     def _drop_unwanted(self, versions: list[str]) -> None:
         now = self._clock()
         keep = {*versions, *([self._active.version] if self._active else [])}
-        for version in keep:
-            self._unwanted_since.pop(version, None)
-        for version in self._servings.keys() - keep:
-            self._unwanted_since.setdefault(version, now)
-        latest = sorted(
-            self._unwanted_since, key=lambda version: (self._unwanted_since[version], version), reverse=True
-        )
-        for place, version in enumerate(latest):
-            if place >= _MOST_KEPT or now - self._unwanted_since[version] >= self._keep_s:
+        for version in list(self._servings):
+            if version in keep:
+                self._unwanted_since.pop(version, None)
+                continue
+            since = self._unwanted_since.setdefault(version, now)
+            if now - since >= (self._keep_s if version == self._before else self._grace_s):
                 self._drop(version)
 
     def _drop(self, version: str) -> None:
@@ -330,8 +336,16 @@ class Host:
         gone = servings.pop(version)
         self._servings = servings
         self._unwanted_since.pop(version, None)
-        asyncio.run_coroutine_threadsafe(gone.close(), self._loop)
-        self._metrics.version_gone(self.name, version)
-        self._equipment.metrics.catalogues.gone(self.name, version)
+        closing = asyncio.run_coroutine_threadsafe(gone.close(), self._loop)
+        closing.add_done_callback(lambda done: self._closed(gone, done))
         _log.info("dropped model %s %s", self.name, version)
+
+    def _closed(self, gone: Serving, done: Future[None]) -> None:
+        """Forgets what was counted of a version, which its threads might have counted until now."""
+        if not done.cancelled() and (error := done.exception()) is not None:
+            _log.error("closing %s %s failed for a reason that is a defect", self.name, gone.version, exc_info=error)
+        if gone.version in self._servings:
+            return  # It is wanted again, and counts anew.
+        self._metrics.version_gone(self.name, gone.version)
+        self._equipment.metrics.catalogues.gone(self.name, gone.version)
         self._on_drop(gone)

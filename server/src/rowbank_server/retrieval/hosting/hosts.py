@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 
 from rowbank.errors import InternalError, ModelNotFound, NotReady, RequestError
 from rowbank.traffic import Traffic
@@ -26,8 +28,8 @@ class Hosts:
         default: the model that answers requests that name none.
         loop: where queries come from.
         poll_s: how often it looks.
-        keep_s: how long a version that is not served any more stays loaded, so that a roll back is immediate.
-        grace_s: the least that it does, so that a query that has chosen it finds it.
+        keep_s: how long the version that was served before stays loaded, so that a roll back is immediate.
+        grace_s: the least that any version does, so that a query that has chosen it finds it.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Hosts:
         self._loop = loop
         self._poll_s = poll_s
         self._keep_s = max(keep_s, grace_s)
+        self._grace_s = grace_s
         self._hosts: Mapping[str, Host] = {}  # Replaced as a whole, so that it may be read without a lock.
         self._failure = ""
         self._say_at = 0.0
@@ -131,18 +134,34 @@ class Hosts:
         self._failure = "Redis holds no model any more; what was served stays in service" if lost else ""
         for name, wanted in traffic.items():
             if name not in hosts:
-                hosts[name] = Host(name, self._equipment, self._loop, keep_s=self._keep_s, on_drop=self._dropped)
+                hosts[name] = Host(
+                    name,
+                    self._equipment,
+                    self._loop,
+                    keep_s=self._keep_s,
+                    grace_s=self._grace_s,
+                    on_drop=self._dropped,
+                )
                 hosts[name].start()
             hosts[name].want(wanted)
         gone = [hosts.pop(name) for name in set(hosts) - set(traffic) if not lost]
         self._hosts = hosts
         for host in gone:
-            asyncio.run_coroutine_threadsafe(host.close(), self._loop)
+            closing = asyncio.run_coroutine_threadsafe(host.close(), self._loop)
+            closing.add_done_callback(functools.partial(self._closed, host))
             _log.info("model %s has no active version any more", host.name)
-            self._equipment.metrics.versions.model_gone(host.name)
-            for serving in host.servings.values():
-                self._equipment.metrics.versions.version_gone(host.name, serving.version)
-                self._dropped(serving)
+
+    def _closed(self, host: Host, done: Future[None]) -> None:
+        """Forgets what was counted of a model, which its threads might have counted until now."""
+        if not done.cancelled() and (error := done.exception()) is not None:
+            _log.error("closing model %s failed for a reason that is a defect", host.name, exc_info=error)
+        if host.name in self._hosts:
+            return  # It is there again, and counts anew.
+        self._equipment.metrics.versions.model_gone(host.name)
+        for serving in host.servings.values():
+            self._equipment.metrics.versions.version_gone(host.name, serving.version)
+            self._equipment.metrics.catalogues.gone(host.name, serving.version)
+            self._dropped(serving)
 
     def _say_what_is_loaded(self) -> None:
         """So that nobody removes it."""

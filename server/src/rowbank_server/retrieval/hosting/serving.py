@@ -199,6 +199,11 @@ class Serving:
         finally:
             self._embedding -= 1
 
+    def abandon(self) -> None:
+        """Ends the threads of a version that never answered anybody."""
+        self._recall.stop()
+        self.follower.stop()
+
     async def close(self) -> None:
         """Answers what waits, then ends the threads."""
         await self.batcher.close()
@@ -247,7 +252,11 @@ def load(
         watch=equipment.metrics.catalogues.of(name, version),
     )
     follower.load(with_lost_tables=with_lost_tables)
-    serving = Serving(follower, equipment, time.monotonic() - started)
-    serving.warm_up()
-    serving.start()
+    try:
+        serving = Serving(follower, equipment, time.monotonic() - started)
+        serving.warm_up()
+        serving.start()
+    except BaseException:  # Nobody else ends what was begun, and it holds the lock of the version's files.
+        follower.stop()
+        raise
     return serving

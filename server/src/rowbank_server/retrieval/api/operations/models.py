@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 from rowbank.errors import ModelNotFound, NotReady
 from rowbank.traffic import Traffic
 from rowbank_server.registry import StoredModel
@@ -11,6 +14,7 @@ from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.service import Caller, Service
 from rowbank_server.retrieval.hosting.host import Host
 
+_LOOK_S = 0.25  # Between two looks whether Redis answers, during a trial.
 # What is known of versions that are loaded, or wanted.
 _OF_LOADED = (
     "share",
@@ -86,15 +90,26 @@ class Models:
         """Makes a version the active one."""
         service = self._service
         name = body.model or service.hosts.default_model
-        # A trial may take long; that Redis stands still is to be known sooner.
-        await service.ask_redis(lambda: service.registry.active_version(name), caller)
-        previous = await service.ask_redis(
+        previous = await self._tried(
             lambda: service.activation.activate(name, version, force=body.force),
+            lambda: service.registry.active_version(name),
             caller,
-            within_s=BUDGET_S + service.redis_wait_s,
         )
         service.hosts.wake()
         return schemas.Activated(version, previous)
+
+    async def _tried(self, call: Callable[[], str], look: Callable[[], str], caller: Caller) -> str:
+        """What a call returns that may take as long as a trial does: but only as long as Redis answers, too."""
+        service = self._service
+        await service.ask_redis(look, caller)
+        doing = asyncio.ensure_future(service.ask_redis(call, caller, within_s=BUDGET_S + service.redis_wait_s))
+        doing.add_done_callback(lambda done: done.cancelled() or done.exception())  # Also where nobody waits for it.
+        try:
+            while not (await asyncio.wait([doing], timeout=_LOOK_S))[0]:
+                await service.ask_redis(look, caller)
+        finally:
+            doing.cancel()
+        return doing.result()
 
     async def roll_back(self, body: schemas.ModelRef, caller: Caller) -> schemas.Activated:
         """Makes the version active again that was so before."""
