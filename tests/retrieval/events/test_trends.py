@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,24 +11,32 @@ import pytest
 import redis
 from tests.retrieval.support import until
 
+from rowbank_server.retrieval.columns import Texts
 from rowbank_server.retrieval.events.popularity import HOUR_S, PopularityStore
 from rowbank_server.retrieval.events.recording import Event
 from rowbank_server.retrieval.events.trends import Trends
+from rowbank_server.retrieval.generation import Generation
+from rowbank_server.retrieval.index import ExactIndex
+from rowbank_server.retrieval.parts import Part
 from rowbank_server.retrieval.queries import Popularity
+from rowbank_server.retrieval.segments import Segment
 
 NOW = 500_000 * HOUR_S + 1800.0
-ITEMS = np.array([5, 7, 9], np.int64)
+ITEMS = (5, 7, 9)
 
 
-def generation(version: str = "v1.1", span: int = 64) -> Any:
-    """What trends ask of a generation: items 5, 7 and 9 at positions 0, 1 and 2."""
-    known = {5: 0, 7: 1, 9: 2}
-    return SimpleNamespace(
-        model=SimpleNamespace(items=SimpleNamespace(written="items"), manifest=SimpleNamespace(name="shop")),
-        index_version=version,
-        span=span,
-        positions_or_none=lambda items: np.array([known.get(int(item), -1) for item in items], np.int64),
-    )
+def generation(version: str = "v1.1", items: Sequence[int] = ITEMS, *others: Sequence[int]) -> Generation:
+    """A part of some items, and another of each of the others."""
+    model: Any = SimpleNamespace(items=SimpleNamespace(written="items"), manifest=SimpleNamespace(name="shop"))
+    parts: list[Part] = []
+    for ids in (items, *others):
+        count = len(ids)
+        nothing, numbers = Texts.of([""] * count), np.zeros(count, np.uint64)
+        index = ExactIndex(np.zeros((count, 1), np.float32))
+        standing = np.zeros(count, np.uint8)
+        segment = Segment(np.array(ids, np.int64), nothing, None, standing, {}, numbers, numbers, (), index)
+        parts.append(Part.whole(segment, parts[-1].end if parts else 0, np.zeros(count, np.int64)))
+    return Generation(model, version, tuple(parts), {})
 
 
 def event(item: int, hours_ago: float, kind: str = "view", weight: float = 1.0) -> Event:
@@ -82,11 +91,32 @@ def test_a_window_begins_with_a_whole_hour(trends: Trends, counters: PopularityS
 
 
 def test_what_is_kept_is_of_the_generation_that_asks(trends: Trends, counters: PopularityStore) -> None:
+    """Whatever it is called: the numbers of a model that went and came back begin anew."""
     counters.add("items", [event(9, 0)])
     trends.refresh()
-    first = trends.scores(generation(), Popularity(HOUR_S))
-    assert trends.scores(generation(), Popularity(HOUR_S)) is first
-    assert trends.scores(generation("v1.2", span=128), Popularity(HOUR_S)).shape == (128,)
+    asking = generation()
+    first = trends.scores(asking, Popularity(HOUR_S))
+    assert trends.scores(asking, Popularity(HOUR_S)) is first
+    other = trends.scores(generation("v1.1", (2, 3, 9), range(100, 170)), Popularity(HOUR_S))
+    assert (other.shape, np.flatnonzero(other).tolist()) == ((192,), [2])
+
+
+def test_hours_that_are_over_are_summed_once_for_a_segment(trends: Trends, counters: PopularityStore) -> None:
+    """A change of the catalogue makes a small part anew, and new events concern the last hours alone."""
+    counters.add("items", [event(5, hours) for hours in range(40)] + [event(11, 20), event(9, 0)])
+    trends.refresh()
+    before = generation("v1.1", ITEMS, (11,))
+    assert trends.scores(before, Popularity(48 * HOUR_S))[[0, 1, 2, 64]].tolist() == [40.0, 0.0, 1.0, 1.0]
+    kept = before.parts[0].segment.masks["trends"]
+    assert len(kept) == 1
+    counters.add("items", [event(7, 0), event(5, 1)])
+    trends.refresh()
+    after = Generation(before.model, "v1.2", (before.parts[0],), {})
+    assert trends.scores(after, Popularity(48 * HOUR_S))[:3].tolist() == [41.0, 1.0, 1.0]
+    assert len(kept) == 1
+    counters.add("items", [event(7, 30)])  # One that comes late.
+    trends.refresh()
+    assert trends.scores(after, Popularity(48 * HOUR_S))[:3].tolist() == [41.0, 2.0, 1.0]
 
 
 def test_in_the_background(trends: Trends, counters: PopularityStore) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,17 +15,23 @@ import numpy.typing as npt
 
 from rowbank.errors import RequestError
 from rowbank_server.retrieval.events.popularity import HOUR_S, Bucket, Counted, PopularityStore
+from rowbank_server.retrieval.filters.kept import Kept
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.queries import Popularity
+from rowbank_server.retrieval.segments import Segment
 
 _log = logging.getLogger("rowbank.api")
 
 _REFRESH_S = 1.0
 _REST = 10.0  # A refresh that took t seconds is repeated no sooner than this many t later.
 _KEPT = 8  # Windows whose sums are kept until something changes.
+_KEPT_BYTES = 1 << 20  # Of sums a segment, or two of them.
+_MOVING_H = 2  # Of so many hours, the latest, the counters are still added to.
 _STOP_WAIT_S = 2.0
 
 Scores = npt.NDArray[np.float64]
+_Sum = tuple[weakref.ref[Generation] | None, Scores | None]  # Of a generation.
+_NOTHING: _Sum = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class Trends:
         self._views = views
         self._clock = clock
         self._known: Mapping[str, _View] = {}
-        self._sums: OrderedDict[tuple[object, ...], Scores] = OrderedDict()
+        self._sums: OrderedDict[tuple[object, ...], _Sum] = OrderedDict()
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="trends", daemon=True)
@@ -71,19 +78,24 @@ class Trends:
             self._thread.join(_STOP_WAIT_S)
 
     def scores(self, generation: Generation, popularity: Popularity) -> Scores:
-        """[span] float64: sums of the weights of events, by position; the window begins with a whole hour."""
-        view = self._known.get(generation.model.items.written, _View())
+        """[span] float64: sums of the weights of events, by position, also of items that were changed or removed since;
+        the window begins with a whole hour."""
+        name = generation.model.items.written
+        view = self._known.get(name, _View())
         now = self._clock()
         first = int((now - popularity.window_s) // HOUR_S)
-        model = generation.model.manifest.name
-        key = (model, generation.index_version, view.serial, first, popularity.kinds)
+        key = (id(generation), name, view.serial, first, popularity.kinds)
         with self._lock:
-            if (made := self._sums.get(key)) is not None:
+            of, made = self._sums.get(key, _NOTHING)
+            if made is not None and of is not None and of() is generation:
                 self._sums.move_to_end(key)
                 return made
-        made = _summed(generation, view, first, popularity.kinds)
+        made = np.zeros(generation.span, np.float64)
+        for part in generation.parts:
+            made[part.start : part.start + len(part.segment)] = _summed(part.segment, name, view, first, popularity)
         with self._lock:
-            self._sums[key] = made
+            self._sums[key] = weakref.ref(generation), made
+            self._sums.move_to_end(key)
             while len(self._sums) > _KEPT:
                 self._sums.popitem(last=False)
         return made
@@ -122,11 +134,29 @@ class Trends:
             self._stop.wait(max(_REFRESH_S, _REST * (time.monotonic() - started)))
 
 
-def _summed(generation: Generation, view: _View, first: int, kinds: tuple[str, ...]) -> Scores:
-    scores = np.zeros(generation.span, np.float64)
-    for bucket, counted in view.counted.items():
-        if bucket.hour >= first and (not kinds or bucket.kind in kinds):
-            positions = generation.positions_or_none(counted.items)
-            there = positions >= 0
-            scores[positions[there]] += counted.weights[there]  # Each item is once in a bucket.
+def _summed(segment: Segment, name: str, view: _View, first: int, popularity: Popularity) -> Scores:
+    """[n] float64 of a segment's items. Hours in which nothing happens any more are summed once and kept with it."""
+    chosen = sorted(
+        bucket
+        for bucket in view.counted
+        if bucket.hour >= first and (not popularity.kinds or bucket.kind in popularity.kinds)
+    )
+    latest = max((bucket.hour for bucket in view.counted), default=0) - _MOVING_H
+    settled = [bucket for bucket in chosen if bucket.hour <= latest]
+    moving = chosen[len(settled) :]
+    kept: Kept | None = segment.masks.get("trends")
+    if kept is None:
+        kept = segment.masks.setdefault("trends", Kept(max(_KEPT_BYTES, 2 * 8 * len(segment))))
+    state = tuple((bucket, view.changes[bucket]) for bucket in settled)
+    scores = kept.get((name, state), lambda: _added(np.zeros(len(segment)), segment, view, settled))
+    return _added(scores.copy(), segment, view, moving) if moving else scores
+
+
+def _added(scores: Scores, segment: Segment, view: _View, buckets: Sequence[Bucket]) -> Scores:
+    """`scores` with what some buckets hold."""
+    for bucket in buckets:
+        counted = view.counted[bucket]
+        places = segment.places(counted.items)
+        there = places >= 0
+        scores[places[there]] += counted.weights[there]  # Each item is once in a bucket.
     return scores

@@ -63,7 +63,7 @@ def by_popularity(generation: Generation, popularity: Popularity | None, trends:
     def trending(refused: Bitmap, count: int) -> Ranked:
         met = np.flatnonzero(scores > 0)
         met = met[~bits_at(refused, met)]
-        best = met[np.lexsort((generation.ids_at(met), -scores[met]))[:count]]
+        best = _best(generation, met, scores[met], count)
         if len(best) == count:
             return Ranked(best, scores[best])
         others = refused.copy()
@@ -72,6 +72,19 @@ def by_popularity(generation: Generation, popularity: Popularity | None, trends:
         return Ranked(np.concatenate([best, rest]), np.concatenate([scores[best], np.zeros(len(rest))]))
 
     return trending
+
+
+def _best(generation: Generation, positions: Positions, scores: npt.NDArray[np.float64], count: int) -> Positions:
+    """The `count` of [M] positions with the highest of [M] scores, equal ones by item id, without sorting all of them."""
+    if 0 < count < len(positions):
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        above, equal = scores > least, np.flatnonzero(scores == least)
+        ids, missing = generation.ids_at(positions[equal]), count - np.count_nonzero(above)
+        above[equal[np.argpartition(ids, missing - 1)[:missing]]] = True
+        positions, scores = positions[above], scores[above]
+    order = np.lexsort((generation.ids_at(positions), -scores))[:count]
+    best: Positions = positions[order]
+    return best
 
 
 def _most_popular(generation: Generation, allowed: Bitmap, count: int) -> Positions:
