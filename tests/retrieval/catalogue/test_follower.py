@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.retrieval.catalogue.following import (
@@ -15,11 +19,14 @@ from tests.retrieval.catalogue.following import (
 )
 from tests.retrieval.support import DIM, until
 
+from rowbank.errors import ShardUnavailable
 from rowbank.features import FeatureField, FeatureView
 from rowbank_server.features import FeatureField as NewField
 from rowbank_server.features import layout
 from rowbank_server.features.values import FeatureType, encode
+from rowbank_server.retrieval.catalogue.files import BaseFiles
 from rowbank_server.retrieval.catalogue.growth import MergePolicy
+from rowbank_server.retrieval.rows import ClientRows
 
 
 def test_what_another_process_writes_is_found_and_the_base_stays(site: Site) -> None:
@@ -136,6 +143,36 @@ def test_a_view_that_is_gone_is_said_and_the_version_stays(site: Site) -> None:
     site.connection.delete(layout.changes_key(site.namespace, "items"))
     until(lambda: "view 'items' does not exist" in follower.problem)
     assert shows(site, follower)()
+
+
+def test_what_was_missed_is_looked_at_until_that_succeeds(site: Site, tmp_path: Path) -> None:
+    """Also where another process makes the bases; looks that fail in a row are less and less frequent."""
+    maker = BaseFiles(tmp_path, site.namespace, site.model())
+    assert maker.claim(serving=True)
+    now = 0.0
+    follower = site.open(folder=tmp_path, started=False)
+    follower._clock = lambda: now
+    site.connection.delete(layout.changes_key(site.namespace, "items"))
+    site.world.item_tokens[103] = [7, 8, 9]
+    site.store().write("items", [(103, {"title": site.world.title(103), "title_tokens": [7, 8, 9]})])
+    with contextlib.closing(ClientRows(["127.0.0.1:1"], 0.1)) as nobody:
+        rows, follower._builder._rows = follower._builder._rows, nobody
+        for failures in (1, 2, 3):
+            now += 10.0
+            follower.step()
+            assert follower._job is not None
+            concurrent.futures.wait([follower._job])
+            with pytest.raises(ShardUnavailable):
+                follower.step()
+            assert follower._job_at == now + 0.5 * 2 ** (failures - 1)
+        follower._builder._rows = rows
+    now += 10.0
+    follower.step()
+    assert follower._job is not None
+    concurrent.futures.wait([follower._job])
+    follower.step()
+    assert shows(site, follower)()
+    maker.release()
 
 
 @pytest.mark.parametrize("count", [1, 50])

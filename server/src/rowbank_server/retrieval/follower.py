@@ -115,6 +115,9 @@ class Follower:
         self._touched: set[int] = set()  # Items that were taken in since the job began.
         self._job: Future[Outcome] | None = None
         self._job_began_at = 0.0
+        self._job_looks = False  # At everything, whoever makes the bases.
+        self._job_failures = 0  # In a row.
+        self._job_at = 0.0  # Not sooner.
         self._must_look = False  # At everything, whoever makes the bases.
         self._failures = 0
         self._retry_at = 0.0
@@ -192,8 +195,10 @@ class Follower:
         self._adopt()
         self._read_feed()
         self._take_in()
-        self._failure, self._failures = "", 0
-        if self._job is None:
+        self._failures = 0
+        if not self._job_failures:
+            self._failure = ""
+        if self._job is None and self._clock() >= self._job_at:
             self._begin()
 
     def _watch(self) -> None:
@@ -255,8 +260,8 @@ class Follower:
             self._job = self._beside.submit(keeper.newer, served.lost)
         elif now >= self._refresh_at:
             self._refresh_at = float("inf")  # Until it is done, or something makes another one due.
-            if builds or self._must_look:
-                self._must_look = False
+            self._job_looks, self._must_look = self._must_look, False
+            if builds or self._job_looks:
                 self._job = self._beside.submit(keeper.refresh, served, stock, self._taken_in)
             else:
                 self._job = self._beside.submit(self._builder.recount, served)
@@ -275,8 +280,15 @@ class Follower:
         try:
             self._put_in(job.result(), touched)
         except BaseException:
+            # Changes are taken in meanwhile, and whatever made the job look at everything still does.
             self._refresh_at = min(self._refresh_at, self._clock())
+            self._must_look = self._must_look or self._job_looks
+            self._job_failures += 1
+            self._job_at = self._clock() + _pause_s(self._job_failures)
             raise
+        finally:
+            self._job_looks = False
+        self._job_failures = 0
         if self._refresh_at == float("inf"):
             self._rest(self._job_began_at)
 
@@ -332,12 +344,16 @@ class Follower:
 
     def _failed(self, error: RequestError) -> None:
         self._failures += 1
-        pause_s = min(_MAX_BACKOFF_S, 0.5 * 2.0 ** min(self._failures - 1, 10))
-        self._retry_at = self._clock() + pause_s
+        self._retry_at = self._clock() + _pause_s(self._failures)
         text = f"{self._what}: {error.message}"
         if text != self._failure:
             _log.warning("%s; tried again every few seconds", text)
         self._failure = text
+
+
+def _pause_s(failures: int) -> float:
+    """How long to wait after so many failures in a row."""
+    return min(_MAX_BACKOFF_S, 0.5 * 2.0 ** min(failures - 1, 10))
 
 
 def _same(one: Counts, other: Counts) -> bool:

@@ -75,7 +75,7 @@ def by_popularity(generation: Generation, popularity: Popularity | None, trends:
 
 
 def _best(generation: Generation, positions: Positions, scores: npt.NDArray[np.float64], count: int) -> Positions:
-    """The `count` of [M] positions with the highest of [M] scores, equal ones by item id, without sorting all of them."""
+    """The `count` of [M] positions with the highest of [M] scores, equal ones by item id."""
     if 0 < count < len(positions):
         least = np.partition(scores, len(scores) - count)[len(scores) - count]
         above, equal = scores > least, np.flatnonzero(scores == least)
