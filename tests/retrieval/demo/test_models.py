@@ -10,9 +10,11 @@ import pytest
 from tests.processes import PsProcess, until
 from tests.retrieval.demo.conftest import HostileShop
 from tests.retrieval.named import NamedWorld
-from tests.retrieval.support import ApiProcess, World, serving
+from tests.retrieval.support import DIM, LENGTH, PAD, ApiProcess, World, serving
 
 import rowbank
+from rowbank.features import FeatureField, FeatureView
+from rowbank.models import Tower, TowerInput
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -95,3 +97,23 @@ def test_ids_that_are_texts_are_typed_shown_and_clicked(parts, page):
     page.locator("#person-history .chip", has_text=item).click()
     page.wait_for_selector("#similar-items li")
     assert page.locator("#similar-items .id").all_text_contents() == world.near([item], 10, exclude=[item])
+
+
+def test_a_model_without_histories_leaves_nothing_out(parts, page):
+    client, api = parts
+    world = World("no-users")
+    world.create_tables(client)
+    client.features.put_view(FeatureView("goods", "item_id", (FeatureField("title_tokens", "int64_list"),)))
+    client.features.write("goods", {item: {"title_tokens": keys} for item, keys in world.item_tokens.items()})
+    tower = TowerInput("rows", world.token_table, "goods:title_tokens", DIM, LENGTH, PAD)
+    candidate = Tower((tower,), "vector", "candidate.onnx")
+    manifest = world.manifest("u1", name="no-users", item_view="goods", user_view="", candidate=candidate)
+    client.models.publish(manifest, world.files(), rows="live", activate=True)
+    with httpx.Client(base_url=api.url, timeout=30) as http:
+        until(lambda: "no-users" in http.get("/demo/data").json().get("models", []))
+        assert http.get("/demo/data", params={"model": "no-users"}).json()["histories"] is False
+    page.goto(f"{api.url}/demo?model=no-users&user=3")
+    page.wait_for_selector("#items li")
+    ids, _ = world.expected(world.user_vector(3), 10)
+    assert page.locator("#items .id").all_text_contents() == [str(item) for item in ids]
+    assert page.is_disabled("#exclude-seen")

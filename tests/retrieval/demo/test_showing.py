@@ -8,6 +8,7 @@ from tests.retrieval.demo.conftest import HOSTILE, LARGE
 def test_some_users_and_features_are_offered(shown):
     told = shown.http.get("/demo/data").json()
     assert (told["model"], told["models"]) == ("two_tower", ["two_tower"])
+    assert told["histories"] is True
     assert sorted(told["users"], key=int) == [*map(str, range(1, 13)), str(LARGE)]
     features = {one["name"]: (one["type"], sorted(one["values"])) for one in told["item_features"]}
     assert features == {

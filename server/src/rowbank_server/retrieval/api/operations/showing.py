@@ -42,7 +42,7 @@ class Showing:
         some, features = await self._service.ask_redis(read, Caller())
         hosts = self._service.hosts.all
         served = sorted(name for name, host in hosts.items() if host.active is not None)  # Not those still loading.
-        return schemas.DemoData(loaded.manifest.name, served, some, features)
+        return schemas.DemoData(loaded.manifest.name, served, some, features, loaded.has_history)
 
     def titles(self, model: str, items: Sequence[str]) -> schemas.DemoTitles:
         """Titles of those of some items that the catalogue has, by their ids.

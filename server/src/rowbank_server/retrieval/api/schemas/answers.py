@@ -316,13 +316,14 @@ class DemoFeature(msgspec.Struct, frozen=True):
 
 
 class DemoData(msgspec.Struct, frozen=True):
-    """What the page at /demo offers: the served `models`, ids of some stored `users` of one as strings, and features to
-    filter by."""
+    """What the page at /demo offers: the served `models`, ids of some stored `users` of one as strings, whether its
+    users have `histories`, and features to filter by."""
 
     model: str
     models: list[str]
     users: list[str]
     item_features: list[DemoFeature]
+    histories: bool
 
 
 class DemoTitles(msgspec.Struct, frozen=True):

@@ -56,6 +56,7 @@ async function choose() {
       one.version + (one.active ? ", active" : "") + (one.serving ? "" : ", not loaded"))));
   byId("version").disabled = false;
   filters.setFeatures(about.item_features);
+  byId("exclude-seen").disabled = !about.histories; // Nothing says then what was seen.
   byId("known-users").replaceChildren(...about.users.map((id) => make("option", { value: id })));
   byId("some-users").replaceChildren(...about.users.slice(0, 8).map((id) =>
     make("button", { type: "button", class: "chip", onclick: () => {
@@ -76,7 +77,7 @@ function question() {
   return {
     user_id: id,
     k,
-    ...(byId("exclude-seen").checked ? { exclude_seen: true } : {}),
+    ...(byId("exclude-seen").checked && !byId("exclude-seen").disabled ? { exclude_seen: true } : {}),
     explain: true,
     ...items,
     ...(named() ? { model: named() } : {}),
