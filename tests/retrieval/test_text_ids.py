@@ -197,7 +197,7 @@ def test_an_item_is_added_changed_and_removed_by_its_text(http: httpx.Client, wo
 def test_events_of_texts_are_in_the_history(http: httpx.Client, client: rowbank.Client) -> None:
     """Also of a user whom nobody knew, and of an item of which no more than its id is known."""
     events = [{"user_id": "né w", "item_id": item} for item in ("plain", "not in the catalogue", "50% off")]
-    assert post(http, "/v1/events", {"events": events}) == {"users": 1, "events": 3, "repeats": 0}
+    assert post(http, "/v1/events", {"events": events}) == {"written": 1, "users": 1, "events": 3, "repeats": 0}
     answer = get(http, f"/v1/users/{quote('né w')}")
     assert answer["features"]["history"] == ["plain", None, "50% off"]
     stored = client.features.read("named_users", [token_key("né w")])[0].values
@@ -220,7 +220,7 @@ def test_two_texts_with_one_key_are_refused(http: httpx.Client, client: rowbank.
         ("DELETE", f"/v1/items/{SECOND}", None),
         ("POST", "/v1/events", {"events": together}),
     ]
-    assert post(http, "/v1/events", {"events": together[1:2]}) == {"users": 1, "events": 1, "repeats": 0}
+    assert post(http, "/v1/events", {"events": together[1:2]}) == {"written": 1, "users": 1, "events": 1, "repeats": 0}
     calls += [
         ("POST", "/v1/events", {"events": together[2:]}),
         ("GET", f"/v1/users/{SECOND}", None),
@@ -305,7 +305,7 @@ def test_versions_with_ids_of_another_kind_differ_strongly(http: httpx.Client, c
     assert set(ids(batch[0])) == {"9007199254740993", "7"}
     assert ids(post(http, "/v1/similar?ids=string", {"item_ids": ["7"]})) == ["9007199254740993"]
     events = [{"user_id": "9007199254740993", "item_id": item} for item in ("7", 2**53 + 1)]
-    assert post(http, "/v1/events", {"events": events}) == {"users": 1, "events": 2, "repeats": 0}
+    assert post(http, "/v1/events", {"events": events}) == {"written": 1, "users": 1, "events": 2, "repeats": 0}
     path = "/v1/users/9007199254740993"
     assert get(http, path)["id"] == 2**53 + 1
     assert get(http, path)["features"]["history"] == [2**53 + 1, 7, 2**53 + 1]

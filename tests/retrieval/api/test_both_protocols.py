@@ -263,7 +263,7 @@ def test_events(both: Both) -> None:
     assert (told.users, told.events, told.repeats) == (1, 2, 0)
     body = {"events": [{"user_id": 910, "item_id": 107, "id": "one"}, {"user_id": "911", "item_id": 108}]}
     answer: httpx.Response = both.http.post("/v1/events", json=body)
-    assert answer.json() == {"users": 1, "events": 1, "repeats": 1}
+    assert answer.json() == {"written": 1, "users": 1, "events": 1, "repeats": 1}
     assert both.http.get("/v1/users/910").json()["features"]["history"] == [107, 108]
 
 

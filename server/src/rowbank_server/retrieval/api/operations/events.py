@@ -59,7 +59,8 @@ class Events:
             await service.ask_redis(lambda some=some: self._record(users, some), caller)  # type: ignore[misc]
         await service.ask_redis(lambda: service.popularity.add(scope, kept), caller)
         await service.ask_redis(lambda: service.repeats.remember(scope, kept_ids), caller)
-        return schemas.Recorded(len(by_user), len(kept), len(events) - len(kept))
+        count = len(by_user)
+        return schemas.Recorded(written=count, users=count, events=len(kept), repeats=len(events) - len(kept))
 
     def _record(self, users: LayeredView, by_user: Mapping[int, Sequence[Event]]) -> None:
         for user, events in by_user.items():

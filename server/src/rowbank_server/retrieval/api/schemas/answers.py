@@ -175,9 +175,11 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     errors: list[LineError]
 
 
-class Recorded(msgspec.Struct, frozen=True):
-    """Events that were recorded, and of how many users; `repeats` had been recorded before."""
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that were recorded, and of how many users; `repeats` had been recorded before. `written`: as `users`, under
+    the name that it had before the others came."""
 
+    written: int
     users: int
     events: int
     repeats: int
