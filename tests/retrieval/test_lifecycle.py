@@ -204,7 +204,12 @@ def test_events_are_seen_at_once_and_counted_soon(http: httpx.Client, client: ro
     serving(http, "v1")
     best = world.expected(world.user_vector(2), 1)[0][0]
     events = [{"user_id": user, "item_id": 139} for user in range(50, 63)] + [{"user_id": 2, "item_id": best}]
-    assert post(http, "/v1/events", {"events": events}) == {"written": 14, "users": 14, "events": len(events), "repeats": 0}
+    assert post(http, "/v1/events", {"events": events}) == {
+        "written": 14,
+        "users": 14,
+        "events": len(events),
+        "repeats": 0,
+    }
     assert best not in ids(post(http, "/v1/recommend", {"user_id": 2, "k": 30, "exclude_seen": True}))
     assert get(http, "/v1/users/2")["features"]["history"] == [100, 101, best]
     until(lambda: ids(get(http, "/v1/popular?k=1")) == [139])  # 13 users against 12.

@@ -15,7 +15,10 @@ from tests.retrieval.support import get, until
 
 @pytest.fixture(scope="module")
 def options() -> tuple[str, ...]:
-    return ("--max-imports", "1", "--import-max-bytes", str(2 << 20), "--body-timeout-s", "5")
+    return (
+        *("--max-imports", "1", "--import-max-bytes", str(2 << 20), "--body-timeout-s", "5"),
+        *("--redis-wait-s", "60"),  # A busy machine takes its time.
+    )
 
 
 def lines(*rows: Any) -> bytes:
@@ -106,6 +109,16 @@ def test_an_import_that_is_too_large_says_so(both: Both) -> None:
     answer = both.http.post("/v1/items:import", content=b" " * (3 << 20))
     assert answer.status_code == 413
     assert "more than 2097152 bytes (setting import_max_bytes)" in answer.json()["detail"]
+    assert "of this import, no line was dealt with: send it again from line 1" in answer.json()["detail"]
+
+
+def test_an_import_that_fails_says_which_lines_were_written(both: Both) -> None:
+    rows = [item(9100 + number, title=f"Item {number}") for number in range(600)]
+    answer = both.http.post("/v1/items:import", content=lines(*rows) + b"\n" + b" " * (3 << 20))
+    assert answer.status_code == 413
+    assert "of this import, lines 1 to 500 were dealt with: send it again from line 501" in answer.json()["detail"]
+    assert both.http.get("/v1/items/9599").status_code == 200
+    assert both.http.get("/v1/items/9600").status_code == 404
 
 
 def test_imports_wait_for_no_thread_and_are_few(both: Both) -> None:

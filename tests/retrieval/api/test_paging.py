@@ -75,6 +75,14 @@ def test_what_is_no_cursor_is_refused(cursor: str) -> None:
         continued(QUERY, "shop", cursor)
 
 
+@pytest.mark.parametrize("offset", [-1, 10_001, 2**63 - 1])
+def test_an_offset_that_no_request_may_have_is_refused(offset: int) -> None:
+    data = base64.urlsafe_b64decode(next_cursor(QUERY, "shop", [1]) + "==")
+    forged = data[:13] + offset.to_bytes(8, "little", signed=True) + data[21:]
+    with pytest.raises(InvalidRequest, match="cursor: expected the next_cursor of an answer"):
+        continued(QUERY, "shop", base64.urlsafe_b64encode(forged).decode().rstrip("="))
+
+
 def test_there_is_an_end() -> None:
     assert next_cursor(QUERY, "shop", list(range(10_000)))
     assert next_cursor(QUERY, "shop", list(range(10_001))) == ""

@@ -59,3 +59,8 @@ def test_each_metric_is_described_once_and_its_samples_stand_together():
 
 def test_labels_of_no_name_get_none_besides():
     assert b'x{worker="7"} 1' in merged({7: b"# TYPE x gauge\nx{} 1\n"})
+
+
+def test_labels_may_have_other_ends_of_lines():
+    text = 'x{name="a\u2028b\x0cc\x85d"} 1\n'.encode()
+    assert b'x{worker="7",' + text[2:] in merged({7: b"# TYPE x gauge\n" + text})

@@ -20,7 +20,7 @@ def merged(texts: Mapping[int, bytes | None]) -> bytes:
         if text is None:
             continue
         metric = ""
-        for line in text.decode().splitlines():
+        for line in text.decode().split("\n"):  # Other ends of lines may stand in labels.
             if line.startswith("# "):
                 metric = line.split(" ", 3)[2]
                 if line not in heads.setdefault(metric, []):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from rowbank_server.retrieval.api.grpc import answers, bodies
 from rowbank_server.retrieval.api.grpc.serving import abort
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.operations.bulk import Role
+from rowbank_server.retrieval.api.schemas.fields import BIG
 from rowbank_server.retrieval.api.schemas.validation import Body
 from rowbank_server.retrieval.api.service import Caller
 
@@ -148,7 +150,7 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
                 f"entities: expected 1 to {schemas.MAX_LIST}, got {len(request.entities)}",
                 metadata={"field": "entities"},
             )
-        lines = [_line(one) for one in request.entities]
+        lines = await _beside(lambda: [_line(one) for one in request.entities], request)
         return answers.written(await self._operations.bulk.write(role, request.model, lines, caller))
 
 
@@ -174,10 +176,15 @@ async def _call(
     """A message as a body, checked as over HTTP; what the operation makes of it; and that as a message."""
 
     async def call(caller: Caller) -> Response:
-        body = schemas.validated(kind, unpack(request))
+        body = await _beside(lambda: schemas.validated(kind, unpack(request)), request)
         return pack(await operation(body, caller))
 
     return await _answered(call, context)
+
+
+async def _beside(read: Callable[[], Answer], request: Any) -> Answer:
+    """What `read` makes of a message; of a large one beside the event loop, so that others need not wait for it."""
+    return read() if request.ByteSize() <= BIG else await asyncio.to_thread(read)
 
 
 async def _answered(call: Callable[[Caller], Awaitable[Answer]], context: Context[Any, Any]) -> Answer:

@@ -16,10 +16,9 @@ from starlette.requests import Request
 from rowbank.errors import Overloaded, RequestTooLarge
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.http.problems import ProblemError
-from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
+from rowbank_server.retrieval.api.schemas.fields import BIG, MAX_BODY_BYTES
 from rowbank_server.retrieval.api.schemas.validation import Body
 
-_BIG = 64 << 10  # What is larger is parsed beside the event loop.
 _MAX_HELD = 256 << 20  # Bytes of bodies that have not arrived whole.
 
 
@@ -47,7 +46,7 @@ class Bodies:
         if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise RequestTooLarge(f"the body has {length[:20]} bytes; at most {MAX_BODY_BYTES} are read")
         content = (await self._content(request)).strip() or empty
-        if len(content) <= _BIG:
+        if len(content) <= BIG:
             return schemas.parsed(kind, content)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._parsers, schemas.parsed, kind, content)

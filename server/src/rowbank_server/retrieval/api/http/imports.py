@@ -11,15 +11,15 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
-from rowbank.errors import Overloaded, RedisUnavailable, RequestTooLarge
+from rowbank.errors import DeadlineExceeded, Overloaded, RedisUnavailable, RequestTooLarge
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.http.bodies import within
-from rowbank_server.retrieval.api.operations.bulk import MAX_LINE_BYTES, Bulk, Role
+from rowbank_server.retrieval.api.http.problems import ProblemError
+from rowbank_server.retrieval.api.operations.bulk import MAX_LINE_BYTES, MAX_PART, Bulk, Outcome, Role
 from rowbank_server.retrieval.api.service import Caller, Limits
 
 MAX_ERRORS = 1000
-_LINES = 500  # That are written together,
-_BYTES = 1 << 20  # or so many bytes of them.
+_BYTES = 1 << 20  # Of lines that are written together, where MAX_PART of them are more.
 
 _Part = list[tuple[int, bytes]]
 
@@ -37,7 +37,8 @@ class Imports:
 
         Raises:
             Overloaded: too many imports run.
-            RequestTooLarge, RedisUnavailable, ProblemError: the message says which lines were written.
+            RequestTooLarge, RedisUnavailable, DeadlineExceeded, ProblemError: the message says which lines were dealt
+                with.
         """
         if self._running >= self._limits.max_imports:
             raise Overloaded(f"{self._running} imports run already (setting max_imports); try again in a moment")
@@ -50,28 +51,36 @@ class Imports:
     async def _read(self, request: Request, role: Role, model: str, caller: Caller) -> schemas.Imported:
         total = schemas.Imported(lines=0, written=0, outdated=0, failed=0, errors=[])
         last = 0
-        async for part in _parts(request, self._limits):
-            try:
+        try:
+            async for part in _parts(request, self._limits):
                 outcome = await self._bulk.import_lines(role, model, [line for _, line in part], caller)
-            except RedisUnavailable as error:
-                done = f"lines 1 to {last}" if last else "no line"
-                raise RedisUnavailable(
-                    f"{error.message}; of this import, {done} were dealt with: send it again from line {last + 1}, or "
-                    "whole"
-                ) from error
-            last = part[-1][0]
-            errors = [
-                schemas.LineError(part[place][0], fault.reason, fault.message)
-                for place, fault in sorted(outcome.faults.items())
-            ]
-            total = schemas.Imported(
-                lines=total.lines + len(part),
-                written=total.written + outcome.written,
-                outdated=total.outdated + outcome.outdated,
-                failed=total.failed + len(errors),
-                errors=[*total.errors, *errors][:MAX_ERRORS],
-            )
+                last = part[-1][0]
+                total = _with(total, part, outcome)
+        except (RedisUnavailable, DeadlineExceeded, RequestTooLarge) as error:
+            raise type(error)(f"{error.message}; {_until(last)}", metadata=error.metadata) from error
+        except ProblemError as error:
+            raise ProblemError(error.status, error.kind, f"{error.detail}; {_until(last)}") from error
         return total
+
+
+def _until(last: int) -> str:
+    done = f"lines 1 to {last} were" if last else "no line was"
+    return f"of this import, {done} dealt with: send it again from line {last + 1}, or whole"
+
+
+def _with(total: schemas.Imported, part: _Part, outcome: Outcome) -> schemas.Imported:
+    """What became of the lines before, and of a part's."""
+    errors = [
+        schemas.LineError(part[place][0], fault.reason, fault.message)
+        for place, fault in sorted(outcome.faults.items())
+    ]
+    return schemas.Imported(
+        lines=total.lines + len(part),
+        written=total.written + outcome.written,
+        outdated=total.outdated + outcome.outdated,
+        failed=total.failed + len(errors),
+        errors=[*total.errors, *errors][:MAX_ERRORS],
+    )
 
 
 async def _parts(request: Request, limits: Limits) -> AsyncIterator[_Part]:
@@ -86,7 +95,7 @@ async def _parts(request: Request, limits: Limits) -> AsyncIterator[_Part]:
                 continue
             part.append((number, stripped))
             size += len(stripped)
-            if len(part) >= _LINES or size >= _BYTES:
+            if len(part) >= MAX_PART or size >= _BYTES:
                 yield part
                 part, size = [], 0
         await asyncio.sleep(0)  # What has arrived already does not let others go first, nor do lines without anything.
@@ -101,8 +110,7 @@ async def _lines(request: Request, limits: Limits) -> AsyncIterator[list[bytes]]
         total += len(chunk)
         if total > limits.import_max_bytes:
             raise RequestTooLarge(
-                f"the import has more than {limits.import_max_bytes} bytes (setting import_max_bytes), and the lines "
-                "so far were dealt with; send the others in imports of their own"
+                f"the import has more than {limits.import_max_bytes} bytes (setting import_max_bytes); send it in parts"
             )
         *whole, rest = (rest + chunk).split(b"\n")
         yield [line[: MAX_LINE_BYTES + 1] for line in whole]

@@ -16,6 +16,7 @@ from rowbank_server.retrieval.api.service import Caller, Service
 
 Role = Literal["item", "user"]
 MAX_LINE_BYTES = 1 << 20
+MAX_PART = 500  # That are written in one go, so that a wait for Redis is a short one.
 
 
 @dataclass(slots=True)
@@ -46,7 +47,13 @@ class Bulk:
             NotReady, ModelNotFound, InvalidRequest (there is no view of users): nothing was written.
             RedisUnavailable: some may have been written; to write them again does no harm.
         """
-        return await self._write(role, model, lambda: lines, caller)
+        whole = Outcome()
+        for start in range(0, len(lines), MAX_PART):
+            part = await self._write(role, model, lambda some=lines[start : start + MAX_PART]: some, caller)  # type: ignore[misc]
+            whole.written += part.written
+            whole.outdated += part.outdated
+            whole.faults |= {start + place: fault for place, fault in part.faults.items()}
+        return whole
 
     async def _write(
         self,

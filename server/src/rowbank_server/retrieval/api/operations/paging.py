@@ -16,7 +16,7 @@ from hashlib import blake2b
 import numpy as np
 
 from rowbank.errors import InvalidRequest
-from rowbank_server.retrieval.api.schemas.fields import MAX_LIST
+from rowbank_server.retrieval.api.schemas.fields import MAX_LIST, MAX_OFFSET
 from rowbank_server.retrieval.queries import Query
 
 _DIGEST = 12
@@ -37,13 +37,19 @@ def continued(query: Query, model: str, cursor: str | None, where: str = "") -> 
     """
     if cursor is None:
         return query
-    data = _unpacked(cursor, f"{where}cursor")
+    wrong = InvalidRequest(f"{where}cursor: expected the next_cursor of an answer, as it came", metadata=_WHERE)
+    try:
+        data = _unpacked(cursor)
+    except (ValueError, binascii.Error, zlib.error):
+        raise wrong from None
     if data[:_DIGEST] != _digest(query, model):
         raise InvalidRequest(
             f"{where}cursor: it belongs to another question; repeat all of the first request but k, explain and cursor",
             metadata=_WHERE,
         )
     offset, *shown = np.frombuffer(data, "<i8", offset=_DIGEST).tolist()
+    if not 0 <= offset <= MAX_OFFSET:  # The digest is no signature: anybody can write a cursor.
+        raise wrong
     return dataclasses.replace(query, offset=offset, shown=tuple(shown))
 
 
@@ -60,16 +66,13 @@ def next_cursor(query: Query, model: str, items: Sequence[int]) -> str:
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def _unpacked(cursor: str, where: str) -> bytes:
-    wrong = InvalidRequest(f"{where}: expected the next_cursor of an answer, as it came", metadata=_WHERE)
+def _unpacked(cursor: str) -> bytes:
+    """Raises ValueError, zlib.error, binascii.Error: it is not what we packed."""
     limit = _DIGEST + 8 * (1 + MAX_LIST)
-    try:
-        packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        data = packed[1:] if packed.startswith(_PLAIN) else _inflated(packed, limit)
-    except (ValueError, binascii.Error, zlib.error):
-        raise wrong from None
+    packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    data = packed[1:] if packed.startswith(_PLAIN) else _inflated(packed, limit)
     if len(data) > limit or len(data) < _DIGEST + 8 or (len(data) - _DIGEST) % 8:
-        raise wrong
+        raise ValueError
     return data
 
 

@@ -176,8 +176,10 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """Events that were recorded, and of how many users; `repeats` had been recorded before. `written`: as `users`, under
-    the name that it had before the others came."""
+    """Events that were recorded, and of how many users; `repeats` had been recorded before.
+
+    `written` is the number of users, too, as before the others came.
+    """
 
     written: int
     users: int

@@ -14,6 +14,7 @@ from rowbank_server import wording
 from rowbank_server.retrieval.api.ids import GivenId, in_range
 
 MAX_BODY_BYTES = 4 << 20
+BIG = 64 << 10  # Bytes of a body; what is larger is read beside the event loop.
 MAX_K = 1000
 MAX_OFFSET = 10_000
 MAX_LIST = 10_000
