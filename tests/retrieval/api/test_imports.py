@@ -12,6 +12,9 @@ import pytest
 from tests.retrieval.api.conftest import Both
 from tests.retrieval.support import get, until
 
+from rowbank_protos.v1 import retrieval_pb2 as pb
+from rowbank_protos.v1.features_pb2 import FeatureValue
+
 
 @pytest.fixture(scope="module")
 def options() -> tuple[str, ...]:
@@ -83,6 +86,13 @@ def test_what_is_wrong_with_some_lines_is_told(both: Both) -> None:
         assert text in told[line][1], line
     assert [get(both.http, f"/v1/items/{number}")["features"]["year"] for number in (2, 9)] == [2001, 2002]
     assert both.http.get("/v1/items/1").status_code == 404
+
+
+def test_faults_of_many_over_grpc_keep_their_places(both: Both) -> None:
+    entities = [pb.Entity(id=9800 + number, features={"year": FeatureValue(int64_value=1)}) for number in range(600)]
+    entities[550].features["size"].int64_value = 1
+    done = both.rpc("UpsertItems", pb.UpsertEntitiesRequest(entities=entities))
+    assert (done.written, [(fault.index, fault.reason) for fault in done.errors]) == (599, [(550, "INVALID_FEATURE")])
 
 
 def test_users_likewise(both: Both) -> None:
