@@ -169,8 +169,8 @@ def _models(h: Handlers) -> list[Endpoint]:
 def _others(h: Handlers) -> list[Endpoint]:
     return [
         Endpoint("GET", "/demo", h.demo, "A page to try it", content_type="text/html"),
-        Endpoint("GET", "/demo/data", h.demo_data, "What that page offers", s.DemoData, None, (503,)),
-        Endpoint("GET", "/demo/titles", h.demo_titles, "Titles of items", s.DemoTitles, None, (422, 503)),
+        Endpoint("GET", "/demo/data", h.demo_data, "What that page offers", s.DemoData, None, (404, 503)),
+        Endpoint("GET", "/demo/titles", h.demo_titles, "Titles of items", s.DemoTitles, None, (404, 422, 503)),
         Endpoint("GET", "/demo/{file}", h.demo_file, "A part of that page", None, None, (404,), content_type="*/*"),
         Endpoint("GET", "/healthz", h.healthz, "Whether the process lives", s.Health),
         Endpoint("GET", "/readyz", h.readyz, "Whether a model is served", s.Health, None, (503,)),
