@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.retrieval.api.conftest import Both
 
-MANY = 40_000
+MANY = 9_000
 
 
 def listed(element: str, count: int) -> str:
@@ -31,6 +31,12 @@ def test_of_many_faults_the_first_are_told(both: Both, path: str, body: str, whe
     assert where in [fault["where"] for fault in told["errors"]]
     assert told["detail"].endswith(f"and {more} more") == (more > 0)
     assert len(answer.content) < 64 << 10
+
+
+def test_of_far_too_many_faults_their_number_is_told(both: Both) -> None:
+    answer = both.http.post("/v1/recommend", content="{" + ",".join(f'"f{i}":0' for i in range(30_000)) + "}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "body: 30000 things are wrong with it, too many to be told"
 
 
 def test_a_name_of_megabytes_is_cut(both: Both) -> None:

@@ -14,6 +14,7 @@ from rowbank_server import wording
 
 Body = TypeVar("Body", bound=BaseModel)
 MAX_FAULTS = 100  # That are told of one body.
+_TOO_MANY = 20_000
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -56,16 +57,19 @@ def parsed(kind: type[Body], content: bytes) -> Body:
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
-        told = error.errors(include_url=False)[0]
-        if told["type"] == "json_invalid":
+        told = error.errors(include_url=False)[0] if error.error_count() == 1 else None
+        if told is not None and told["type"] == "json_invalid":
             raise MalformedJson(f"the body is not JSON{_place(told['msg'])}") from None
         raise _invalid(kind, error) from None
 
 
 def _invalid(kind: type[BaseModel], error: ValidationError) -> InvalidBody:
+    count = error.error_count()
+    if count > _TOO_MANY:  # Only all of them can be had, which takes seconds, and nobody else gets on meanwhile.
+        return InvalidBody([Fault("body", f"{count} things are wrong with it, too many to be told")])
     told = error.errors(include_url=False)[:MAX_FAULTS]
     faults = [Fault(wording.where(fault), wording.what(kind, fault)) for fault in told]
-    return InvalidBody(faults, error.error_count() - len(faults))
+    return InvalidBody(faults, count - len(faults))
 
 
 def _place(text: str) -> str:
