@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,20 @@ def test_files_of_versions_that_nobody_serves_go_when_they_are_old(site: Site, t
         os.utime(path, (1, 1))
     site.open("v2", folder=tmp_path, started=False)
     assert not old.exists()
+
+
+def test_files_of_many_versions_that_nobody_serves_go_sooner(site: Site, tmp_path: Path) -> None:
+    files = BaseFiles(tmp_path, site.namespace, site.model())
+    versions = files._folder.parent
+    now = time.time()
+    for number in range(10, 17):
+        folder = versions / f"v{number}"
+        folder.mkdir(parents=True)
+        (folder / "lock").touch()
+        os.utime(folder / "lock", (now - 1000 + number, now - 1000 + number))
+    assert files.claim(serving=True)
+    assert sorted(folder.name for folder in versions.iterdir()) == ["v1", "v13", "v14", "v15", "v16"]
+    files.release()
 
 
 def test_a_disk_that_is_full_leaves_the_index_in_memory(

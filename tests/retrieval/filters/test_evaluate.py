@@ -162,3 +162,5 @@ def test_boosts_add_up() -> None:
     np.testing.assert_allclose(made, expected, rtol=1e-6)
     large = evaluate.bonus(segment, [Boost(own, 1000.0, "own")], 1e-20)
     assert np.abs(large).max() == np.float32(1e18)
+    against = [Boost(own, 1000.0, "up"), Boost(own, -1000.0, "down")]
+    assert not evaluate.bonus(segment, against, 1e-300).any()

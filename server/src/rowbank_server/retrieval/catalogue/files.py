@@ -49,7 +49,8 @@ _NAME = re.compile(r"base-(\d{20})\.(items|index)")
 _STRANGE = (ArrayFileError, OSError, KeyError, TypeError, ValueError, IndexError)
 
 _BUILDING, _SERVING = b"building", b"serving "  # What the lock's file says while somebody holds the lock.
-_OLD_S = 7 * 86400.0  # Files of versions that nobody serves are removed then.
+_OLD_S = 7 * 86400.0  # Files of versions that nobody serves are removed then,
+_MOST = 4  # and sooner where there are more of them, so that many versions do not fill the disk.
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -253,27 +254,31 @@ class BaseFiles:
                     os.unlink(self._folder / entry)
 
     def _forget_others(self) -> None:
-        """Removes files of other versions of the model that nobody serves and that are old."""
-        for folder in self._folder.parent.iterdir():
-            if folder != self._folder and _is_old(folder):
+        """Removes files of other versions of the model that nobody serves and that are old or many."""
+        unserved = [
+            (written_s, folder)
+            for folder in self._folder.parent.iterdir()
+            if folder != self._folder and (written_s := _unserved(folder)) is not None
+        ]
+        for place, (written_s, folder) in enumerate(sorted(unserved, reverse=True)):
+            if place >= _MOST or time.time() - written_s > _OLD_S:
                 _log.info("%s: removed the files of version %s, which nobody serves", self._what, folder.name)
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_old(folder: Path) -> bool:
-    """Whether nobody serves the version of a folder, and nobody has for long."""
+def _unserved(folder: Path) -> float | None:
+    """When the files of a version were written last, in Unix seconds; None: somebody serves it."""
     try:
         lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        newest = max(entry.stat().st_mtime for entry in folder.iterdir())
+        return max(entry.stat().st_mtime for entry in folder.iterdir())
     except OSError:
-        return False
+        return None
     finally:
         os.close(lock)
-    return time.time() - newest > _OLD_S
 
 
 def _packed(segment: Segment, counts: Counts) -> tuple[dict[str, Any], Arrays]:

@@ -114,7 +114,8 @@ def _kept(segment: Segment) -> Kept:
 def _bonus(segment: Segment, boosts: Sequence[Boost], scale: float) -> npt.NDArray[np.float32]:
     total = np.zeros(len(segment), np.float32)
     for boost in boosts:
-        np.add(total, np.float32(boost.add / scale), out=total, where=passing(segment, boost.filter))
+        added = np.float32(np.clip(boost.add / scale, -_LARGEST, _LARGEST))  # Two infinite ones would be no number.
+        np.add(total, added, out=total, where=passing(segment, boost.filter))
     return np.clip(total, -_LARGEST, _LARGEST)
 
 
