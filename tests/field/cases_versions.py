@@ -47,7 +47,7 @@ def _served(world: World, client: Client, publish: Mapping[str, Any] = MappingPr
     known.write_features(client)
     version = f"v-{world.name.replace('_', '-')}"
     client.models.publish(known.manifest(version, **changes), known.files(), activate=False, **publish)
-    status, answer = _http(world, "POST", f"/v1/models/{version}/activate", {"force": True})
+    status, answer = _http(world, "POST", f"/v1/models/{version}/activate", {"force": True, "model": "two_tower"})
     assert status == 200, answer
     assert _wait(lambda: _http(world, "GET", "/readyz")[1].get("model_version") == version, 30)
     return known
