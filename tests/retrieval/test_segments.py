@@ -14,7 +14,8 @@ from rowbank_server.retrieval.catalogue.growth import FRESH_LIMIT, MergePolicy, 
 from rowbank_server.retrieval.columns import Texts, made_column
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.index import ExactIndex
-from rowbank_server.retrieval.parts import Counts, with_bits
+from rowbank_server.retrieval.index.bitmaps import with_bits
+from rowbank_server.retrieval.parts import Counts
 from rowbank_server.retrieval.segments import Items, Segment, Standing
 
 DIM = 4

@@ -26,21 +26,25 @@ from rowbank_protos.v1 import admin_pb2
 DEFAULT_TARGET = "127.0.0.1:7700"
 
 
-def parse_targets(targets: str | Sequence[str] | None) -> list[str]:
-    """Addresses in full from an argument, else from ROWBANK_TARGETS, else the default one.
+def parse_targets(
+    targets: str | Sequence[str] | None, *, variable: str = variables.TARGETS, default: str = DEFAULT_TARGET
+) -> list[str]:
+    """Addresses in full from an argument, else from an environment variable, else the default one.
 
+    Args:
+        default: HOST:PORT; its port is that of addresses without one.
     Raises:
         InvalidRequest: none, an empty one, one twice, or one that is no address.
     """
     what = "targets"
     if targets is None:
-        named = os.environ.get(variables.TARGETS)
+        named = os.environ.get(variable)
         if not named:
             variables.warn_of_near_misses()
-            return [DEFAULT_TARGET]
-        what, targets = f"variable {variables.TARGETS}", named
+            return [default]
+        what, targets = f"variable {variable}", named
     try:
-        return addresses.parse_targets(targets)
+        return addresses.parse_targets(targets, default_port=addresses.split_address(default)[1])
     except addresses.AddressError as error:
         raise InvalidRequest(f"{what}: {error}") from None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from rowbank import addresses, variables
 from rowbank._checks import seconds
-from rowbank.errors import InvalidRequest, RequestError
+from rowbank.calls import connect
+from rowbank.errors import RequestError
 from rowbank.retrieval.attempts import Call
 
 DEFAULT_TARGET = f"127.0.0.1:{addresses.API_GRPC_PORT}"
@@ -24,17 +24,7 @@ def parse_targets(targets: str | Sequence[str] | None) -> list[str]:
     Raises:
         InvalidRequest: none, an empty one, one twice, or one that is no address.
     """
-    what = "targets"
-    if targets is None:
-        named = os.environ.get(variables.RETRIEVAL)
-        if not named:
-            variables.warn_of_near_misses()
-            return [DEFAULT_TARGET]
-        what, targets = f"variable {variables.RETRIEVAL}", named
-    try:
-        return addresses.parse_targets(targets, default_port=addresses.API_GRPC_PORT)
-    except addresses.AddressError as error:
-        raise InvalidRequest(f"{what}: {error}") from None
+    return connect.parse_targets(targets, variable=variables.RETRIEVAL, default=DEFAULT_TARGET)
 
 
 def timeout_of(call: Call[Any], default_s: float) -> float:

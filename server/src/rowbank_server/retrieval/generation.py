@@ -22,8 +22,9 @@ from rowbank_server.features import FeatureStatus, FeatureType
 from rowbank_server.registry.inputs import TowerInputs
 from rowbank_server.registry.model import Model
 from rowbank_server.retrieval.filters.fields import FilterFields
+from rowbank_server.retrieval.index.bitmaps import bits_at
 from rowbank_server.retrieval.lineage import Loss
-from rowbank_server.retrieval.parts import Counts, Part, bits_at
+from rowbank_server.retrieval.parts import Counts, Part
 from rowbank_server.retrieval.queries import Found, ScoreParts
 from rowbank_server.retrieval.segments import Standing
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rowbank_server.retrieval.index.bitmaps import bits_at, with_bits
 from rowbank_server.retrieval.segments import Segment, Standing
 
 BLOCK = 64  # A part begins at a multiple of so many positions, so that bitmaps can be cut there.
@@ -120,19 +121,6 @@ class Part:
 def tallied(standing: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """How many items have each standing."""
     return np.bincount(standing, minlength=len(Standing))
-
-
-def bits_at(bits: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """[M] bool: the bits at [M] places of a bitmap."""
-    found: npt.NDArray[np.bool_] = (bits[places >> 3] >> (places & 7).astype(np.uint8)) & 1 == 1
-    return found
-
-
-def with_bits(bits: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """A bitmap with those of some places set, too."""
-    made = bits.copy()
-    np.bitwise_or.at(made, places >> 3, (1 << (places & 7)).astype(np.uint8))
-    return made
 
 
 def _packed(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

@@ -1,6 +1,5 @@
 """Indexes of item vectors: how the best of them are found."""
 
-from rowbank_server.retrieval.index.bitmaps import bitmap
 from rowbank_server.retrieval.index.choice import IndexOptions, make_index
 from rowbank_server.retrieval.index.exact import ExactIndex
 from rowbank_server.retrieval.index.files import ArrayFileError, MappedArrays, map_arrays, write_arrays
@@ -18,7 +17,6 @@ __all__ = [
     "InvertedIndex",
     "Kind",
     "MappedArrays",
-    "bitmap",
     "load_index",
     "make_index",
     "map_arrays",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank_server.retrieval.generation import Bitmap, Generation, Positions
-from rowbank_server.retrieval.parts import bits_at
+from rowbank_server.retrieval.index.bitmaps import bits_at
 from rowbank_server.retrieval.queries import Answer, Source
 from rowbank_server.retrieval.stages import explain
 from rowbank_server.retrieval.stages.work import Work

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rowbank_server.retrieval.filters.words import Boost, Filter
 from rowbank_server.retrieval.generation import Bitmap, Generation, Positions
+from rowbank_server.retrieval.index.bitmaps import set_bits
 from rowbank_server.retrieval.stages import over
 from rowbank_server.retrieval.stages.work import Work
 
@@ -65,9 +66,3 @@ def _unwanted(work: Work) -> list[int]:
     query = work.query
     seen = [*work.seen, *(query.items or ())] if query.exclude_seen else []
     return [*query.exclude, *query.shown, *seen]
-
-
-def set_bits(bits: Bitmap, positions: Positions) -> None:
-    """Sets those of some positions."""
-    if len(positions):
-        np.bitwise_or.at(bits, positions >> 3, (1 << (positions & 7)).astype(np.uint8))

@@ -14,10 +14,10 @@ from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureStatus
 from rowbank_server.retrieval.generation import Bitmap, Generation, Positions
 from rowbank_server.retrieval.given import short
-from rowbank_server.retrieval.parts import bits_at
+from rowbank_server.retrieval.index.bitmaps import bits_at, set_bits
 from rowbank_server.retrieval.queries import CandidateCount, FeatureUse, ScoreParts, TableUse
 from rowbank_server.retrieval.stages import over
-from rowbank_server.retrieval.stages.eligible import Eligible, set_bits
+from rowbank_server.retrieval.stages.eligible import Eligible
 from rowbank_server.retrieval.stages.work import Work
 
 

@@ -10,9 +10,8 @@ import numpy.typing as npt
 
 from rowbank.errors import InvalidRequest
 from rowbank_server.retrieval.generation import Bitmap, Generation, Positions
-from rowbank_server.retrieval.parts import bits_at
+from rowbank_server.retrieval.index.bitmaps import bits_at, set_bits
 from rowbank_server.retrieval.queries import Popularity
-from rowbank_server.retrieval.stages.eligible import set_bits
 
 _FEW = 64  # So many items, or one of so many, are few.
 

@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from rowbank.errors import RequestError
 from rowbank_server.retrieval.generation import Generation, Positions
+from rowbank_server.retrieval.index.bitmaps import set_bits
 from rowbank_server.retrieval.queries import Answer, Source
 from rowbank_server.retrieval.stages import explain
 from rowbank_server.retrieval.stages.candidates import rank_candidates
-from rowbank_server.retrieval.stages.eligible import Eligible, set_bits
+from rowbank_server.retrieval.stages.eligible import Eligible
 from rowbank_server.retrieval.stages.ranking import (
     Rank,
     Ranked,

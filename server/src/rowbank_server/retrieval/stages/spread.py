@@ -16,7 +16,7 @@ from rowbank_server.retrieval.columns import Column
 from rowbank_server.retrieval.filters import evaluate
 from rowbank_server.retrieval.filters.words import Diversity
 from rowbank_server.retrieval.generation import Bitmap, Generation, Positions
-from rowbank_server.retrieval.stages.eligible import set_bits
+from rowbank_server.retrieval.index.bitmaps import set_bits
 from rowbank_server.retrieval.stages.ranking import Rank, Ranked
 
 _LOOK = 32  # Items that are asked for at least, and at most, beyond those that are wanted.
