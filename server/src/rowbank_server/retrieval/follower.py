@@ -170,8 +170,8 @@ class Follower:
         self._beside.shutdown(wait=False, cancel_futures=True)
         self._keeper.release()
 
-    def item_changed(self, item: int) -> None:
-        """Takes an item's new features, or its removal, into the index now. REQUIRES: the change feed has it."""
+    def wake(self) -> None:
+        """Takes in now what the change feed has."""
         self._wake.set()
 
     def _run(self) -> None:

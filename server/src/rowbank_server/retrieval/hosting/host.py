@@ -170,10 +170,10 @@ class Host:
             found.append(one if serving is None else serving.described(one))
         return found
 
-    def item_changed(self, item: int) -> None:
-        """Takes an item's new features, or its removal, into the index of every loaded version now."""
+    def items_changed(self) -> None:
+        """Has every loaded version take in now what the change feed has of items."""
         for serving in self._servings.values():
-            serving.follower.item_changed(item)
+            serving.follower.wake()
 
     def want(self, wanted: Traffic) -> None:
         """Says which versions are to be served from now on."""

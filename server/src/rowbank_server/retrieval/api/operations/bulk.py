@@ -65,11 +65,9 @@ class Bulk:
         loaded = self._service.serving(model).model
         ids = ModelIds.of(loaded)
         own, view = (ids.items, loaded.items) if role == "item" else (ids.users, users_of(loaded))
-        outcome, changed = await self._service.ask_redis(lambda: _write(own, ids.items, view, lines()), caller)
-        if role == "item":
-            host = self._service.hosts.of(model)
-            for key in changed:
-                host.item_changed(key)
+        outcome = await self._service.ask_redis(lambda: _write(own, ids.items, view, lines()), caller)
+        if role == "item" and outcome.written:
+            self._service.hosts.of(model).items_changed()
         return outcome
 
 
@@ -83,10 +81,8 @@ def _parsed(line: bytes) -> schemas.EntityLine | RequestError:
         return error
 
 
-def _write(
-    own: Ids, items: Ids, view: LayeredView, lines: Sequence[schemas.EntityLine | RequestError]
-) -> tuple[Outcome, list[int]]:
-    """What became of the entities, and the keys of those that were written."""
+def _write(own: Ids, items: Ids, view: LayeredView, lines: Sequence[schemas.EntityLine | RequestError]) -> Outcome:
+    """What became of the entities."""
     outcome = Outcome()
     rows, places = [], []
     for place, line in enumerate(lines):
@@ -98,15 +94,13 @@ def _write(
             places.append(place)
     if own.are_texts:
         rows, places = _claimed(view, rows, places, outcome)
-    changed = []
-    for place, (key, _), written in zip(places, rows, view.write_each(rows) if rows else [], strict=True):
+    for place, written in zip(places, view.write_each(rows) if rows else [], strict=True):
         if isinstance(written, InvalidFeature):
             outcome.faults[place] = written
         elif written:
-            changed.append(key)
-    outcome.written = len(changed)
-    outcome.outdated = len(lines) - len(changed) - len(outcome.faults)
-    return outcome, changed
+            outcome.written += 1
+    outcome.outdated = len(lines) - outcome.written - len(outcome.faults)
+    return outcome
 
 
 _Row = tuple[int, dict[str, object]]

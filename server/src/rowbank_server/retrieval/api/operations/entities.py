@@ -58,7 +58,7 @@ class Entities:
         ids = ModelIds.of(model).items
         item = Named.of(given, ids, caller)
         written = await self._write(ids, model.items, item, body.features, caller)
-        self._service.hosts.of(body.model).item_changed(item.key)
+        self._service.hosts.of(body.model).items_changed()
         return schemas.Written(written)
 
     async def delete_item(self, body: schemas.EntityRef, caller: Caller) -> schemas.Removed:
@@ -72,7 +72,7 @@ class Entities:
 
         if not await self._service.ask_redis(remove, caller):
             raise UnknownItem(_missing("item", item, items))
-        self._service.hosts.of(body.model).item_changed(item.key)
+        self._service.hosts.of(body.model).items_changed()
         return schemas.Removed(item.shown)
 
     async def get_user(self, body: schemas.EntityRef, caller: Caller) -> schemas.Entity:
