@@ -37,7 +37,7 @@ from rowbank_server.retrieval.processes.accepting import BACKLOG
 from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.retrieval.reach import Reach
 from rowbank_server.retrieval.rows import ClientRows
-from rowbank_server.retrieval.serving import Place, serve
+from rowbank_server.retrieval.running import Place, serve
 from rowbank_server.retrieval.starting import connect
 from rowbank_server.settings import ApiSettings, StartError
 from rowbank_server.storage.connection import Redis

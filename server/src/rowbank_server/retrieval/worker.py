@@ -13,7 +13,7 @@ from rowbank_server import logs
 from rowbank_server.retrieval.main import open_service
 from rowbank_server.retrieval.processes import plan as plans
 from rowbank_server.retrieval.processes.team import Team
-from rowbank_server.retrieval.serving import Place, serve
+from rowbank_server.retrieval.running import Place, serve
 from rowbank_server.retrieval.starting import connect
 from rowbank_server.settings import ApiSettings, SettingsError, StartError
 

@@ -17,7 +17,7 @@ from rowbank_protos.v1 import retrieval_pb2 as pb
 from rowbank_protos.v1 import retrieval_pb2_grpc
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.grpc import answers, bodies
-from rowbank_server.retrieval.api.grpc.serving import abort
+from rowbank_server.retrieval.api.grpc.registering import abort
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.operations.bulk import Role
 from rowbank_server.retrieval.api.schemas.fields import BIG

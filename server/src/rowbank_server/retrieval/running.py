@@ -20,8 +20,8 @@ from grpc_reflection.v1alpha import reflection
 from rowbank.addresses import split_address
 from rowbank.errors import NotReady
 from rowbank_server.listening import require_free, shown
+from rowbank_server.retrieval.api.grpc.registering import add_to_server
 from rowbank_server.retrieval.api.grpc.servicer import RetrievalServicer
-from rowbank_server.retrieval.api.grpc.serving import add_to_server
 from rowbank_server.retrieval.api.http.app import create_app
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
