@@ -239,11 +239,6 @@ class LayeredView:
                     "define the view with it"
                 )
 
-    @property
-    def has_texts(self) -> bool:
-        """Whether a layer has a place for the texts of ids."""
-        return any(field.name == ID_TEXT for view in self._views() for field in view.fields)
-
     def texts(self, entities: Sequence[int]) -> list[tuple[str, str]]:
         """For each entity the text of its id, and that of the layer which callers write; "" where there is none.
 
