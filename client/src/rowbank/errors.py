@@ -177,6 +177,24 @@ class UnknownUser(RequestError):
     reason, code = "UNKNOWN_USER", grpc.StatusCode.NOT_FOUND
 
 
+class NotOwner(RequestError):
+    """The server is a replica, which answers reads alone; the metadata name the shard's `owner`, if it is known."""
+
+    reason, code = "NOT_OWNER", grpc.StatusCode.FAILED_PRECONDITION
+
+
+class ReplicaTooStale(RequestError):
+    """A replica's rows are older than the request allows; the owner's are not."""
+
+    reason, code = "REPLICA_TOO_STALE", grpc.StatusCode.FAILED_PRECONDITION
+
+
+class FollowerTooSlow(RequestError):
+    """A follower was so far behind that what it had not read yet was given up; it can go on from its position."""
+
+    reason, code, retryable = "FOLLOWER_TOO_SLOW", grpc.StatusCode.ABORTED, True
+
+
 class WrongShard(RequestError):
     """Keys were sent to a shard that does not own them: the client's list of targets is not the cluster's."""
 

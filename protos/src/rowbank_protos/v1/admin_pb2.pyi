@@ -268,7 +268,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "namespace", "shard", "shard_count", "bucket_count", "max_keys_per_request", "max_message_bytes", "server_id", "redis_eviction_policy", "redis_may_evict")
+    __slots__ = ("version", "namespace", "shard", "shard_count", "bucket_count", "max_keys_per_request", "max_message_bytes", "server_id", "redis_eviction_policy", "redis_may_evict", "role", "state", "epoch", "position", "members")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
@@ -279,6 +279,11 @@ class GetServerInfoResponse(_message.Message):
     SERVER_ID_FIELD_NUMBER: _ClassVar[int]
     REDIS_EVICTION_POLICY_FIELD_NUMBER: _ClassVar[int]
     REDIS_MAY_EVICT_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
     version: str
     namespace: str
     shard: int
@@ -289,7 +294,36 @@ class GetServerInfoResponse(_message.Message):
     server_id: str
     redis_eviction_policy: str
     redis_may_evict: bool
-    def __init__(self, version: _Optional[str] = ..., namespace: _Optional[str] = ..., shard: _Optional[int] = ..., shard_count: _Optional[int] = ..., bucket_count: _Optional[int] = ..., max_keys_per_request: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., server_id: _Optional[str] = ..., redis_eviction_policy: _Optional[str] = ..., redis_may_evict: bool = ...) -> None: ...
+    role: str
+    state: str
+    epoch: int
+    position: int
+    members: _containers.RepeatedCompositeFieldContainer[ShardMember]
+    def __init__(self, version: _Optional[str] = ..., namespace: _Optional[str] = ..., shard: _Optional[int] = ..., shard_count: _Optional[int] = ..., bucket_count: _Optional[int] = ..., max_keys_per_request: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., server_id: _Optional[str] = ..., redis_eviction_policy: _Optional[str] = ..., redis_may_evict: bool = ..., role: _Optional[str] = ..., state: _Optional[str] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., members: _Optional[_Iterable[_Union[ShardMember, _Mapping]]] = ...) -> None: ...
+
+class ShardMember(_message.Message):
+    __slots__ = ("server_id", "role", "state", "address", "epoch", "position", "age_s", "rows", "version", "at_ms")
+    SERVER_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    server_id: str
+    role: str
+    state: str
+    address: str
+    epoch: int
+    position: int
+    age_s: float
+    rows: int
+    version: str
+    at_ms: int
+    def __init__(self, server_id: _Optional[str] = ..., role: _Optional[str] = ..., state: _Optional[str] = ..., address: _Optional[str] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., age_s: _Optional[float] = ..., rows: _Optional[int] = ..., version: _Optional[str] = ..., at_ms: _Optional[int] = ...) -> None: ...
 
 class FlushRequest(_message.Message):
     __slots__ = ()

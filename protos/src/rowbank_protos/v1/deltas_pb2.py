@@ -12,19 +12,60 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from rowbank_protos.v1 import tables_pb2 as rowbank__protos_dot_v1_dot_tables__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erowbank_protos/v1/deltas.proto\x12\nrowbank.v1\"1\n\rFollowRequest\x12\x0e\n\x06tables\x18\x01 \x03(\t\x12\x10\n\x08position\x18\x02 \x01(\x04\"o\n\x0e\x46ollowResponse\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0c\n\x04keys\x18\x03 \x01(\x0c\x12\x0e\n\x06values\x18\x04 \x01(\x0c\x12\x0f\n\x07removed\x18\x05 \x01(\x0c\x12\r\n\x05\x61t_ms\x18\x06 \x01(\x03\x32Q\n\x0c\x44\x65ltaService\x12\x41\n\x06\x46ollow\x12\x19.rowbank.v1.FollowRequest\x1a\x1a.rowbank.v1.FollowResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erowbank_protos/v1/deltas.proto\x12\nrowbank.v1\x1a\x1erowbank_protos/v1/tables.proto\"3\n\x0eStreamPosition\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x04\"\xe2\x01\n\rFollowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06\x64\x65tail\x18\x02 \x01(\x0e\x32\x18.rowbank.v1.FollowDetail\x12\x0e\n\x06tables\x18\x03 \x03(\t\x12&\n\x05start\x18\x04 \x01(\x0e\x32\x17.rowbank.v1.FollowStart\x12)\n\x05since\x18\x05 \x01(\x0b\x32\x1a.rowbank.v1.StreamPosition\x12\x17\n\x0f\x63omplete_tables\x18\x06 \x03(\r\x12\x0c\n\x04role\x18\x07 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\"\xa0\x04\n\x0e\x46ollowResponse\x12,\n\x08position\x18\x01 \x01(\x0b\x32\x1a.rowbank.v1.StreamPosition\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x12(\n\x05hello\x18\x03 \x01(\x0b\x32\x17.rowbank.v1.FollowHelloH\x00\x12,\n\x06tables\x18\x04 \x01(\x0b\x32\x1a.rowbank.v1.FollowedTablesH\x00\x12\x31\n\rpicture_start\x18\x05 \x01(\x0b\x32\x18.rowbank.v1.PictureStartH\x00\x12/\n\x0cpicture_rows\x18\x06 \x01(\x0b\x32\x17.rowbank.v1.PictureRowsH\x00\x12-\n\x0bpicture_end\x18\x07 \x01(\x0b\x32\x16.rowbank.v1.PictureEndH\x00\x12&\n\x07records\x18\x08 \x01(\x0b\x32\x13.rowbank.v1.RecordsH\x00\x12)\n\x07\x63hanges\x18\t \x01(\x0b\x32\x16.rowbank.v1.RowChangesH\x00\x12/\n\nwrite_back\x18\n \x01(\x0b\x32\x19.rowbank.v1.WriteBackMarkH\x00\x12)\n\thand_over\x18\x0b \x01(\x0b\x32\x14.rowbank.v1.HandOverH\x00\x12,\n\x07windows\x18\x0c \x01(\x0b\x32\x19.rowbank.v1.AnswerWindowsH\x00\x42\t\n\x07\x63ontent\"\xb0\x01\n\x0b\x46ollowHello\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\r\n\x05shard\x18\x04 \x01(\r\x12\x13\n\x0bshard_count\x18\x05 \x01(\r\x12\x14\n\x0c\x62ucket_count\x18\x06 \x01(\r\x12\r\n\x05\x65poch\x18\x07 \x01(\x04\x12\x11\n\tcontinued\x18\x08 \x01(\x08\x12\x0e\n\x06source\x18\t \x01(\t\";\n\x0e\x46ollowedTables\x12)\n\x06tables\x18\x01 \x03(\x0b\x32\x19.rowbank.v1.FollowedTable\"\x80\x01\n\rFollowedTable\x12\x10\n\x08table_id\x18\x01 \x01(\r\x12#\n\x04spec\x18\x02 \x01(\x0b\x32\x15.rowbank.v1.TableSpec\x12\x14\n\x0c\x63reated_at_s\x18\x03 \x01(\x03\x12\x14\n\x0c\x62ucket_count\x18\x04 \x01(\r\x12\x0c\n\x04step\x18\x05 \x01(\x04\".\n\x0cPictureStart\x12\x10\n\x08table_id\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\x04\"M\n\x0bPictureRows\x12\x10\n\x08table_id\x18\x01 \x01(\r\x12\x0e\n\x06\x62ucket\x18\x02 \x01(\r\x12\x0c\n\x04keys\x18\x03 \x01(\x0c\x12\x0e\n\x06packed\x18\x04 \x01(\x0c\"k\n\nPictureEnd\x12\x10\n\x08table_id\x18\x01 \x01(\r\x12\x10\n\x08whole_at\x18\x02 \x01(\x04\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\x12\n\ncommon_row\x18\x04 \x01(\x0c\x12\x17\n\x0f\x63ommon_position\x18\x05 \x01(\x04\"-\n\x07Records\x12\x0f\n\x07records\x18\x01 \x03(\x0c\x12\x11\n\toldest_ms\x18\x02 \x01(\x03\"\xac\x01\n\nRowChanges\x12\r\n\x05table\x18\x01 \x01(\t\x12\x10\n\x08table_id\x18\x02 \x01(\r\x12\x0c\n\x04keys\x18\x03 \x01(\x0c\x12\x0e\n\x06values\x18\x04 \x01(\x0c\x12\x11\n\tpositions\x18\x05 \x01(\x0c\x12\x0f\n\x07removed\x18\x06 \x01(\x0c\x12\x17\n\x0fremoved_reasons\x18\x07 \x01(\x0c\x12\x11\n\toldest_ms\x18\x08 \x01(\x03\x12\x0f\n\x07picture\x18\t \x01(\x08\"\xb2\x01\n\rWriteBackMark\x12.\n\x05stage\x18\x01 \x01(\x0e\x32\x1f.rowbank.v1.WriteBackMark.Stage\x12\x0e\n\x06serial\x18\x02 \x01(\x04\x12\r\n\x05\x66lush\x18\x03 \x01(\x04\"R\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTAGE_BEGUN\x10\x01\x12\x0f\n\x0bSTAGE_ENDED\x10\x02\x12\x10\n\x0cSTAGE_FAILED\x10\x03\"\n\n\x08HandOver\":\n\rAnswerWindows\x12)\n\x07windows\x18\x01 \x03(\x0b\x32\x18.rowbank.v1.AnswerWindow\"1\n\x0c\x41nswerWindow\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\"\x16\n\x14ListFollowersRequest\"\xe0\x01\n\x08\x46ollower\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12(\n\x06\x64\x65tail\x18\x04 \x01(\x0e\x32\x18.rowbank.v1.FollowDetail\x12\x0e\n\x06tables\x18\x05 \x03(\t\x12\x10\n\x08position\x18\x06 \x01(\x04\x12\x13\n\x0blag_records\x18\x07 \x01(\x04\x12\r\n\x05lag_s\x18\x08 \x01(\x01\x12\x0e\n\x06source\x18\t \x01(\t\x12\x12\n\nsent_bytes\x18\n \x01(\x04\x12\x13\n\x0b\x63onnected_s\x18\x0b \x01(\x01\"z\n\x15ListFollowersResponse\x12\'\n\tfollowers\x18\x01 \x03(\x0b\x32\x14.rowbank.v1.Follower\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x12\n\nring_bytes\x18\x03 \x01(\x04\x12\x12\n\nring_first\x18\x04 \x01(\x04*x\n\x0c\x46ollowDetail\x12\x1d\n\x19\x46OLLOW_DETAIL_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46OLLOW_DETAIL_KEYS\x10\x01\x12\x16\n\x12\x46OLLOW_DETAIL_ROWS\x10\x02\x12\x19\n\x15\x46OLLOW_DETAIL_RECORDS\x10\x03*v\n\x0b\x46ollowStart\x12\x1c\n\x18\x46OLLOW_START_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46OLLOW_START_PICTURE\x10\x01\x12\x14\n\x10\x46OLLOW_START_NOW\x10\x02\x12\x19\n\x15\x46OLLOW_START_POSITION\x10\x03*\xee\x01\n\rRemovalReason\x12\x1e\n\x1aREMOVAL_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16REMOVAL_REASON_REMOVED\x10\x01\x12\x1a\n\x16REMOVAL_REASON_CLEARED\x10\x02\x12\x1b\n\x17REMOVAL_REASON_CAPACITY\x10\x03\x12\x18\n\x14REMOVAL_REASON_BYTES\x10\x04\x12\x16\n\x12REMOVAL_REASON_TTL\x10\x05\x12\x1b\n\x17REMOVAL_REASON_RESTRICT\x10\x06\x12\x19\n\x15REMOVAL_REASON_MANUAL\x10\x07\x32\xa7\x01\n\x0c\x44\x65ltaService\x12\x41\n\x06\x46ollow\x12\x19.rowbank.v1.FollowRequest\x1a\x1a.rowbank.v1.FollowResponse0\x01\x12T\n\rListFollowers\x12 .rowbank.v1.ListFollowersRequest\x1a!.rowbank.v1.ListFollowersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rowbank_protos.v1.deltas_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_FOLLOWREQUEST']._serialized_start=46
-  _globals['_FOLLOWREQUEST']._serialized_end=95
-  _globals['_FOLLOWRESPONSE']._serialized_start=97
-  _globals['_FOLLOWRESPONSE']._serialized_end=208
-  _globals['_DELTASERVICE']._serialized_start=210
-  _globals['_DELTASERVICE']._serialized_end=291
+  _globals['_FOLLOWDETAIL']._serialized_start=2415
+  _globals['_FOLLOWDETAIL']._serialized_end=2535
+  _globals['_FOLLOWSTART']._serialized_start=2537
+  _globals['_FOLLOWSTART']._serialized_end=2655
+  _globals['_REMOVALREASON']._serialized_start=2658
+  _globals['_REMOVALREASON']._serialized_end=2896
+  _globals['_STREAMPOSITION']._serialized_start=78
+  _globals['_STREAMPOSITION']._serialized_end=129
+  _globals['_FOLLOWREQUEST']._serialized_start=132
+  _globals['_FOLLOWREQUEST']._serialized_end=358
+  _globals['_FOLLOWRESPONSE']._serialized_start=361
+  _globals['_FOLLOWRESPONSE']._serialized_end=905
+  _globals['_FOLLOWHELLO']._serialized_start=908
+  _globals['_FOLLOWHELLO']._serialized_end=1084
+  _globals['_FOLLOWEDTABLES']._serialized_start=1086
+  _globals['_FOLLOWEDTABLES']._serialized_end=1145
+  _globals['_FOLLOWEDTABLE']._serialized_start=1148
+  _globals['_FOLLOWEDTABLE']._serialized_end=1276
+  _globals['_PICTURESTART']._serialized_start=1278
+  _globals['_PICTURESTART']._serialized_end=1324
+  _globals['_PICTUREROWS']._serialized_start=1326
+  _globals['_PICTUREROWS']._serialized_end=1403
+  _globals['_PICTUREEND']._serialized_start=1405
+  _globals['_PICTUREEND']._serialized_end=1512
+  _globals['_RECORDS']._serialized_start=1514
+  _globals['_RECORDS']._serialized_end=1559
+  _globals['_ROWCHANGES']._serialized_start=1562
+  _globals['_ROWCHANGES']._serialized_end=1734
+  _globals['_WRITEBACKMARK']._serialized_start=1737
+  _globals['_WRITEBACKMARK']._serialized_end=1915
+  _globals['_WRITEBACKMARK_STAGE']._serialized_start=1833
+  _globals['_WRITEBACKMARK_STAGE']._serialized_end=1915
+  _globals['_HANDOVER']._serialized_start=1917
+  _globals['_HANDOVER']._serialized_end=1927
+  _globals['_ANSWERWINDOWS']._serialized_start=1929
+  _globals['_ANSWERWINDOWS']._serialized_end=1987
+  _globals['_ANSWERWINDOW']._serialized_start=1989
+  _globals['_ANSWERWINDOW']._serialized_end=2038
+  _globals['_LISTFOLLOWERSREQUEST']._serialized_start=2040
+  _globals['_LISTFOLLOWERSREQUEST']._serialized_end=2062
+  _globals['_FOLLOWER']._serialized_start=2065
+  _globals['_FOLLOWER']._serialized_end=2289
+  _globals['_LISTFOLLOWERSRESPONSE']._serialized_start=2291
+  _globals['_LISTFOLLOWERSRESPONSE']._serialized_end=2413
+  _globals['_DELTASERVICE']._serialized_start=2899
+  _globals['_DELTASERVICE']._serialized_end=3066
 # @@protoc_insertion_point(module_scope)

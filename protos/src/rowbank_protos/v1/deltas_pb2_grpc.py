@@ -19,13 +19,25 @@ class DeltaServiceStub(object):
                 request_serializer=rowbank__protos_dot_v1_dot_deltas__pb2.FollowRequest.SerializeToString,
                 response_deserializer=rowbank__protos_dot_v1_dot_deltas__pb2.FollowResponse.FromString,
                 )
+        self.ListFollowers = channel.unary_unary(
+                '/rowbank.v1.DeltaService/ListFollowers',
+                request_serializer=rowbank__protos_dot_v1_dot_deltas__pb2.ListFollowersRequest.SerializeToString,
+                response_deserializer=rowbank__protos_dot_v1_dot_deltas__pb2.ListFollowersResponse.FromString,
+                )
 
 
 class DeltaServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Follow(self, request, context):
-        """Sends the changes after `position`, then goes on as they happen.
+        """Sends what changes on this shard, in order, from where the follower says; never ends by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFollowers(self, request, context):
+        """Who follows this shard now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -38,6 +50,11 @@ def add_DeltaServiceServicer_to_server(servicer, server):
                     servicer.Follow,
                     request_deserializer=rowbank__protos_dot_v1_dot_deltas__pb2.FollowRequest.FromString,
                     response_serializer=rowbank__protos_dot_v1_dot_deltas__pb2.FollowResponse.SerializeToString,
+            ),
+            'ListFollowers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFollowers,
+                    request_deserializer=rowbank__protos_dot_v1_dot_deltas__pb2.ListFollowersRequest.FromString,
+                    response_serializer=rowbank__protos_dot_v1_dot_deltas__pb2.ListFollowersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -63,5 +80,22 @@ class DeltaService(object):
         return grpc.experimental.unary_stream(request, target, '/rowbank.v1.DeltaService/Follow',
             rowbank__protos_dot_v1_dot_deltas__pb2.FollowRequest.SerializeToString,
             rowbank__protos_dot_v1_dot_deltas__pb2.FollowResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListFollowers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/rowbank.v1.DeltaService/ListFollowers',
+            rowbank__protos_dot_v1_dot_deltas__pb2.ListFollowersRequest.SerializeToString,
+            rowbank__protos_dot_v1_dot_deltas__pb2.ListFollowersResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

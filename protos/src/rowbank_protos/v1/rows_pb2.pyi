@@ -179,14 +179,16 @@ class StoreResponse(_message.Message):
     def __init__(self, changed: _Optional[_Iterable[int]] = ..., repeated_request: bool = ...) -> None: ...
 
 class RemoveRequest(_message.Message):
-    __slots__ = ("table", "keys", "request_id")
+    __slots__ = ("table", "keys", "request_id", "reason")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     table: str
     keys: bytes
     request_id: _common_pb2.RequestId
-    def __init__(self, table: _Optional[str] = ..., keys: _Optional[bytes] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ...) -> None: ...
+    reason: int
+    def __init__(self, table: _Optional[str] = ..., keys: _Optional[bytes] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., reason: _Optional[int] = ...) -> None: ...
 
 class RemoveResponse(_message.Message):
     __slots__ = ("removed", "repeated_request")
