@@ -130,7 +130,7 @@ def test_a_table_dropped_during_a_write_back_does_not_come_back(redis_url, names
         )
         try:
             for server in (first, second):
-                server.shard.load()
+                server.claiming.load()
             first.shard.create(tables_pb2.TableSpec(name="t", dim=2, optimizer=sgd(1.0)), exist_ok=False)
             keys = np.array(own(1), np.int64)
             second.shard.get("t").rows.upsert(keys, np.ones((len(keys), 2), np.float32), now=1)

@@ -134,6 +134,18 @@ class PsSettings(_RedisSettings):
     bind: str = Field("127.0.0.1:7700", description="HOST:PORT of the gRPC server; port 0 takes a free one.")
     metrics_bind: str = Field("", description="HOST:PORT of the Prometheus metrics (HTTP, /metrics); empty: off.")
     shard: str = Field("0/1", description="Which shard of how many: I/N, I from 0.")
+    standby: bool = Field(
+        False, description="Follow the shard's owner, and become the owner when there is none or it falls silent."
+    )
+    replica: bool = Field(False, description="Follow the shard's owner and answer reads; never become the owner.")
+    advertise: str = Field(
+        "",
+        description="HOST:PORT at which others reach this process; empty: `bind`, where that is an address of all "
+        "interfaces with this machine's name.",
+    )
+    lease_s: float = Field(
+        0.6, ge=0.1, le=60, description="An owner that is silent for so long is replaced by a standby, if there is one."
+    )
     bucket_count: int = Field(256, ge=1, le=65536, description="Buckets per table; fixed when a table is created.")
     flush_interval_s: float = Field(1.0, gt=0, le=3600, description="Longest time between write-backs to Redis.")
     max_dirty_rows: int = Field(
@@ -187,11 +199,18 @@ class PsSettings(_RedisSettings):
         split_address(value)
         return value
 
-    @field_validator("metrics_bind")
+    @field_validator("metrics_bind", "advertise")
     @classmethod
-    def _check_metrics_bind(cls, value: str) -> str:
+    def _check_other_addresses(cls, value: str) -> str:
         if value:
             split_address(value)
+        return value
+
+    @field_validator("replica")
+    @classmethod
+    def _check_replica(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("standby"):
+            raise ValueError("expected one of standby and replica, got both; a standby does not answer reads")
         return value
 
     @field_validator("shard")

@@ -19,6 +19,7 @@ from rowbank_server.guard import Guard
 from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.streams import JournalStreams
 from rowbank_server.listening import cannot
+from rowbank_server.ps.durability.claiming import Claiming
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.durability.gate import MutationGate
@@ -94,12 +95,14 @@ class ParameterServer:
             catalog=catalog,
             store=store,
             state=state,
-            recovery=self.recovery,
             synced_supported=streams.barrier().supported,
             ownership=ownership,
             holders=holders,
             bucket_count=settings.bucket_count,
             load_threads=settings.load_threads,
+        )
+        self.claiming = Claiming(
+            shard=self.shard, catalog=catalog, store=store, state=state, recovery=self.recovery, ownership=ownership
         )
         self.custody = Custody(self.shard, catalog, holders)
         self.keeper = Keeper(
@@ -157,7 +160,7 @@ class ParameterServer:
             _serve_metrics(self._settings.metrics_bind, self.metrics)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         try:
-            self.shard.load()
+            self.claiming.load()
         except UnfinishedJournalError as error:
             raise StartError(str(error)) from None
         self.keeper.start()

@@ -1,4 +1,8 @@
-"""The tables of one shard: opened from the catalog, created, updated, dropped, and kept in step with other shards."""
+"""The tables of one shard: opened from the catalog, created, updated, dropped, and kept in step with other shards.
+
+A process that follows the shard's owner has the same tables, but gets them, their rows and their end from the owner:
+nothing of it is in Redis, and nothing is looked up there.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,8 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from rowbank.closest import closest_first, listed
 from rowbank.errors import InvalidSpec, NotReady, RedisUnavailable, TableExists, TableNotFound
@@ -27,22 +31,12 @@ from rowbank_server.storage.catalog import (
     HoldsChangedError,
 )
 from rowbank_server.storage.rows import RowStore
-from rowbank_server.storage.state import Claim, ShardState
+from rowbank_server.storage.state import ShardState
 
 _log = logging.getLogger("rowbank.ps")
 _Result = TypeVar("_Result")
 _QUICK_S = 0.1  # A Redis that fails sooner keeps nobody.
 _CATALOG_WAIT_S = 1.0  # For one small answer of Redis that a caller waits for.
-
-
-class Predecessor(Protocol):
-    """What is left to do of the process that served this shard before; see `Recovery`."""
-
-    def seal(self, epoch: int) -> None: ...
-
-    def replay(self, windows: dict[str, bytes], tables: Iterable[ShardTable]) -> None: ...
-
-    def start_journal(self, epoch: int) -> None: ...
 
 
 class Shard:
@@ -54,7 +48,6 @@ class Shard:
         catalog: Catalog,
         store: RowStore,
         state: ShardState,
-        recovery: Predecessor,
         synced_supported: Callable[[], bool],
         ownership: Ownership,
         holders: Holders,
@@ -64,7 +57,6 @@ class Shard:
         self._catalog = catalog
         self._store = store
         self._state = state
-        self._recovery = recovery
         self._synced_supported = synced_supported
         self._ownership = ownership
         self._holders = holders
@@ -77,36 +69,60 @@ class Shard:
         self._garbage: dict[int, range] = {}  # Table id -> buckets that are still to be deleted from Redis.
         self._applied_generation = 0
         self._ready = False
+        self._followed = True  # Tables come from the shard's owner, or from nobody yet.
         self._lock = threading.RLock()
 
-    def load(self) -> None:
-        """Claims the shard, loads every table of the catalog and replays the journal; afterwards it serves.
+    def open_all(self, view: CatalogView, steps: Mapping[int, int]) -> None:
+        """Loads every table of `view` from Redis. `serve` must follow.
 
-        The order is what makes it safe: once buckets and journal are fenced, no predecessor can write or acknowledge
-        anything that is not loaded or replayed here.
-
+        Args:
+            steps: table id -> the step to go on from.
         Raises:
-            RedisUnavailable: Redis failed.
-            NotReady: another process took over the shard meanwhile.
-            UnfinishedJournalError: see `ShardState.claim`.
+            RedisUnavailable, NotReady: as `get` does.
         """
-        started = time.monotonic()
-        try:
-            claim, view = self._claim()
-        except CatalogBehindError:
-            raise RedisUnavailable(
-                "Redis lost writes of the catalog while this shard started; start it again once Redis is whole"
-            ) from None
         with self._lock:
             for entry in view.entries.values():
-                self._open(entry, step=claim.steps.get(entry.table_id, 0))
+                self._open(entry, step=steps.get(entry.table_id, 0))
                 _log.info("loaded table %s: %d rows", entry.name, self._tables[entry.name].rows.size())
             self._applied_generation = view.generation
-            self._recovery.replay(claim.windows, self._tables.values())
-            self._recovery.start_journal(claim.epoch)
-            self._ready = True
-        rows = sum(table.rows.size() for table in self._tables.values())
-        _log.info("loaded %d rows of %d tables in %.2f s", rows, len(self._tables), time.monotonic() - started)
+
+    def serve(self) -> None:
+        """From now on this process is the shard's owner, and the tables are served and follow the catalog."""
+        self._followed = False
+        self._ready = True
+
+    def serve_followed(self) -> None:
+        """Lets callers read the tables while they are an owner's."""
+        self._ready = True
+
+    def adopt(self, entry: CatalogEntry, step: int) -> ShardTable:
+        """Takes an empty table of the followed owner into service; one with its name and another id goes.
+
+        It may have been dropped already, if its id says so; then it is back.
+        """
+        table = ShardTable(entry, self._ownership, step=step)
+        with self._lock:
+            former = self._tables.get(entry.name)
+            if former is not None:
+                self._close(former)
+            self._dropped.pop(entry.table_id, None)
+            self._garbage.pop(entry.table_id, None)
+            self._tables[entry.name] = table
+        return table
+
+    def discard(self, table_id: int) -> None:
+        """Takes a table that the followed owner has no more out of service; nothing if there is none.
+
+        What Redis may still have of it goes once this process is the owner, if the catalog does not have it then.
+        """
+        with self._lock:
+            table = self.followed_tables().get(table_id)
+            if table is not None:
+                self._close(table)
+
+    def followed_tables(self) -> dict[int, ShardTable]:
+        """All tables, by id."""
+        return {table.entry.table_id: table for table in self._tables.copy().values()}
 
     def tables(self) -> list[ShardTable]:
         """All tables, by name."""
@@ -121,12 +137,14 @@ class Shard:
             NotReady: tables are still being loaded.
         """
         self._require_ready()
+        if self._followed:
+            return self.tables()
         with contextlib.suppress(RedisUnavailable):
             self._refreshes.call(self.refresh, within_s=within_s)
         return self.tables()
 
     def get(self, name: str) -> ShardTable:
-        """The table `name`, looked up in the catalog if it is new to this shard.
+        """The table `name`, looked up in the catalog if it is new to this shard and no owner is followed.
 
         Raises:
             NotReady: tables are still being loaded.
@@ -137,7 +155,9 @@ class Shard:
         table = self._tables.get(name)
         if table is not None:
             return table
-        entry = self._lookups.call(lambda: self._catalog.get(name), within_s=_CATALOG_WAIT_S)
+        entry = None
+        if not self._followed:
+            entry = self._lookups.call(lambda: self._catalog.get(name), within_s=_CATALOG_WAIT_S)
         if entry is None:
             known = listed(map(repr, closest_first(name, [table.name for table in self.tables()])))
             raise TableNotFound(f"table {name!r} does not exist; known tables: {known}", metadata={"table": name})
@@ -276,28 +296,6 @@ class Shard:
             entries = [table.entry for table in self._tables.values()]
             self._catalog.restore(entries, self._dropped)
         _log.warning("Redis had lost the catalog or a part of it; %d tables were written again", len(entries))
-
-    def _claim(self) -> tuple[Claim, CatalogView]:
-        """Claims the shard, seals its journal, then claims the buckets of all tables that exist.
-
-        The catalog is read last of all, so that it has every table that a sealed journal speaks of. A bucket with a
-        higher epoch says that Redis lost the shard's own; then everything is claimed again, above that.
-        """
-        claim = self._state.claim()
-        while True:
-            self._store.use_epoch(claim.epoch)
-            self._recovery.seal(claim.epoch)
-            view = self._catalog.read()
-            highest = max(
-                (
-                    self._store.claim(entry.table_id, self._ownership.buckets(entry.bucket_count))
-                    for entry in view.entries.values()
-                ),
-                default=0,
-            )
-            if highest <= claim.epoch:
-                return claim, view
-            claim = self._state.claim(highest + 1)
 
     def _find_or_create(self, spec: tables_pb2.TableSpec) -> tuple[CatalogEntry, bool]:
         existing = self._catalog.get(spec.name)
