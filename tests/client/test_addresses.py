@@ -7,9 +7,10 @@ import logging
 import pytest
 
 from rowbank import addresses, variables
-from rowbank.addresses import AddressError, parse_target, parse_targets, split_address
+from rowbank.addresses import AddressError, alternatives_of, parse_target, parse_targets, split_address
 from rowbank.calls import connect
 from rowbank.errors import InvalidRequest
+from rowbank.retrieval import connecting
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,30 @@ def test_targets_are_distinct_and_none_is_empty():
             parse_targets(written)
     with pytest.raises(AddressError, match="got 'a:7700' more than once"):
         parse_targets("a,a:7700")
+
+
+def test_a_shard_may_have_several_addresses():
+    written = "a|b:1, c"
+    assert parse_targets(written) == parse_targets(["a:7700 | b:1", "c:7700"]) == ["a:7700|b:1", "c:7700"]
+    assert [alternatives_of(one) for one in parse_targets(written)] == [["a:7700", "b:1"], ["c:7700"]]
+    assert alternatives_of("unix:/run/rowbank.sock") == ["unix:/run/rowbank.sock"]
+
+
+@pytest.mark.parametrize("written", ["a||b", "|a", "a|", "a,b|", "a| |b"])
+def test_each_alternative_is_an_address(written):
+    with pytest.raises(AddressError, match=r"expected an address on both sides of each \|, such as 'a:7700\|b:7700'"):
+        parse_targets(written)
+
+
+@pytest.mark.parametrize("written", ["a|a", "a|b,b|c", "a,b|a:7700"])
+def test_no_address_stands_twice_among_the_alternatives(written):
+    with pytest.raises(AddressError, match="more than once"):
+        parse_targets(written)
+
+
+def test_retrieval_services_have_no_alternatives():
+    with pytest.raises(InvalidRequest, match=r"targets: expected addresses separated by commas, got 'a\|b'"):
+        connecting.parse_targets("a|b")
 
 
 def test_an_address_to_listen_on_has_a_port():

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 PS_PORT = 7700
 API_PORT = 7780
 API_GRPC_PORT = 7781
-_FORM = re.compile(r"(?P<host>\[[^\]\s]*\]|[^\s:\[\]/@?#]*)(?::(?P<port>[^:]*))?")
+_OR = "|"  # Between the addresses of processes of one shard.
+_FORM = re.compile(r"(?P<host>\[[^\]\s]*\]|[^\s:\[\]/@?#|]*)(?::(?P<port>[^:]*))?")
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)")
 
 
@@ -81,9 +82,12 @@ def parse_target(target: str, *, default_port: int = PS_PORT) -> str:
     return f"{host}:{port}"
 
 
-def parse_targets(targets: str | Sequence[str], *, default_port: int = PS_PORT) -> list[str]:
-    """Every address of "a:7700,b:7700" or of a list, in full, in the given order.
+def parse_targets(targets: str | Sequence[str], *, default_port: int = PS_PORT, alternatives: bool = True) -> list[str]:
+    """Every target of "a:7700,b:7700" or of a list, its addresses in full, in the given order.
 
+    Args:
+        alternatives: whether a target may be several addresses of one shard, as in "a:7700|b:7700,c:7700|d:7700";
+            `alternatives_of` gives them.
     Raises:
         AddressError: there is none, one is empty, none or named twice; the text begins with what was expected.
     """
@@ -91,11 +95,28 @@ def parse_targets(targets: str | Sequence[str], *, default_port: int = PS_PORT) 
     parts = targets.split(",") if isinstance(targets, str) else list(targets) if listed else []
     if not parts or not all(isinstance(part, str) and part.strip() for part in parts):
         raise AddressError(f"expected distinct addresses such as '127.0.0.1:{default_port}', got {targets!r}")
-    result = [parse_target(part, default_port=default_port) for part in parts]
-    twice = sorted({one for one in result if result.count(one) > 1})
+    result = [_parse_alternatives(part, default_port, allowed=alternatives) for part in parts]
+    named = [one for target in result for one in alternatives_of(target)]
+    twice = sorted({one for one in named if named.count(one) > 1})
     if twice:
         raise AddressError(f"expected distinct addresses, got {twice[0]!r} more than once")
     return result
+
+
+def alternatives_of(target: str) -> list[str]:
+    """The addresses of a target that `parse_targets` returned, in the order in which they were written."""
+    return target.split(_OR)
+
+
+def _parse_alternatives(target: str, default_port: int, *, allowed: bool) -> str:
+    parts = target.split(_OR)
+    if len(parts) > 1 and not allowed:
+        raise AddressError(f"expected addresses separated by commas, got {target!r}: these have no alternatives with |")
+    if not all(part.strip() for part in parts):
+        raise AddressError(
+            f"expected an address on both sides of each |, such as 'a:{default_port}|b:{default_port}', got {target!r}"
+        )
+    return _OR.join(parse_target(part, default_port=default_port) for part in parts)
 
 
 def _is_ipv6(host: str) -> bool:

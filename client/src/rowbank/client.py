@@ -42,8 +42,9 @@ class Client:
     opened there for the first that is unpickled and stays open.
 
     Args:
-        targets: addresses of all shards, in any order: "127.0.0.1:7700", "a:7700,b:7700" or a list. None: the
-            variable ROWBANK_TARGETS, else 127.0.0.1:7700.
+        targets: addresses of all shards, in any order: "127.0.0.1:7700", "a:7700,b:7700" or a list; those of several
+            processes of one shard are separated by |: "a:7700|b:7700". None: the variable ROWBANK_TARGETS, else
+            127.0.0.1:7700. Processes that serve or follow a shard are learnt from it, too.
         timeout_s: deadline of every request, retries included; a call that is split into several has one for each.
         connect_timeout_s: how long to wait for the servers to be there; None: 10 s, or `timeout_s` if that is less.
         wait_for_ready: False: a server that is not there now is an error at once.
@@ -120,10 +121,16 @@ class Client:
         self._transport.close()
 
     @property
+    def targets(self) -> list[str]:
+        """The addresses that it was given, in full; those of one shard separated by |."""
+        return list(self._addresses)
+
+    @property
     def missing(self) -> dict[int, str]:
         """Shards that the last answer about all of them is without, with their addresses; for `partial` clients."""
         present = set(self._transport.present)
-        return {server.shard: server.target for server in self._servers if server.shard not in present}
+        shards = range(len(self._transport.shards))
+        return {shard: self._transport.shards[shard].target for shard in shards if shard not in present}
 
     def create_table(self, spec: TableSpec, *, exist_ok: bool = False) -> Table:
         """Creates a table.
@@ -291,12 +298,12 @@ class Client:
             ShardStats(
                 shard=answer.shard,
                 shard_count=answer.shard_count,
-                target=server.target,
+                target=target,
                 uptime_s=answer.uptime_s,
                 redis_connected=answer.redis_connected,
                 tables=tuple(admin.merge_table_stats([stats]) for stats in answer.tables),
             )
-            for server, answer in zip(self._answering(), answers, strict=True)
+            for target, answer in zip(self._answering(), answers, strict=True)
         ]
 
     def evictions(self, table: str | None = None, *, limit: int = 100) -> list[EvictionEvent]:
@@ -316,13 +323,11 @@ class Client:
     def server_info(self) -> list[ServerInfo]:
         """Every shard and its limits, asked now, in the order of the shards."""
         answers = self._transport.each(methods.GET_SERVER_INFO, admin_pb2.GetServerInfoRequest())
-        return [
-            admin.server_info(server.target, answer) for server, answer in zip(self._answering(), answers, strict=True)
-        ]
+        return [admin.server_info(target, answer) for target, answer in zip(self._answering(), answers, strict=True)]
 
-    def _answering(self) -> list[ServerInfo]:
-        """The servers that the last answer of all is from."""
-        return [self._servers[shard] for shard in self._transport.present]
+    def _answering(self) -> list[str]:
+        """The addresses of the servers that the last answer of all is from."""
+        return [self._transport.shards[shard].target for shard in self._transport.present]
 
     def _get(self, shard: int, name: str) -> TableSpec:
         request = tables_pb2.GetTableRequest(name=name)

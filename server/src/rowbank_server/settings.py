@@ -251,7 +251,8 @@ class ApiSettings(_RedisSettings):
     targets: Annotated[tuple[str, ...], NoDecode] = Field(
         ("127.0.0.1:7700",),
         validation_alias=shared_name("targets"),
-        description="HOST:PORT of each parameter-server shard, in order, separated by commas.",
+        description="HOST:PORT of each parameter-server shard, separated by commas; those of several processes of one "
+        "shard separated by |.",
     )
     model: str = Field(
         "two_tower",

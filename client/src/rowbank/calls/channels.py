@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import cast
 
 import grpc
 
@@ -20,6 +21,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+# What gRPC says where it had no connection, so that the request never left.
+_NOT_CONNECTED = ("failed to connect to all addresses", "DNS resolution failed", "connection attempt timed out")
 
 
 def open_channel(target: str) -> grpc.Channel:
@@ -30,3 +33,10 @@ def open_channel(target: str) -> grpc.Channel:
     """
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     return grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+
+
+def never_sent(error: grpc.RpcError) -> bool:
+    """Whether a call failed because there was no connection, so that no server has seen it."""
+    call = cast(grpc.Call, error)  # Every RpcError of a call is one, which the type cannot say.
+    details = str(call.details() or "")
+    return call.code() is grpc.StatusCode.UNAVAILABLE and any(words in details for words in _NOT_CONNECTED)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
+import time
 from collections.abc import Sequence
 
 from rowbank import addresses, variables
 from rowbank._version import __version__
 from rowbank.admin import ServerInfo, server_info
+from rowbank.calls import failover
 from rowbank.calls.methods import GET_SERVER_INFO
 from rowbank.calls.partial import PartialTransport
-from rowbank.calls.transport import Shard, Transport
+from rowbank.calls.servers import Shard, serves
+from rowbank.calls.transport import Transport
 from rowbank.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -27,12 +31,17 @@ DEFAULT_TARGET = "127.0.0.1:7700"
 
 
 def parse_targets(
-    targets: str | Sequence[str] | None, *, variable: str = variables.TARGETS, default: str = DEFAULT_TARGET
+    targets: str | Sequence[str] | None,
+    *,
+    variable: str = variables.TARGETS,
+    default: str = DEFAULT_TARGET,
+    alternatives: bool = True,
 ) -> list[str]:
     """Addresses in full from an argument, else from an environment variable, else the default one.
 
     Args:
         default: HOST:PORT; its port is that of addresses without one.
+        alternatives: whether a target may be several addresses of one shard, separated by |.
     Raises:
         InvalidRequest: none, an empty one, one twice, or one that is no address.
     """
@@ -44,7 +53,8 @@ def parse_targets(
             return [default]
         what, targets = f"variable {variable}", named
     try:
-        return addresses.parse_targets(targets, default_port=addresses.split_address(default)[1])
+        port = addresses.split_address(default)[1]
+        return addresses.parse_targets(targets, default_port=port, alternatives=alternatives)
     except addresses.AddressError as error:
         raise InvalidRequest(f"{what}: {error}") from None
 
@@ -85,7 +95,7 @@ def connect_partly(
     known = {info.shard: info for info in found}
     order = sorted(range(len(targets)), key=lambda index: numbers[index])
     infos = [
-        known.get(shard) or dataclasses.replace(found[0], target=targets[index], shard=shard, server_id="")
+        known.get(shard) or dataclasses.replace(found[0], target=shards[index].target, shard=shard, server_id="")
         for shard, index in enumerate(order)
     ]
     missing = {numbers[index]: error for index, error in transport.missing.items()}
@@ -95,10 +105,8 @@ def connect_partly(
 def _ask(transport: Transport, targets: Sequence[str], *, wait: bool) -> list[ServerInfo]:
     """What the servers say of themselves, as many as answer, checked; closes the transport where that fails."""
     try:
-        messages = transport.each(GET_SERVER_INFO, admin_pb2.GetServerInfoRequest(), retry=wait)
-        infos = [
-            server_info(targets[index], message) for index, message in zip(transport.present, messages, strict=True)
-        ]
+        messages = _owners(transport, wait=wait)
+        infos = [server_info(transport.shards[index].target, message) for index, message in messages.items()]
         _check(infos, len(targets))
     except (DeadlineExceeded, NotReady, ShardUnavailable) as error:
         transport.close()
@@ -109,6 +117,34 @@ def _ask(transport: Transport, targets: Sequence[str], *, wait: bool) -> list[Se
         transport.close()
         raise
     return infos
+
+
+def _owners(transport: Transport, *, wait: bool) -> dict[int, admin_pb2.GetServerInfoResponse]:
+    """What the owners of the shards say, by place, as many as answer; calls go to them from now on.
+
+    Raises:
+        NotReady: a shard has none until the deadline.
+    """
+    deadline = time.monotonic() + transport.timeout_s
+    for attempt in itertools.count(1):
+        for shard in transport.shards:
+            if not shard.alone:
+                failover.look_for_owner(shard, transport.stopping)
+        messages = transport.each(GET_SERVER_INFO, admin_pb2.GetServerInfoRequest(), retry=wait)
+        found = dict(zip(transport.present, messages, strict=True))
+        for index, message in found.items():
+            transport.shards[index].learn(transport.shards[index].active, message)
+        homeless = {index: message for index, message in found.items() if not serves(message)}
+        if not homeless:
+            return found
+        index, message = next(iter(homeless.items()))
+        # Whoever knew but a standby has learnt of the others now, and asks them.
+        pause_s = 0.0 if attempt == 1 else failover.pause_s(transport.shards[index], attempt)
+        if (attempt > 1 and not wait) or time.monotonic() + pause_s >= deadline:
+            target = transport.shards[index].target
+            raise NotReady(f"{target} is a {message.role} ({message.state}), and the shard's owner is not known there")
+        time.sleep(pause_s)
+    raise AssertionError("unreachable: the attempts above do not end by themselves")
 
 
 def _check(infos: Sequence[ServerInfo], count: int) -> None:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from rowbank.calls.methods import A, Method, Q
-from rowbank.calls.transport import Shard, Transport
+from rowbank.calls.servers import Shard
+from rowbank.calls.transport import Transport
 from rowbank.errors import DeadlineExceeded, NotReady, RequestError, ShardUnavailable
 
 AWAY = (DeadlineExceeded, NotReady, ShardUnavailable)
@@ -70,3 +71,6 @@ class PartialTransport(Transport):
             if shard in self.missing:
                 raise self.missing[shard]
         return super().run(method, calls, retry=False, timeout_s=timeout_s)
+
+    def _may_repeat(self, shard: Shard, error: RequestError, *, retry: bool) -> bool:
+        return False

@@ -3,89 +3,24 @@
 from __future__ import annotations
 
 import itertools
-import operator
 import os
-import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
 
-from rowbank.calls.channels import open_channel
+from rowbank.calls import failover
 from rowbank.calls.forked import forks
-from rowbank.calls.forked.relayed import RelayedChannel
 from rowbank.calls.methods import A, Method, Q
-from rowbank.errors import (
-    ClientClosed,
-    InvalidRequest,
-    RequestError,
-    RowbankError,
-    ShardUnavailable,
-    from_rpc_error,
-)
+from rowbank.calls.servers import Server, Shard
+from rowbank.errors import ClientClosed, InvalidRequest, RequestError, RowbankError, ShardUnavailable
 from rowbank_protos.memory import keep_freed_blocks
 from rowbank_protos.v1 import common_pb2
 
-_serialize = operator.methodcaller("SerializeToString")
-
 _CLOSED = "the client is closed; make a new one"
-_FIRST_BACKOFF_S = 0.05
-_LONGEST_BACKOFF_S = 2.0
-
-
-class Shard:
-    """One server: its channel, its methods, and the numbers of the mutations sent to it."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self._begin()
-        forks.watch(self)
-
-    def renew(self) -> None:
-        """Begins anew in a forked child; the parent's channel is left as it is."""
-        forks.keep_for_ever(self._channel, self._callables)
-        self._begin()
-
-    def _begin(self) -> None:
-        self._channel = open_channel(self.target) if forks.may_run_grpc() else RelayedChannel(self.target)
-        self._callables: dict[str, Any] = {}
-        self._sequence = itertools.count(1)
-
-    def unary(self, method: Method[Q, A]) -> grpc.UnaryUnaryMultiCallable[Q, A]:
-        """The method of one request and one answer."""
-        found: grpc.UnaryUnaryMultiCallable[Q, A] = self._callable(method, self._channel.unary_unary)
-        return found
-
-    def answers(self, method: Method[Q, A]) -> grpc.UnaryStreamMultiCallable[Q, A]:
-        """The method of one request and a stream of answers."""
-        found: grpc.UnaryStreamMultiCallable[Q, A] = self._callable(method, self._channel.unary_stream)
-        return found
-
-    def requests(self, method: Method[Q, A]) -> grpc.StreamUnaryMultiCallable[Q, A]:
-        """The method of a stream of requests and one answer."""
-        found: grpc.StreamUnaryMultiCallable[Q, A] = self._callable(method, self._channel.stream_unary)
-        return found
-
-    def request_id(self, client_id: str) -> common_pb2.RequestId:
-        """The name of the next mutation; `next` on a counter is atomic, so threads may share a shard."""
-        return common_pb2.RequestId(client_id=client_id, sequence=next(self._sequence))
-
-    def close(self) -> None:
-        """Ends the connection; calls under way are cancelled."""
-        self._channel.close()
-
-    def _callable(self, method: Method[Any, Any], build: Callable[..., Any]) -> Any:
-        found = self._callables.get(method.path)
-        if found is None:
-            found = self._callables[method.path] = build(
-                method.path,
-                request_serializer=_serialize,
-                response_deserializer=method.answer.FromString,
-            )
-        return found
 
 
 class Transport:
@@ -104,6 +39,7 @@ class Transport:
         self.timeout_s = timeout_s
         self._numbered = numbered
         self._closed = threading.Event()
+        self._acquaintance = failover.Acquaintance()
         self.client_id = uuid.uuid4().hex
         forks.watch(self)
 
@@ -114,6 +50,11 @@ class Transport:
         if was_closed:
             self._closed.set()
         self.client_id = uuid.uuid4().hex
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set once `close` is called."""
+        return self._closed
 
     @property
     def closed(self) -> bool:
@@ -162,7 +103,8 @@ class Transport:
 
         A call that failed because its server is away, starting or without Redis is made again after a random pause
         of at most 50 ms, 100 ms, 200 ms ... 2 s, as long as the deadline allows; a mutation keeps its request id, by
-        which the server knows that it has applied it already.
+        which the server knows that it has applied it already. Where another process serves the shard by then, it is
+        made there, at once; so is one that hangs.
 
         Args:
             retry: whether making the call twice does no harm.
@@ -173,11 +115,13 @@ class Transport:
         """
         started = time.monotonic()
         deadline = started + (self.timeout_s if timeout_s is None else timeout_s)
+        if started >= self._acquaintance.again_at:
+            self._acquaintance.keep_up(self.shards)
         answers: dict[int, A] = {}
         pending = list(range(len(calls)))
         for attempt in itertools.count(1):
             try:
-                failures = self._attempt(method, calls, pending, answers, deadline)
+                failures = self._attempt(method, calls, pending, answers, deadline, repeatable=retry)
             except (ValueError, grpc.FutureCancelledError):  # What gRPC raises for a channel that was closed.
                 if self._closed.is_set():
                     raise ClientClosed(_CLOSED) from None
@@ -185,10 +129,10 @@ class Transport:
             if not failures:
                 return [answers[index] for index in range(len(calls))]
             self._check_open()
-            for error in failures.values():
-                if not (retry and error.retryable and error.code is grpc.StatusCode.UNAVAILABLE):
+            for index, error in failures.items():
+                if not self._may_repeat(self.shards[calls[index][0]], error, retry=retry):
                     raise error
-            pause_s = random.uniform(0.0, min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, 16)))
+            pause_s = max(self._after(self.shards[calls[index][0]], failures[index], attempt) for index in failures)
             if time.monotonic() + pause_s >= deadline:
                 raise _exhausted(next(iter(failures.values())), attempt, time.monotonic() - started)
             if self._closed.wait(pause_s):
@@ -196,10 +140,23 @@ class Transport:
             pending = list(failures)
         raise AssertionError("unreachable: the attempts above do not end by themselves")
 
+    def _may_repeat(self, shard: Shard, error: RequestError, *, retry: bool) -> bool:
+        if retry and error.retryable and error.code is grpc.StatusCode.UNAVAILABLE:
+            return True
+        return not shard.alone and failover.never_done(error)
+
+    def _after(self, shard: Shard, error: RequestError, attempt: int) -> float:
+        """Looks for the process that serves a shard after a call failed; seconds to wait before the next one."""
+        if shard.alone and isinstance(error, ShardUnavailable):
+            return failover.pause_s(shard, attempt)  # There is nobody to ask.
+        failed = shard.active
+        owner = failover.look_for_owner(shard, self._closed, failed=failed)
+        return failover.pause_s(shard, attempt) if owner in (None, failed) else 0.0
+
     def stream(self, method: Method[Q, A], shard: int, request: Q, *, timeout_s: float | None) -> Iterator[A]:
         """The answers of one shard as they come; `timeout_s` covers all of them, None: no deadline. Not retried."""
-        self._check_open()
-        call: Any = self.shards[shard].answers(method)(request, timeout=timeout_s)
+        server = self._confirmed(shard)
+        call: Any = server.answers(method)(request, timeout=timeout_s)
         pid = os.getpid()
         try:
             while True:
@@ -210,7 +167,7 @@ class Transport:
                     return
                 yield answer
         except grpc.RpcError as error:
-            raise self._failure(error, shard) from None
+            raise self._failure(error, shard, server) from None
         finally:
             if os.getpid() == pid:
                 call.cancel()
@@ -219,11 +176,20 @@ class Transport:
 
     def upload(self, method: Method[Q, A], shard: int, requests: Iterator[Q], *, timeout_s: float | None) -> A:
         """The answer of one shard to a stream of requests. Not retried."""
-        self._check_open()
+        server = self._confirmed(shard)
         try:
-            return self.shards[shard].requests(method)(requests, timeout=timeout_s)
+            return server.requests(method)(requests, timeout=timeout_s)
         except grpc.RpcError as error:
-            raise self._failure(error, shard) from None
+            raise self._failure(error, shard, server) from None
+
+    def _confirmed(self, shard: int) -> Server:
+        """Where a stream, which is not retried, goes to: the owner, which is asked for where others could be it."""
+        self._check_open()
+        found, started = self.shards[shard], time.monotonic()
+        while not found.alone and failover.look_for_owner(found, self._closed) is None:
+            if self._closed.wait(failover.pause_s(found, 1)) or time.monotonic() > started + self.timeout_s:
+                break  # The call itself says what is wrong.
+        return found.active
 
     def _attempt(
         self,
@@ -232,36 +198,45 @@ class Transport:
         pending: Sequence[int],
         answers: dict[int, A],
         deadline: float,
+        *,
+        repeatable: bool = True,
     ) -> dict[int, RequestError]:
         """Makes the pending calls at once; files their answers and returns the failures, both by index."""
         self._check_open()
         timeout_s = max(0.001, deadline - time.monotonic())
-        futures = {}
-        for index in pending[1:]:
-            shard, request = calls[index]
-            futures[index] = self.shards[shard].unary(method).future(request, timeout=timeout_s)
+        started: dict[int, Any] = {}
+        for place, index in enumerate(pending):
+            number, request = calls[index]
+            shard = self.shards[number]
+            if not shard.alone:
+                started[index] = failover.WatchedCall(shard, method, request, deadline, self._closed, repeatable)
+            elif place:  # The calling thread makes the first call itself, which spares a hand-over.
+                started[index] = shard.active.unary(method).future(request, timeout=timeout_s)
         failures: dict[int, RequestError] = {}
         for index in pending:
-            shard, request = calls[index]
+            number, request = calls[index]
             try:
-                if index in futures:
-                    answers[index] = futures[index].result()
-                else:  # The calling thread makes the first call itself, which spares a hand-over.
-                    answers[index] = self.shards[shard].unary(method)(request, timeout=timeout_s)
+                if index in started:
+                    answers[index] = started[index].result()
+                else:
+                    answers[index] = self.shards[number].active.unary(method)(request, timeout=timeout_s)
             except grpc.RpcError as error:
-                failures[index] = from_rpc_error(error, target=self._where(shard))
+                failures[index] = failover.error_of(error, self._where(number, self.shards[number].active))
+            except ShardUnavailable as error:
+                failures[index] = error
             except BaseException:
-                for future in futures.values():
-                    future.cancel()
+                for call in started.values():
+                    call.cancel()
                 raise
         return failures
 
-    def _failure(self, error: grpc.RpcError, shard: int) -> RowbankError:
-        return ClientClosed(_CLOSED) if self._closed.is_set() else from_rpc_error(error, target=self._where(shard))
+    def _failure(self, error: grpc.RpcError, shard: int, server: Server) -> RowbankError:
+        if self._closed.is_set():
+            return ClientClosed(_CLOSED)
+        return failover.error_of(error, self._where(shard, server))
 
-    def _where(self, shard: int) -> str:
-        target = self.shards[shard].target
-        return f"shard {shard} at {target}" if self._numbered else target
+    def _where(self, shard: int, server: Server) -> str:
+        return f"shard {shard} at {server.target}" if self._numbered else server.target
 
     def _check_open(self) -> None:
         forks.settle()

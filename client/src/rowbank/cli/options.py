@@ -33,7 +33,7 @@ Target = Annotated[
         "--target",
         "-t",
         envvar="ROWBANK_TARGETS",
-        help="Parameter server as HOST:PORT; several separated by commas.",
+        help="Parameter server as HOST:PORT; several separated by commas, processes of one shard by |.",
         show_default="127.0.0.1:7700",
     ),
 ]

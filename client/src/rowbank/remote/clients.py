@@ -48,5 +48,5 @@ def shared_client(
 def targets_of(target: str | Sequence[str] | Client | None) -> str | list[str] | None:
     """What names `target` in a saved configuration: itself, or the addresses of an open client."""
     if isinstance(target, Client):
-        return [server.target for server in target.server_info()]
+        return target.targets
     return target if target is None or isinstance(target, str) else list(target)

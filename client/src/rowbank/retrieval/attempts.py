@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
+from rowbank.calls.channels import never_sent
 from rowbank.calls.methods import Method
 from rowbank.errors import (
     DeadlineExceeded,
@@ -34,8 +35,6 @@ R = TypeVar("R", covariant=True)
 RETRY_AFTER_KEY = "retry_after_s"
 _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 2.0
-# What gRPC says where it never had a connection, so that nothing was sent.
-_NOT_CONNECTED = ("failed to connect to all addresses", "DNS resolution failed", "connection attempt timed out")
 _HTTP = ("http1.x server", "HTTP/1.", "Failed parsing HTTP/2")
 
 
@@ -121,7 +120,7 @@ class Attempts:
     def failed(self, rpc: grpc.RpcError) -> None:
         """Says when and where the next attempt is made. Raises the error that is left where there is none."""
         error = _error(rpc, self._places.targets[self.place])
-        refused = isinstance(error, NotReady | Overloaded) or _never_sent(rpc)
+        refused = isinstance(error, NotReady | Overloaded) or never_sent(rpc)
         away = isinstance(error, ServiceUnavailable | DeadlineExceeded) or refused
         if away:
             self._places.failed(self.place, _asked_for(error))
@@ -171,11 +170,6 @@ def _hint(error: RequestError) -> str:
     if isinstance(error, ServiceUnavailable) and "HTTP" not in error.message:
         return "; is a retrieval service with gRPC (setting grpc_bind) running there?"
     return ""
-
-
-def _never_sent(rpc: grpc.RpcError) -> bool:
-    details = str(rpc.details() or "")
-    return rpc.code() is grpc.StatusCode.UNAVAILABLE and any(words in details for words in _NOT_CONNECTED)
 
 
 def _asked_for(error: RequestError) -> float | None:

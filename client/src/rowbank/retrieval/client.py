@@ -11,7 +11,7 @@ import grpc
 
 from rowbank._checks import seconds
 from rowbank.calls.forked import forks
-from rowbank.calls.transport import Shard
+from rowbank.calls.servers import Server
 from rowbank.errors import ClientClosed, RequestError
 from rowbank.retrieval import operating, queries, stored
 from rowbank.retrieval.attempts import Attempts, Call, Places
@@ -56,7 +56,7 @@ class RetrievalClient:
         self._timeout_s = seconds("timeout_s", timeout_s)
         self._wait = wait_for_ready
         self._places = Places(parse_targets(targets))
-        self._servers = [Shard(target) for target in self._places.targets]
+        self._servers = [Server(target) for target in self._places.targets]
         self._closed = threading.Event()
         forks.watch(self)
 

@@ -24,7 +24,7 @@ def parse_targets(targets: str | Sequence[str] | None) -> list[str]:
     Raises:
         InvalidRequest: none, an empty one, one twice, or one that is no address.
     """
-    return connect.parse_targets(targets, variable=variables.RETRIEVAL, default=DEFAULT_TARGET)
+    return connect.parse_targets(targets, variable=variables.RETRIEVAL, default=DEFAULT_TARGET, alternatives=False)
 
 
 def timeout_of(call: Call[Any], default_s: float) -> float:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -182,6 +183,17 @@ class _Call:
             raise RelayedError(grpc.StatusCode[header["code"]], header["details"], metadata)
         return header, payload
 
+    def readable(self, timeout_s: float) -> bool:
+        """Whether `receive` would find something within that time, if only the end."""
+        poller = select.poll()
+        try:
+            if self._line is not None:
+                poller.register(self._line, select.POLLIN)
+                return bool(poller.poll(1000.0 * timeout_s))
+        except (OSError, ValueError):
+            pass  # It was cancelled meanwhile, which `receive` says.
+        return True
+
     def cancel(self) -> None:
         """Nobody wants an answer any more."""
         line, self._line = self._line, None
@@ -254,9 +266,15 @@ class _Future:
     def __init__(self, call: _Call, read: Callable[[bytes], Any]) -> None:
         self._call, self._read = call, read
 
-    def result(self) -> Any:
-        """Waits for it."""
+    def result(self, timeout: float | None = None) -> Any:
+        """Waits for it, `timeout` seconds at most. Raises `grpc.FutureTimeoutError`, `RelayedError`."""
+        if timeout is not None and not self._call.readable(timeout):
+            raise grpc.FutureTimeoutError
         return self._read(self._call.receive(last=True)[1])
+
+    def done(self) -> bool:
+        """Whether there is something to read."""
+        return self._call.readable(0.0)
 
     def cancel(self) -> None:
         """Gives it up."""
