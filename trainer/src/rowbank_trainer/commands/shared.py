@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from rowbank_trainer.schema import Schema
 
 TargetsOption = Annotated[
-    str | None, typer.Option(help="Parameter server, HOST:PORT|HOST:PORT,... (default: ROWBANK_TARGETS, else 127.0.0.1:7700)")
+    str | None,
+    typer.Option(
+        help="Parameter server, HOST:PORT,... with | between processes of one shard "
+        "(default: ROWBANK_TARGETS, else 127.0.0.1:7700)"
+    ),
 ]
 LogDirOption = Annotated[
     Path | None, typer.Option(help="Folder for log.jsonl, a line per epoch, and for TensorBoard's event files.")
