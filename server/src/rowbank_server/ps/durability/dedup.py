@@ -147,6 +147,26 @@ class DedupWindow:
                 self._clients[client_id] = client
         return corrupt
 
+    def merge(self, windows: Mapping[str, bytes]) -> list[str]:
+        """Adds what another process answered to what is known here, packed as `take_changes` does.
+
+        Returns the clients whose windows are corrupt and were left out.
+        """
+        corrupt = []
+        for client_id, data in windows.items():
+            try:
+                other = _unpack(data)
+            except (ValueError, struct.error):
+                corrupt.append(client_id)
+                continue
+            with self._lock:
+                client = self._client(client_id)
+                client.forgotten = max(client.forgotten, other.forgotten)
+                answers = sorted({**client.answers, **other.answers}.items())
+                client.answers = collections.OrderedDict(item for item in answers if item[0] > client.forgotten)
+                self._changed.add(client_id)
+        return corrupt
+
     def take_changes(self) -> WindowChanges:
         """What changed since the last call; `give_back` if it could not be stored."""
         with self._lock:

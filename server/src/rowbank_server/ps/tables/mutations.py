@@ -137,12 +137,15 @@ class Push:
         """As recorded: keys that had rows get them, the others train the common row, if it has not seen this."""
         parts = []
         for part, outcome in zip(self.parts, outcomes or [b""] * len(self.parts), strict=True):
+            missing = _missing(part.table, part.keys, position)
+            if not outcome and missing is None:
+                parts.append(replace(part, admission="own"))
+                continue
             own = np.ones(len(part.keys), np.bool_)
             if outcome:
                 own = np.unpackbits(np.frombuffer(outcome, np.uint8), count=len(part.keys)).astype(np.bool_)
             if not own.all() and part.table.common_position < position:
                 parts.append(part.select(~own, "common"))
-            missing = _missing(part.table, part.keys, position)
             parts.append(part.select(own if missing is None else own & missing, "own"))
         return Push(parts)
 
@@ -334,6 +337,9 @@ class Clear(_OneTable):
         return rows_pb2.ClearResponse(removed=self.table.clear())
 
     def after(self, position: int) -> Mutation:
+        if position > self.table.seen_through:
+            self.table.common_position = position
+            return self
         if self.table.common_position < position:
             self.table.reset_common_row()
             self.table.common_position = position
@@ -371,5 +377,7 @@ class Evict(_OneTable, Generic[_Report]):
 
 def _missing(table: ShardTable, keys: npt.NDArray[np.int64], position: int) -> npt.NDArray[np.bool_] | None:
     """Which of `keys` have not seen `position`; None: all."""
+    if position > table.seen_through:
+        return None
     missing: npt.NDArray[np.bool_] = table.rows.positions(keys) < np.uint64(position)
     return None if missing.all() else missing

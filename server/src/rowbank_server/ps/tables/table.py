@@ -14,6 +14,8 @@ from rowbank_server import _core
 from rowbank_server.ps.tables import specs
 from rowbank_server.storage.catalog import CatalogEntry
 
+_ANY_POSITION = 1 << 63  # Above all positions.
+
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
@@ -58,6 +60,7 @@ class ShardTable:
         journaled_position: the position of the last mutation that is in the journal; written under `mutation_lock`.
         unsettled: what was written to Redis since the last write-back that ended; as `dropped`.
         common_position: the position that the common row had seen when it was loaded, or replayed to.
+        seen_through: no row has seen a later position than this, as far as replay knows, which need not look then.
         last_write_back_s: Unix seconds of the last write-back that had something to write; 0: none yet.
     """
 
@@ -76,6 +79,7 @@ class ShardTable:
         self.corrupt_rows = 0
         self.common_position = 0
         self.journaled_position = 0
+        self.seen_through = _ANY_POSITION
         self._step = step
         self._replayed = self.rows.stats()
         self._lock = threading.Lock()
