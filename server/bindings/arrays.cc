@@ -145,6 +145,14 @@ std::uint32_t* out_counts_of(const std::optional<OutArray>& array, const char* n
   return static_cast<std::uint32_t*>(array->data());
 }
 
+std::uint64_t* out_positions_of(const std::optional<OutArray>& array, const char* name, std::size_t rows) {
+  if (!array) {
+    return nullptr;
+  }
+  check<std::uint64_t>(*array, name, "uint64", {rows});
+  return static_cast<std::uint64_t*>(array->data());
+}
+
 std::uint32_t seconds_of(std::int64_t now) {
   if (now < 0 || now > 0xFFFFFFFFLL) {
     throw std::invalid_argument("now: expected unix seconds in 0..4294967295, got " + std::to_string(now));

@@ -33,6 +33,7 @@ ValuesIn values_of(const InArray& array, const char* name, std::size_t rows, std
 ValuesOut out_values_of(const OutArray& array, const char* name, std::size_t rows, std::size_t dim);
 std::uint8_t* out_flags_of(const OutArray& array, const char* name, std::size_t rows);
 std::uint32_t* out_counts_of(const std::optional<OutArray>& array, const char* name, std::size_t rows);
+std::uint64_t* out_positions_of(const std::optional<OutArray>& array, const char* name, std::size_t rows);
 
 // Unix seconds as 32 bits; ValueError outside 0..2^32 - 1.
 std::uint32_t seconds_of(std::int64_t now);

@@ -91,14 +91,16 @@ void pull(RowTable& table, const InArray& keys, const OutArray& out, const OutAr
 }
 
 void lookup(const RowTable& table, const InArray& keys, const OutArray& out, const OutArray& found,
-            const std::optional<OutArray>& frequency, const std::optional<OutArray>& last_used) {
+            const std::optional<OutArray>& frequency, const std::optional<OutArray>& last_used,
+            const std::optional<OutArray>& positions) {
   const KeySpan span = keys_of(keys);
   const ValuesOut values = out_values_of(out, "out", span.size, table.layout().dim);
   std::uint8_t* flags = out_flags_of(found, "found", span.size);
   std::uint32_t* frequencies = out_counts_of(frequency, "frequency", span.size);
   std::uint32_t* times = out_counts_of(last_used, "last_used", span.size);
+  std::uint64_t* seen = out_positions_of(positions, "positions", span.size);
   const Release nogil;
-  table.lookup(span, values, flags, frequencies, times);
+  table.lookup(span, values, flags, frequencies, times, seen);
 }
 
 PushCounts push(RowTable& table, const InArray& keys, const InArray& gradients, const std::optional<InArray>& counts,
@@ -173,6 +175,16 @@ nb::object positions(const RowTable& table, const InArray& keys) {
     table.positions(span, out.data());
   }
   return owned_array(std::move(out), {span.size});
+}
+
+nb::object contains(const RowTable& table, const InArray& keys) {
+  const KeySpan span = keys_of(keys);
+  std::vector<std::uint8_t> found(span.size);
+  {
+    const Release nogil;
+    table.contains(span, found.data());
+  }
+  return owned_array(std::move(found), {span.size});
 }
 
 PyExportedRows exported(const RowTable& table, ExportedRows rows, bool with_slots) {
@@ -298,6 +310,56 @@ PyDirtyRows take_dirty(RowTable& table, std::uint32_t bucket, std::size_t max_ro
           nb::bytes(rows.packed.data(), rows.packed.size())};
 }
 
+nb::object take_dirty_keys(RowTable& table, std::uint32_t bucket) {
+  std::vector<std::int64_t> keys;
+  {
+    const Release nogil;
+    keys = table.take_dirty_keys(bucket);
+  }
+  const std::size_t count = keys.size();
+  return owned_array(std::move(keys), {count});
+}
+
+nb::tuple pack_bucket(const RowTable& table, std::uint32_t bucket) {
+  PackedRows rows;
+  {
+    const Release nogil;
+    rows = table.pack_bucket(bucket);
+  }
+  const std::size_t count = rows.keys.size();
+  const nb::bytes packed(rows.packed.data(), rows.packed.size());
+  return nb::make_tuple(owned_array(std::move(rows.keys), {count}), packed);
+}
+
+nb::bytes pack_common_row(const RowTable& table) {
+  const std::vector<char> packed = table.common_row().pack();
+  return nb::bytes(packed.data(), packed.size());
+}
+
+// A list of the fields that were not loaded, as load_fields names them.
+PyLoadedFields loaded_fields(const LoadedRows& rows) {
+  PyLoadedFields result{rows.loaded, {}};
+  for (const std::int64_t key : rows.corrupt_keys) {
+    result.corrupt.append(nb::bytes(reinterpret_cast<const char*>(&key), sizeof key));
+  }
+  return result;
+}
+
+PyLoadedFields load_packed(RowTable& table, std::uint32_t bucket, const InArray& keys, const nb::bytes& packed) {
+  const KeySpan span = keys_of(keys);
+  const std::size_t expected = span.size * table.packed_row_bytes();
+  if (packed.size() != expected) {
+    throw std::invalid_argument("packed: expected " + std::to_string(expected) + " bytes for " +
+                                std::to_string(span.size) + " rows, got " + std::to_string(packed.size()));
+  }
+  LoadedRows rows;
+  {
+    const Release nogil;
+    rows = table.load_bucket(bucket, span, packed.c_str());
+  }
+  return loaded_fields(rows);
+}
+
 CycleReport evict_cycle(RowTable& table, std::uint64_t max_rows, std::uint64_t max_bytes, double low_watermark,
                         const std::string& policy, std::int64_t now, double budget_ms) {
   const CycleRequest request{max_rows, max_bytes, low_watermark, policy_of(policy), seconds_of(now), budget_ms};
@@ -342,10 +404,9 @@ PyLoadedFields load_fields(RowTable& table, std::uint32_t bucket, const nb::dict
     const Release nogil;
     rows = table.load_rows(bucket, filed.data(), filed.size());
   }
-  result.loaded = rows.loaded;
-  for (const std::int64_t key : rows.corrupt_keys) {
-    result.corrupt.append(nb::bytes(reinterpret_cast<const char*>(&key), sizeof key));
-  }
+  const PyLoadedFields loaded = loaded_fields(rows);
+  result.loaded = loaded.loaded;
+  result.corrupt.extend(loaded.corrupt);
   return result;
 }
 
@@ -370,7 +431,9 @@ void bind_row_table(nb::module_& m) {
       .def_prop_ro("packed_row_bytes", &RowTable::packed_row_bytes)
       .def("pull", pull, keys, nb::arg("out").noconvert(), nb::arg("status").noconvert(), nb::kw_only(), now)
       .def("lookup", lookup, keys, nb::arg("out").noconvert(), nb::arg("found").noconvert(), nb::kw_only(),
-           nb::arg("frequency").noconvert() = nb::none(), nb::arg("last_used").noconvert() = nb::none())
+           nb::arg("frequency").noconvert() = nb::none(), nb::arg("last_used").noconvert() = nb::none(),
+           nb::arg("positions").noconvert() = nb::none())
+      .def("contains", contains, keys)
       .def("push", push, keys, nb::arg("gradients").noconvert(), nb::arg("counts").noconvert() = nb::none(),
            nb::kw_only(), nb::arg("step"), now, position, nb::arg("learning_rate") = nb::none(),
            nb::arg("clip_value") = nb::none(), nb::arg("max_norm") = nb::none(), nb::arg("admission") = "by_count")
@@ -424,6 +487,9 @@ void bind_row_table(nb::module_& m) {
           },
           nb::arg("bucket"), keys)
       .def("load_fields", load_fields, nb::arg("bucket"), nb::arg("fields"))
+      .def("load_packed", load_packed, nb::arg("bucket"), keys, nb::arg("packed"))
+      .def("take_dirty_keys", take_dirty_keys, nb::arg("bucket"))
+      .def("pack_bucket", pack_bucket, nb::arg("bucket"))
       .def("evict_cycle", evict_cycle, nb::kw_only(), nb::arg("max_rows") = 0, nb::arg("max_bytes") = 0,
            nb::arg("low_watermark") = 0.9, nb::arg("policy"), now, nb::arg("budget_ms"))
       .def("expire", expire, nb::kw_only(), nb::arg("ttl_s"), now, nb::arg("budget_ms"))
@@ -434,6 +500,7 @@ void bind_row_table(nb::module_& m) {
           [](RowTable& table, std::int64_t min_count) { table.set_min_count(min_count_of(min_count)); },
           nb::arg("min_count"))
       .def("take_common_row", take_common_row)
+      .def("pack_common_row", pack_common_row)
       .def("mark_common_row_dirty", [](RowTable& table) { table.common_row().mark_dirty(); })
       .def(
           "load_common_row",

@@ -45,6 +45,15 @@ std::optional<std::vector<char>> CommonRow::take_dirty() {
     return std::nullopt;
   }
   dirty_ = false;
+  return packed();
+}
+
+std::vector<char> CommonRow::pack() const {
+  const std::lock_guard lock(mutex_);
+  return packed();
+}
+
+std::vector<char> CommonRow::packed() const {
   const std::size_t value_bytes = values_.size() * sizeof(float);
   const std::size_t slot_bytes = slots_.size() * sizeof(float);
   std::vector<char> packed(kHeader + value_bytes + slot_bytes);

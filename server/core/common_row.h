@@ -23,12 +23,16 @@ class CommonRow {
 
   // The stored form when the row changed since it was last taken.
   std::optional<std::vector<char>> take_dirty();
+  // The stored form; the row stays as dirty as it is.
+  std::vector<char> pack() const;
   void mark_dirty();
   // Throws std::invalid_argument when the bytes are not a whole common row of this shape.
   void load(const char* packed, std::size_t size);
   void reset(std::vector<float> values, const Optimizer& optimizer);
 
  private:
+  std::vector<char> packed() const;  // REQUIRES: mutex_ is held.
+
   mutable std::mutex mutex_;
   std::vector<float> values_;
   std::vector<float> slots_;

@@ -141,15 +141,17 @@ void RowTable::pull(KeySpan keys, ValuesOut out, std::uint8_t* status, std::uint
 }
 
 void RowTable::lookup(KeySpan keys, ValuesOut out, std::uint8_t* found, std::uint32_t* frequency,
-                      std::uint32_t* last_used) const {
+                      std::uint32_t* last_used, std::uint64_t* positions) const {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   float* scratch = thread_scratch(layout_.dim);
   const std::size_t row_bytes = layout_.dim * dtype_bytes(out.type);
   visit<SharedLock>(batch, layout_.value_bytes, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
     Usage usage;
+    std::uint64_t position = 0;
     if (ref != kNoRow) {
       read_row(bucket.row(ref), out, place, scratch);
       usage = bucket.header(ref).usage();
+      position = bucket.header(ref).position();
       usage.frequency = clock_.to_count(usage.frequency);
     } else {
       std::memset(static_cast<char*>(out.data) + place * row_bytes, 0, row_bytes);
@@ -157,6 +159,7 @@ void RowTable::lookup(KeySpan keys, ValuesOut out, std::uint8_t* found, std::uin
     found[place] = ref != kNoRow ? 1 : 0;
     if (frequency != nullptr) frequency[place] = usage.frequency;
     if (last_used != nullptr) last_used[place] = usage.last_used;
+    if (positions != nullptr) positions[place] = position;
   });
 }
 

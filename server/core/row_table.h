@@ -86,6 +86,10 @@ struct DirtyRows {
   std::vector<char> packed;  // keys.size() * packed_row_bytes
   std::vector<std::int64_t> removed_keys;
 };
+struct PackedRows {
+  std::vector<std::int64_t> keys;
+  std::vector<char> packed;  // keys.size() * packed_row_bytes
+};
 // A row as it was packed, and the key it was filed under.
 struct FiledRow {
   std::int64_t key;
@@ -202,9 +206,11 @@ class RowTable {
 
   // Reads. out [keys, dim]; status [keys] of RowStatus. Absent keys read their initial values and stay absent.
   void pull(KeySpan keys, ValuesOut out, std::uint8_t* status, std::uint32_t now);
-  // Absent keys read zeros. `frequency` and `last_used` may be null.
-  void lookup(KeySpan keys, ValuesOut out, std::uint8_t* found, std::uint32_t* frequency,
-              std::uint32_t* last_used) const;
+  // Absent keys read zeros. `frequency`, `last_used` and `positions` may be null.
+  void lookup(KeySpan keys, ValuesOut out, std::uint8_t* found, std::uint32_t* frequency, std::uint32_t* last_used,
+              std::uint64_t* positions = nullptr) const;
+  // Which keys have rows.
+  void contains(KeySpan keys, std::uint8_t* found) const;
   // The position last applied to each row; 0 where absent.
   void positions(KeySpan keys, std::uint64_t* out) const;
   std::optional<RowDescription> describe(std::int64_t key) const;
@@ -250,12 +256,17 @@ class RowTable {
 
   // The row of the keys that were not admitted, to be written back beside the buckets.
   CommonRow& common_row() { return common_row_; }
+  const CommonRow& common_row() const { return common_row_; }
 
   // Write-back. A row is dirty from its change until it is taken.
   std::vector<std::uint32_t> dirty_buckets() const;
   std::uint64_t dirty_rows() const;
   DirtyRows take_dirty(std::uint32_t bucket, std::size_t max_rows);
   void mark_dirty(std::uint32_t bucket, KeySpan keys);
+  // Takes all dirty marks of the bucket; returns the changed and removed keys, each once.
+  std::vector<std::int64_t> take_dirty_keys(std::uint32_t bucket);
+  // All rows of the bucket as take_dirty would pack them; leaves the marks.
+  PackedRows pack_bucket(std::uint32_t bucket) const;
   // Puts back rows as take_dirty packed them. Rows whose checksum fails or that belong to another bucket are reported
   // and left out. Loaded rows are not dirty.
   LoadedRows load_bucket(std::uint32_t bucket, KeySpan keys, const char* packed);

@@ -18,6 +18,12 @@ void RowTable::positions(KeySpan keys, std::uint64_t* out) const {
   });
 }
 
+void RowTable::contains(KeySpan keys, std::uint8_t* found) const {
+  const Batch batch(keys.data, keys.size, options_.bucket_count);
+  visit<SharedLock>(
+      batch, 0, [&](Bucket&, std::uint32_t place, std::uint64_t, RowRef ref) { found[place] = ref != kNoRow ? 1 : 0; });
+}
+
 std::vector<std::uint32_t> RowTable::dirty_buckets() const {
   std::vector<std::uint32_t> dirty;
   for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {
@@ -86,6 +92,42 @@ void RowTable::mark_dirty(std::uint32_t bucket_number, KeySpan keys) {
       bucket.mark_dirty(bucket.header(ref));
     }
   }
+}
+
+std::vector<std::int64_t> RowTable::take_dirty_keys(std::uint32_t bucket_number) {
+  check_bucket(bucket_number);
+  Bucket& bucket = buckets_[bucket_number];
+  std::vector<std::int64_t> keys;
+  {
+    const UniqueLock lock(bucket.mutex());
+    keys = bucket.take_dirty_keys(bucket.dirty_keys());
+    for (const std::int64_t key : keys) {
+      const RowRef ref = bucket.find(hash_key(key));
+      if (ref != kNoRow) {
+        bucket.header(ref).position_and_flags &= ~RowHeader::kDirty;
+      }
+    }
+  }
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  return keys;
+}
+
+PackedRows RowTable::pack_bucket(std::uint32_t bucket_number) const {
+  check_bucket(bucket_number);
+  const Bucket& bucket = buckets_[bucket_number];
+  const std::size_t row_bytes = packed_row_bytes();
+  PackedRows rows;
+  const SharedLock lock(bucket.mutex());
+  rows.keys.reserve(bucket.size());
+  rows.packed.resize(bucket.size() * row_bytes);
+  char* out = rows.packed.data();
+  bucket.for_each_row([&](RowRef ref, const RowHeader& header) {
+    rows.keys.push_back(header.key());
+    pack_row(layout_, header, bucket.row(ref), out);
+    out += row_bytes;
+  });
+  return rows;
 }
 
 LoadedRows RowTable::load_bucket(std::uint32_t bucket_number, KeySpan keys, const char* packed) {

@@ -153,3 +153,61 @@ def test_clear_forgets_what_was_dirty():
     assert table.dirty_buckets() == []
     assert table.dirty_rows() == 0
     assert table.size() == 0
+
+
+def test_a_packed_bucket_is_loaded_bit_for_bit_and_keeps_its_marks():
+    table, twin = (make_table(bucket_count=1, optimizer=Optimizer("adam")) for _ in range(2))
+    push(table, keys_of(1, 2, 3), 0.5, position=9)
+    table.remove(keys_of(2))
+    keys, packed = table.pack_bucket(0)
+    loaded = twin.load_packed(0, keys, packed)
+    assert (loaded.loaded, loaded.corrupt) == (2, [])
+    assert stored_keys(twin) == [1, 3]
+    assert twin.dirty_rows() == 0
+    assert take_all_dirty(table) == {0: ({int(key): packed_of(table, packed, at) for at, key in enumerate(keys)}, [2])}
+
+
+def packed_of(table, packed, place):
+    size = table.packed_row_bytes
+    return packed[place * size : (place + 1) * size]
+
+
+def test_packed_rows_are_checked_when_they_are_loaded():
+    table = make_table(bucket_count=1)
+    push(table, keys_of(1, 2))
+    keys, packed = table.pack_bucket(0)
+    with pytest.raises(ValueError, match="packed: expected 80 bytes for 2 rows, got 79"):
+        make_table(bucket_count=1).load_packed(0, keys, packed[:-1])
+    loaded = make_table(bucket_count=1).load_packed(0, keys[::-1].copy(), packed)
+    assert (loaded.loaded, sorted(loaded.corrupt)) == (0, [struct.pack("<q", 1), struct.pack("<q", 2)])
+
+
+def test_dirty_marks_are_taken_alone():
+    table = make_table(bucket_count=1)
+    push(table, keys_of(3, 1, 2, 1))
+    table.remove(keys_of(2))
+    assert table.take_dirty_keys(0).tolist() == [1, 2, 3]
+    assert table.take_dirty_keys(0).tolist() == []
+    push(table, keys_of(3))
+    assert list(take_all_dirty(table)[0][0]) == [3]
+
+
+def test_the_common_row_is_packed_without_taking_its_mark():
+    table, twin = (make_table(min_count=2) for _ in range(2))
+    push(table, keys_of(1), 0.25)
+    packed = table.pack_common_row()
+    assert table.take_common_row() == packed
+    assert table.take_common_row() is None
+    assert table.pack_common_row() == packed
+    twin.load_common_row(packed)
+    np.testing.assert_array_equal(pull(table, keys_of(9))[0], pull(twin, keys_of(9))[0])
+
+
+def test_lookups_tell_positions_and_whether_rows_are_there():
+    table = make_table(dim=2)
+    push(table, keys_of(1), position=5)
+    push(table, keys_of(2), position=7)
+    out, found, positions = np.empty((3, 2), np.float32), np.empty(3, np.uint8), np.empty(3, np.uint64)
+    table.lookup(keys_of(2, 9, 1), out, found, positions=positions)
+    assert (found.tolist(), positions.tolist()) == ([1, 0, 1], [7, 0, 5])
+    assert table.contains(keys_of(2, 9, 1)).tolist() == [1, 0, 1]

@@ -295,9 +295,19 @@ class RowTable:
         """Fills out [N, dim] and status [N] (RowStatus). Absent keys read initial values and stay absent."""
 
     def lookup(
-        self, keys: I64, out: Values, found: Flags, *, frequency: U32 | None = None, last_used: U32 | None = None
+        self,
+        keys: I64,
+        out: Values,
+        found: Flags,
+        *,
+        frequency: U32 | None = None,
+        last_used: U32 | None = None,
+        positions: U64 | None = None,
     ) -> None:
         """Fills out [N, dim] and found [N]; zeros where absent. No side effects."""
+
+    def contains(self, keys: I64) -> U8:
+        """1 for each key [N] that has a row, else 0. No side effects."""
 
     def push(
         self,
@@ -470,6 +480,9 @@ class RowTable:
     def take_common_row(self) -> builtins.bytes | None:
         """The packed common row if it changed since it was last taken, to be stored beside the buckets."""
 
+    def pack_common_row(self) -> builtins.bytes:
+        """The packed common row, changed or not; leaves its dirty mark."""
+
     def mark_common_row_dirty(self) -> None:
         """Gives the common row back to take_common_row after a failed write."""
 
@@ -496,6 +509,19 @@ class RowTable:
 
     def mark_dirty(self, bucket: int, keys: I64) -> None:
         """Marks keys to be written (or deleted, where absent) again. Keys of other buckets are left alone."""
+
+    def take_dirty_keys(self, bucket: int) -> I64:
+        """Takes all dirty marks of the bucket: the changed and removed keys, each once, in order. Packs nothing."""
+
+    def pack_bucket(self, bucket: int) -> tuple[I64, builtins.bytes]:
+        """Keys [N] and N packed rows of the whole bucket at one moment; leaves the dirty marks."""
+
+    def load_packed(self, bucket: int, keys: I64, packed: builtins.bytes) -> LoadedFields:
+        """Puts back rows as pack_bucket gave them; loaded rows are not dirty.
+
+        Raises:
+            ValueError: `packed` is not N rows long.
+        """
 
     def load_fields(self, bucket: int, fields: dict[builtins.bytes, builtins.bytes]) -> LoadedFields:
         """Puts back rows as take_dirty packed them, by their keys' 8 little-endian bytes; loaded rows are not dirty.

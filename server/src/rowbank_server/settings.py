@@ -176,6 +176,15 @@ class PsSettings(_RedisSettings):
     journal_max_pending_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Journal kept in RAM until Redis takes it; beyond it, mutations are refused."
     )
+    follow_buffer_bytes: int = Field(
+        64 << 20,
+        ge=1 << 20,
+        description="Newest mutations kept in RAM while somebody follows, and a minute longer; who falls behind them "
+        "has to read the journal, or everything.",
+    )
+    max_followers: int = Field(
+        32, ge=1, le=1024, description="Followers of a shard at the same time; one more is refused."
+    )
     eviction_interval_s: float = Field(
         1.0, gt=0, le=3600, description="Time between looks at which tables are over their caps or have expired rows."
     )

@@ -169,6 +169,33 @@ TEST(row_table, failed_write_is_marked_dirty_again) {
   CHECK(again.packed == rows.packed);
 }
 
+TEST(row_table, a_bucket_is_packed_without_taking_its_marks) {
+  RowTable table = make_table("adam", {}, 1);
+  RowTable twin = make_table("adam", {}, 1);
+  Push({1, 2, 3}, 0.5F).into(table, 77);
+  const std::int64_t gone = 2;
+  table.remove({&gone, 1});
+  const PackedRows rows = table.pack_bucket(0);
+  CHECK_EQ(rows.keys.size(), 2U);
+  CHECK_EQ(rows.packed.size(), 2 * table.packed_row_bytes());
+  CHECK_EQ(twin.load_bucket(0, {rows.keys.data(), rows.keys.size()}, rows.packed.data()).loaded, 2U);
+  CHECK(table.describe(3)->values == twin.describe(3)->values);
+  CHECK_EQ(table.take_dirty(0, 10).keys.size(), 2U);
+}
+
+TEST(row_table, dirty_marks_are_taken_without_packing) {
+  RowTable table = make_table("sgd", {}, 1);
+  Push({3, 1, 2}, 1.0F).into(table);
+  const std::int64_t gone = 2;
+  table.remove({&gone, 1});
+  const std::vector<std::int64_t> expected{1, 2, 3};
+  CHECK(table.take_dirty_keys(0) == expected);
+  CHECK(table.take_dirty_keys(0).empty());
+  CHECK(!table.describe(1)->dirty);
+  Push({1}, 1.0F).into(table);
+  CHECK(table.take_dirty_keys(0) == std::vector<std::int64_t>{1});
+}
+
 TEST(row_table, half_life_ages_frequency) {
   TableOptions options;
   options.name = "t";

@@ -12,7 +12,6 @@ the keeper finds out which, and calls `fence` or `reopen`.
 from __future__ import annotations
 
 import collections
-import itertools
 import logging
 import threading
 import time
@@ -21,6 +20,8 @@ from collections.abc import Callable, Sequence
 from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server.journal.entry import Entry
 from rowbank_server.journal.records import Record
+from rowbank_server.journal.release import ReleaseOrder
+from rowbank_server.journal.stored import StoredGroups
 from rowbank_server.journal.streams import JournalStreams
 from rowbank_server.journal.syncer import Syncer
 from rowbank_server.journal.writer import StreamWriter, close_quietly
@@ -41,6 +42,7 @@ class Journal:
         max_pending_bytes: records in RAM that are not appended yet, beyond which mutations are refused.
         max_bytes: records in the stream that are not written back yet, beyond which mutations are refused.
         on_trouble: called from any thread when write-back should look at Redis, or make room, soon.
+        release: hands mutations to followers.
     """
 
     def __init__(
@@ -51,19 +53,21 @@ class Journal:
         max_pending_bytes: int,
         max_bytes: int,
         on_trouble: Callable[[], None],
+        release: ReleaseOrder,
     ) -> None:
         self._streams = streams
         self._wait_s = wait_s
         self._max_pending_bytes = max_pending_bytes
         self._max_bytes = max_bytes
         self._on_trouble = on_trouble
+        self._release = release
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._progress = threading.Condition(self._lock)
         self._queue: collections.deque[Entry] = collections.deque()
         self._open_entries: dict[int, Entry] = {}  # Not done, by position, ascending.
         self._unappended: dict[int, Entry] = {}
-        self._stored: collections.deque[tuple[int, int, int]] = collections.deque()  # Group, highest position, bytes.
+        self._stored = StoredGroups()
         self._writer: StreamWriter | None = None
         self._used_writer: StreamWriter | None = None  # The appending thread's; it alone closes writers.
         self._syncer = Syncer(streams.barrier(), self._finish)
@@ -72,7 +76,6 @@ class Journal:
         self._last = 0
         self._group = 0
         self._pending_bytes = 0
-        self._stored_bytes = 0
         self._failure = ""
         self._missing = False
         self._fenced = False
@@ -94,12 +97,12 @@ class Journal:
     @property
     def stored_bytes(self) -> int:
         """Bytes of records in the stream."""
-        return self._stored_bytes
+        return self._stored.bytes
 
     @property
     def half_full(self) -> bool:
         """Whether it is time to make room: half of what the stream may hold is there."""
-        return self._stored_bytes > self._max_bytes // 2
+        return self._stored.bytes > self._max_bytes // 2
 
     @property
     def pending_bytes(self) -> int:
@@ -119,6 +122,8 @@ class Journal:
             RedisUnavailable: Redis failed.
         """
         self.reopen(epoch)
+        with self._lock:
+            self._release.opened(self._last)
         self._thread.start()
         self._syncer.start()
 
@@ -130,8 +135,7 @@ class Journal:
             self._writer = self._streams.writer(epoch)
             self._epoch = epoch
             self._last = max(self._last, epoch << _EPOCH_SHIFT)
-            self._stored.clear()
-            self._stored_bytes = 0
+            self._stored.restart(self._last)
             self._missing = False
             self._work.notify_all()
 
@@ -140,6 +144,7 @@ class Journal:
         with self._lock:
             self._fenced = True
             self._queue.clear()
+            self._release.close()
             self._interrupt()
             self._work.notify_all()
             self._progress.notify_all()
@@ -161,27 +166,33 @@ class Journal:
             raise RedisUnavailable(f"Redis has not answered an append for {self._wait_s:g} s; nothing was applied")
         if self._pending_bytes > self._max_pending_bytes:
             raise _full("wait to be appended", "journal_max_pending_bytes", self._max_pending_bytes)
-        if self._stored_bytes > self._max_bytes:
+        if self._stored.bytes > self._max_bytes:
             self._on_trouble()
             raise _full("wait to be written back", "journal_max_bytes", self._max_bytes)
 
-    def begin(self, on_done: Callable[[Entry], None], *, synced: bool = False) -> Entry:
+    def begin(self, on_done: Callable[[Entry], None], *, synced: bool = False, appended: bool = True) -> Entry:
         """Takes the next position. Then `submit` and `applied`, in any order, or `abandon`.
 
         Args:
             on_done: called once, from any thread, when the mutation is applied and appended.
+            appended: False: the record is for followers alone, and the mutation is done once it is applied.
         """
         with self._lock:
             self._last += 1
-            entry = Entry(self._last, on_done, synced=synced)
+            entry = Entry(self._last, on_done, synced=synced, appended=appended)
             self._open_entries[entry.position] = entry
-            self._unappended[entry.position] = entry
+            self._release.add(entry)
+            if appended:
+                self._unappended[entry.position] = entry
             return entry
 
     def submit(self, entry: Entry, record: Record) -> None:
         """Queues the record of `entry`."""
         entry.pieces = record.pieces()
         with self._lock:
+            if not entry.appended:
+                self._release.keep(entry)
+                return
             self._pending_bytes += entry.size
             self._queue.append(entry)
             self._work.notify()
@@ -191,10 +202,14 @@ class Journal:
         with self._lock:
             self._open_entries.pop(entry.position, None)
             self._unappended.pop(entry.position, None)
+            self._release.abandon(entry)
             self._progress.notify_all()
 
     def applied(self, entry: Entry) -> None:
         """Says that the mutation is in RAM."""
+        with self._lock:
+            entry.owed -= 1
+            self._release.advance()
         self._finish(entry)
 
     def wait(self, entry: Entry, timeout_s: float | None) -> None:
@@ -224,6 +239,11 @@ class Journal:
         with self._lock:
             return next(iter(self._open_entries)) - 1 if self._open_entries else self._last
 
+    def appended_through(self) -> int:
+        """Everything up to this position is appended."""
+        with self._lock:
+            return next(iter(self._unappended)) - 1 if self._unappended else self._last
+
     def wait_appended(self, position: int) -> None:
         """Waits until everything up to `position` is appended.
 
@@ -246,20 +266,20 @@ class Journal:
     def has_done(self, position: int) -> bool:
         """Whether the stream has entries that `trim` would delete."""
         with self._lock:
-            return bool(self._stored) and self._stored[0][1] <= position
+            return self._stored.has_done(position)
 
     def trim(self, position: int) -> None:
         """Deletes the records up to `position`; their effects must have been written back. Raises RedisUnavailable."""
         with self._lock:
             epoch = self._epoch
-            passed = [group for group, highest, _ in itertools.takewhile(lambda it: it[1] <= position, self._stored)]
+            passed = self._stored.passed(position)
         if passed:
-            self._streams.trim(epoch, passed[-1] + 1)
+            self._streams.trim(epoch, passed + 1)
         with self._lock:
-            while self._epoch == epoch and passed and self._stored and self._stored[0][0] <= passed[-1]:
-                self._stored_bytes -= self._stored.popleft()[2]
-            if self._epoch == epoch and not self._stored:
-                self._trimmed = max(self._trimmed, position)
+            if self._epoch == epoch:
+                self._stored.forget(passed)
+                if not self._stored:
+                    self._trimmed = max(self._trimmed, position)
 
     def stop(self) -> bool:
         """Appends what is queued and ends; False if not everything could be appended."""
@@ -348,16 +368,16 @@ class Journal:
         with self._lock:
             for entry in group:
                 self._unappended.pop(entry.position, None)
+                entry.owed -= 1
+            self._release.advance()
             self._pending_bytes -= size
-            self._stored_bytes += size
-            self._stored.append((number, max(entry.position for entry in group), size))
+            self._stored.add(number, max(entry.position for entry in group), size)
             recovered, self._failure = self._failure, ""
             half_full = self.half_full
             self._progress.notify_all()
         self.appended_records += len(group)
         self.appended_groups += 1
         for entry in group:
-            entry.pieces = ()
             if entry.synced:
                 self._syncer.add(entry)
             else:

@@ -17,8 +17,10 @@ from rowbank_server.features.freshness import FreshnessCollector
 from rowbank_server.features.service import FeatureServicer
 from rowbank_server.guard import Guard
 from rowbank_server.journal.journal import Journal
+from rowbank_server.journal.release import ReleaseOrder
 from rowbank_server.journal.streams import JournalStreams
 from rowbank_server.listening import cannot
+from rowbank_server.ps.deltas.log import DeltaLog
 from rowbank_server.ps.durability.claiming import Claiming
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.dedup import DedupWindow
@@ -78,12 +80,14 @@ class ParameterServer:
         history = EvictionHistory(redis, layout, max_events=settings.eviction_history)
         streams = JournalStreams(redis, layout, shard=settings.shard_index, owner=owner)
         dedup = DedupWindow(window=settings.dedup_window, max_clients=settings.dedup_clients)
+        self.log = DeltaLog(buffer_bytes=settings.follow_buffer_bytes)
         self.journal = Journal(
             streams,
             wait_s=settings.journal_wait_s,
             max_pending_bytes=settings.journal_max_pending_bytes,
             max_bytes=settings.journal_max_bytes,
             on_trouble=lambda: self.keeper.wake(),
+            release=ReleaseOrder(self.log, max_bytes=settings.follow_buffer_bytes),
         )
         self.recovery = Recovery(streams, dedup, open_journal=self.journal.open)
         ownership = Ownership(settings.shard_index, settings.shard_count)
@@ -104,6 +108,7 @@ class ParameterServer:
         self.claiming = Claiming(
             shard=self.shard, catalog=catalog, store=store, state=state, recovery=self.recovery, ownership=ownership
         )
+        self.shard.on_tables = self.log.tables_changed
         self.custody = Custody(self.shard, catalog, holders)
         self.keeper = Keeper(
             shard=self.shard,

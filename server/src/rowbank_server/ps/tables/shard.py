@@ -12,7 +12,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from rowbank.closest import closest_first, listed
@@ -40,7 +40,11 @@ _CATALOG_WAIT_S = 1.0  # For one small answer of Redis that a caller waits for.
 
 
 class Shard:
-    """Owns the tables. Reads of `get` take no lock; whatever changes the set of tables does. Thread-safe."""
+    """Owns the tables. Reads of `get` take no lock; whatever changes the set of tables does. Thread-safe.
+
+    Attributes:
+        on_tables: called with all tables before a new one is in service, and after one was updated or went.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Shard:
         self._applied_generation = 0
         self._ready = False
         self._followed = True  # Tables come from the shard's owner, or from nobody yet.
+        self.on_tables: Callable[[Iterable[ShardTable]], None] = lambda tables: None
         self._lock = threading.RLock()
 
     def open_all(self, view: CatalogView, steps: Mapping[int, int]) -> None:
@@ -107,6 +112,7 @@ class Shard:
                 self._close(former)
             self._dropped.pop(entry.table_id, None)
             self._garbage.pop(entry.table_id, None)
+            self.on_tables([*self._tables.values(), table])
             self._tables[entry.name] = table
         return table
 
@@ -235,6 +241,7 @@ class Shard:
             if not found:
                 self._close(table)
                 raise TableNotFound(f"table {spec.name!r} was dropped meanwhile", metadata={"table": spec.name})
+            self.on_tables(self._tables.values())
         return table
 
     def drop(self, name: str, *, missing_ok: bool, force: bool = False) -> bool:
@@ -276,6 +283,7 @@ class Shard:
                     self._close(table)
                 elif entry.spec != table.spec:
                     table.update(entry)
+                    self.on_tables(self._tables.values())
             for entry in view.entries.values():
                 if entry.name not in self._tables:
                     self._open(entry)
@@ -360,6 +368,7 @@ class Shard:
         if self._store.claim(entry.table_id, table.buckets) > self._state.epoch:
             raise NotReady("another process has taken over this shard")
         load_table(table, self._store, self._loaders)
+        self.on_tables([*(other for other in self._tables.values() if other.name != entry.name), table])
         self._tables[entry.name] = table
         return table
 
@@ -369,5 +378,6 @@ class Shard:
             table.dropped = True
         if self._tables.get(table.name) is table:
             del self._tables[table.name]
+            self.on_tables(self._tables.values())
         self._dropped[table.entry.table_id] = table.name
         self._garbage[table.entry.table_id] = table.buckets

@@ -1,0 +1,1 @@
+"""What followers get: the log of released mutations, and the streams over it."""

@@ -1,0 +1,304 @@
+"""The newest mutations of a shard, in the order of their positions, for whoever follows.
+
+They are kept by reference, not copied, up to a number of bytes, and only while somebody follows or did a minute ago.
+A reader asks for what comes after what it has; nobody waits for readers, and one that is passed by is told so. Between
+the mutations stand events: tables that came and went, write-backs, the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from rowbank.errors import FollowerTooSlow, NotReady
+from rowbank_protos.v1 import deltas_pb2
+from rowbank_server.ps.deltas.items import (
+    OVERHEAD_BYTES,
+    Event,
+    FrozenFilled,
+    HandOver,
+    Item,
+    TablesChanged,
+    WriteBack,
+    followed,
+)
+from rowbank_server.ps.tables.table import ShardTable
+
+IDLE_S = 60.0  # Followers that were cut off come back within this time.
+_NOT_ORDERED = 1 << 62
+
+
+class DeltaLog:
+    """Thread-safe. Indexes count items, mutations and events alike; positions are those of mutations.
+
+    Args:
+        buffer_bytes: of records, and what they cost beside them.
+    """
+
+    def __init__(self, *, buffer_bytes: int) -> None:
+        self._buffer_bytes = buffer_bytes
+        self._lock = threading.Lock()
+        self._items: dict[int, Item] = {}
+        self._first = self._end = 0
+        self._bytes = 0
+        self._position = 0
+        self._first_position = 0  # All mutations after it that were journaled are here,
+        self._ordered_from = _NOT_ORDERED  # and those of relaxed tables after this one, too.
+        self._inherited: int | None = None
+        self._opened_at = 0
+        self._tables: tuple[deltas_pb2.FollowedTable, ...] = ()
+        self._first_tables: tuple[deltas_pb2.FollowedTable, ...] = ()
+        self._filled: dict[int, int] = {}
+        self._readers = 0
+        self._keeping = False
+        self._idle_until = 0.0
+        self._closed = ""
+        self._clock_ms = time.time() * 1e3 - time.monotonic() * 1e3
+        self.ordering_lock = threading.Lock()  # Held by who starts to order relaxed mutations.
+
+    @property
+    def position(self) -> int:
+        """The highest position released so far."""
+        return self._position
+
+    @property
+    def inherited(self) -> int | None:
+        """Up to here this process knows what its predecessors did; None: not known."""
+        return self._inherited
+
+    @property
+    def opened_at(self) -> int:
+        """Positions of this process are above this one; 0: it has not begun to give any."""
+        return self._opened_at
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held for followers."""
+        return self._bytes
+
+    @property
+    def first_position(self) -> int:
+        """Who has taken in this position, or a later one, is served from here."""
+        return self._first_position if self._keeping else self._position
+
+    @property
+    def active(self) -> bool:
+        """Whether anybody follows, or did a minute ago."""
+        with self._lock:
+            return self._check_active()
+
+    @property
+    def ordered(self) -> bool:
+        """Whether mutations of relaxed tables have to be given to this log."""
+        return self._ordered_from != _NOT_ORDERED and self.active
+
+    @property
+    def ordered_from(self) -> int:
+        """All mutations of relaxed tables above this position were given to this log."""
+        return self._ordered_from
+
+    @property
+    def closed(self) -> str:
+        """Why no more comes; empty: more may come."""
+        return self._closed
+
+    def order_relaxed(self, position: int) -> None:
+        """From now on every mutation of a relaxed table takes a position, and those are above `position`."""
+        with self._lock:
+            self._ordered_from = position
+
+    def opened(self, position: int) -> None:
+        """See `Released`."""
+        with self._lock:
+            self._opened_at = position
+            self._position = max(self._position, position)
+
+    def released(self, position: int, pieces: tuple[bytes, ...], begun: float) -> None:
+        """See `Released`."""
+        with self._lock:
+            self._position = position
+            if self._keeping and (self._readers or begun < self._idle_until or self._check_active()):
+                self._put(position, pieces, None, sum(map(len, pieces)), int(begun * 1e3 + self._clock_ms))
+
+    def lost(self, position: int) -> None:
+        """See `Released`: whoever follows has to come again, and gets pictures of relaxed tables."""
+        with self._lock:
+            self._position = max(self._position, position)
+            self._restart(self._position)
+            if self._ordered_from != _NOT_ORDERED:
+                self._ordered_from = self._position
+
+    def seed(self, position: int | None) -> None:
+        """Starts anew: this process knows what comes after `position`, and appends it. None: not even that."""
+        with self._lock:
+            self._inherited = position
+            self._position = max(self._position, position or 0)
+            self._restart(self._position)
+            self._keep()
+
+    def append_followed(self, position: int, record: bytes | Sequence[bytes], *, at_ms: int = 0) -> None:
+        """Takes a mutation of a former owner, which this process has applied; positions rise."""
+        pieces = (record,) if isinstance(record, bytes) else tuple(record)
+        with self._lock:
+            self._position = max(self._position, position)
+            if self._inherited is not None:
+                self._inherited = max(self._inherited, position)
+            self._keep()
+            self._put(position, pieces, None, sum(map(len, pieces)), at_ms)
+
+    def append_replayed(self, records: Iterable[tuple[int, bytes]]) -> None:
+        """Takes mutations of a former owner in any order, such as a journal has, after those that are here."""
+        for position, record in sorted(records, key=lambda item: item[0]):
+            if position > self._position:
+                self.append_followed(position, record)
+
+    def write_back(self, stage: deltas_pb2.WriteBackMark.Stage, serial: int, flush: int = 0) -> None:
+        """Marks a step of a write-back; before BEGUN is marked nothing may be taken."""
+        self._put_event(WriteBack(stage, serial, flush))
+
+    def tables_changed(self, tables: Iterable[ShardTable]) -> None:
+        """Says which tables there are; of a new one, before its first mutation."""
+        changed = TablesChanged(followed(tables))
+        self._tables = changed.tables
+        self._put_event(changed)
+
+    def frozen_filled(self, table_id: int) -> None:
+        """Says that a model version's copy is whole."""
+        with self._lock:
+            self._filled[table_id] = self._position
+        self._put_event(FrozenFilled(table_id))
+
+    def filled_at(self, table_id: int) -> int | None:
+        """The position at which a copy became whole; None: before this process."""
+        return self._filled.get(table_id)
+
+    def hand_over(self) -> None:
+        """Says that nothing comes any more, and everything that was acknowledged is here."""
+        self._put_event(HandOver())
+
+    def close(self, reason: str) -> None:
+        """Ends all reading."""
+        self._closed = reason
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around everything that a reader does."""
+        with self._lock:
+            self._readers += 1
+            self._keep()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+                self._idle_until = time.monotonic() + IDLE_S
+
+    def end(self) -> tuple[int, int]:
+        """For readers: the index of the next item, and the position before it."""
+        with self._lock:
+            return self._end, self._position
+
+    def first(self) -> tuple[int, int]:
+        """For readers: the index of the oldest item, and the position before it."""
+        with self._lock:
+            return self._first, self._first_position
+
+    def index_after(self, position: int) -> int | None:
+        """For readers: the index of the first item after `position`, events behind it included; None: it is gone."""
+        with self._lock:
+            if position < self._first_position:
+                return None
+            low, high = self._first, self._end
+            while low < high:
+                middle = (low + high) // 2
+                if self._items[middle].position > position:
+                    high = middle
+                else:
+                    low = middle + 1
+            while low > self._first and self._items[low - 1].event is not None:
+                low -= 1
+            return low
+
+    def tables_at(self, index: int) -> tuple[deltas_pb2.FollowedTable, ...]:
+        """The tables that there were before the item `index`."""
+        with self._lock:
+            for at in range(index - 1, self._first - 1, -1):
+                item = self._items.get(at)
+                if item is not None and isinstance(item.event, TablesChanged):
+                    return item.event.tables
+            return self._first_tables
+
+    def tables(self) -> tuple[deltas_pb2.FollowedTable, ...]:
+        """The tables that there are now."""
+        return self._tables
+
+    def read(self, index: int, *, max_bytes: int, max_items: int) -> tuple[list[Item], int]:
+        """Items from `index` on, and the position that whoever takes them in has reached.
+
+        Raises:
+            FollowerTooSlow: they are gone.
+            NotReady: nothing comes any more.
+        """
+        found: list[Item] = []
+        size = 0
+        with self._lock:
+            if self._closed and index >= self._end:
+                raise NotReady(self._closed)
+            if index < self._first:
+                raise FollowerTooSlow(
+                    "more changed than is kept for followers (setting follow_buffer_bytes); follow again from the last "
+                    "position that was taken in"
+                )
+            while index < self._end and size < max_bytes and len(found) < max_items:
+                found.append(self._items[index])
+                size += found[-1].size
+                index += 1
+            return found, self._position if index == self._end else found[-1].position
+
+    def lag(self, index: int) -> tuple[int, int]:
+        """How many items come from `index` on, and when the first of them was begun, in Unix milliseconds; 0: none."""
+        with self._lock:
+            item = self._items.get(max(index, self._first))
+            return self._end - index, 0 if item is None else item.at_ms
+
+    def _put_event(self, event: Event) -> None:
+        with self._lock:
+            if self._keeping and self._check_active():
+                self._put(self._position, (), event, 0, int(time.time() * 1e3))
+            elif isinstance(event, TablesChanged):
+                self._first_tables = event.tables
+
+    def _put(self, position: int, pieces: tuple[bytes, ...], event: Event | None, size: int, at_ms: int) -> None:
+        size += OVERHEAD_BYTES
+        self._items[self._end] = Item(position, pieces, event, size, at_ms)
+        self._end += 1
+        self._bytes += size
+        while self._bytes > self._buffer_bytes and self._first < self._end - 1:
+            gone = self._items.pop(self._first)
+            self._first += 1
+            self._bytes -= gone.size
+            self._first_position = gone.position
+            if isinstance(gone.event, TablesChanged):
+                self._first_tables = gone.event.tables
+
+    def _restart(self, position: int) -> None:
+        """Forgets all items, so that every reader is behind."""
+        self._items.clear()
+        self._end += 1
+        self._first, self._bytes = self._end, 0
+        self._first_position, self._first_tables = position, self._tables
+
+    def _keep(self) -> None:
+        self._idle_until = time.monotonic() + IDLE_S
+        if not self._keeping:
+            self._restart(self._position)
+            self._keeping = True
+
+    def _check_active(self) -> bool:
+        if self._keeping and not self._readers and time.monotonic() >= self._idle_until:
+            self._keeping = False
+            self._ordered_from = _NOT_ORDERED
+            self._restart(self._position)
+        return self._keeping
