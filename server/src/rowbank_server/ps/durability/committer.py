@@ -8,6 +8,7 @@ under the tables' mutation locks. Reads do not take them, and the wait for the j
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,11 @@ class Committer:
         self._gate = gate
         self._require_room = require_room
         self._wait_s = wait_s
+        self._thread = threading.local()
+
+    def committed(self) -> int:
+        """A position that is not below that of the mutation that this thread committed last; 0: that one has none."""
+        return int(getattr(self._thread, "position", 0))
 
     def commit(
         self,
@@ -79,6 +85,7 @@ class Committer:
             InvalidRequest: `request_id` makes no sense.
             NotReady: another process has taken over the shard.
         """
+        self._thread.position = 0
         if not request_id.client_id:
             return self._apply(mutation, request, None, timeout_s)
         while True:
@@ -86,6 +93,7 @@ class Committer:
             if entered.answer is not None:
                 answer: Any = _ANSWERS[mutation.kind].FromString(entered.answer)
                 answer.repeated_request = True
+                self._thread.position = self._journal.last_position()
                 return answer
             in_flight = entered.in_flight
             assert in_flight is not None
@@ -127,6 +135,7 @@ class Committer:
         with self._gate.passing():
             entry, answer = _Journaled(self._journal, mutation, request, in_flight).run(synced=synced)
         if entry is not None:
+            self._thread.position = entry.position
             self._journal.wait(entry, timeout_s)
         return answer
 
