@@ -22,6 +22,8 @@ _HOMES = {
     "rowbank.table": ("Table",),
     "rowbank.rows": ("ExportChunk", "Rows", "Store"),
     "rowbank.admin": ("RestrictReport",),
+    "rowbank.calls.following.follower": ("Follower",),
+    "rowbank.changes": ("ChangeBatch",),
     "rowbank.specs": (
         "FTRL", "SGD", "Adagrad", "Adam", "AdamW", "Admission", "Constant", "Eviction", "Momentum", "Normal",
         "RMSprop", "RowwiseAdagrad", "TableSpec", "TruncatedNormal", "Uniform", "Zeros",
@@ -33,6 +35,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from rowbank.admin import RestrictReport
+    from rowbank.calls.following.follower import Follower
+    from rowbank.changes import ChangeBatch
     from rowbank.client import Client
     from rowbank.errors import RowbankError
     from rowbank.retrieval import AsyncRetrievalClient, RetrievalClient
@@ -65,10 +69,12 @@ __all__ = [
     "AdamW",
     "Admission",
     "AsyncRetrievalClient",
+    "ChangeBatch",
     "Client",
     "Constant",
     "Eviction",
     "ExportChunk",
+    "Follower",
     "Momentum",
     "Normal",
     "RMSprop",

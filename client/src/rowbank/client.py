@@ -14,6 +14,7 @@ from rowbank._checks import at_least, seconds
 from rowbank.admin import EvictionEvent, ServerInfo, ShardStats, TableInfo, TableStats
 from rowbank.calls import connect, methods, routing, storing, training
 from rowbank.calls.channels import CHANNEL_OPTIONS
+from rowbank.calls.following.follower import Follower
 from rowbank.calls.forked import forks
 from rowbank.calls.holds import Hold
 from rowbank.calls.partial import PartialTransport
@@ -282,6 +283,28 @@ class Client:
             Table name -> how many rows are new, or, with `exists`, were added to or inserted.
         """
         return self._fresh([part.table for part in parts], lambda: storing.store(self.calls, self._spec, parts))
+
+    def follow(
+        self, tables: str | Sequence[str], *, since: str | None = None, detail: str = "rows", name: str = ""
+    ) -> Follower:
+        """Follows tables: batches of what changes in them, as it happens, until the follower is closed.
+
+        The connection is made anew after cuts, take-overs and falling behind, from where it was; where nobody knows
+        any more what changed since, a picture comes (`ChangeBatch.restarted`).
+
+        Args:
+            tables: their names; they need not exist yet.
+            since: None: a picture of all rows comes first; "now": what changes from now on, that is, from before this
+                returns; the `position` of a batch or of a follower: what changed since then.
+            detail: "rows": keys, values and positions; "keys": which rows changed.
+            name: who follows, for people; empty: host and process.
+        Returns:
+            The follower, once every shard has answered; iterate over it in a `with`, or `poll` it, and close it.
+        Raises:
+            ShardUnavailable, NotReady, DeadlineExceeded: a shard did not answer within the client's `timeout_s`.
+        """
+        names = [tables] if isinstance(tables, str) else list(tables)
+        return Follower(self._transport, self.calls.layout, names, since, detail, name)
 
     def stats(self, table: str | None = None) -> list[TableStats]:
         """Sizes and counters over all shards, of one table or of all by name. Raises `TableNotFound`."""

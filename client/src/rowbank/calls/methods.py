@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from rowbank.calls import wire
-from rowbank_protos.v1 import admin_pb2, features_pb2, models_pb2, rows_pb2, snapshots_pb2, tables_pb2, workers_pb2
+from rowbank_protos.v1 import (
+    admin_pb2,
+    deltas_pb2,
+    features_pb2,
+    models_pb2,
+    rows_pb2,
+    snapshots_pb2,
+    tables_pb2,
+    workers_pb2,
+)
 
 # Messages: protobuf's, or those of `wire`, which have the same methods.
 Q = TypeVar("Q")
@@ -68,6 +77,11 @@ GET_SERVER_INFO = Method(
     "AdminService", "GetServerInfo", admin_pb2.GetServerInfoRequest, admin_pb2.GetServerInfoResponse
 )
 FLUSH = Method("AdminService", "Flush", admin_pb2.FlushRequest, admin_pb2.FlushResponse)
+
+FOLLOW = Method("DeltaService", "Follow", deltas_pb2.FollowRequest, deltas_pb2.FollowResponse)
+LIST_FOLLOWERS = Method(
+    "DeltaService", "ListFollowers", deltas_pb2.ListFollowersRequest, deltas_pb2.ListFollowersResponse
+)
 
 BEGIN_SNAPSHOT = Method(
     "SnapshotService", "BeginSnapshot", snapshots_pb2.BeginSnapshotRequest, snapshots_pb2.BeginSnapshotResponse
