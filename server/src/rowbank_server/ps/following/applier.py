@@ -30,9 +30,12 @@ class Applier:
         handed_over: the owner stops, and everything that it acknowledged is here.
         records: how many mutations were applied.
         unusable: records and rows that could not be read or applied; the tables concerned were asked for anew.
+
+    Args:
+        log: gets the mutations for those who will follow this process; None: it will not be an owner.
     """
 
-    def __init__(self, shard: Shard, dedup: DedupWindow, log: DeltaLog) -> None:
+    def __init__(self, shard: Shard, dedup: DedupWindow, log: DeltaLog | None) -> None:
         self._shard = shard
         self._dedup = dedup
         self._log = log
@@ -62,7 +65,8 @@ class Applier:
             return
         self.forget()
         self.position = hello.position.number
-        self._log.seed(self.position)
+        if self._log is not None:
+            self._log.seed(self.position)
 
     def forget(self) -> None:
         """Makes everything void, so that nothing of it is asked to go on."""
@@ -100,7 +104,7 @@ class Applier:
             self.position = message.position.number
         for copy in self.copies.advance(self.position):
             _log.info("table %s is here: %d rows", copy.table.name, copy.table.rows.size())
-            if copy.table.frozen:
+            if copy.table.frozen and self._log is not None:
                 self._log.frozen_filled(copy.table.entry.table_id)
 
     def _take_records(self, records: deltas_pb2.Records) -> VoidError | None:
@@ -113,7 +117,7 @@ class Applier:
                 self.unusable += 1
                 self.forget()  # Nobody knows which tables it was about.
                 raise VoidError(f"a record cannot be read: {error}") from error
-            if record.position > self._log.position:
+            if self._log is not None and record.position > self._log.position:
                 self._log.append_followed(record.position, data, at_ms=records.oldest_ms)
             void = self._apply(record) or void
         return void
@@ -136,7 +140,8 @@ class Applier:
             self.copies.void_all()
             raise VoidError(f"the owner's list of tables cannot be used: {error}") from error
         self._begins = False
-        self._log.tables_changed(self._shard.followed_tables().values())
+        if self._log is not None:
+            self._log.tables_changed(self._shard.followed_tables().values())
 
     def _take_picture_start(self, start: deltas_pb2.PictureStart) -> None:
         self.copies.start_picture(start.table_id)

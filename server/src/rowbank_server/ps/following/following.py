@@ -28,12 +28,18 @@ _OLDER_AFTER_S = 10.0  # An owner of an older epoch is a zombie, unless nobody e
 class Following:
     """Keeps the tables of `shard` as its owner has them. Thread-safe.
 
+    Attributes:
+        epoch, owner_id, owner_address: of the owner that was followed last.
+        connected: an owner is followed now.
+        cuts: how many streams of owners ended.
+
     Args:
+        log: gets the mutations for those who will follow this process; None: it will not be an owner.
         find_owner: answers the address of the owner; None: there is none. May raise RedisUnavailable.
     """
 
     def __init__(
-        self, shard: Shard, dedup: DedupWindow, log: DeltaLog, me: Follower, find_owner: Callable[[], str | None]
+        self, shard: Shard, dedup: DedupWindow, log: DeltaLog | None, me: Follower, find_owner: Callable[[], str | None]
     ) -> None:
         self._me = me
         self._find_owner = find_owner
