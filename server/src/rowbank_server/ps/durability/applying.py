@@ -6,6 +6,7 @@ A record is applied to the rows that have not seen its position, with the optimi
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Set
 
 from rowbank_protos.v1 import tables_pb2
 from rowbank_server.journal.records import CorruptRecordError, Kind, Record
@@ -26,6 +27,11 @@ class RecordApplier:
         self._tables: dict[int, ShardTable] = {}
         self._optimizers: dict[int, bytes | None] = {}  # That of a table's rows; None: not known.
 
+    @property
+    def table_ids(self) -> Set[int]:
+        """The tables that were added."""
+        return self._tables.keys()
+
     def add(self, table: ShardTable) -> None:
         """From now on records are applied to `table`, instead of an earlier one with its id."""
         self._tables[table.entry.table_id] = table
@@ -41,13 +47,15 @@ class RecordApplier:
         self._tables.pop(table_id, None)
         self._optimizers.pop(table_id, None)
 
-    def apply(self, record: Record) -> None:
+    def apply(self, record: Record, *, only: Set[int] | None = None) -> None:
         """Applies a record, and remembers its answer for repeats of its request.
 
+        Args:
+            only: ids of the tables that it is applied to; None: all.
         Raises:
             CorruptRecordError, RequestError, ValueError: it makes no sense; a part of it may have been applied.
         """
-        self._apply(record)
+        self._apply(record, self._tables.keys() if only is None else only)
         if record.client_id:
             self._dedup.replay(record.client_id, record.sequence, record.kind, record.answer)
 
@@ -56,12 +64,12 @@ class RecordApplier:
         for table_id, table in self._tables.items():
             self._use_optimizer(table_id, table.optimizer_bytes)
 
-    def _apply(self, record: Record) -> None:
+    def _apply(self, record: Record, concerned: Set[int]) -> None:
         request = decode.parse(record.kind, record.body)
         names = decode.tables_named(record.kind, request)
         if len(names) != len(record.tables):
             raise CorruptRecordError(f"the head has {len(record.tables)} tables, the request {len(names)}")
-        kept = [place for place, part in enumerate(record.tables) if part.table_id in self._tables]
+        kept = [place for place, part in enumerate(record.tables) if part.table_id in concerned]
         if record.kind in (Kind.PUSH, Kind.STORE):
             parts = [request.tables[place] for place in kept]  # The others were dropped since.
             del request.tables[:]

@@ -14,6 +14,7 @@ from rowbank_server.ps.durability.applying import RecordApplier
 from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.following.copies import Copies, VoidError
 from rowbank_server.ps.following.marks import WriteBacks
+from rowbank_server.ps.following.relay import Relay
 from rowbank_server.ps.tables.shard import Shard
 
 _log = logging.getLogger("rowbank.following")
@@ -38,7 +39,7 @@ class Applier:
     def __init__(self, shard: Shard, dedup: DedupWindow, log: DeltaLog | None) -> None:
         self._shard = shard
         self._dedup = dedup
-        self._log = log
+        self._relay = Relay(log)
         self._records = RecordApplier(dedup)
         self.copies = Copies(shard, self._records)
         self.write_backs = WriteBacks()
@@ -61,12 +62,10 @@ class Applier:
         """Takes the first message of a stream. What the owner cannot go on with is void."""
         self._begins = True
         self.handed_over = False
-        if hello.hello.continued:
-            return
-        self.forget()
-        self.position = hello.position.number
-        if self._log is not None:
-            self._log.seed(self.position)
+        if not hello.hello.continued:
+            self.forget()
+            self.position = hello.position.number
+        self._relay.begin(self.position, continued=hello.hello.continued)
 
     def forget(self) -> None:
         """Makes everything void, so that nothing of it is asked to go on."""
@@ -102,10 +101,11 @@ class Applier:
     def _advance(self, message: deltas_pb2.FollowResponse) -> None:
         if message.HasField("position"):
             self.position = message.position.number
+        self._relay.complete(self.position)
         for copy in self.copies.advance(self.position):
             _log.info("table %s is here: %d rows", copy.table.name, copy.table.rows.size())
-            if copy.table.frozen and self._log is not None:
-                self._log.frozen_filled(copy.table.entry.table_id)
+            if copy.table.frozen:
+                self._relay.filled(copy.table.entry.table_id)
 
     def _take_records(self, records: deltas_pb2.Records) -> VoidError | None:
         """Goes on after what cannot be used, for the other tables' sake; the last of it is returned."""
@@ -117,14 +117,14 @@ class Applier:
                 self.unusable += 1
                 self.forget()  # Nobody knows which tables it was about.
                 raise VoidError(f"a record cannot be read: {error}") from error
-            if self._log is not None and record.position > self._log.position:
-                self._log.append_followed(record.position, data, at_ms=records.oldest_ms)
+            self._relay.record(record.position, data, at_ms=records.oldest_ms)
             void = self._apply(record) or void
         return void
 
     def _apply(self, record: Record) -> VoidError | None:
+        seen = {part.table_id for part in record.tables if self.copies.has(part.table_id, record.position)}
         try:
-            self._records.apply(record)
+            self._records.apply(record, only=self._records.table_ids - seen if seen else None)
         except _UNUSABLE as error:
             self.unusable += 1
             self.copies.void(part.table_id for part in record.tables)
@@ -140,8 +140,7 @@ class Applier:
             self.copies.void_all()
             raise VoidError(f"the owner's list of tables cannot be used: {error}") from error
         self._begins = False
-        if self._log is not None:
-            self._log.tables_changed(self._shard.followed_tables().values())
+        self._relay.tables(self._shard.followed_tables().values())
 
     def _take_picture_start(self, start: deltas_pb2.PictureStart) -> None:
         self.copies.start_picture(start.table_id)

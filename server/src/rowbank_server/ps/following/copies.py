@@ -89,6 +89,11 @@ class Copies:
         copy = self._by_name.get(name)
         return copy if copy is not None and copy.whole else None
 
+    def has(self, table_id: int, position: int) -> bool:
+        """Whether a whole table has seen that mutation: each table's come in the order of their positions."""
+        copy = self._copies.get(table_id)
+        return copy is not None and copy.whole and position <= copy.table.seen_through
+
     def still(self, copy: Copy) -> bool:
         """Whether `copy`, from `reading`, was whole all the time."""
         return copy.whole

@@ -30,38 +30,40 @@ class Following:
 
     Attributes:
         epoch, owner_id, owner_address: of the owner that was followed last.
-        connected: an owner is followed now.
         cuts: how many streams of owners ended.
 
     Args:
-        log: gets the mutations for those who will follow this process; None: it will not be an owner.
+        log: gets the mutations for those who will follow this process; of a standby.
         find_owner: answers the address of the owner; None: there is none. May raise RedisUnavailable.
     """
 
     def __init__(
-        self, shard: Shard, dedup: DedupWindow, log: DeltaLog | None, me: Follower, find_owner: Callable[[], str | None]
+        self, shard: Shard, dedup: DedupWindow, log: DeltaLog, me: Follower, find_owner: Callable[[], str | None]
     ) -> None:
         self._me = me
         self._find_owner = find_owner
-        self._applier = Applier(shard, dedup, log)
+        self._applier = Applier(shard, dedup, log if me.role == "standby" else None)
         self._applying = threading.Lock()
+        self._ended = threading.Event()  # Of the thread that follows now.
         self._stream: OwnerStream | None = None
-        self._stopping = threading.Event()
-        self._detached = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._followed: OwnerStream | None = None  # The same, once its owner is known.
         self._reason = "waiting for an owner"
         self._heard = 0.0
         self._made: float | None = None
         self.epoch = 0
         self.owner_id = ""
         self.owner_address = ""
-        self.connected = False
         self.cuts = 0
 
     @property
     def copies(self) -> Copies:
         """The tables."""
         return self._applier.copies
+
+    @property
+    def connected(self) -> bool:
+        """Whether an owner is followed now."""
+        return self._followed is not None
 
     @property
     def position(self) -> int:
@@ -76,8 +78,8 @@ class Following:
     @property
     def heard_s(self) -> float:
         """Monotonic seconds at which the owner's last message came; 0: none has."""
-        stream = self._stream
-        return stream.heard if stream is not None and self.connected else self._heard
+        stream = self._followed
+        return self._heard if stream is None else stream.heard
 
     @property
     def age_s(self) -> float:
@@ -124,13 +126,11 @@ class Following:
 
     def start(self) -> None:
         """Begins to follow; again after `detach`."""
-        self._detached.clear()
-        self._thread = threading.Thread(target=self._run, name="following", daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, args=(self._ended,), name="following", daemon=True).start()
 
     def stop(self) -> None:
         """Ends following."""
-        self._stopping.set()
         self.detach()
 
     def detach(self) -> None:
@@ -138,73 +138,72 @@ class Following:
 
         What an unfinished write-back of the former owner was to write is marked dirty.
         """
-        self._detached.set()
+        self._ended.set()
         stream = self._stream
         if stream is not None:
             stream.cancel()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
         with self._applying:
             self._applier.stop()
         self._reason = "not following any more"
 
-    def _run(self) -> None:
+    def _run(self, ended: threading.Event) -> None:
         retry_s = _FIRST_RETRY_S
-        while not self._done():
+        while not ended.is_set():
             before, pictures = self._applier.position, self.copies.pictures
-            self._try()
+            self._try(ended)
             if self._applier.position > before or self.copies.pictures > pictures:
                 retry_s = _FIRST_RETRY_S
-            self._detached.wait(retry_s)
+            ended.wait(retry_s)
             retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
 
-    def _done(self) -> bool:
-        return self._stopping.is_set() or self._detached.is_set()
-
-    def _try(self) -> None:
+    def _try(self, ended: threading.Event) -> None:
         """Follows an owner until something ends it."""
         try:
             address = self._find_owner()
             if address is None:
                 self._reason = "waiting for an owner"
                 return
-            self._follow(address)
+            self._follow(address, ended)
         except (StreamEndedError, RefusedError, VoidError, RedisUnavailable) as error:
-            self._note(error)
+            if not ended.is_set():
+                self._note(error)
         except Exception as error:
             _log.exception("following failed for a reason that is a defect; everything is asked for anew")
             with self._applying:
-                self._applier.forget()
-            self._reason = f"failed: {type(error).__name__}"
+                if not ended.is_set():
+                    self._applier.forget()
+                    self._reason = f"failed: {type(error).__name__}"
 
     def _note(self, error: Exception) -> None:
         kind = "refused" if isinstance(error, RefusedError) else "cut off from the owner"
         reason = f"{kind}: {error}"
-        if reason != self._reason and not self._done():
+        if reason != self._reason:
             _log.warning("%s", reason)
         self._reason = reason
 
-    def _follow(self, address: str) -> None:
-        stream = OwnerStream(address, self._request(), silence_s=_SILENCE_S)
-        self._stream = stream
+    def _follow(self, address: str, ended: threading.Event) -> None:
+        with self._applying:  # As `detach` does, so that it sees either the stream or nothing that goes on.
+            if ended.is_set():
+                return
+            stream = self._stream = OwnerStream(address, self._request(), silence_s=_SILENCE_S)
         try:
-            self._take_all(stream, address)
+            self._take_all(stream, address, ended)
         finally:
-            self._heard = stream.heard if self.connected else self._heard
-            self.cuts += self.connected
-            self.connected = False
-            self._stream = None
             stream.close()
+            with self._applying:
+                if self._followed is stream:
+                    self._heard, self._followed = stream.heard, None
+                    self.cuts += 1
 
-    def _take_all(self, stream: OwnerStream, address: str) -> None:
+    def _take_all(self, stream: OwnerStream, address: str, ended: threading.Event) -> None:
         age: AgeBound | None = None
         for message, came in stream.messages():
             with self._applying:
-                if self._done():
+                if ended.is_set():
                     return
                 if age is None:
                     self._begin(message, address)
+                    self._followed = stream
                     age = AgeBound(stream.asked, message.at_ms)
                     continue
                 self._applier.take(message)
@@ -219,14 +218,8 @@ class Following:
         self._require_not_older(hello)
         self.epoch, self.owner_id, self.owner_address = hello.epoch, hello.server_id, address
         self._applier.begin(message)
-        self.connected = True
-        _log.info(
-            "follow %s, epoch %d, position %d, from its %s",
-            address,
-            hello.epoch,
-            self.position,
-            hello.source or "start",
-        )
+        source = hello.source or "start"
+        _log.info("follow %s, epoch %d, position %d, from its %s", address, hello.epoch, self.position, source)
 
     def _require_not_older(self, hello: deltas_pb2.FollowHello) -> None:
         """Raises RefusedError if a later owner was followed. When that one is long gone, everything begins anew."""

@@ -11,13 +11,13 @@ class RefusedError(Exception):
     """An owner that is not to be followed; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Follower:
     """What a process that follows says of itself, and has in common with the owner.
 
     Attributes:
         role: "standby" or "replica".
-        address: where this process is reached.
+        address: where this process is reached; known before it follows.
     """
 
     server_id: str

@@ -41,8 +41,7 @@ class OwnerStream:
         self._channel = open_channel(address)
         self.asked = self.heard = time.monotonic()
         self._call: Any = deltas_pb2_grpc.DeltaServiceStub(self._channel).Follow(request)
-        self._thread = threading.Thread(target=self._read, name="follow-read", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._read, name="follow-read", daemon=True).start()
 
     def messages(self) -> Iterator[tuple[deltas_pb2.FollowResponse, float]]:
         """Each message with the monotonic time at which it came. Raises StreamEndedError, sooner or later."""
@@ -60,15 +59,16 @@ class OwnerStream:
             yield found
 
     def cancel(self) -> None:
-        """Ends the stream, soon."""
+        """Ends the stream."""
         self._ended.set()
+        with contextlib.suppress(queue.Full):  # Then nobody waits for a message.
+            self._messages.put_nowait(StreamEndedError("it was given up"))
         self._call.cancel()
 
     def close(self) -> None:
         """Ends the stream and closes the connection."""
         self.cancel()
         self._channel.close()
-        self._thread.join()
 
     def _read(self) -> None:
         try:
