@@ -74,6 +74,12 @@ def seconds(what: str, value: Any) -> float:
     return checked
 
 
+def staleness(value: Any) -> float:
+    """Seconds that rows may be old, 0 or more, else `InvalidRequest`."""
+    expected = "seconds of at least 0"
+    return number("max_staleness_s", value, expected, low=0.0, high=_LONGEST_S, error=InvalidRequest)
+
+
 def flag(what: str, value: Any) -> bool:
     """A bool, else `InvalidSpec`."""
     if not isinstance(value, (bool, np.bool_)):

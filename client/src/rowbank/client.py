@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank import admin
-from rowbank._checks import at_least, seconds
+from rowbank._checks import at_least as at_least_number
+from rowbank._checks import seconds, staleness
 from rowbank.admin import EvictionEvent, ServerInfo, ShardStats, TableInfo, TableStats
 from rowbank.calls import connect, methods, routing, storing, training
 from rowbank.calls.channels import CHANNEL_OPTIONS
@@ -18,6 +19,7 @@ from rowbank.calls.following.follower import Follower
 from rowbank.calls.forked import forks
 from rowbank.calls.holds import Hold
 from rowbank.calls.partial import PartialTransport
+from rowbank.calls.replicas import ReplicaTransport, positions_of
 from rowbank.calls.transport import Transport
 from rowbank.calls.verbs import Calls, Push
 from rowbank.errors import DimMismatch, InvalidRequest, TableNotFound
@@ -53,6 +55,9 @@ class Client:
             is tried twice. For looking at a cluster of which a part is down, from one thread.
         wire_dtype: how pulled rows and pushed gradients travel: "float32", or "float16" or "bfloat16" for half the
             bytes. The other verbs always use float32.
+        max_staleness_s: None: reads go to the owners of the shards. Else `pull`, `lookup` and `size` may be answered by
+            replicas whose rows are at most so many seconds old and show all that this client was acknowledged; where
+            none can, by the owners. 0: by the owners, unless a call says otherwise.
         max_keys_per_call: more keys than this in one call are refused; reads up to it are split as servers need it.
     Raises:
         ShardUnavailable, NotReady: a server is not there in time; the message names the targets.
@@ -70,12 +75,16 @@ class Client:
         wait_for_ready: bool = True,
         partial: bool = False,
         wire_dtype: str = "float32",
+        max_staleness_s: float | None = None,
         max_keys_per_call: int = 4_194_304,
     ) -> None:
         seconds("timeout_s", timeout_s)
         wait_s = min(_CONNECT_TIMEOUT_S, timeout_s) if connect_timeout_s is None else connect_timeout_s
         seconds("connect_timeout_s", wait_s)
-        at_least("max_keys_per_call", max_keys_per_call, 1)
+        at_least_number("max_keys_per_call", max_keys_per_call, 1)
+        max_staleness_s = None if max_staleness_s is None else staleness(max_staleness_s)
+        if partial and max_staleness_s is not None:
+            raise InvalidRequest("max_staleness_s: expected None with partial, which reads from the owners of shards")
         try:
             self._wire_dtype = columns.data_type(wire_dtype)
         except columns.ColumnError as error:
@@ -85,6 +94,7 @@ class Client:
             "connect_timeout_s": connect_timeout_s,
             "wait_for_ready": wait_for_ready,
             "wire_dtype": wire_dtype,
+            "max_staleness_s": max_staleness_s,
             "max_keys_per_call": max_keys_per_call,
             "partial": partial,
         }
@@ -93,8 +103,11 @@ class Client:
             shards, self._servers, missing = connect.connect_partly(addresses, timeout_s=wait_s)
             self._transport: Transport = PartialTransport(shards, timeout_s=timeout_s, missing=missing)
         else:
-            shards, self._servers = connect.connect(addresses, timeout_s=wait_s, wait=wait_for_ready)
+            replicas = max_staleness_s is not None
+            shards, self._servers = connect.connect(addresses, timeout_s=wait_s, wait=wait_for_ready, replicas=replicas)
             self._transport = Transport(shards, timeout_s=timeout_s)
+            if max_staleness_s is not None:
+                self._transport = ReplicaTransport(shards, timeout_s=timeout_s, max_staleness_s=max_staleness_s)
         self.calls = Calls(
             transport=self._transport,
             layout=routing.Layout(len(shards), self._servers[0].bucket_count),
@@ -212,15 +225,25 @@ class Client:
         request = tables_pb2.ListHoldersRequest(table=table)
         return list(self._transport.one(methods.LIST_HOLDERS, self._transport.present[0], request).holders)
 
-    def pull(self, keys: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]:
+    def pull(
+        self,
+        keys: Mapping[str, Any],
+        *,
+        max_staleness_s: float | None = None,
+        at_least: Mapping[int, int] | None = None,
+    ) -> dict[str, npt.NDArray[np.float32]]:
         """Reads rows of several tables for training, in one request per shard; see `Table.pull`.
 
         Args:
             keys: table name -> [...] integers.
+            max_staleness_s: how old the rows may be, for this read; 0: the owners'; None: what the client was made
+                with. For clients that were made with it.
+            at_least: another client's `position`, whose mutations must show.
         Returns:
             Table name -> [..., dim] float32, read-only.
         """
-        return self._fresh(keys, lambda: training.pull(self.calls, self._spec, keys, self._wire_dtype))
+        calls = self.calls.reading(max_staleness_s, at_least)
+        return self._fresh(keys, lambda: training.pull(calls, self._spec, keys, self._wire_dtype))
 
     def push(
         self,
@@ -263,16 +286,31 @@ class Client:
         names = [part.table for part in pushes]
         return self._fresh(names, lambda: training.push(self.calls, self._spec, pushes, overrides, self._wire_dtype))
 
-    def lookup(self, keys: Mapping[str, Any]) -> dict[str, Rows]:
+    def lookup(
+        self,
+        keys: Mapping[str, Any],
+        *,
+        max_staleness_s: float | None = None,
+        at_least: Mapping[int, int] | None = None,
+    ) -> dict[str, Rows]:
         """Reads stored rows of several tables, in one request per shard; see `Table.lookup`.
 
         Args:
             keys: table name -> [...] integers.
+            max_staleness_s, at_least: see `pull`.
         Returns:
             Table name -> rows, always float32, zero where there is none.
         Side effects: renews `last_used` of stored rows in tables whose spec says `track_reads`.
         """
-        return self._fresh(keys, lambda: storing.lookup(self.calls, self._spec, keys))
+        calls = self.calls.reading(max_staleness_s, at_least)
+        return self._fresh(keys, lambda: storing.lookup(calls, self._spec, keys))
+
+    def position(self) -> dict[int, int]:
+        """By shard, the position of the last mutation of rows that this client was acknowledged; for `at_least`.
+
+        Shards that it has not changed since it was made are left out. For clients made with `max_staleness_s`.
+        """
+        return positions_of(self._transport)
 
     def store(self, parts: Sequence[Store]) -> dict[str, int]:
         """Stores rows of several tables, in one request per shard, which a shard applies whole or not at all.
@@ -331,7 +369,7 @@ class Client:
 
     def evictions(self, table: str | None = None, *, limit: int = 100) -> list[EvictionEvent]:
         """The latest eviction cycles of one table or of all, newest first."""
-        at_least("limit", limit, 1, bits=32)
+        at_least_number("limit", limit, 1, bits=32)
         answers = self._transport.each(
             methods.LIST_EVICTIONS, admin_pb2.ListEvictionsRequest(table=table or "", limit=limit)
         )

@@ -21,7 +21,13 @@ class Connection(Protocol):
     @property
     def calls(self) -> verbs.Calls: ...
 
-    def pull(self, keys: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]: ...
+    def pull(
+        self,
+        keys: Mapping[str, Any],
+        *,
+        max_staleness_s: float | None = None,
+        at_least: Mapping[int, int] | None = None,
+    ) -> dict[str, npt.NDArray[np.float32]]: ...
 
     def push_all(
         self,
@@ -66,16 +72,20 @@ class Table:
         """Width of a row."""
         return self.spec.dim
 
-    def pull(self, keys: Any) -> npt.NDArray[np.float32]:
+    def pull(
+        self, keys: Any, *, max_staleness_s: float | None = None, at_least: Mapping[int, int] | None = None
+    ) -> npt.NDArray[np.float32]:
         """Reads rows for training. Never inserts: an unseen key reads its initial value.
 
         Args:
             keys: [...] integers; repeats are sent once.
+            max_staleness_s, at_least: see `Client.pull`.
         Returns:
             [..., dim] float32 in the order of the keys; read-only, as it may be the received message itself.
         Side effects: renews `last_used` of stored rows if the spec says `track_reads`.
         """
-        return self._client.pull({self.name: keys})[self.name]
+        read = self._client.pull({self.name: keys}, max_staleness_s=max_staleness_s, at_least=at_least)
+        return read[self.name]
 
     def push(
         self,
@@ -111,14 +121,23 @@ class Table:
         )
         return steps[self.name]
 
-    def lookup(self, keys: Any, *, with_metadata: bool = False) -> Rows:
+    def lookup(
+        self,
+        keys: Any,
+        *,
+        with_metadata: bool = False,
+        max_staleness_s: float | None = None,
+        at_least: Mapping[int, int] | None = None,
+    ) -> Rows:
         """Reads stored rows without side effects, always as float32.
 
         Args:
             keys: [...] integers.
             with_metadata: whether to answer frequency and last_used too.
+            max_staleness_s, at_least: see `Client.pull`.
         """
-        return verbs.lookup(self._client.calls, self.spec, keys, with_metadata=with_metadata)
+        calls = self._client.calls.reading(max_staleness_s, at_least)
+        return verbs.lookup(calls, self.spec, keys, with_metadata=with_metadata)
 
     def upsert(self, keys: Any, values: Any) -> int:
         """Stores rows as they are; a new row starts with frequency 0 and fresh optimizer state.
@@ -173,9 +192,9 @@ class Table:
         """
         return verbs.clear(self._client.calls, self.name, force=force)
 
-    def size(self) -> int:
-        """Stored rows, over all shards."""
-        return sum(verbs.sizes(self._client.calls, self.name))
+    def size(self, *, max_staleness_s: float | None = None, at_least: Mapping[int, int] | None = None) -> int:
+        """Stored rows, over all shards; for `max_staleness_s` and `at_least` see `Client.pull`."""
+        return sum(verbs.sizes(self._client.calls.reading(max_staleness_s, at_least), self.name))
 
     def export(
         self, *, with_slots: bool = False, chunk_rows: int | None = None, timeout_s: float | None = None

@@ -14,7 +14,7 @@ from rowbank.admin import ServerInfo, server_info
 from rowbank.calls import failover
 from rowbank.calls.methods import GET_SERVER_INFO
 from rowbank.calls.partial import PartialTransport
-from rowbank.calls.servers import Shard, serves
+from rowbank.calls.servers import REPLICA, Shard, serves
 from rowbank.calls.transport import Transport
 from rowbank.errors import (
     DeadlineExceeded,
@@ -59,19 +59,23 @@ def parse_targets(
         raise InvalidRequest(f"{what}: {error}") from None
 
 
-def connect(targets: Sequence[str], *, timeout_s: float, wait: bool) -> tuple[list[Shard], list[ServerInfo]]:
+def connect(
+    targets: Sequence[str], *, timeout_s: float, wait: bool, replicas: bool = False
+) -> tuple[list[Shard], list[ServerInfo]]:
     """Channels to `targets` and what their servers say of themselves, both in the order of the shards.
 
     Args:
         timeout_s: how long to wait for all servers to be there.
         wait: False: a server that is away now is an error at once.
+        replicas: whether a replica is enough where a shard's owner is away.
     Raises:
         ShardUnavailable, NotReady, DeadlineExceeded: a server is away, starting or mute; the message names the targets.
         WrongShard: the servers are not all the shards of one cluster.
         VersionMismatch: a server speaks another version.
     """
     shards = [Shard(target) for target in targets]
-    infos = _ask(Transport(shards, timeout_s=timeout_s, numbered=False), targets, wait=wait)
+    transport = Transport(shards, timeout_s=timeout_s, numbered=False)
+    infos = _ask(transport, targets, wait=wait, replicas=replicas)
     order = sorted(range(len(infos)), key=lambda index: infos[index].shard)
     return [shards[index] for index in order], [infos[index] for index in order]
 
@@ -88,7 +92,7 @@ def connect_partly(
     """
     shards = [Shard(target) for target in targets]
     transport = PartialTransport(shards, timeout_s=timeout_s, numbered=False)
-    found = _ask(transport, targets, wait=False)
+    found = _ask(transport, targets, wait=False, replicas=False)
     numbers = {index: info.shard for index, info in zip(transport.present, found, strict=True)}
     free = iter(sorted(set(range(len(targets))) - set(numbers.values())))
     numbers |= {index: next(free) for index in sorted(transport.missing)}
@@ -102,10 +106,10 @@ def connect_partly(
     return [shards[index] for index in order], infos, missing
 
 
-def _ask(transport: Transport, targets: Sequence[str], *, wait: bool) -> list[ServerInfo]:
+def _ask(transport: Transport, targets: Sequence[str], *, wait: bool, replicas: bool) -> list[ServerInfo]:
     """What the servers say of themselves, as many as answer, checked; closes the transport where that fails."""
     try:
-        messages = _owners(transport, wait=wait)
+        messages = _owners(transport, wait=wait, replicas=replicas)
         infos = [server_info(transport.shards[index].target, message) for index, message in messages.items()]
         _check(infos, len(targets))
     except (DeadlineExceeded, NotReady, ShardUnavailable) as error:
@@ -119,7 +123,7 @@ def _ask(transport: Transport, targets: Sequence[str], *, wait: bool) -> list[Se
     return infos
 
 
-def _owners(transport: Transport, *, wait: bool) -> dict[int, admin_pb2.GetServerInfoResponse]:
+def _owners(transport: Transport, *, wait: bool, replicas: bool) -> dict[int, admin_pb2.GetServerInfoResponse]:
     """What the owners of the shards say, by place, as many as answer; calls go to them from now on.
 
     Raises:
@@ -129,12 +133,17 @@ def _owners(transport: Transport, *, wait: bool) -> dict[int, admin_pb2.GetServe
     for attempt in itertools.count(1):
         for shard in transport.shards:
             if not shard.alone:
-                failover.look_for_owner(shard, transport.stopping)
+                owner = failover.look_for_owner(shard, transport.stopping, thorough=True)
+                if owner is None and replicas and shard.replicas:
+                    shard.active = shard.replicas[0]
         messages = transport.each(GET_SERVER_INFO, admin_pb2.GetServerInfoRequest(), retry=wait)
         found = dict(zip(transport.present, messages, strict=True))
         for index, message in found.items():
             transport.shards[index].learn(transport.shards[index].active, message)
-        homeless = {index: message for index, message in found.items() if not serves(message)}
+        enough = (REPLICA,) if replicas else ()
+        homeless = {
+            index: message for index, message in found.items() if not (serves(message) or message.role in enough)
+        }
         if not homeless:
             return found
         index, message = next(iter(homeless.items()))

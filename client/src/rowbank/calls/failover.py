@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from dataclasses import dataclass
 from typing import Any, Generic
 
 import grpc
@@ -19,7 +20,7 @@ from rowbank.calls.channels import never_sent
 from rowbank.calls.forked import forks
 from rowbank.calls.methods import GET_SERVER_INFO, A, Method, Q
 from rowbank.calls.servers import REPLICA, STANDBY, Server, Shard, best_owner, serves
-from rowbank.errors import NotOwner, NotReady, RequestError, ShardUnavailable, from_rpc_error
+from rowbank.errors import NotOwner, NotReady, ReplicaTooStale, RequestError, ShardUnavailable, from_rpc_error
 from rowbank_protos.v1 import admin_pb2
 
 HANG_S = 0.25  # A call without an answer for so long, where another process could serve, is looked after.
@@ -32,12 +33,15 @@ _LONGEST_WITH_ALTERNATIVES_S = 0.1
 _UNSENT = "unsent"  # Among an error's facts: the request never left.
 
 
-def look_for_owner(shard: Shard, stop: threading.Event, *, failed: Server | None = None) -> Server | None:
+def look_for_owner(
+    shard: Shard, stop: threading.Event, *, failed: Server | None = None, thorough: bool = False
+) -> Server | None:
     """Asks the processes of a shard who owns it, and lets calls go there; takes at most a quarter of a second.
 
     Args:
         stop: ends the search early.
         failed: a server that was tried in vain: it is asked as well, but does not end the search.
+        thorough: whether everybody is heard, so that what all of them are is known.
     Returns:
         The owner, as far as one was found.
     """
@@ -52,7 +56,9 @@ def look_for_owner(shard: Shard, stop: threading.Event, *, failed: Server | None
                 if info is not None:
                     shard.learn(server, info)
                     answers.append((server, info))
-            if any(serves(info) and one is not failed and info.epoch >= shard.epoch for one, info in answers):
+            if not thorough and any(
+                serves(info) and one is not failed and info.epoch >= shard.epoch for one, info in answers
+            ):
                 break
     finally:
         for future in asked.values():
@@ -72,47 +78,47 @@ def _answer(future: Any) -> admin_pb2.GetServerInfoResponse | None:
     return answer
 
 
-class WatchedCall(Generic[Q, A]):
-    """A call to a shard that has other processes: where its server says nothing, it is made at the one that owns it.
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a call is made.
 
-    Args:
+    Attributes:
         deadline: by the monotonic clock.
         stop: set when the client is closed.
         repeatable: whether making the call twice does no harm.
+        metadata: what goes with it.
     """
 
-    def __init__(
-        self,
-        shard: Shard,
-        method: Method[Q, A],
-        request: Q,
-        deadline: float,
-        stop: threading.Event,
-        repeatable: bool,
-    ) -> None:
-        self._shard, self._method, self._request = shard, method, request
-        self._deadline, self._stop, self._repeatable = deadline, stop, repeatable
+    deadline: float
+    stop: threading.Event
+    repeatable: bool
+    metadata: tuple[tuple[str, str], ...] | None
+
+
+class WatchedCall(Generic[Q, A]):
+    """A call to a shard that has other processes: where its server says nothing, it is made at the one that owns it."""
+
+    def __init__(self, shard: Shard, method: Method[Q, A], request: Q, terms: Terms) -> None:
+        self._shard, self._method, self._request, self._terms = shard, method, request, terms
         self._look_at = time.monotonic() + HANG_S
         self._start()
 
     def _start(self) -> None:
         self._server = self._shard.active
-        timeout_s = max(0.001, self._deadline - time.monotonic())
-        self._future: Any = self._server.unary(self._method).future(self._request, timeout=timeout_s)
+        timeout_s = max(0.001, self._terms.deadline - time.monotonic())
+        method: Any = self._server.unary(self._method)
+        self._future = method.future(self._request, timeout=timeout_s, metadata=self._terms.metadata)
+
+    def trailing_metadata(self) -> Any:
+        """What came with the answer."""
+        return self._future.trailing_metadata()
 
     def result(self) -> A:
         """Waits for the answer. Raises what gRPC raises, and `ShardUnavailable` where nobody will know its fate."""
-        while (answer := self._waited()) is None:
+        while (answer := waited(self._future, self._look_at - time.monotonic())) is None:
             self._look_after()
-        return answer
-
-    def _waited(self) -> A | None:
-        """The answer, if it comes before it is time to look after the call."""
-        try:
-            answer: A = self._future.result(timeout=max(0.0, self._look_at - time.monotonic()))
-        except grpc.FutureTimeoutError:
-            return None
-        return answer
+        result: A = answer
+        return result
 
     def cancel(self) -> None:
         """Gives it up."""
@@ -120,12 +126,12 @@ class WatchedCall(Generic[Q, A]):
 
     def _look_after(self) -> None:
         if self._shard.active is self._server:
-            look_for_owner(self._shard, self._stop, failed=self._server)
+            look_for_owner(self._shard, self._terms.stop, failed=self._server)
         self._look_at = time.monotonic() + _LOOK_AGAIN_S
-        if self._shard.active is self._server or self._stop.is_set():
+        if self._shard.active is self._server or self._terms.stop.is_set():
             return
         self._future.cancel()
-        if not self._repeatable:
+        if not self._terms.repeatable:
             raise ShardUnavailable(
                 f"{self._server.target} gave no answer before {self._shard.target} took over the shard; what it did of "
                 "this call is not known",
@@ -133,6 +139,14 @@ class WatchedCall(Generic[Q, A]):
             )
         self._start()
         self._look_at = time.monotonic() + HANG_S
+
+
+def waited(future: Any, timeout_s: float) -> Any:
+    """The answer to a call; None: there is none within that time. Raises `grpc.RpcError`."""
+    try:
+        return future.result(timeout=max(0.0, timeout_s))
+    except grpc.FutureTimeoutError:
+        return None
 
 
 def error_of(error: grpc.RpcError, where: str) -> RequestError:
@@ -146,7 +160,7 @@ def error_of(error: grpc.RpcError, where: str) -> RequestError:
 def never_done(error: RequestError) -> bool:
     """Whether a call that failed so changed nothing and may succeed elsewhere, whatever it was."""
     elsewhere = isinstance(error, NotReady) and error.metadata.get("role") in (STANDBY, REPLICA)
-    return elsewhere or isinstance(error, NotOwner) or _UNSENT in error.metadata
+    return elsewhere or isinstance(error, NotOwner | ReplicaTooStale) or _UNSENT in error.metadata
 
 
 def pause_s(shard: Shard, attempt: int) -> float:
@@ -186,8 +200,9 @@ class Acquaintance:
         self.again_at = now + _ASK_S
         request = admin_pb2.GetServerInfoRequest()
         self._asked = [
-            (shard, shard.active, shard.active.unary(GET_SERVER_INFO).future(request, timeout=self.EVERY_S))
+            (shard, server, server.unary(GET_SERVER_INFO).future(request, timeout=self.EVERY_S))
             for shard in shards
+            for server in shard.servers
         ]
 
 
@@ -195,5 +210,5 @@ def _take_in(shard: Shard, server: Server, future: Any) -> None:
     info = _answer(future) if future.done() else None
     if info is not None:
         shard.learn(server, info)
-        if serves(info) and server is shard.active:
+        if serves(info) and (server is shard.active or shard.active.role == REPLICA):
             shard.move(server, info.epoch)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rowbank.calls.methods import A, Method, Q
 from rowbank.calls.servers import Shard
-from rowbank.calls.transport import Transport
+from rowbank.calls.transport import Metadata, Transport
 from rowbank.errors import DeadlineExceeded, NotReady, RequestError, ShardUnavailable
 
 AWAY = (DeadlineExceeded, NotReady, ShardUnavailable)
@@ -65,12 +65,13 @@ class PartialTransport(Transport):
         *,
         retry: bool = True,
         timeout_s: float | None = None,
+        metadata: Callable[[int], Metadata] | None = None,
     ) -> list[A]:
         """As `Transport.run`, but once, and at once an error where a shard is away."""
         for shard, _ in calls:
             if shard in self.missing:
                 raise self.missing[shard]
-        return super().run(method, calls, retry=False, timeout_s=timeout_s)
+        return super().run(method, calls, retry=False, timeout_s=timeout_s, metadata=metadata)
 
     def _may_repeat(self, shard: Shard, error: RequestError, *, retry: bool) -> bool:
         return False

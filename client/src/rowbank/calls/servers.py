@@ -88,6 +88,7 @@ class Shard:
         servers: all that are known; the list is replaced, never changed.
         active: the one that calls go to.
         alone: whether there is no other to go to; replicas do not count.
+        replicas: those of them that answer reads alone.
         epoch: the highest that an owner said; 0: none did.
     """
 
@@ -95,6 +96,7 @@ class Shard:
         self.servers: list[Server] = [Server(one) for one in alternatives_of(target)]
         self.active = self.servers[0]
         self.alone = len(self.servers) == 1
+        self.replicas: list[Server] = []
         self.epoch = 0
         self._lock = forks.Lock()
         self._sequence = itertools.count(1)
@@ -149,6 +151,7 @@ class Shard:
             if server not in kept:
                 kept.append(server)
         self.servers = kept
+        self.replicas = [one for one in kept if one.role == REPLICA]
         self.alone = not any(one is not self.active and one.role != REPLICA for one in kept)
 
 

@@ -57,7 +57,7 @@ def lookup(calls: Calls, spec_of: SpecOf, keys: Mapping[str, Any]) -> dict[str, 
             for piece in parts:
                 request.tables.add(table=piece.table, keys=columns.pack_keys(piece.keys))
             requests.append((shard, request))
-        for (_, parts), answer in zip(wave, calls.transport.run(methods.PULL, requests), strict=True):
+        for (_, parts), answer in zip(wave, calls.read(methods.PULL, requests), strict=True):
             for piece, rows in zip(parts, answer.tables, strict=True):
                 part, count = asked[piece.table], len(piece.keys)
                 dim = part.values.shape[1]

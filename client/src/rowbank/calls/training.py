@@ -79,7 +79,7 @@ def _pull_wave(
         for piece in pieces:
             request.tables.add(table=piece.table, keys=columns.pack_keys(piece.keys))
         requests.append((shard, request))
-    for (_, pieces), answer in zip(wave, calls.transport.run(methods.PULL, requests), strict=True):
+    for (_, pieces), answer in zip(wave, calls.read(methods.PULL, requests), strict=True):
         for piece, rows in zip(pieces, answer.tables, strict=True):
             spec = pulled[piece.table].spec
             try:

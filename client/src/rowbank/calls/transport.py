@@ -7,7 +7,8 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -23,6 +24,22 @@ from rowbank_protos.v1 import common_pb2
 _CLOSED = "the client is closed; make a new one"
 
 
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """What one read asks for.
+
+    Attributes:
+        max_staleness_s: how old the rows may be; 0: the owner's; None: what the client asks for.
+        at_least: by shard, the position of a mutation that must show.
+    """
+
+    max_staleness_s: float | None = None
+    at_least: Mapping[int, int] = field(default_factory=dict)
+
+
 class Transport:
     """Runs calls on shards within a deadline, all shards at once. Thread-safe; another client in a forked child.
 
@@ -31,7 +48,10 @@ class Transport:
 
     Attributes:
         client_id: who the mutations are from; each shard numbers them.
+        reads_replicas: whether replicas may answer reads.
     """
+
+    reads_replicas = False
 
     def __init__(self, shards: Sequence[Shard], *, timeout_s: float, numbered: bool = True) -> None:
         keep_freed_blocks()
@@ -98,6 +118,7 @@ class Transport:
         *,
         retry: bool = True,
         timeout_s: float | None = None,
+        metadata: Callable[[int], Metadata] | None = None,
     ) -> list[A]:
         """The answers to (shard, request) pairs, in their order, within one deadline.
 
@@ -109,6 +130,7 @@ class Transport:
         Args:
             retry: whether making the call twice does no harm.
             timeout_s: until the deadline; None: the client's.
+            metadata: what goes with the request to a shard; what comes with its answer is noted.
         Raises:
             ShardUnavailable: no connection until the deadline.
             RequestError: any other, by reason; after the first that is not worth a retry, no more are made.
@@ -121,7 +143,7 @@ class Transport:
         pending = list(range(len(calls)))
         for attempt in itertools.count(1):
             try:
-                failures = self._attempt(method, calls, pending, answers, deadline, repeatable=retry)
+                failures = self._attempt(method, calls, pending, answers, deadline, retry, metadata)
             except (ValueError, grpc.FutureCancelledError):  # What gRPC raises for a channel that was closed.
                 if self._closed.is_set():
                     raise ClientClosed(_CLOSED) from None
@@ -139,6 +161,15 @@ class Transport:
                 raise ClientClosed(_CLOSED)
             pending = list(failures)
         raise AssertionError("unreachable: the attempts above do not end by themselves")
+
+    def read(self, method: Method[Q, A], calls: Sequence[tuple[int, Q]], freshness: Freshness | None = None) -> list[A]:
+        """The answers to reads, as `run` gives them; see `ReplicaTransport`."""
+        if freshness is not None:
+            raise InvalidRequest(
+                "max_staleness_s, at_least: expected a client that was made with max_staleness_s; this one reads from "
+                "the owners of the shards"
+            )
+        return self.run(method, calls)
 
     def _may_repeat(self, shard: Shard, error: RequestError, *, retry: bool) -> bool:
         if retry and error.retryable and error.code is grpc.StatusCode.UNAVAILABLE:
@@ -198,8 +229,8 @@ class Transport:
         pending: Sequence[int],
         answers: dict[int, A],
         deadline: float,
-        *,
         repeatable: bool = True,
+        metadata: Callable[[int], Metadata] | None = None,
     ) -> dict[int, RequestError]:
         """Makes the pending calls at once; files their answers and returns the failures, both by index."""
         self._check_open()
@@ -208,8 +239,10 @@ class Transport:
         for place, index in enumerate(pending):
             number, request = calls[index]
             shard = self.shards[number]
-            if not shard.alone:
-                started[index] = failover.WatchedCall(shard, method, request, deadline, self._closed, repeatable)
+            if not shard.alone or metadata is not None:
+                sent = None if metadata is None else metadata(number)
+                terms = failover.Terms(deadline, self._closed, repeatable, sent)
+                started[index] = failover.WatchedCall(shard, method, request, terms)
             elif place:  # The calling thread makes the first call itself, which spares a hand-over.
                 started[index] = shard.active.unary(method).future(request, timeout=timeout_s)
         failures: dict[int, RequestError] = {}
@@ -218,6 +251,8 @@ class Transport:
             try:
                 if index in started:
                     answers[index] = started[index].result()
+                    if metadata is not None:
+                        self._note(number, started[index])
                 else:
                     answers[index] = self.shards[number].active.unary(method)(request, timeout=timeout_s)
             except grpc.RpcError as error:
@@ -229,6 +264,9 @@ class Transport:
                     call.cancel()
                 raise
         return failures
+
+    def _note(self, shard: int, call: Any) -> None:
+        """Takes in what came with an answer."""
 
     def _failure(self, error: grpc.RpcError, shard: int, server: Server) -> RowbankError:
         if self._closed.is_set():

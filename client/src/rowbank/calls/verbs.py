@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from google.protobuf.message import Message
 
 from rowbank import admin
-from rowbank._checks import at_least, seconds
+from rowbank._checks import at_least as at_least_number
+from rowbank._checks import seconds, staleness
 from rowbank.calls import arrays, methods, routing, wire
+from rowbank.calls.methods import A, Method, Q
 from rowbank.calls.routing import Piece
-from rowbank.calls.transport import Transport
+from rowbank.calls.transport import Freshness, Transport
 from rowbank.errors import InvalidRequest
 from rowbank.rows import ExportChunk, Rows
 from rowbank.specs import TableSpec
@@ -23,9 +25,6 @@ from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2
 
 _SCORES = {"frequency": admin_pb2.SCORE_FREQUENCY, "last_used": admin_pb2.SCORE_LAST_USED}
 _KEY_BYTES = 8
-
-Q = TypeVar("Q", bound=Message)
-A = TypeVar("A", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,17 @@ class Calls:
     layout: routing.Layout
     limits: routing.Limits
     max_keys_per_call: int
+    freshness: Freshness | None = None
+
+    def reading(self, max_staleness_s: float | None, at_least: Mapping[int, int] | None) -> Calls:
+        """Calls whose reads ask for that; see `Client.pull`. Raises `InvalidRequest`."""
+        if max_staleness_s is None and at_least is None:
+            return self
+        return dataclasses.replace(self, freshness=_freshness(max_staleness_s, at_least))
+
+    def read(self, method: Method[Q, A], requests: Sequence[tuple[int, Q]]) -> list[A]:
+        """The answers to (shard, request) pairs, in their order, of whoever may answer reads."""
+        return self.transport.read(method, requests, self.freshness)
 
     def as_keys(self, keys: Any) -> tuple[arrays.Keys, tuple[int, ...]]:
         """Flat keys and their shape, checked."""
@@ -53,6 +63,15 @@ class Calls:
         ]
         for wave in itertools.zip_longest(*per_shard):
             yield [part for part in wave if part is not None]
+
+
+def _freshness(max_staleness_s: float | None, at_least: Mapping[int, int] | None) -> Freshness:
+    if max_staleness_s is not None:
+        max_staleness_s = staleness(max_staleness_s)
+    for shard, position in (at_least or {}).items():
+        at_least_number("at_least: a shard", shard, 0)
+        at_least_number(f"at_least: the position of shard {shard}", position, 0)
+    return Freshness(max_staleness_s, dict(at_least or {}))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +105,7 @@ def lookup(calls: Calls, spec: TableSpec, keys: Any, *, with_metadata: bool) -> 
             )
             for shard, piece in wave
         ]
-        for (_, piece), answer in zip(wave, calls.transport.run(methods.LOOKUP, requests), strict=True):
+        for (_, piece), answer in zip(wave, calls.read(methods.LOOKUP, requests), strict=True):
             count = len(piece.keys)
             values[piece.where] = columns.unpack_values(answer.values, row_count=count, dim=spec.dim)
             found[piece.where] = columns.unpack_bytes(answer.found, row_count=count, name="found")
@@ -202,14 +221,18 @@ def clear(calls: Calls, table: str, *, force: bool) -> int:
 
 def sizes(calls: Calls, table: str) -> list[int]:
     """Stored rows of each shard."""
-    return [answer.rows for answer in calls.transport.each(methods.SIZE, rows_pb2.SizeRequest(table=table))]
+    request = rows_pb2.SizeRequest(table=table)
+    if calls.transport.reads_replicas or calls.freshness is not None:
+        requests = [(shard, request) for shard in range(calls.layout.shard_count)]
+        return [answer.rows for answer in calls.read(methods.SIZE, requests)]
+    return [answer.rows for answer in calls.transport.each(methods.SIZE, request)]
 
 
 def export(
     calls: Calls, spec: TableSpec, *, with_slots: bool, chunk_rows: int | None, timeout_s: float | None
 ) -> Iterator[ExportChunk]:
     """See `Table.export`."""
-    rows = 0 if chunk_rows is None else at_least("chunk_rows", chunk_rows, 1, bits=32, also=", or None")
+    rows = 0 if chunk_rows is None else at_least_number("chunk_rows", chunk_rows, 1, bits=32, also=", or None")
     timeout_s = None if timeout_s is None else seconds("timeout_s", timeout_s)
     request = rows_pb2.ExportRequest(table=spec.name, with_slots=with_slots, chunk_rows=rows)
     for shard in range(calls.layout.shard_count):
@@ -283,7 +306,9 @@ def describe_row(calls: Calls, table: str, key: int) -> admin.RowInfo:
 
 def top(calls: Calls, table: str, limit: int, by: str) -> admin.TopRows:
     """See `Table.top`."""
-    request = admin_pb2.TopRowsRequest(table=table, limit=at_least("limit", limit, 1, bits=32), score=score_of(by))
+    request = admin_pb2.TopRowsRequest(
+        table=table, limit=at_least_number("limit", limit, 1, bits=32), score=score_of(by)
+    )
     return admin.merge_top(calls.transport.each(methods.TOP_ROWS, request), limit, by_frequency=by == "frequency")
 
 

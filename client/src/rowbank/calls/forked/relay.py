@@ -27,9 +27,9 @@ class _Methods:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._channels: dict[str, grpc.Channel] = {}
-        self._methods: dict[tuple[str, str, str], Callable[..., Any]] = {}
+        self._methods: dict[tuple[str, str, str], Any] = {}
 
-    def get(self, target: str, path: str, kind: str) -> Callable[..., Any]:
+    def get(self, target: str, path: str, kind: str) -> Any:
         with self._lock:
             found = self._methods.get((target, path, kind))
             if found is None:
@@ -97,16 +97,18 @@ def _call(line: socket.socket, methods: _Methods) -> None:
     header, payload = lines.receive(line)
     method = methods.get(header["target"], header["path"], header["kind"])
     timeout_s = header["timeout"]
+    sent = [tuple(pair) for pair in header["metadata"]] if "metadata" in header else None
     try:
         if header["kind"] == lines.UNARY:
-            lines.send(line, {"data": True}, method(payload, timeout=timeout_s))
+            answer, call = method.with_call(payload, timeout=timeout_s, metadata=sent)
+            lines.send(line, {"data": True, "metadata": _metadata(call)}, answer)
         elif header["kind"] == lines.REQUESTS:
             uploaded = _Uploaded(line)
             try:
-                answer = method(iter(uploaded), timeout=timeout_s)
+                answer, call = method.with_call(iter(uploaded), timeout=timeout_s, metadata=sent)
             finally:
                 uploaded.drop_rest()
-            lines.send(line, {"data": True}, answer)
+            lines.send(line, {"data": True, "metadata": _metadata(call)}, answer)
         else:
             _answers(line, method(payload, timeout=timeout_s))
     except grpc.RpcError as error:
@@ -123,15 +125,18 @@ def _answers(line: socket.socket, call: Any) -> None:
 
 
 def _status(error: Any) -> dict[str, Any]:
-    metadata = [
+    return {"code": error.code().name, "details": error.details() or "", "metadata": _metadata(error)}
+
+
+def _metadata(call: Any) -> list[list[Any]]:
+    return [
         [
             key,
             base64.b64encode(value if isinstance(value, bytes) else value.encode()).decode(),
             isinstance(value, bytes),
         ]
-        for key, value in error.trailing_metadata() or ()
+        for key, value in call.trailing_metadata() or ()
     ]
-    return {"code": error.code().name, "details": error.details() or "", "metadata": metadata}
 
 
 if __name__ == "__main__":

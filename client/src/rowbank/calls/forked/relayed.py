@@ -24,6 +24,8 @@ from rowbank.calls.forked import forks, lines
 # A relay that does not answer so long after a call's deadline has stopped answering.
 _PATIENCE_S = 5.0
 
+_Pairs = tuple[tuple[str, str], ...]
+
 _PROGRAM = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from rowbank.calls.forked import relay; " \
     "relay.main(int(sys.argv[1]))"  # fmt: skip
 
@@ -143,9 +145,11 @@ class RelayedChannel:
         """A method of a stream of requests and one answer."""
         return _Requests(self, lines.REQUESTS, path, request_serializer, response_deserializer)
 
-    def start(self, kind: str, path: str, timeout_s: float | None, payload: bytes = b"") -> _Call:
+    def start(
+        self, kind: str, path: str, timeout_s: float | None, payload: bytes = b"", metadata: _Pairs | None = None
+    ) -> _Call:
         """Asks for a call."""
-        call = _Call(self._target, kind, path, timeout_s, payload)
+        call = _Call(self._target, kind, path, timeout_s, payload, metadata)
         self._busy.add(call)
         return call
 
@@ -158,9 +162,20 @@ class RelayedChannel:
 class _Call:
     """One call that was asked for. Its line is given back when all of its answer was read, else it is closed."""
 
-    def __init__(self, target: str, kind: str, path: str, timeout_s: float | None, payload: bytes) -> None:
+    def __init__(
+        self,
+        target: str,
+        kind: str,
+        path: str,
+        timeout_s: float | None,
+        payload: bytes,
+        metadata: _Pairs | None,
+    ) -> None:
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s + _PATIENCE_S
-        header = {"target": target, "kind": kind, "path": path, "timeout": timeout_s}
+        header: dict[str, Any] = {"target": target, "kind": kind, "path": path, "timeout": timeout_s}
+        if metadata:
+            header["metadata"] = metadata
+        self.trailing: tuple[tuple[str, str | bytes], ...] = ()
         self._line: socket.socket | None = None
         with self._translated():
             self._line = _relay.line()
@@ -178,9 +193,9 @@ class _Call:
         if last or "data" not in header:
             line, self._line = self._open_line(), None
             _relay.give_back(line)
+        self.trailing = tuple((key, _value(text, binary)) for key, text, binary in header.get("metadata", ()))
         if "code" in header:
-            metadata = tuple((key, _value(text, binary)) for key, text, binary in header["metadata"])
-            raise RelayedError(grpc.StatusCode[header["code"]], header["details"], metadata)
+            raise RelayedError(grpc.StatusCode[header["code"]], header["details"], self.trailing)
         return header, payload
 
     def readable(self, timeout_s: float) -> bool:
@@ -247,17 +262,17 @@ class _Method:
         self._channel, self._kind, self._path = channel, kind, path
         self._serialize, self._read = serialize, read
 
-    def _start(self, timeout: float | None, payload: bytes = b"") -> _Call:
-        return self._channel.start(self._kind, self._path, timeout, payload)
+    def _start(self, timeout: float | None, payload: bytes = b"", metadata: _Pairs | None = None) -> _Call:
+        return self._channel.start(self._kind, self._path, timeout, payload, metadata)
 
 
 class _Unary(_Method):
     def __call__(self, request: Any, timeout: float | None = None) -> Any:
         return self.future(request, timeout).result()
 
-    def future(self, request: Any, timeout: float | None = None) -> _Future:
+    def future(self, request: Any, timeout: float | None = None, metadata: _Pairs | None = None) -> _Future:
         """Asks for a call and does not wait for the answer."""
-        return _Future(self._start(timeout, self._serialize(request)), self._read)
+        return _Future(self._start(timeout, self._serialize(request), metadata), self._read)
 
 
 class _Future:
@@ -275,6 +290,10 @@ class _Future:
     def done(self) -> bool:
         """Whether there is something to read."""
         return self._call.readable(0.0)
+
+    def trailing_metadata(self) -> Any:
+        """What came with the answer that was read."""
+        return self._call.trailing
 
     def cancel(self) -> None:
         """Gives it up."""
@@ -313,11 +332,17 @@ class _Stream:
 
 class _Requests(_Method):
     def __call__(self, requests: Iterator[Any], timeout: float | None = None) -> Any:
-        call = self._start(timeout)
+        return self.with_call(requests, timeout)[0]
+
+    def with_call(
+        self, requests: Iterator[Any], timeout: float | None = None, metadata: _Pairs | None = None
+    ) -> tuple[Any, _Future]:
+        """The answer, and what says what came with it."""
+        call = self._start(timeout, metadata=metadata)
         try:
             for request in requests:
                 call.send({"data": True}, self._serialize(request))
             call.send({"end": True})
-            return self._read(call.receive(last=True)[1])
+            return self._read(call.receive(last=True)[1]), _Future(call, self._read)
         finally:
             call.cancel()
