@@ -10,9 +10,10 @@ __all__ = ["connect", "never_writes_back"]
 
 @pytest.fixture
 def never_writes_back(start_ps):
-    """Starts shards whose rows reach Redis through the journal alone, until somebody flushes."""
+    """Starts shards whose rows reach Redis through the journal alone, until somebody flushes, and which do not find out
+    by themselves that they were replaced."""
 
     def start(*arguments: str, **options):
-        return start_ps("--flush-interval-s", "3600", *arguments, **options)
+        return start_ps("--flush-interval-s", "3600", "--lease-s", "60", *arguments, **options)
 
     return start

@@ -27,6 +27,14 @@ class StopRequest:
         """Returns the first reason."""
         return self._reasons.get()
 
+    def asked_within(self, timeout_s: float) -> bool:
+        """Whether there is a reason, or comes one within `timeout_s`; it is used up."""
+        try:
+            self._reasons.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+        return True
+
     def ask_on_signals(self, process: str) -> None:
         """SIGTERM and SIGINT ask to stop; a second one ends the process at once. `process` is named in the message."""
         asked = False

@@ -132,6 +132,16 @@ def parse(data: bytes) -> Record:
         raise CorruptRecordError(f"the head contradicts itself: {error}") from None
 
 
+def peek_position(data: bytes) -> int | None:
+    """The position of a record whose head is whole, without a look at its body; None: it is not."""
+    if len(data) < _HEAD.size:
+        return None
+    crc, format_, _, _, head_bytes, *_, position, _, _, _ = _HEAD.unpack_from(data)
+    if format_ != FORMAT or not _HEAD.size <= head_bytes <= len(data):
+        return None
+    return int(position) if _core.crc32c(data[_CRC_BYTES:head_bytes]) == crc else None
+
+
 def _parse_tables(data: bytes, count: int) -> tuple[TablePart, ...]:
     tables, at = [], 0
     for _ in range(count):

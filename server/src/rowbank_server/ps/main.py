@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-import uuid
 
 from prometheus_client import CollectorRegistry, start_http_server
 
 import rowbank_server
 from rowbank.addresses import split_address
-from rowbank.errors import NotReady, RedisUnavailable
+from rowbank.errors import RedisUnavailable
 from rowbank_server import logs
 from rowbank_server.features import FeatureStore
 from rowbank_server.features.freshness import FreshnessCollector
@@ -27,16 +26,26 @@ from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.durability.gate import MutationGate
 from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.durability.recovery import Recovery
+from rowbank_server.ps.following.following import Following
+from rowbank_server.ps.following.identity import Follower
+from rowbank_server.ps.roles.again import start_again
+from rowbank_server.ps.roles.heartbeat import Heartbeat
+from rowbank_server.ps.roles.membership import Membership
+from rowbank_server.ps.roles.part import Part, Role
 from rowbank_server.ps.server import PsServer, Servicers
 from rowbank_server.ps.services.admin_service import AdminServicer, ServerIdentity
 from rowbank_server.ps.services.cluster_tables import ClusterTables
+from rowbank_server.ps.services.door import Door
+from rowbank_server.ps.services.draining import Draining
 from rowbank_server.ps.services.errors import ErrorInterceptor
+from rowbank_server.ps.services.following_metrics import FollowingCollector
 from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.services.row_service import RowServicer
 from rowbank_server.ps.services.snapshots import SnapshotServicer
 from rowbank_server.ps.services.table_service import TableServicer
 from rowbank_server.ps.services.waits import RedisWaits
 from rowbank_server.ps.services.workers import WorkerServicer
+from rowbank_server.ps.serving import Parts, Serving
 from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.evictor import Evictor
 from rowbank_server.ps.tables.holders import Holders
@@ -49,7 +58,7 @@ from rowbank_server.registry.pruning import Pruning
 from rowbank_server.registry.service import ModelServicer
 from rowbank_server.registry.trial import Trial
 from rowbank_server.registry.upkeep import Upkeep
-from rowbank_server.settings import PsSettings, SettingsError, StartError, require_private
+from rowbank_server.settings import PsSettings, SettingsError, require_private
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
@@ -57,8 +66,10 @@ from rowbank_server.storage.eviction_policy import Danger, EvictionPolicy, check
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.holds import JobHolds
 from rowbank_server.storage.layout import Layout
+from rowbank_server.storage.lease import Lease
+from rowbank_server.storage.members import Members
 from rowbank_server.storage.rows import RowStore
-from rowbank_server.storage.state import ShardState, UnfinishedJournalError, new_owner
+from rowbank_server.storage.state import ShardState, new_owner
 from rowbank_server.storage.stored_rows import StoredRows
 
 _log = logging.getLogger("rowbank.ps")
@@ -75,6 +86,7 @@ class ParameterServer:
         self._policy = policy
         self._redis = redis
         layout, owner = Layout(settings.namespace), new_owner()
+        self._owner = owner
         store = RowStore(redis, layout, shard=settings.shard_index, owner=owner)
         state = ShardState(redis, layout, shard=settings.shard_index, shard_count=settings.shard_count, owner=owner)
         history = EvictionHistory(redis, layout, max_events=settings.eviction_history)
@@ -89,7 +101,7 @@ class ParameterServer:
             on_trouble=lambda: self.keeper.wake(),
             release=ReleaseOrder(self.log, max_bytes=settings.follow_buffer_bytes),
         )
-        self.recovery = Recovery(streams, dedup, open_journal=self.journal.open)
+        self.recovery = Recovery(streams, dedup, open_journal=self.journal.open, on_tail=self.log.append_replayed)
         ownership = Ownership(settings.shard_index, settings.shard_count)
         self.stop_request = StopRequest()
         self._registry = ModelRegistry(redis, settings.namespace)
@@ -105,8 +117,17 @@ class ParameterServer:
             bucket_count=settings.bucket_count,
             load_threads=settings.load_threads,
         )
+        self.lease = Lease(redis, layout, shard=settings.shard_index, owner=owner, lease_s=settings.lease_s)
+        self.heartbeat = Heartbeat(self.lease, lambda: state.epoch, on_lost=lambda: self.keeper.wake())
         self.claiming = Claiming(
-            shard=self.shard, catalog=catalog, store=store, state=state, recovery=self.recovery, ownership=ownership
+            shard=self.shard,
+            catalog=catalog,
+            store=store,
+            state=state,
+            recovery=self.recovery,
+            ownership=ownership,
+            lease=self.lease,
+            on_claimed=self.heartbeat.start,
         )
         self.shard.on_tables = self.log.tables_changed
         self.custody = Custody(self.shard, catalog, holders)
@@ -120,7 +141,7 @@ class ParameterServer:
             history=history,
             flush_interval_s=settings.flush_interval_s,
             max_dirty_rows=settings.max_dirty_rows,
-            on_replaced=self._replaced,
+            on_replaced=lambda: self.serving.replaced(),
         )
         self.gate = MutationGate()
         self.committer = Committer(
@@ -139,10 +160,24 @@ class ParameterServer:
             budget_ms=settings.eviction_budget_ms,
         )
         self.metrics = CollectorRegistry()
+        self._state = state
+        self._dedup = dedup
+        self.part = self._new_part()
+        self.membership = Membership(Members(redis, layout, shard=settings.shard_index), self.part)
+        self.me: Follower | None = None
+        self.following = self._new_following()
+        self.draining = Draining()
         self.server = PsServer(
             self._servicers(history),
             interceptors=[
                 ErrorInterceptor(RequestMetrics(self.metrics)),
+                self.draining,
+                Door(
+                    role=lambda: self.part.role,
+                    followed=self.following,
+                    last_position=self.journal.last_position,
+                    committed=self.committer.committed,
+                ),
                 RedisWaits(Guard("Redis", RedisUnavailable, threads=settings.worker_threads, quick_s=_QUICK_S)),
             ],
             worker_threads=settings.worker_threads,
@@ -158,51 +193,72 @@ class ParameterServer:
             )
         )
 
+        self.serving = self._new_serving()
+
     def run(self) -> int:
         """Serves until asked to stop; returns the exit status."""
-        address = self.server.start(self._settings.bind)
         if self._settings.metrics_bind:
             _serve_metrics(self._settings.metrics_bind, self.metrics)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        try:
-            self.claiming.load()
-        except UnfinishedJournalError as error:
-            raise StartError(str(error)) from None
-        self.keeper.start()
-        self.evictor.start()
-        self.upkeep.start()
-        self.server.set_serving()
-        _log.info("shard %s serves namespace %s", self._settings.shard, self._settings.namespace)
-        sys.stdout.write(f"ready rowbank-ps {address}\n")
-        sys.stdout.flush()
-        reason = self.stop_request.wait()
-        _log.info("stopping (%s): requests in flight end, then changed rows are written", reason)
-        return self._drain()
+        return self.serving.run()
 
-    def _replaced(self) -> None:
-        self.server.set_not_serving()
-        self.stop_request.ask("another process serves the shard")
+    def _new_part(self) -> Part:
+        """What this process is at first."""
+        settings = self._settings
+        follows = settings.standby or settings.replica
+        role: Role = "standby" if settings.standby else "replica" if settings.replica else "owner"
+        part = Part(self._owner, rowbank_server.__version__, role, "waiting for an owner" if follows else "loading")
+        part.rows = lambda: sum(table.rows.size() for table in self.shard.tables())
+        part.epoch = lambda: self._state.epoch if self.following is None else self._state.epoch or self.following.epoch
+        part.position = lambda: self.journal.done_through() if part.role == "owner" else self._followed_position()
+        part.age_s = lambda: 0.0 if part.role == "owner" or self.following is None else self.following.age_s
+        return part
 
-    def _drain(self) -> int:
-        """Ends what is in flight, then writes what is in RAM alone."""
-        self.server.stop(grace_s=self._settings.drain_timeout_s)
-        self.evictor.stop()
-        self.upkeep.stop()
-        appended = self.journal.stop()
-        self.keeper.stop()
-        if self.keeper.replaced:
-            _log.error("another process serves shard %s now; stopped without writing", self._settings.shard)
-            return 1
-        try:
-            written = self.keeper.flush()
-            if appended:
-                self.journal.delete_stream()
-        except (RedisUnavailable, NotReady) as error:
-            dirty = sum(table.rows.dirty_rows() for table in self.shard.tables())
-            _log.error("stopped with %d changed rows that could not be written: %s", dirty, error)
-            return 1
-        _log.info("stopped; the last write-back had %d rows", written)
-        return 0
+    def _followed_position(self) -> int:
+        return 0 if self.following is None else self.following.position
+
+    def _new_following(self) -> Following | None:
+        """What follows the owner, where this process does not begin as one."""
+        settings = self._settings
+        if self.part.role == "owner":
+            return None
+        self.me = Follower(
+            server_id=self._owner,
+            role=self.part.role,
+            address="",
+            version=rowbank_server.__version__,
+            namespace=settings.namespace,
+            shard=settings.shard_index,
+            shard_count=settings.shard_count,
+        )
+        following = Following(self.shard, self._dedup, self.log, self.me, self._find_owner)
+        self.metrics.register(FollowingCollector(following))
+        return following
+
+    def _find_owner(self) -> str | None:
+        """Where the shard's owner is, by its lease; None: nobody has it. Raises RedisUnavailable."""
+        seen = self.lease.look()
+        return seen.address or None if seen.holder and seen.holder != self._owner else None
+
+    def _new_serving(self) -> Serving:
+        parts = Parts(
+            server=self.server,
+            shard=self.shard,
+            claiming=self.claiming,
+            journal=self.journal,
+            keeper=self.keeper,
+            evictor=self.evictor,
+            upkeep=self.upkeep,
+            log=self.log,
+            draining=self.draining,
+            lease=self.lease,
+            heartbeat=self.heartbeat,
+            membership=self.membership,
+            stop_request=self.stop_request,
+            me=self.me,
+            following=self.following,
+        )
+        return Serving(parts, self._settings)
 
     def _servicers(self, history: EvictionHistory) -> Servicers:
         settings = self._settings
@@ -214,7 +270,7 @@ class ParameterServer:
             bucket_count=settings.bucket_count,
             max_keys_per_request=settings.max_keys_per_request,
             max_message_bytes=settings.max_message_bytes,
-            server_id=uuid.uuid4().hex,
+            server_id=self._owner,
             redis_eviction_policy=self._policy.name,
             redis_may_evict=self._policy.danger is Danger.ROWS,
         )
@@ -228,7 +284,7 @@ class ParameterServer:
         return Servicers(
             tables=TableServicer(self.shard, self.custody),
             rows=RowServicer(self.shard, self.committer, self.custody, max_keys=settings.max_keys_per_request),
-            admin=AdminServicer(self.shard, self.keeper, self.committer, history, identity),
+            admin=AdminServicer(self.shard, self.keeper, self.committer, history, identity, self.membership),
             snapshots=SnapshotServicer(
                 self.shard, self.journal, self.gate, commit=self.committer.commit, flush=self.keeper.flush
             ),
@@ -272,7 +328,10 @@ def run(settings: PsSettings) -> int:
         policy = check_policy(redis, allowed=settings.allow_redis_eviction, owns_rows=True)
         server = ParameterServer(settings, redis, policy)
         server.stop_request.ask_on_signals("rowbank-ps")
-        return server.run()
+        status = server.run()
+        if server.serving.again and server.serving.wait_for_redis(redis):
+            start_again(server.serving.address)
+        return status
     finally:
         redis.close()
 

@@ -39,6 +39,14 @@ class Layout:
         """Hash: a shard's epoch, flush counter, number of shards, steps and journals."""
         return f"{self.namespace}:{{s{shard}}}:state"
 
+    def lease(self, shard: int) -> str:
+        """String, expires: which process owns a shard, as long as it says so."""
+        return f"{self.namespace}:{{s{shard}}}:lease"
+
+    def members(self, shard: int) -> str:
+        """Hash: name of a process -> what it says about itself, as JSON."""
+        return f"{self.namespace}:{{s{shard}}}:members"
+
     def common(self, shard: int) -> str:
         """Hash: table id -> the packed row that a shard's keys without rows of their own share."""
         return f"{self.namespace}:{{s{shard}}}:common"

@@ -6,7 +6,7 @@ written and read a bucket at a time, and only the number of bytes per round trip
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server import _core
 from rowbank_server.storage.connection import Redis, is_cluster, translated
 from rowbank_server.storage.layout import Layout
-from rowbank_server.storage.node import NodeConnection, packed, transact
+from rowbank_server.storage.node import NodeConnection, joined, packed, transact
 
 # Redis does nothing else while it carries out a transaction, and journal appends wait behind it. So each takes it less
 # than a millisecond.
@@ -120,6 +120,32 @@ class RowStore:
             if is_cluster(self._redis):
                 return max((int(self._claim(keys=[key], args=[self._epoch, self._owner])) for key in keys), default=0)
             return int(self._claim(keys=keys, args=[self._epoch, self._owner])) if keys else 0
+
+    def claim_all(self, buckets: Mapping[int, Iterable[int]]) -> int:
+        """As `claim`, of any number of tables (id -> buckets), with one wait for each node of Redis."""
+        keys = [self._layout.epoch(table_id, bucket) for table_id, numbers in buckets.items() for bucket in numbers]
+        if not keys:
+            return 0
+        with translated("bucket claim"):
+            if not is_cluster(self._redis):
+                return int(self._claim(keys=keys, args=[self._epoch, self._owner]))
+            by_node: dict[str, list[str]] = {}
+            for key in keys:
+                by_node.setdefault(self._redis.get_node_from_key(key).name, []).append(key)
+            return max(self._claim_on_node(part) for part in by_node.values())
+
+    def _claim_on_node(self, keys: Sequence[str]) -> int:
+        """Claims buckets that one node of a Cluster holds, as far as is known; those that moved, one by one."""
+        node = NodeConnection(self._redis, keys[0])
+        commands = [packed("EVAL", _CLAIM, "1", key, str(self._epoch), self._owner) for key in keys]
+        answers = node.exchange(joined(commands), len(commands))
+        node.release()
+        highest = 0
+        for key, answer in zip(keys, answers, strict=True):
+            if isinstance(answer, ResponseError):
+                answer = self._claim(keys=[key], args=[self._epoch, self._owner])
+            highest = max(highest, int(answer))
+        return highest
 
     def write(self, table_id: int, changes: Sequence[BucketChange], *, rebuilt: bool = False) -> None:
         """Writes `changes` in one transaction per node; `rebuilt` writes beside the bucket, see `finish_rebuild`."""

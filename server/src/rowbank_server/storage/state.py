@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server.storage.connection import Redis, is_cluster, translated
 from rowbank_server.storage.layout import Layout
+from rowbank_server.storage.lease import Lease, Sight
 
 _EPOCH, _OWNER, _FLUSH, _STEP_PREFIX = b"epoch", b"owner", b"flush", "step:"
+_THROUGH = b"through"
 _SHARD_COUNT = b"shard_count"
 _JOURNAL_PREFIX = b"journal:"
 
@@ -63,11 +65,23 @@ redis.call('HSET', KEYS[1], 'epoch', taken, 'owner', ARGV[2])
 return taken
 """
 )
-# ARGV: the least epoch to take, and our name.
+# KEYS: state, lease. ARGV: the least epoch to take, our name and address, milliseconds of the lease (0: none); then,
+# where it is conditional, epoch and owner as they were seen, and 1 if their lease may still hold. Answers the epoch and
+# all fields of the state as they were; 0 if another process was faster.
 _CLAIM = """
-local epoch = math.max(tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') + 1, tonumber(ARGV[1]))
+local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
+local fields = redis.call('HGETALL', KEYS[1])
+if ARGV[5] then
+  if epoch ~= tonumber(ARGV[5]) or (redis.call('HGET', KEYS[1], 'owner') or '') ~= ARGV[6] then return {0, fields} end
+  local lease = redis.call('GET', KEYS[2])
+  if lease and ARGV[7] ~= '1' and string.match(lease, '^[^|]*') ~= ARGV[2] then return {0, fields} end
+end
+epoch = math.max(epoch + 1, tonumber(ARGV[1]))
 redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[2])
-return epoch
+if tonumber(ARGV[4]) > 0 then
+  redis.call('SET', KEYS[2], string.format('%s|%d|%s', ARGV[2], epoch, ARGV[3]), 'PX', ARGV[4])
+end
+return {epoch, fields}
 """
 
 
@@ -88,6 +102,10 @@ class UnfinishedJournalError(Exception):
     """Shards of another number left journals behind that only they can replay."""
 
 
+class OutpacedError(Exception):
+    """Another process claimed the shard, or holds its lease, since this one looked."""
+
+
 @dataclass(slots=True)
 class _Mark:
     epoch: int
@@ -106,6 +124,22 @@ class Claim:
     epoch: int
     steps: dict[int, int]
     windows: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What stands in Redis of a shard that was taken over with its rows.
+
+    Attributes:
+        steps: table id -> highest step pushed, as it was stored last.
+        flush: how many write-backs had ended.
+        through: every mutation up to this position is in Redis's rows.
+    """
+
+    epoch: int
+    steps: dict[int, int]
+    flush: int
+    through: int
 
 
 class ShardState:
@@ -134,7 +168,7 @@ class ShardState:
         """The epoch that `claim` or `reclaim` got."""
         return self._mark.epoch
 
-    def claim(self, least_epoch: int = 0) -> Claim:
+    def claim(self, least_epoch: int = 0, *, lease: Lease | None = None, seen: Sight | None = None) -> Claim:
         """Takes over the shard: raises its epoch, and reads what the predecessor stored.
 
         After the number of shards changed, no shard's own step is right for its new buckets, so each takes the
@@ -143,7 +177,10 @@ class ShardState:
 
         Args:
             least_epoch: the least epoch to take.
+            lease: taken with it.
+            seen: only if the shard is as it was seen, without a lease of another.
         Raises:
+            OutpacedError: it is not.
             UnfinishedJournalError: the number changed while shards had journals that were not written back.
         """
         with translated("shard state"):
@@ -151,7 +188,9 @@ class ShardState:
             same_count = int(self._redis.hget(self._key, _SHARD_COUNT) or 0) == self._shard_count
             if not same_count:
                 least_epoch = max(least_epoch, self._least_epoch(highest))
-            self._mark.epoch = int(self._claim(keys=[self._key], args=[least_epoch, self._owner]))
+            epoch, _ = self._raise_epoch(least_epoch, lease, seen)
+            self._mark = _Mark(epoch, 0)
+            self._flushes = 0
             self._run_ids = self._read_run_ids()
             self._redis.hset(self._layout.shards, _SHARD_COUNT, highest)
             steps: dict[int, int] = {}
@@ -159,8 +198,40 @@ class ShardState:
                 for table_id, step in self._read_steps(shard).items():
                     steps[table_id] = max(steps.get(table_id, 0), step)
             self._store({_SHARD_COUNT: self._shard_count, _FLUSH: 0, **_step_fields(steps)}, {})
+        return Claim(self._mark.epoch, steps, self.windows())
+
+    def take_over(self, seen: Sight, *, least_epoch: int, lease: Lease, handed_over: bool) -> Taken:
+        """Raises the epoch for a process that has the shard's rows already.
+
+        Nothing else of the state changes: the counter of write-backs goes on where it is.
+
+        Args:
+            seen: how the shard must be, by epoch and owner, without a lease of another.
+            least_epoch: the least epoch to take.
+            handed_over: the owner's lease may still hold.
+        Raises:
+            OutpacedError: the shard is not as it was seen any more.
+        """
+        with translated("shard state"):
+            epoch, fields = self._raise_epoch(least_epoch, lease, seen, handed_over=handed_over)
+            self._run_ids = self._read_run_ids()
+        flush = int(fields.get(_FLUSH, 0))
+        self._mark = _Mark(epoch, flush)
+        self._flushes = flush
+        return Taken(epoch, _steps_of(fields), flush, int(fields.get(_THROUGH, 0)))
+
+    def raise_epoch(self, least_epoch: int, *, lease: Lease) -> int:
+        """Takes a higher epoch for the shard that this process has. Raises OutpacedError if it has not."""
+        mine = Sight(epoch=self._mark.epoch, owner=self._owner)
+        with translated("shard state"):
+            self._mark.epoch, _ = self._raise_epoch(least_epoch, lease, mine)
+        return self._mark.epoch
+
+    def windows(self) -> dict[str, bytes]:
+        """Client id -> packed outcomes, as they were stored last."""
+        with translated("shard state"):
             windows: dict[bytes, bytes] = self._redis.hgetall(self._layout.dedup(self._shard))
-        return Claim(self._mark.epoch, steps, {name.decode(): data for name, data in windows.items()})
+        return {name.decode(): data for name, data in windows.items()}
 
     def reclaim(self) -> int:
         """Takes a new epoch after Redis lost the old one. Raises NotReady if another process has the shard."""
@@ -189,13 +260,19 @@ class ShardState:
         return Standing.CURRENT
 
     def write(
-        self, steps: Mapping[int, int], windows: Mapping[str, bytes] | None = None, gone: Iterable[str] = ()
+        self,
+        steps: Mapping[int, int],
+        windows: Mapping[str, bytes] | None = None,
+        gone: Iterable[str] = (),
+        *,
+        through: int = 0,
     ) -> None:
         """Ends a write-back: stores `steps` (table id -> step) and changed windows, and counts the flush.
 
         Args:
             windows: client id -> packed outcomes.
             gone: clients that are not remembered any more.
+            through: every mutation up to this position is written; 0: not known.
         Raises:
             NotReady: another process serves the shard; nothing was written.
             RedisUnavailable: Redis failed, or restarted since `standing` was asked, and may have lost any part of what
@@ -205,7 +282,8 @@ class ShardState:
         flush = self._flushes
         with translated("shard state"):
             changes = {**dict.fromkeys(gone, b""), **(windows or {})}
-            self._store({_FLUSH: flush, **_step_fields(steps)}, changes, least_flush=self._mark.flush)
+            fields = {_FLUSH: flush, **_step_fields(steps), **({_THROUGH: through} if through else {})}
+            self._store(fields, changes, least_flush=self._mark.flush)
             self._mark.flush = flush
             restarted = self._read_run_ids() != self._run_ids
         if restarted:
@@ -215,6 +293,18 @@ class ShardState:
         """Deletes the step of a dropped table."""
         with translated("shard state"):
             self._redis.hdel(self._key, f"{_STEP_PREFIX}{table_id}")
+
+    def _raise_epoch(
+        self, least_epoch: int, lease: Lease | None, seen: Sight | None, *, handed_over: bool = False
+    ) -> tuple[int, dict[bytes, bytes]]:
+        """The epoch taken, and the state's fields before that. Raises OutpacedError."""
+        terms: list[str | int] = ["", 0] if lease is None else [lease.address, lease.lease_ms]
+        condition: list[str | int] = [] if seen is None else [seen.epoch, seen.owner, int(handed_over)]
+        keys = [self._key, self._layout.lease(self._shard)]
+        epoch, pairs = self._claim(keys=keys, args=[least_epoch, self._owner, *terms, *condition])
+        if not epoch:
+            raise OutpacedError
+        return int(epoch), dict(zip(pairs[::2], pairs[1::2], strict=True))
 
     def _store(self, fields: Mapping[bytes, int], windows: Mapping[str, bytes], *, least_flush: int = 0) -> None:
         arguments: list[bytes | str | int] = [self._mark.epoch, self._owner, least_flush, len(fields)]
@@ -252,9 +342,12 @@ class ShardState:
         return ",".join(sorted(str(node["run_id"]) for node in nodes))
 
     def _read_steps(self, shard: int) -> dict[int, int]:
-        fields: dict[bytes, bytes] = self._redis.hgetall(self._layout.state(shard))
-        prefix = _STEP_PREFIX.encode()
-        return {int(name[len(prefix) :]): int(step) for name, step in fields.items() if name.startswith(prefix)}
+        return _steps_of(self._redis.hgetall(self._layout.state(shard)))
+
+
+def _steps_of(fields: Mapping[bytes, bytes]) -> dict[int, int]:
+    prefix = _STEP_PREFIX.encode()
+    return {int(name[len(prefix) :]): int(step) for name, step in fields.items() if name.startswith(prefix)}
 
 
 def _step_fields(steps: Mapping[int, int]) -> dict[bytes, int]:

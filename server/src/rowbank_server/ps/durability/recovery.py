@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from rowbank.errors import RequestError
-from rowbank_server.journal.records import CorruptRecordError, parse
+from rowbank_server.journal.records import CorruptRecordError, parse, peek_position
 from rowbank_server.journal.streams import JournalStreams, StoredRecord
 from rowbank_server.ps.durability.applying import RecordApplier
 from rowbank_server.ps.durability.dedup import DedupWindow
@@ -25,19 +25,32 @@ class Replay:
     Attributes:
         records: how many were read.
         corrupt: how many of them could not be read.
+        tail: position and bytes of those above `above`, if there is such a position.
     """
 
     def __init__(self, streams: JournalStreams, dedup: DedupWindow) -> None:
         self._streams = streams
         self._applier = RecordApplier(dedup)
+        self._above = 0
+        self._loaded: Set[int] = frozenset()
+        self.tail: list[tuple[int, bytes]] = []
         self.records = 0
         self.corrupt = 0
 
-    def run(self, streams: Iterable[str], tables: Iterable[ShardTable]) -> None:
-        """Replays sealed `streams`, oldest first. Raises RedisUnavailable."""
-        loaded = list(tables)
-        for table in loaded:
+    def run(
+        self, streams: Iterable[str], tables: Iterable[ShardTable], *, above: int = 0, loaded: Set[int] | None = None
+    ) -> None:
+        """Replays sealed `streams`, oldest first. Raises RedisUnavailable.
+
+        Args:
+            above: tables that are not `loaded` have seen everything up to this position, and nothing later.
+            loaded: ids of tables whose rows were read from Redis; None: all.
+        """
+        given = list(tables)
+        for table in given:
             self._applier.add(table)
+        self._above = above
+        self._loaded = {table.entry.table_id for table in given} if loaded is None else loaded
         started = reported = time.monotonic()
         for stream in streams:
             for stored in self._streams.read_sealed(stream):
@@ -46,28 +59,47 @@ class Replay:
                     reported = time.monotonic()
                     _log.info("replayed %d journal records, at %s", self.records, stored.place)
         self._applier.use_own_optimizers()
-        for table in loaded:
+        for table in given:
             table.end_replay()
         if self.records:
             _log.info("replayed %d journal records in %.2f s", self.records, time.monotonic() - started)
 
     def _replay(self, stored: StoredRecord) -> None:
+        position = peek_position(stored.data)
+        seen = position is not None and position <= self._above
+        if seen and not self._loaded:
+            return
         self.records += 1
         try:
-            self._applier.apply(parse(stored.data))
+            self._applier.apply(parse(stored.data), only=self._loaded if seen else None)
         except (CorruptRecordError, RequestError, ValueError) as error:
             self.corrupt += 1
             self._streams.quarantine(stored)
             _log.error("journal record %s is in quarantine and was not replayed: %s", stored.place, error)
+            return
+        if position is not None and not seen and self._above:
+            self.tail.append((position, stored.data))
 
 
 class Recovery:
-    """What has to happen between claiming a shard and serving it, and once after its first write-back."""
+    """What has to happen between claiming a shard and serving it, and once after its first write-back.
 
-    def __init__(self, streams: JournalStreams, dedup: DedupWindow, *, open_journal: Callable[[int], None]) -> None:
+    Args:
+        on_tail: told of the records, position and bytes, that a follower had not seen when it took over.
+    """
+
+    def __init__(
+        self,
+        streams: JournalStreams,
+        dedup: DedupWindow,
+        *,
+        open_journal: Callable[[int], None],
+        on_tail: Callable[[Iterable[tuple[int, bytes]]], None] = lambda records: None,
+    ) -> None:
         self._streams = streams
         self._dedup = dedup
         self._open_journal = open_journal
+        self._on_tail = on_tail
         self._sealed: list[str] = []
         self.corrupt_records = 0
 
@@ -77,11 +109,31 @@ class Recovery:
 
     def replay(self, windows: dict[str, bytes], tables: Iterable[ShardTable]) -> None:
         """Restores the answers to repeats, replays the sealed journals on loaded `tables`. Raises RedisUnavailable."""
-        for client_id in self._dedup.restore(windows):
-            _log.error("what was answered to client %r is corrupt; repeats of it are not recognised", client_id)
+        self.restore_windows(windows)
         replay = Replay(self._streams, self._dedup)
         replay.run(self._sealed, tables)
         self.corrupt_records += replay.corrupt
+
+    def replay_tail(self, tables: Iterable[ShardTable], *, above: int, loaded: Set[int]) -> int:
+        """Replays what a follower has not seen, as `Replay.run` does; returns how many records that were.
+
+        Raises:
+            RedisUnavailable: it may be called again.
+        """
+        replay = Replay(self._streams, self._dedup)
+        replay.run(self._sealed, tables, above=above, loaded=loaded)
+        self.corrupt_records += replay.corrupt
+        self._on_tail(replay.tail)
+        return replay.records
+
+    def restore_windows(self, windows: dict[str, bytes]) -> None:
+        """Puts stored answers to repeats in the place of those that are known."""
+        for client_id in self._dedup.restore(windows):
+            _log.error("what was answered to client %r is corrupt; repeats of it are not recognised", client_id)
+
+    def remember_all(self) -> None:
+        """Has all known answers stored with the next write-back, since nobody knows which are."""
+        self._dedup.mark_all_changed()
 
     def start_journal(self, epoch: int) -> None:
         """Opens this process's own journal. Raises RedisUnavailable, or NotReady if it was replaced meanwhile."""

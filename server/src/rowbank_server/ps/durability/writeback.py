@@ -27,6 +27,10 @@ def flush_table(
     with table.write_lock:
         if table.dropped:
             return 0
+        if table.mirror_unknown:
+            written = _rewrite(table, store, journal, pause)
+            table.unsettled.replaced = True
+            return written
         if table.mirror_stale:
             journal.wait_appended(journal.last_position())
             store.clear(table.entry.table_id, table.buckets)
@@ -52,20 +56,29 @@ def rewrite_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
         RedisUnavailable: what was not written keeps its dirty mark.
         NotReady: another process has taken over the shard.
     """
-    written = 0
     with table.write_lock:
         if table.dropped:
             return 0
-        for bucket in table.buckets:
-            store.start_rebuild(table.entry.table_id, bucket)
-            table.rows.mark_dirty(bucket, table.rows.export_bucket(bucket).keys)
-            for change in _bucket_changes(table, bucket):
-                written += _write(table, store, journal, [change], rebuilt=True)
-            store.finish_rebuild(table.entry.table_id, bucket)
-        if table.spec.admission.min_count > 1:
-            table.rows.mark_common_row_dirty()
-        written += _write_common_row(table, store, journal)
-        table.mirror_stale = False
+        written = _rewrite(table, store, journal, lambda seconds: None)
+        table.unsettled.replaced = True
+        return written
+
+
+def _rewrite(table: ShardTable, store: RowStore, journal: Journal, pause: Callable[[float], None]) -> int:
+    """As `rewrite_table`. REQUIRES: the caller holds `write_lock`."""
+    written = 0
+    for bucket in table.buckets:
+        started = time.monotonic()
+        store.start_rebuild(table.entry.table_id, bucket)
+        table.rows.mark_dirty(bucket, table.rows.export_bucket(bucket).keys)
+        for change in _bucket_changes(table, bucket):
+            written += _write(table, store, journal, [change], rebuilt=True)
+        store.finish_rebuild(table.entry.table_id, bucket)
+        pause(time.monotonic() - started)
+    if table.spec.admission.min_count > 1:
+        table.rows.mark_common_row_dirty()
+    written += _write_common_row(table, store, journal)
+    table.mirror_stale = False
     table.last_write_back_s = time.time()
     return written
 
@@ -73,6 +86,7 @@ def rewrite_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
 def settle(table: ShardTable) -> None:
     """Ends a write-back of the table: Redis has all of it, and says so if it loses any."""
     with table.write_lock:
+        table.mirror_unknown &= not table.unsettled.replaced
         table.unsettled = Unsettled()
 
 

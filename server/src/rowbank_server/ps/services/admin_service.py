@@ -14,6 +14,7 @@ from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
 from rowbank_server import _core
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.keeper import Keeper
+from rowbank_server.ps.roles.membership import Membership
 from rowbank_server.ps.tables.mutations import Evict
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
@@ -61,12 +62,14 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         committer: Committer,
         history: EvictionHistory,
         identity: ServerIdentity,
+        membership: Membership,
     ) -> None:
         self._shard = shard
         self._keeper = keeper
         self._committer = committer
         self._history = history
         self._identity = identity
+        self._membership = membership
         self._started_s = time.monotonic()
 
     def Restrict(  # noqa: N802
@@ -178,6 +181,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.GetServerInfoRequest, context: grpc.ServicerContext
     ) -> admin_pb2.GetServerInfoResponse:
         me = self._identity
+        part = self._membership.part
         return admin_pb2.GetServerInfoResponse(
             version=me.version,
             namespace=me.namespace,
@@ -189,6 +193,11 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             server_id=me.server_id,
             redis_eviction_policy=me.redis_eviction_policy,
             redis_may_evict=me.redis_may_evict,
+            role=part.role,
+            state=part.state,
+            epoch=part.epoch(),
+            position=part.position(),
+            members=self._membership.current(),
         )
 
     def Flush(self, request: admin_pb2.FlushRequest, context: grpc.ServicerContext) -> admin_pb2.FlushResponse:  # noqa: N802

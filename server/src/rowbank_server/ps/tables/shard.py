@@ -12,7 +12,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TypeVar
 
 from rowbank.closest import closest_first, listed
@@ -90,6 +90,46 @@ class Shard:
                 self._open(entry, step=steps.get(entry.table_id, 0))
                 _log.info("loaded table %s: %d rows", entry.name, self._tables[entry.name].rows.size())
             self._applied_generation = view.generation
+
+    def take_over(self, view: CatalogView, whole: Set[int], steps: Mapping[int, int]) -> set[int]:
+        """Makes an owner's tables this process's own, as the catalog has them; returns ids of tables that were loaded.
+
+        `serve` must follow.
+
+        Args:
+            whole: ids of the tables whose rows are those of the former owner; of the others Redis has them.
+            steps: as stored, which may be behind or ahead of the tables'.
+        Raises:
+            RedisUnavailable, NotReady: as `get` does; then it may be called again.
+        """
+        loaded = set()
+        with self._lock:
+            for table in list(self._tables.values()):
+                entry = view.entries.get(table.name)
+                if entry is None or entry.table_id != table.entry.table_id:
+                    self._close(table)
+                elif entry.table_id not in whole:
+                    del self._tables[table.name]
+                else:
+                    table.update(entry)
+            for entry in view.entries.values():
+                self._dropped.pop(entry.table_id, None)
+                self._garbage.pop(entry.table_id, None)
+                step = steps.get(entry.table_id, 0)
+                if entry.name in self._tables:
+                    self._tables[entry.name].raise_step(step)
+                else:
+                    self._open(entry, step=step)
+                    loaded.add(entry.table_id)
+            self._applied_generation = view.generation
+        return loaded
+
+    def forget_followed(self) -> None:
+        """Gives up all tables of an owner whose rows are of no use; nothing of them is dropped."""
+        with self._lock:
+            self._tables.clear()
+            self._dropped.clear()
+            self._garbage.clear()
 
     def serve(self) -> None:
         """From now on this process is the shard's owner, and the tables are served and follow the catalog."""

@@ -38,11 +38,13 @@ class Unsettled:
         keys: buckets and keys ([n] int64) of rows that were written or deleted.
         cleared: whether all that Redis held of the table was deleted first.
         common_row: whether the common row was written.
+        replaced: whether all that Redis held was replaced.
     """
 
     keys: list[tuple[int, npt.NDArray[np.int64]]] = field(default_factory=list)
     cleared: bool = False
     common_row: bool = False
+    replaced: bool = False
 
 
 class ShardTable:
@@ -56,6 +58,7 @@ class ShardTable:
         write_lock: held while rows are written to or deleted from Redis, so that a drop and a write-back take turns.
         dropped: nothing may be written any more; only read and set under `write_lock`.
         mirror_stale: the table was cleared, so all that Redis holds of it must be deleted first; as `dropped`.
+        mirror_unknown: nobody knows what Redis holds of the table, so all of it must be replaced; as `dropped`.
         corrupt_rows: stored rows that failed their checks when the table was loaded.
         journaled_position: the position of the last mutation that is in the journal; written under `mutation_lock`.
         unsettled: what was written to Redis since the last write-back that ended; as `dropped`.
@@ -71,6 +74,7 @@ class ShardTable:
         self.write_lock = threading.Lock()
         self.dropped = False
         self.mirror_stale = False
+        self.mirror_unknown = False
         self.unsettled = Unsettled()
         self.last_write_back_s = 0.0
         self.buckets = ownership.buckets(entry.bucket_count)
@@ -103,6 +107,11 @@ class ShardTable:
     def durability(self) -> int:
         """When a mutation is acknowledged: a `Durability`."""
         return self.entry.spec.durability
+
+    @property
+    def journaled(self) -> bool:
+        """Whether the journal has every mutation before it is acknowledged."""
+        return self.durability != common_pb2.DURABILITY_RELAXED
 
     @property
     def frozen(self) -> bool:

@@ -1,0 +1,1 @@
+"""Which part a process plays for its shard, owner, standby or replica, and how it becomes another."""
