@@ -190,6 +190,62 @@ class ServerInfo:
     redis_may_evict: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class FollowerInfo:
+    """Somebody who follows a shard.
+
+    Attributes:
+        role: "standby" or "replica"; empty: a client's follower.
+        address: of a server.
+        detail: "keys", "rows" or "records".
+        tables: by name; empty: all.
+        position: what it was sent so far.
+        lag_records: mutations that are done and not sent.
+        lag_s: age of the oldest of those; 0: none.
+        source: where it is served from: "ring", "journal" or "picture".
+    """
+
+    name: str
+    role: str
+    address: str
+    detail: str
+    tables: tuple[str, ...]
+    position: int
+    lag_records: int
+    lag_s: float
+    source: str
+    sent_bytes: int
+    connected_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShardProcess:
+    """A process of a shard, as it says itself, or, if it does not answer, as was last known of it.
+
+    Attributes:
+        role: "owner", "standby" or "replica"; empty: not known.
+        state: in a word or a short sentence.
+        position: of the last mutation that it has done.
+        age_s: how far behind the owner its rows are; 0 for the owner.
+        rows: as it last said; 0: not known.
+        answers: whether it answered now.
+        followers: who follows it.
+    """
+
+    shard: int
+    role: str
+    address: str
+    state: str
+    epoch: int
+    position: int
+    age_s: float
+    rows: int
+    version: str
+    server_id: str
+    answers: bool
+    followers: tuple[FollowerInfo, ...] = ()
+
+
 def merge_table_infos(messages: Sequence[tables_pb2.TableInfo]) -> TableInfo:
     """One table as its shards know it; at least one message."""
     first = messages[0]

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from rowbank import admin
 from rowbank._checks import at_least as at_least_number
 from rowbank._checks import seconds, staleness
-from rowbank.admin import EvictionEvent, ServerInfo, ShardStats, TableInfo, TableStats
-from rowbank.calls import connect, methods, routing, storing, training
+from rowbank.admin import EvictionEvent, ServerInfo, ShardProcess, ShardStats, TableInfo, TableStats
+from rowbank.calls import connect, methods, routing, storing, survey, training
 from rowbank.calls.channels import CHANNEL_OPTIONS
 from rowbank.calls.following.follower import Follower
 from rowbank.calls.forked import forks
@@ -385,6 +385,16 @@ class Client:
         """Every shard and its limits, asked now, in the order of the shards."""
         answers = self._transport.each(methods.GET_SERVER_INFO, admin_pb2.GetServerInfoRequest())
         return [admin.server_info(target, answer) for target, answer in zip(self._answering(), answers, strict=True)]
+
+    def shards(self, *, timeout_s: float = 1.0) -> list[ShardProcess]:
+        """Every process that serves or follows a shard, as far as it can be found, by shard, owners first.
+
+        Args:
+            timeout_s: how long to wait for one that may not answer.
+        """
+        return survey.survey(
+            self._transport.shards, self._transport.stopping, timeout_s=seconds("timeout_s", timeout_s)
+        )
 
     def _answering(self) -> list[str]:
         """The addresses of the servers that the last answer of all is from."""

@@ -9,10 +9,12 @@ from rowbank.cli import (
     evictions,
     features,
     files,
+    following,
     models,
     processes,
     recommending,
     rows,
+    shards,
     snapshots,
     stats,
     tables,
@@ -89,6 +91,8 @@ table.command("create")(tables.create)
 table.command("describe")(tables.describe)
 table.command("drop")(tables.drop)
 app.command("stats")(stats.stats)
+app.command("shards")(shards.shards)
+app.command("follow")(following.follow)
 app.command("evictions")(evictions.list_evictions)
 app.command("evict")(evictions.evict)
 app.command("row", context_settings={"ignore_unknown_options": True})(rows.row)  # Keys may be negative.

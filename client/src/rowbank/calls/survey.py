@@ -1,0 +1,135 @@
+"""Who serves and who follows each shard, asked of all processes that can be found, whoever of them is away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import grpc
+
+from rowbank.admin import FollowerInfo, ShardProcess
+from rowbank.calls import failover, methods
+from rowbank.calls.methods import Method
+from rowbank.calls.servers import OWNER, Server, Shard, serves
+from rowbank.errors import RequestError
+from rowbank_protos.v1 import admin_pb2, deltas_pb2
+
+A = TypeVar("A")
+_Info = admin_pb2.GetServerInfoResponse
+_POLL_S = 0.002
+_NO_ANSWER = "does not answer"
+
+
+def survey(shards: Sequence[Shard], stop: threading.Event, *, timeout_s: float) -> list[ShardProcess]:
+    """All processes of `shards`, by shard, owners first, with the followers that each owner has.
+
+    Args:
+        shards: in the order of their numbers, as far as those are known.
+        timeout_s: how long each of three questions may take.
+    """
+    infos: dict[Server, _Info | RequestError] = {}
+    for _ in range(2):  # Those that are learnt from the first answers are asked, too.
+        servers = [server for shard in shards for server in shard.servers if server not in infos]
+        found = _ask(methods.GET_SERVER_INFO, admin_pb2.GetServerInfoRequest(), servers, stop, timeout_s)
+        infos |= found
+        for shard in shards:
+            for server in shard.servers:
+                info = found.get(server)
+                if isinstance(info, _Info):
+                    shard.learn(server, info)
+    owners = [server for server, info in infos.items() if isinstance(info, _Info) and serves(info)]
+    followers = _ask(methods.LIST_FOLLOWERS, deltas_pb2.ListFollowersRequest(), owners, stop, timeout_s)
+    processes = []
+    for place, shard in enumerate(shards):
+        answered = {server: info for server in shard.servers if isinstance(info := infos.get(server), _Info)}
+        number = next((info.shard for info in answered.values()), place)
+        for server in shard.servers:
+            told = _told_of(server, answered)
+            processes.append(_process(number, server, infos.get(server), told, followers.get(server)))
+    unique = {process.server_id or process.address: process for process in processes}
+    return sorted(unique.values(), key=lambda one: (one.shard, one.role != OWNER, one.role, one.address))
+
+
+def _told_of(server: Server, answered: dict[Server, _Info]) -> admin_pb2.ShardMember:
+    """What was written down of a process last, by itself."""
+    members = [
+        member
+        for info in answered.values()
+        for member in info.members
+        if (member.server_id == server.server_id if server.server_id else member.address == server.target)
+    ]
+    return max(members, key=lambda member: member.at_ms, default=admin_pb2.ShardMember())
+
+
+def _process(
+    shard: int,
+    server: Server,
+    info: _Info | RequestError | None,
+    told: admin_pb2.ShardMember,
+    followers: Any,
+) -> ShardProcess:
+    if not isinstance(info, _Info):
+        return ShardProcess(
+            shard=shard,
+            role=told.role or server.role,
+            address=server.target,
+            state=f"{_NO_ANSWER}: {info.message}" if info else _NO_ANSWER,
+            epoch=told.epoch,
+            position=told.position,
+            age_s=told.age_s,
+            rows=told.rows,
+            version=told.version,
+            server_id=told.server_id,
+            answers=False,
+        )
+    listed = followers.followers if isinstance(followers, deltas_pb2.ListFollowersResponse) else ()
+    return ShardProcess(
+        shard=shard,
+        role=info.role or OWNER,
+        address=server.target,
+        state=info.state or told.state or "serving",
+        epoch=info.epoch,
+        position=info.position,
+        age_s=told.age_s,
+        rows=told.rows,
+        version=info.version,
+        server_id=info.server_id,
+        answers=True,
+        followers=tuple(_follower(message) for message in listed),
+    )
+
+
+def _follower(message: deltas_pb2.Follower) -> FollowerInfo:
+    return FollowerInfo(
+        name=message.name,
+        role=message.role,
+        address=message.address,
+        detail=deltas_pb2.FollowDetail.Name(message.detail).removeprefix("FOLLOW_DETAIL_").lower(),
+        tables=tuple(message.tables),
+        position=message.position,
+        lag_records=message.lag_records,
+        lag_s=message.lag_s,
+        source=message.source,
+        sent_bytes=message.sent_bytes,
+        connected_s=message.connected_s,
+    )
+
+
+def _ask(
+    method: Method[Any, A], request: Any, servers: Sequence[Server], stop: threading.Event, timeout_s: float
+) -> dict[Server, A | RequestError]:
+    """The answer of each server, or how it failed, in the order of the servers."""
+    asked = {server: server.unary(method).future(request, timeout=timeout_s) for server in servers}
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and not all(future.done() for future in asked.values()):
+        if stop.wait(_POLL_S):
+            break
+    answers: dict[Server, A | RequestError] = {}
+    for server, future in asked.items():
+        try:
+            answers[server] = future.result()
+        except grpc.RpcError as error:  # noqa: PERF203 - one per process.
+            answers[server] = failover.error_of(error, "")
+    return answers
