@@ -68,7 +68,7 @@ def _measured(settings: Settings, size: int) -> list[Figure]:
         filtered = Path(folder) / "filtered"
         filtered.write_text("\n".join(json.dumps({**body, "filter": _FILTER}) for body in bodies))
         options = ["api", "--bind", "127.0.0.1:0", "--redis", f"redis://127.0.0.1:{redis_port}", "--targets", target]
-        options += ["--index-refresh-s", "86400"]
+        options += ["--popularity-interval-s", "86400"]
         with _pinned("rowbank_server", *options) as service, _pinned("bench.bare_endpoint") as bare:
             _wait_until_ready(service.address)
             loads = _take_turns(

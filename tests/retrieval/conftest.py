@@ -35,7 +35,7 @@ def registry(connection: redis.Redis, namespace: str) -> ModelRegistry:
 
 @pytest.fixture
 def start_api(redis_url: str, tmp_path: Path) -> Iterator[Callable[..., ApiProcess]]:
-    """Starts services of a test's own: start_api(target, namespace, "--index-refresh-s", "0.1")."""
+    """Starts services of a test's own: start_api(target, namespace, "--popularity-interval-s", "0.1")."""
     started: list[ApiProcess] = []
 
     def start(target: str, namespace: str, *arguments: str) -> ApiProcess:

@@ -15,7 +15,7 @@ from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.filters import FilterStore
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
-from rowbank_server.retrieval.follower import FollowerOptions
+from rowbank_server.retrieval.catalogue.options import FollowerOptions
 from rowbank_server.retrieval.hosting.hosts import Hosts
 from rowbank_server.retrieval.hosting.serving import Equipment
 from rowbank_server.retrieval.lineage import Lineage
@@ -64,13 +64,13 @@ def hosted(
     target: str,
     default: str,
     *,
-    refresh_s: float = 60.0,
+    count_s: float = 60.0,
     probe_s: float = 0.0,
     **options: Any,
 ) -> Iterator[Hosted]:
     """Opens hosts of a namespace; what they read must be there for them to load it."""
     rows = ClientRows([target], 10.0)
-    running = Hosted(equipped(connection, namespace, rows, refresh_s, probe_s), default, **options)
+    running = Hosted(equipped(connection, namespace, rows, count_s, probe_s), default, **options)
     try:
         yield running
     finally:
@@ -79,7 +79,7 @@ def hosted(
 
 
 def equipped(
-    connection: redis.Redis, namespace: str, rows: ClientRows, refresh_s: float = 60.0, probe_s: float = 0.0
+    connection: redis.Redis, namespace: str, rows: ClientRows, count_s: float = 60.0, probe_s: float = 0.0
 ) -> Equipment:
     """What versions of a namespace are served with."""
     return Equipment(
@@ -87,8 +87,9 @@ def equipped(
         store=FeatureStore(connection, namespace),
         build_rows=rows,
         query_rows=rows,
+        rows_feed=None,
         lineage=Lineage(connection, namespace),
-        options=FollowerOptions(refresh_s=refresh_s),
+        options=FollowerOptions(count_s=count_s),
         parts=QueryParts(10.0),
         aside_parts=QueryParts(10.0),
         metrics=Metrics(),

@@ -43,7 +43,7 @@ def http(
 ) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("columns-logs")
     ps = PsProcess("--namespace", namespace, redis_url=redis_url, log=folder / "ps.log")
-    arguments = ("--model", MODEL, "--index-refresh-s", "0.2", "--grpc-bind", "127.0.0.1:0")
+    arguments = ("--model", MODEL, "--popularity-interval-s", "0.2", "--grpc-bind", "127.0.0.1:0")
     try:
         with rowbank.Client(ps.wait_ready().target) as client:
             columns.create_tables(client)

@@ -39,7 +39,7 @@ def client(ps: PsProcess) -> Iterator[rowbank.Client]:
 
 @pytest.fixture
 def http(ps: PsProcess, start_api: Callable[..., ApiProcess], namespace: str) -> Iterator[httpx.Client]:
-    api = start_api(ps.target, namespace, "--model", MODEL, "--index-refresh-s", "0.1")
+    api = start_api(ps.target, namespace, "--model", MODEL, "--popularity-interval-s", "0.1")
     with httpx.Client(base_url=api.url, timeout=30) as http:
         yield http
     assert api.terminate() == 0, api.log

@@ -12,7 +12,7 @@ import pytest
 import redis
 from tests.processes import PsProcess
 from tests.retrieval.support import ApiProcess, World, get, post, serving, until
-from tests.retrieval.versions import refreshes
+from tests.retrieval.versions import look_again, refreshes
 
 import rowbank
 from rowbank_server.features import FeatureField, FeatureStatus, FeatureStore, FeatureType, FeatureView, layout
@@ -114,13 +114,13 @@ def world(namespace: str) -> World:
 def http(
     start_ps: Callable[..., PsProcess], start_api: Callable[..., ApiProcess], namespace: str, world: World
 ) -> Iterator[httpx.Client]:
-    """A service that rebuilds its index ten times a second."""
+    """A service that counts ten times a second what is popular."""
     ps = start_ps()
     with rowbank.Client(ps.target) as client:
         world.create_tables(client)
         world.write_features(client)
         world.publish(client, "v1")
-    api = start_api(ps.target, namespace, "--index-refresh-s", "0.1")
+    api = start_api(ps.target, namespace, "--popularity-interval-s", "0.1")
     with httpx.Client(base_url=api.url, timeout=30) as http:
         serving(http, "v1")
         http.headers["x-log"] = os.fspath(api.log_path)
@@ -150,7 +150,9 @@ def test_one_unreadable_item_does_not_stop_the_others(
     history = layout.entity_key("user_id", 12, namespace)
     connection.hset(history, layout.feature_field("users", "history"), b"\xff")
     before = refreshes(http)
+    look_again(connection, namespace)
     until(lambda: get(http, "/readyz")["items"] == world.item_count - 1)
+    look_again(connection, namespace)
     until(lambda: refreshes(http) >= before + 2 and not get(http, "/readyz")["problem"])
     found = {row["id"] for row in post(http, "/v1/recommend", {"user_id": user, "k": 1000})["items"]}
     assert found == {int(i) for i in world.items} - {item}
@@ -167,5 +169,6 @@ def test_one_unreadable_item_does_not_stop_the_others(
     assert "left out until it can be read" in lines[0]
     connection.delete(key)
     connection.hset(key, mapping=whole)
+    look_again(connection, namespace)
     until(lambda: get(http, "/readyz")["items"] == world.item_count + 1)
     until(lambda: 'rowbank_unreadable_entities{view="items"} 0.0' in http.get("/metrics").text)

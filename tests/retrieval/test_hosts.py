@@ -25,7 +25,7 @@ from rowbank_server.features import layout
 from rowbank_server.registry.model import load_model
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.catalogue.files import BaseFiles
-from rowbank_server.retrieval.follower import FollowerOptions
+from rowbank_server.retrieval.catalogue.options import FollowerOptions
 from rowbank_server.retrieval.hosting.serving import load
 from rowbank_server.retrieval.queries import Query
 from rowbank_server.retrieval.rows import ClientRows
@@ -152,7 +152,7 @@ def test_what_cannot_be_read_of_a_version_is_forgotten_with_it(
     connection: redis.Redis, namespace: str, ps: PsProcess, client: rowbank.Client, world: World
 ) -> None:
     """Of its own views; those that another version reads, too, are counted on."""
-    with hosted(connection, namespace, ps.target, MODEL, refresh_s=0.05, keep_s=0.0, grace_s=0.0) as running:
+    with hosted(connection, namespace, ps.target, MODEL, count_s=0.05, keep_s=0.0, grace_s=0.0) as running:
         fields = (("title", "string"), ("title_tokens", "int64_list"))
         client.features.put_view(
             FeatureView("own", "item_id", tuple(FeatureField(name, kind) for name, kind in fields))

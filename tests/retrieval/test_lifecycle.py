@@ -44,8 +44,8 @@ def ps(start_ps: Callable[..., PsProcess], address: str) -> PsProcess:
 
 @pytest.fixture
 def api(ps: PsProcess, start_api: Callable[..., ApiProcess], namespace: str, address: str) -> ApiProcess:
-    """A service that refreshes ten times a second, with no model yet."""
-    api = start_api(address, namespace, "--index-refresh-s", "0.1")
+    """A service that counts ten times a second what is popular, with no model yet."""
+    api = start_api(address, namespace, "--popularity-interval-s", "0.1")
     ps.wait_ready()
     return api
 

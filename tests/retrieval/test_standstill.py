@@ -60,7 +60,7 @@ def api(own_redis: EmbeddedRedis, ps: PsProcess, namespace: str, world: World, t
     options = ("--query-budget-ms", str(BUDGET_S * 1e3), "--redis-wait-s", str(REDIS_WAIT_S))
     api = ApiProcess(
         *options,
-        *("--grpc-bind", "127.0.0.1:0", "--index-refresh-s", "3600"),
+        *("--grpc-bind", "127.0.0.1:0", "--popularity-interval-s", "3600"),
         redis_url=own_redis.url,
         target=ps.target,
         namespace=namespace,

@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import redis
 from tests.processes import PsProcess
 from tests.retrieval.support import VECTOR_DIM, ApiProcess, get, post, serving, until
-from tests.retrieval.versions import Scored, Shop, refreshes, scored
+from tests.retrieval.versions import Scored, Shop, look_again, refreshes, scored
 
 import rowbank
 from rowbank.text import token_key
@@ -26,6 +27,8 @@ class Site:
     client: rowbank.Client
     start_ps: Callable[..., PsProcess]
     start_api: Callable[..., tuple[ApiProcess, httpx.Client]]
+    connection: redis.Redis
+    namespace: str
 
     def restart_ps(self) -> None:
         assert self.ps.terminate() == 0, self.ps.log
@@ -33,17 +36,19 @@ class Site:
 
 
 @pytest.fixture
-def site(start_ps: Callable[..., PsProcess], start_api: Callable[..., ApiProcess], namespace: str) -> Iterator[Site]:
+def site(
+    start_ps: Callable[..., PsProcess], start_api: Callable[..., ApiProcess], connection: redis.Redis, namespace: str
+) -> Iterator[Site]:
     ps = start_ps()
     opened: list[httpx.Client] = []
 
-    def start(model: str, refresh_s: str = "0.1") -> tuple[ApiProcess, httpx.Client]:
-        api = start_api(ps.target, namespace, "--index-refresh-s", refresh_s, "--model", model)
+    def start(model: str) -> tuple[ApiProcess, httpx.Client]:
+        api = start_api(ps.target, namespace, "--popularity-interval-s", "0.1", "--model", model)
         opened.append(httpx.Client(base_url=api.url, timeout=30))
         return api, opened[-1]
 
     with rowbank.Client(ps.target) as client:
-        yield Site(ps, client, start_ps, start)
+        yield Site(ps, client, start_ps, start, connection, namespace)
     for http in opened:
         http.close()
 
@@ -55,10 +60,12 @@ def shop(site: Site) -> Shop:
     return shop
 
 
-def rebuilt(http: httpx.Client, times: int = 2) -> None:
-    """Waits until the index was compared with what is there now; a refresh may have begun before, so twice."""
-    before = refreshes(http)
-    until(lambda: refreshes(http) >= before + times)
+def rebuilt(site: Site, http: httpx.Client) -> None:
+    """Waits until the index was compared with what is there now; a look may have begun before, so twice."""
+    for _ in range(2):
+        before = refreshes(http)
+        look_again(site.connection, site.namespace)
+        until(lambda before=before: refreshes(http) > before)
 
 
 def test_a_frozen_version_answers_the_same_whatever_happens_around_it(site: Site, shop: Shop) -> None:
@@ -73,7 +80,7 @@ def test_a_frozen_version_answers_the_same_whatever_happens_around_it(site: Site
     assert [item for item, _ in first[0]] == np.asarray(list(shop.titles))[best].tolist()
 
     shop.retrain(site.client)
-    rebuilt(http)
+    rebuilt(site, http)
     assert shop.answers(http, version="v1") == first, "a retrain changed what is served"
 
     films = Shop("films", seed=4)  # The same ids of items and users.
@@ -85,7 +92,7 @@ def test_a_frozen_version_answers_the_same_whatever_happens_around_it(site: Site
     assert other.put("/v1/items/1000", json={"features": {"title": "word1 word2"}}).json() == {"written": 1}
     assert other.delete("/v1/items/1001").status_code == 200
     assert other.put("/v1/users/1", json={"features": {"history": []}}).json() == {"written": 1}
-    rebuilt(http)
+    rebuilt(site, http)
     assert shop.answers(http, version="v1") == first, "a second model changed what is served"
 
     shop.publish(site.client, "v2")  # Of the retrained rows.
@@ -106,7 +113,7 @@ def test_a_frozen_version_answers_the_same_whatever_happens_around_it(site: Site
     serving(http, "v1")
     assert shop.answers(http, version="v1") == first, "a new process of the service answers otherwise"
     site.restart_ps()
-    rebuilt(http)
+    rebuilt(site, http)
     until(lambda: get(http, "/readyz")["problem"] == "")
     until(lambda: not post(http, "/v1/recommend", {"user_id": 1})["degraded"])
     assert shop.answers(http, version="v1") == first, "a new parameter server answers otherwise"
@@ -205,7 +212,7 @@ def test_what_callers_wrote_survives_a_publication(site: Site, shop: Shop) -> No
 
 def test_an_item_put_by_title_is_found_and_moves_with_its_title(site: Site, shop: Shop) -> None:
     shop.publish(site.client, "v1")
-    _, http = site.start_api("shop", refresh_s="3600")  # Changed items do not wait for a refresh.
+    _, http = site.start_api("shop")
     serving(http, "v1")
 
     def put(title: str) -> None:
@@ -289,7 +296,7 @@ def test_live_rows_that_are_not_the_versions_any_more_are_not_read_and_it_says_s
     answer = post(http, "/v1/recommend", {"user_id": 5})
     assert (answer["source"], answer["degraded"]) == ("session", [f"rows:{reason}"])
     assert [item["id"] for item in answer["items"]] == near_history(shop, 5)
-    rebuilt(http)
+    rebuilt(site, http)
     kept = post(http, "/v1/similar", {"item_ids": [1000]})
     assert (scored(kept), kept["degraded"]) == (near, [f"rows:{reason}"])  # The index is that of the version's rows.
     stranger = post(http, "/v1/recommend", {"user_id": 31337})
@@ -320,8 +327,7 @@ def test_live_rows_that_go_on_in_their_own_run_are_followed(site: Site, shop: Sh
         serving(http, "v1")
         first = shop.answers(http, version="v1")
         shop.retrain(site.client)
-        rebuilt(http)
-        assert shop.answers(http, version="v1") != first
+        until(lambda: shop.answers(http, version="v1") != first)
         assert get(http, "/readyz")["problem"] == ""
 
 

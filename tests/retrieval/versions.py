@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import redis
 from tests.retrieval.support import DIM, F32, LENGTH, PAD, VECTOR_DIM, post, tower_file
 
 import rowbank
@@ -16,6 +17,7 @@ from rowbank.catalogue import CatalogueReport, ViewNames, write_catalogue
 from rowbank.features import FeatureField
 from rowbank.models import DataFacts, ModelManifest, TitleTokens, Tower, TowerInput, Transform
 from rowbank.text import token_key
+from rowbank_server.features import layout
 
 WORDS = tuple(f"word{n}" for n in range(60))
 ITEM_FIELDS = (
@@ -121,6 +123,12 @@ class Shop:
 
 def scored(answer: Any) -> Scored:
     return [(item["id"], item["score"]) for item in answer["items"]]
+
+
+def look_again(connection: redis.Redis, namespace: str) -> None:
+    """Has everybody who follows a view look at all of it, as programs may that note nothing of what they write."""
+    for key in connection.scan_iter(layout.changes_key(namespace, "*")):
+        connection.delete(key)
 
 
 def refreshes(http: httpx.Client) -> float:

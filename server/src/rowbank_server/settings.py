@@ -268,11 +268,10 @@ class ApiSettings(_RedisSettings):
         min_length=1,
         description="The model that answers requests that name none; where it has no version, the only one there is.",
     )
-    index_refresh_s: float = Field(
+    popularity_interval_s: float = Field(
         10.0,
         gt=0,
-        description="How often everything that is stored of the catalogue is looked at while a version is served; less "
-        "often where that takes long.",
+        description="How often users' histories are counted for what is popular; less often where that takes long.",
     )
     index_dir: str = Field(
         "",

@@ -12,7 +12,7 @@ from tests.retrieval.support import World, get, post, until
 
 @pytest.fixture(scope="module")
 def options() -> tuple[str, ...]:
-    return ("--event-kinds", "view,buy,return", "--history-kinds", "view,buy", "--index-refresh-s", "0.5")
+    return ("--event-kinds", "view,buy,return", "--history-kinds", "view,buy", "--popularity-interval-s", "0.5")
 
 
 def record(both: Both, *events: dict[str, Any]) -> Any:

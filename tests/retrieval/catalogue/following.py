@@ -16,8 +16,11 @@ import rowbank
 from rowbank_server.features import FeatureStore
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.model import Model, load_model
+from rowbank_server.retrieval.catalogue.options import FollowerOptions
+from rowbank_server.retrieval.catalogue.row_streams import RowStreams
+from rowbank_server.retrieval.catalogue.rows_feed import RowsFeed
 from rowbank_server.retrieval.catalogue.watching import Watch
-from rowbank_server.retrieval.follower import Follower, FollowerOptions
+from rowbank_server.retrieval.follower import Follower
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.lineage import Lineage
 from rowbank_server.retrieval.rows import ClientRows
@@ -29,6 +32,7 @@ class Counted(Watch):
     def __init__(self) -> None:
         self.refreshes = self.merges = 0
         self.lags: list[float] = []
+        self.row_lags: dict[str, list[float]] = {"own": [], "shared": []}
 
     def refreshed(self) -> None:
         self.refreshes += 1
@@ -38,6 +42,9 @@ class Counted(Watch):
 
     def taken_in(self, lag_s: float) -> None:
         self.lags.append(lag_s)
+
+    def rows_taken_in(self, rows: str, lag_s: float) -> None:
+        self.row_lags[rows].append(lag_s)
 
 
 @dataclass
@@ -63,13 +70,16 @@ class Site:
     def open(self, version: str = "v1", *, started: bool = True, **options: Any) -> Follower:
         """A follower that has loaded the version."""
         rows = self.closing.enter_context(contextlib.closing(ClientRows([self.target], 10.0)))
+        feed = RowsFeed(lambda tables, sink: RowStreams([self.target], tables, sink, "test"))
+        self.closing.callback(feed.close)
         serials = itertools.count(1)
-        chosen = FollowerOptions(**{"refresh_s": 3600.0, "poll_s": 0.01, "namespace": self.namespace, **options})
+        chosen = FollowerOptions(**{"count_s": 3600.0, "poll_s": 0.01, "namespace": self.namespace, **options})
         follower = Follower(
             self.model(version),
             rows,
             Lineage(self.connection, self.namespace),
             chosen,
+            feed,
             next_serial=lambda: next(serials),
             watch=Counted(),
         )

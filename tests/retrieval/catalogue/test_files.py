@@ -179,11 +179,11 @@ def test_another_version_has_files_of_its_own(site: Site, tmp_path: Path) -> Non
 
 def test_a_live_version_begins_with_a_file_and_goes_on_by_its_rows(site: Site, tmp_path: Path) -> None:
     site.world.publish(site.client, "v2", rows="live")
-    site.open("v2", folder=tmp_path, refresh_s=0.05).stop()
+    site.open("v2", folder=tmp_path).stop()
     table = site.client.table(site.world.token_table)
     site.world.token_rows[1:] = np.random.default_rng(8).normal(size=site.world.token_rows[1:].shape).astype(np.float32)
     table.upsert(site.world.tokens, site.world.token_rows)
-    follower = site.open("v2", folder=tmp_path, refresh_s=0.05)
+    follower = site.open("v2", folder=tmp_path)
     wait_until_shown(site, follower)
 
 

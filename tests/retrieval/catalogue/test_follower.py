@@ -1,4 +1,4 @@
-"""A follower serves what is stored: changes of whoever it was, at once, and what nobody noted at the next refresh."""
+"""A follower serves what is stored: changes of whoever it was, at once, and what nobody noted at the next look."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_what_the_feed_missed_is_found_by_looking_at_everything(site: Site) -> N
     wait_until_shown(site, follower)
 
 
-def test_what_other_programs_write_is_found_by_a_refresh(site: Site) -> None:
-    follower = site.open(refresh_s=0.05)
+def test_what_other_programs_write_is_found_by_a_look(site: Site) -> None:
+    follower = site.open(look_s=0.05)
     base = served(follower).parts[0].segment
     tokens = [7, 8, 9]
     site.world.item_tokens[103] = tokens
@@ -92,8 +92,9 @@ def test_what_other_programs_write_is_found_by_a_refresh(site: Site) -> None:
     assert served(follower).index_version == swapped  # Nothing differs, so nothing is swapped.
 
 
-def test_a_feature_that_came_to_the_view_is_a_column_after_a_refresh(site: Site) -> None:
-    follower = site.open(refresh_s=0.05)
+def test_a_feature_that_came_to_the_view_is_a_column_at_once(site: Site) -> None:
+    """With its default, for items that nobody wrote since."""
+    follower = site.open()
     index = served(follower).parts[0].segment.index
     fields = (FeatureField("title", "string"), FeatureField("title_tokens", "int64_list"))
     site.client.features.put_view(FeatureView("items", "item_id", (*fields, FeatureField("year", "int64", default=7))))
@@ -117,7 +118,7 @@ def test_a_feature_that_came_to_the_view_is_a_column_after_a_refresh(site: Site)
 
 def test_a_live_version_follows_its_rows(site: Site) -> None:
     site.world.publish(site.client, "v2", rows="live")
-    follower = site.open("v2", refresh_s=0.05)
+    follower = site.open("v2")
     site.world.token_rows[1:] = np.random.default_rng(8).normal(size=(59, DIM)).astype(np.float32)
     site.client.table(site.world.token_table).upsert(site.world.tokens, site.world.token_rows)
     wait_until_shown(site, follower)
@@ -126,7 +127,7 @@ def test_a_live_version_follows_its_rows(site: Site) -> None:
 
 
 def test_an_item_that_cannot_be_read_is_left_out_until_it_can(site: Site) -> None:
-    follower, store = site.open(refresh_s=0.05), site.store()
+    follower, store = site.open(look_s=0.05), site.store()
     key, name = layout.entity_key("item_id", 110, site.namespace), layout.feature_field("items", "title")
     site.connection.hset(key, mapping={name: b"\xff"})  # type: ignore[misc]
     until(lambda: not len(served(follower).positions([110])))
@@ -160,24 +161,24 @@ def test_what_was_missed_is_looked_at_until_that_succeeds(site: Site, tmp_path: 
         for failures in (1, 2, 3):
             now += 10.0
             follower.step()
-            assert follower._job is not None
-            concurrent.futures.wait([follower._job])
+            assert follower._jobs.running is not None
+            concurrent.futures.wait([follower._jobs.running])
             with pytest.raises(ShardUnavailable):
                 follower.step()
-            assert follower._job_at == now + 0.5 * 2 ** (failures - 1)
+            assert follower._jobs.not_before == now + 0.5 * 2 ** (failures - 1)
         follower._builder._rows = rows
     now += 10.0
     follower.step()
-    assert follower._job is not None
-    concurrent.futures.wait([follower._job])
+    assert follower._jobs.running is not None
+    concurrent.futures.wait([follower._jobs.running])
     follower.step()
     assert shows(site, follower)()
     maker.release()
 
 
 @pytest.mark.parametrize("count", [1, 50])
-def test_popularity_is_counted_again_by_a_refresh(site: Site, count: int) -> None:
-    follower = site.open(refresh_s=0.05)
+def test_popularity_is_counted_again(site: Site, count: int) -> None:
+    follower = site.open(count_s=0.05)
     site.client.features.write("users", {900 + user: {"history": [139]} for user in range(count)})
 
     until(lambda: served(follower).interactions_at(served(follower).positions([139])).tolist() == [count])

@@ -20,6 +20,7 @@ import redis
 from rowbank_server.features import layout
 
 KEYS_FIELD = b"k"
+DEFINITION_FIELD = b"d"  # The view's definition was changed.
 ENTRY_KEYS = 64  # Keys in one entry, at most.
 MAX_ENTRIES = 65_536  # That a stream keeps: with full entries about 35 MB, and 4 million changes.
 NOWHERE = "0-0"  # Where no entry ever is.
@@ -35,12 +36,14 @@ class Changes:
         positions: by view, from where to read on.
         missed: views of which something may have been missed: all of them has to be looked at.
         oldest_s: Unix time, by Redis's clock, when the first of these was noted; 0 where there is none.
+        redefined: views whose definitions were changed.
     """
 
     entities: npt.NDArray[np.int64]
     positions: Mapping[str, str]
     missed: tuple[str, ...]
     oldest_s: float
+    redefined: tuple[str, ...] = ()
 
 
 class ChangeFeed:
@@ -68,6 +71,12 @@ class ChangeFeed:
                 pipe.xadd(stream, fields, maxlen=self._max_entries, approximate=True, nomkstream=True)
             pipe.execute()
 
+    def note_definition(self, view: str) -> None:
+        """Says that a view was defined anew. REQUIRES: that is done."""
+        stream = layout.changes_key(self._namespace, view)
+        fields = {DEFINITION_FIELD: b""}
+        self._redis.xadd(stream, fields, maxlen=self._max_entries, approximate=True, nomkstream=True)
+
     def follow(self, views: Sequence[str]) -> dict[str, str]:
         """Positions from which to read what is noted from now on, by view; of one that does not exist, everything is
         missed."""
@@ -90,7 +99,7 @@ class ChangeFeed:
             pages = pipe.execute()
         keys: list[bytes] = []
         after = dict(positions)
-        missed = []
+        missed, redefined = [], []
         oldest_s = float("inf")
         for (view, position), page in zip(positions.items(), pages, strict=True):
             if not page or page[0][0].decode() != position:
@@ -99,6 +108,8 @@ class ChangeFeed:
             while len(page) > 1:
                 oldest_s = min(oldest_s, _time_s(page[1][0]))
                 keys.extend(fields.get(KEYS_FIELD, b"") for _, fields in page[1:])
+                if any(DEFINITION_FIELD in fields for _, fields in page[1:]):
+                    redefined.append(view)
                 after[view] = page[-1][0].decode()
                 if len(page) < _PAGE:
                     break
@@ -108,7 +119,8 @@ class ChangeFeed:
                     break
         after |= self.follow(missed)
         entities = np.unique(np.frombuffer(b"".join(keys), dtype="<i8").astype(np.int64))
-        return Changes(entities, after, tuple(missed), 0.0 if oldest_s == float("inf") else oldest_s)
+        since_s = 0.0 if oldest_s == float("inf") else oldest_s
+        return Changes(entities, after, tuple(missed), since_s, tuple(dict.fromkeys(redefined)))
 
     def drop(self, view: str) -> None:
         """Forgets the stream of a view; those who follow it learn that they have missed something."""

@@ -100,6 +100,7 @@ class FeatureStore:
                     except redis.WatchError:
                         continue
                 self._views[name] = (time.monotonic(), new)
+                self.changes.note_definition(name)
                 return True
             raise redis.TimeoutError(f"the views were changed by others {_TRIES} times in a row")
 

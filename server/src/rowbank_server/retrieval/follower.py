@@ -1,8 +1,8 @@
 """Follows the catalogue of one version in a thread of its own: takes in what changes, swaps generations by pointer.
 
-What others write comes by the change feed, a few times a second. Merges, and the refresh that looks at everything, run
-beside that thread, one at a time, while changes go on: of an item that was taken in meanwhile that counts, and not what
-the job read of it.
+Which items others write comes by the change feed, a few times a second; which rows of a live version move comes by
+the process's follow of them, at once. Merges, sweeps over all items and looks at everything run beside that thread, one
+at a time, while changes go on: of an item that was taken in meanwhile that counts, and not what the job read of it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,50 +19,31 @@ import numpy.typing as npt
 from rowbank.errors import InternalError, RequestError
 from rowbank_server.features.redis_errors import translated
 from rowbank_server.registry.model import Model
-from rowbank_server.retrieval.catalogue.building import Builder, Built, Differences, Merged
+from rowbank_server.retrieval import generation as gen
+from rowbank_server.retrieval.catalogue.building import Builder, Built, Differences, Swept
+from rowbank_server.retrieval.catalogue.concerns import Concerns
 from rowbank_server.retrieval.catalogue.files import BaseFiles
-from rowbank_server.retrieval.catalogue.growth import FRESH_LIMIT, MergePolicy, Stock
+from rowbank_server.retrieval.catalogue.growth import FRESH_LIMIT, Stock
+from rowbank_server.retrieval.catalogue.jobs import Ended, Intervals, Jobs, pause_s
 from rowbank_server.retrieval.catalogue.keeping import Keeper, Start
+from rowbank_server.retrieval.catalogue.moves import Moves
+from rowbank_server.retrieval.catalogue.options import FollowerOptions
+from rowbank_server.retrieval.catalogue.rows_feed import RowsFeed
 from rowbank_server.retrieval.catalogue.watching import Watch
 from rowbank_server.retrieval.generation import Generation
-from rowbank_server.retrieval.index import IndexOptions, make_index
+from rowbank_server.retrieval.index import make_index
 from rowbank_server.retrieval.lineage import Lineage, Loss, describe
 from rowbank_server.retrieval.parts import Counts
 from rowbank_server.retrieval.rows import RowReader
 
 _log = logging.getLogger("rowbank.api")
 
-_MAX_BACKOFF_S = 10.0
 _STOP_WAIT_S = 2.0
-_PAUSE_S = 0.05  # Between two looks at the feed, however fast changes come.
-# A refresh that took t seconds is repeated no sooner than this many t later, so that it stays a small part of a core.
-_REST = 10.0
+_FOLLOW_WAIT_S = 2.0  # For the shards, before a version is loaded; later they are followed from when they are there.
+_PAUSE_S = 0.05  # Between two looks at what changed, however fast changes come.
 _AT_ONCE = FRESH_LIMIT  # Changed items that are taken in together.
-
-Outcome = Built | Differences | Merged | Start | None
-
-
-@dataclass(frozen=True, slots=True)
-class FollowerOptions:
-    """How closely the follower follows.
-
-    Attributes:
-        poll_s: how often it looks for changes.
-        refresh_s: how often everything is looked at, with the rows of live versions.
-        max_popularity_users: users whose histories are counted.
-        merging: when parts are merged.
-        index: which index a base gets.
-        folder: where bases are kept, see `catalogue.files.prepare`; None: nowhere.
-        namespace: of the features.
-    """
-
-    poll_s: float = 0.2
-    refresh_s: float = 10.0
-    max_popularity_users: int = 200_000
-    merging: MergePolicy = field(default_factory=MergePolicy)
-    index: IndexOptions = field(default_factory=IndexOptions)
-    folder: Path | None = None
-    namespace: str = "rowbank"
+_FLOOD_PACE = 9.0  # While more rows move than can be taken in, so many times as long is rested as was worked.
+_AGES = 10.0  # Looks within the age at which features of items give way to defaults.
 
 
 class Follower:
@@ -75,6 +53,8 @@ class Follower:
     while titles, withdrawn items and popularity go on; `problem` says it, and the generation holds which tables.
 
     Args:
+        feed: says which rows move, for versions with live rows; None: nobody does, and all items are gone through anew
+            only where something else is a reason for it.
         next_serial: numbers the generations of the model in this process.
         on_swap: told each generation that goes into service.
         watch: told what is done.
@@ -86,6 +66,7 @@ class Follower:
         rows: RowReader,
         lineage: Lineage,
         options: FollowerOptions,
+        feed: RowsFeed | None = None,
         *,
         next_serial: Callable[[], int],
         on_swap: Callable[[Generation], None] = lambda generation: None,
@@ -112,20 +93,19 @@ class Follower:
         self._taken_in: Mapping[str, str] = {}  # Positions up to which everything is taken in.
         self._pending: dict[int, None] = {}  # Items to be taken in, those that were noted last at the end.
         self._pending_since_s = 0.0
-        self._touched: set[int] = set()  # Items that were taken in since the job began.
-        self._job: Future[Outcome] | None = None
-        self._job_began_at = 0.0
-        self._job_looks = False  # At everything, whoever makes the bases.
-        self._job_failures = 0  # In a row.
-        self._job_at = 0.0  # Not sooner.
-        self._must_look = False  # At everything, whoever makes the bases.
+        self._moves: Moves | None = None
+        if feed is not None and not self._builder.is_frozen:
+            concerns = Concerns(model.candidate_inputs)
+            self._moves = Moves(concerns, feed.subscribe(concerns.tables, self._wake_up))
+        self._rows_at = 0.0  # Not sooner.
+        self._poll_at = 0.0
         self._failures = 0
         self._retry_at = 0.0
-        self._refresh_at = 0.0
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"follower-{model.version}", daemon=True)
-        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"build-{model.version}")
+        intervals = Intervals(min(options.look_s, _look_s(model)), options.count_s)
+        self._jobs = Jobs(self._keeper, options.merging, intervals, lambda: self._clock(), self._wake_up)
 
     @property
     def problem(self) -> str:
@@ -148,14 +128,18 @@ class Follower:
         """
         began_at = self._clock()
         try:
+            if self._moves is not None:  # Rows are followed before the first one is read.
+                self._moves.wait_in_force(_FOLLOW_WAIT_S)
             start = self._keeper.start(self._stop, with_lost_tables=with_lost_tables)
         except BaseException:
-            self._keeper.release()
+            self._let_go()
             raise
         self._positions = self._taken_in = start.positions
         self._swap(start.stock, start.lost)
         if start.has_seen_all:
-            self._rest(began_at)
+            self._jobs.looked(began_at)
+        if self._moves is not None and start.is_from_file:
+            self._moves.note_all()  # A file is of rows as they were.
 
     def start(self) -> None:
         """Starts the thread. `load` comes before."""
@@ -167,11 +151,20 @@ class Follower:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_WAIT_S)
-        self._beside.shutdown(wait=False, cancel_futures=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._jobs.stop()
         self._keeper.release()
+        if self._moves is not None:
+            self._moves.close()
 
     def wake(self) -> None:
         """Takes in now what the change feed has."""
+        self._poll_at = 0.0
+        self._wake.set()
+
+    def _wake_up(self) -> None:
         self._wake.set()
 
     def _run(self) -> None:
@@ -189,17 +182,23 @@ class Follower:
 
     def step(self) -> None:
         """Does what is due: take in changed items and what a job has made, and begin a job."""
-        self._watch()
-        if self._clock() < self._retry_at:
+        now = self._clock()
+        polls = now >= self._poll_at
+        if polls:
+            self._poll_at = now + self._options.poll_s
+            self._watch()
+        if now < self._retry_at:
             return
         self._adopt()
-        self._read_feed()
+        if polls:
+            self._read_feed()
         self._take_in()
+        self._take_in_moved()
         self._failures = 0
-        if not self._job_failures:
+        if not self._jobs.failures:
             self._failure = ""
-        if self._job is None and self._clock() >= self._job_at:
-            self._begin()
+        if self.current is not None and self._stock is not None:
+            self._jobs.begin(self.current, self._stock, self._taken_in, self._moves)
 
     def _watch(self) -> None:
         """Looks whether the tables are still the version's, and says so with the generation in service."""
@@ -209,7 +208,9 @@ class Follower:
         lost = self._builder.lost()
         if lost != served.lost:
             self.current = dataclasses.replace(served, lost=lost)
-            self._refresh_at = 0.0  # Rows that are the version's again are read at once.
+            self._jobs.look()  # Rows that are the version's again are read at once.
+            if self._moves is not None:
+                self._moves.note_all()
             _log.warning("%s", self.problem or f"{self._what}: the version's tables are its own again")
 
     def _read_feed(self) -> None:
@@ -219,10 +220,13 @@ class Follower:
         self._positions = changes.positions
         if changes.missed:
             _log.info("%s: changes of %s were missed; all items are looked at", self._what, ", ".join(changes.missed))
-            self._refresh_at, self._must_look = 0.0, True
-        if len(changes.entities):
+            self._jobs.look(everybody=True)
+        if len(changes.entities) or changes.redefined:
             items = self.model.items
             items.store.forget_views([items.base, items.overlay])  # They may have features that came with the change.
+        if changes.redefined:
+            self._jobs.look()  # Items show a new default, too.
+        if len(changes.entities):
             self._pending_since_s = self._pending_since_s or changes.oldest_s
             for item in changes.entities.tolist():
                 self._pending.pop(item, None)
@@ -240,8 +244,7 @@ class Follower:
         changed, lost = self._builder.embed(touched, self.current)
         for item in newest:
             del self._pending[item]
-        if self._job is not None:
-            self._touched.update(newest)
+        self._jobs.touched(touched)
         self._swap(self._stock.take_in(touched, changed, self._builder.make_index), lost)
         if not self._pending:
             self._watched.taken_in(max(0.0, time.time() - self._pending_since_s))
@@ -250,55 +253,47 @@ class Follower:
         else:
             self._wake.set()
 
-    def _begin(self) -> None:
-        """Begins what is due beside this thread. Where another process makes the bases, its are taken."""
-        served, stock, keeper = self.current, self._stock, self._keeper
-        if served is None or stock is None or self._stop.is_set():
+    def _take_in_moved(self) -> None:
+        """Takes in the items whose own rows moved last."""
+        moves, stock, served = self._moves, self._stock, self.current
+        if moves is None or stock is None or served is None:
             return
-        now, builds = self._clock(), keeper.builds()
-        if not builds and keeper.has_newer():
-            self._job = self._beside.submit(keeper.newer, served.lost)
-        elif now >= self._refresh_at:
-            self._refresh_at = float("inf")  # Until it is done, or something makes another one due.
-            self._job_looks, self._must_look = self._must_look, False
-            if builds or self._job_looks:
-                self._job = self._beside.submit(keeper.refresh, served, stock, self._taken_in)
-            else:
-                self._job = self._beside.submit(self._builder.recount, served)
-        elif builds and self._options.merging.is_due(stock):
-            self._job = self._beside.submit(keeper.merge, stock, self._taken_in)
-        self._job_began_at = now
-        if self._job is not None:
-            self._job.add_done_callback(lambda job: self._wake.set())
+        if self._reads(served.lost):
+            moves.forget()
+            return
+        moves.note(stock)
+        began_at = self._clock()
+        if moves.waiting and began_at >= self._rows_at:
+            newest = moves.newest(_AT_ONCE)
+            items, lost = self._builder.embed_again(newest, stock)
+            if self._reads(lost):
+                return
+            self._jobs.touched(newest)
+            self._swap(stock.take_in(items.ids, items, self._builder.make_index), lost)
+            self._watched.rows_taken_in("own", moves.taken_in(newest))
+            took_s = self._clock() - began_at
+            self._rows_at = began_at + took_s * (1 + (_FLOOD_PACE if moves.is_flooded else 1))
+        if moves.waiting:
+            self._wake.set()
+        self._watched.rows_wait(moves.waiting, moves.shared_age_s)
+
+    def _reads(self, lost: Mapping[str, Loss]) -> bool:
+        return gen.reads(self.model.candidate_inputs, lost)
 
     def _adopt(self) -> None:
         """Puts what a job has made into service, under what was taken in since it began."""
-        if self._job is None or not self._job.done():
-            return
-        job, self._job = self._job, None
-        touched, self._touched = np.array(sorted(self._touched), np.int64), set()
-        try:
-            self._put_in(job.result(), touched)
-        except BaseException:
-            # Changes are taken in meanwhile, and whatever made the job look at everything still does.
-            self._refresh_at = min(self._refresh_at, self._clock())
-            self._must_look = self._must_look or self._job_looks
-            self._job_failures += 1
-            self._job_at = self._clock() + _pause_s(self._job_failures)
-            raise
-        finally:
-            self._job_looks = False
-        self._job_failures = 0
-        if self._refresh_at == float("inf"):
-            self._rest(self._job_began_at)
+        ended = self._jobs.ended(self._moves)
+        if ended is not None:
+            self._put_in(ended)
 
-    def _put_in(self, outcome: Outcome, touched: npt.NDArray[np.int64]) -> None:
+    def _put_in(self, ended: Ended) -> None:
+        outcome, touched = ended.outcome, ended.touched
         if isinstance(outcome, Built):
             self._serve(outcome, touched)
-            self._watched.refreshed()
         elif isinstance(outcome, Differences):
             self._patch(outcome, touched)
-            self._watched.refreshed()
+        elif isinstance(outcome, Swept):
+            self._put_in_swept(outcome, ended)
         elif isinstance(outcome, Start):
             self._swap(self._with_touched(outcome.stock, touched), outcome.lost)
         elif outcome is not None:
@@ -306,6 +301,28 @@ class Follower:
             assert self.current is not None
             self._swap(self._stock.with_merged(outcome.segment, outcome.before, touched), self.current.lost)
             self._watched.merged()
+        if ended.kind == "look":
+            self._watched.refreshed()
+
+    def _put_in_swept(self, swept: Swept, ended: Ended) -> None:
+        """Takes in vectors that were made anew, but for items that were taken in since."""
+        assert self._stock is not None
+        assert self._moves is not None
+        assert ended.sweep is not None
+        stock, touched = self._stock, ended.touched
+        if swept.segment is not None:
+            anew = Stock.of(swept.segment, stock.counts)
+            self._swap(anew.take_in(touched, stock.pick(touched), self._builder.make_index), swept.lost)
+            self._moves.is_flooded = False
+        elif swept.items is not None:
+            items = swept.items.take(np.flatnonzero(~np.isin(swept.items.ids, touched)))
+            if len(items.ids):
+                self._swap(stock.take_in(items.ids, items, self._builder.make_index), swept.lost)
+            self._moves.is_flooded = False
+        else:
+            self._moves.sweep_failed(ended.sweep)
+            return
+        self._watched.rows_taken_in("shared", max(0.0, time.monotonic() - ended.sweep.since_s))
 
     def _serve(self, built: Built, touched: npt.NDArray[np.int64]) -> None:
         """Puts a new base into service."""
@@ -332,10 +349,6 @@ class Follower:
         if stock is not self._stock or found.lost != self.current.lost:
             self._swap(stock, found.lost)
 
-    def _rest(self, began_at: float) -> None:
-        now = self._clock()
-        self._refresh_at = now + max(self._options.refresh_s, _REST * (now - began_at))
-
     def _swap(self, stock: Stock, lost: Mapping[str, Loss]) -> None:
         self._stock = stock
         self.current = Generation(self.model, f"{self.model.version}.{self._next_serial()}", stock.parts, lost)
@@ -344,16 +357,17 @@ class Follower:
 
     def _failed(self, error: RequestError) -> None:
         self._failures += 1
-        self._retry_at = self._clock() + _pause_s(self._failures)
+        self._retry_at = self._clock() + pause_s(self._failures)
         text = f"{self._what}: {error.message}"
         if text != self._failure:
             _log.warning("%s; tried again every few seconds", text)
         self._failure = text
 
 
-def _pause_s(failures: int) -> float:
-    """How long to wait after so many failures in a row."""
-    return min(_MAX_BACKOFF_S, 0.5 * 2.0 ** min(failures - 1, 10))
+def _look_s(model: Model) -> float:
+    """How often items may have become too old, and have to be looked at; infinity: never."""
+    ages = [plan.view.max_age_s for plan in model.items.plans() if plan.view.max_age_s > 0]
+    return max(10.0, min(ages) / _AGES) if ages else float("inf")
 
 
 def _same(one: Counts, other: Counts) -> bool:

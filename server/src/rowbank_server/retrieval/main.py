@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -23,11 +25,13 @@ from rowbank_server.retrieval.api.service import Limits, Service
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
 from rowbank_server.retrieval.catalogue.files import FolderError, prepare
+from rowbank_server.retrieval.catalogue.options import FollowerOptions
+from rowbank_server.retrieval.catalogue.row_streams import RowStreams
+from rowbank_server.retrieval.catalogue.rows_feed import RowsFeed
 from rowbank_server.retrieval.events.kinds import EventRules
 from rowbank_server.retrieval.events.popularity import PopularityStore
 from rowbank_server.retrieval.events.repeats import Repeats
 from rowbank_server.retrieval.events.trends import Trends
-from rowbank_server.retrieval.follower import FollowerOptions
 from rowbank_server.retrieval.hosting.hosts import Hosts
 from rowbank_server.retrieval.hosting.serving import Equipment
 from rowbank_server.retrieval.index import IndexOptions
@@ -58,7 +62,8 @@ def follower_options(settings: ApiSettings) -> FollowerOptions:
         except FolderError as error:
             raise StartError(str(error)) from error
     index = IndexOptions(settings.index_kind, settings.index_exact_max_items, settings.index_recall_target)
-    return FollowerOptions(refresh_s=settings.index_refresh_s, index=index, folder=folder, namespace=settings.namespace)
+    count_s = settings.popularity_interval_s
+    return FollowerOptions(count_s=count_s, index=index, folder=folder, namespace=settings.namespace)
 
 
 @contextlib.asynccontextmanager
@@ -70,6 +75,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     metrics = Metrics()
     build_rows = ClientRows(settings.targets, _BUILD_TIMEOUT_S)
     query_rows = ClientRows(settings.targets, settings.row_timeout_s)
+    rows_feed = RowsFeed(lambda tables, sink: RowStreams(settings.targets, tables, sink, _follower_name()))
     popularity = PopularityStore(redis, settings.namespace, settings.popular_retention_h)
     parts = QueryParts(settings.query_budget_ms / 1e3)
     redis_guard = Guard("Redis", RedisUnavailable, threads=_REDIS_THREADS)
@@ -83,6 +89,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
         store=store,
         build_rows=build_rows,
         query_rows=query_rows,
+        rows_feed=rows_feed,
         lineage=Lineage(redis, settings.namespace),
         options=follower_options(settings),
         parts=parts,
@@ -128,8 +135,14 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
         await hosts.close()
         await asyncio.to_thread(reach.stop)
         await asyncio.to_thread(trends.stop)
+        rows_feed.close()
         query_rows.close()
         build_rows.close()
+
+
+def _follower_name() -> str:
+    """How shards call this process in their lists of followers."""
+    return f"rowbank-api {socket.gethostname()}:{os.getpid()}"
 
 
 def _item_views(hosts: Hosts) -> set[str]:

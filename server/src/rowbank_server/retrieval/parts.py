@@ -108,6 +108,13 @@ class Part:
             made.__dict__["popular"] = self.popular
         return made
 
+    def live_among(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Those of some ids that the part has and that are not gone, in their order."""
+        places = self.segment.places(keys)
+        here = np.flatnonzero(places >= 0)
+        there: npt.NDArray[np.int64] = keys[here[~bits_at(self.gone, places[here])]]
+        return there
+
     def counted(self, interactions: npt.NDArray[np.int64]) -> Part:
         """The part with other interactions."""
         return dataclasses.replace(self, interactions=interactions)

@@ -116,6 +116,14 @@ def joined_items(parts: Sequence[Items]) -> Items:
     )
 
 
+def with_items(items: Items, others: Items) -> Items:
+    """`items` with what `others`, which are some of them, are instead."""
+    if len(others.ids) == len(items.ids):
+        return others
+    kept = items.take(np.flatnonzero(~np.isin(items.ids, others.ids)))
+    return joined_items([kept, others])
+
+
 def _column(part: Items, name: str, kind: Any) -> Column:
     column = part.columns.get(name)
     return column if column is not None and column.type is kind else absent_column(kind, len(part.ids))

@@ -12,7 +12,15 @@ from rowbank.errors import NotReady
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.registry.model import Model
 from rowbank_server.retrieval import generation as gen
-from rowbank_server.retrieval.catalogue.embedding import Known, embed_items, with_vectors_of
+from rowbank_server.retrieval.catalogue.concerns import MovedRows
+from rowbank_server.retrieval.catalogue.embedding import (
+    Known,
+    Pause,
+    embed_anew,
+    embed_items,
+    with_vectors_anew,
+    with_vectors_of,
+)
 from rowbank_server.retrieval.catalogue.growth import MakeIndex, Stock
 from rowbank_server.retrieval.catalogue.reading import BATCH, Stored, read_items
 from rowbank_server.retrieval.generation import Generation
@@ -20,10 +28,11 @@ from rowbank_server.retrieval.index import ExactIndex, Index
 from rowbank_server.retrieval.lineage import Lineage, Loss, describe
 from rowbank_server.retrieval.parts import Counts
 from rowbank_server.retrieval.rows import RowReader
-from rowbank_server.retrieval.segments import Items, Segment, Standing
+from rowbank_server.retrieval.segments import Items, Segment, Standing, with_items
 
 # With so many differing items, and so large a part of all, the catalogue is built anew instead of being patched.
 _MANY, _MUCH = 20_000, 0.2
+_FEW = 512  # Items that fit into a fresh part.
 
 I64 = npt.NDArray[np.int64]
 
@@ -44,6 +53,21 @@ class Differences:
     touched: I64
     changed: Items
     counts: Counts
+    lost: Mapping[str, Loss]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Swept:
+    """Vectors anew of items whose rows may have moved: of all that were served, or of some of them.
+
+    Attributes:
+        segment: a new base, if most of the vectors are others now.
+        items: the items, if it is not.
+        lost: tables that are lost; if the tower reads one, nothing was done.
+    """
+
+    segment: Segment | None
+    items: Items | None
     lost: Mapping[str, Loss]
 
 
@@ -120,8 +144,8 @@ class Builder:
         return Built(Segment.of(items, index), counts, lost)
 
     def refresh(self, served: Generation, stock: Stock) -> Built | Differences:
-        """Looks at all that is stored: what differs from `served`, or, if rows move or much differs, everything."""
-        if not self.is_frozen or has_other_columns(self.model, stock.base.segment):
+        """Looks at all that is stored: what differs from `served`, or, if much differs, everything."""
+        if has_other_columns(self.model, stock.base.segment):
             return self.build(served, stock.base.segment)
         lost = self.lost()
         rows_are_lost = gen.reads(self.model.candidate_inputs, lost)
@@ -140,6 +164,35 @@ class Builder:
         different = np.concatenate([np.empty(0, np.int64), *changed])
         items, lost = self.embed(different, served)
         return Differences(np.union1d(gone, different), items, self.count(), lost)
+
+    def embed_again(self, ids: I64, stock: Stock) -> tuple[Items, Mapping[str, Loss]]:
+        """Those of some items, ascending, that a stock has, as they are there, with vectors of the rows as they are
+        now; none if tables are lost. No features are read."""
+        lost = self.lost()
+        if not self._reads(lost):
+            items = with_vectors_anew(self.model, stock.pick(ids), self._rows)
+            lost = self.lost()
+            if not self._reads(lost):
+                return items, lost
+        return stock.pick(ids[:0]), lost
+
+    def sweep(self, stock: Stock, moved: MovedRows, pause: Pause) -> Swept:
+        """Vectors anew for all items of a stock that read a row which may have moved. No features are read."""
+        lost = self.lost()
+        if self._reads(lost):
+            return Swept(None, None, lost)
+        items = stock.merged_items()
+        anew = embed_anew(self.model, items, self._rows, moved, pause)
+        lost = self.lost()
+        if self._reads(lost):
+            return Swept(None, None, lost)
+        if 2 * len(anew.ids) <= len(items.ids) or len(anew.ids) < _FEW:
+            return Swept(None, anew, lost)
+        items = with_items(items, anew)
+        return Swept(Segment.of(items, self._index(items)), None, lost)
+
+    def _reads(self, lost: Mapping[str, Loss]) -> bool:
+        return gen.reads(self.model.candidate_inputs, lost)
 
     def recount(self, served: Generation) -> Differences:
         """What changed of popularity alone."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.tower_feeding import gather, usable
+from rowbank.tower_feeding import Fed, gather, usable
 from rowbank_server.registry.model import Model
+from rowbank_server.retrieval.catalogue.concerns import MovedRows, concerned
 from rowbank_server.retrieval.catalogue.reading import BATCH, Stored, read_items
 from rowbank_server.retrieval.columns import python_values
 from rowbank_server.retrieval.generation import Generation
@@ -19,6 +23,11 @@ from rowbank_server.retrieval.segments import Items, Standing, joined_items
 _TOWER_BATCH = 4096  # Items that go through the candidate tower at once.
 
 F32 = npt.NDArray[np.float32]
+Pause: TypeAlias = "Callable[[float], None]"
+
+
+def no_pause(took_s: float) -> None:
+    """For who is in a hurry."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,16 +91,50 @@ def embed(model: Model, stored: Stored, rows: RowReader | None, known: Known | N
     )
 
 
-def _run(
-    model: Model, stored: Stored, places: npt.NDArray[np.int64], rows: RowReader
-) -> tuple[F32, npt.NDArray[np.uint8]]:
-    """Vectors [B, vector_dim] and standings [B] of some items."""
-    inputs, count = model.candidate_inputs, len(places)
+def embed_anew(model: Model, items: Items, rows: RowReader, moved: MovedRows, pause: Pause = no_pause) -> Items:
+    """Those of `items` that read a row which may have moved, as they are, with vectors of the rows as they are now.
+
+    Args:
+        pause: called after each batch with the seconds that it took.
+    """
+    found = []
+    for start in range(0, len(items.ids), _TOWER_BATCH):
+        began_at = time.monotonic()
+        batch = items.take(np.arange(start, min(start + _TOWER_BATCH, len(items.ids))))
+        every = np.arange(len(batch.ids))
+        places = np.flatnonzero(concerned(model.candidate_inputs, _feed(model, batch, every), moved))
+        if len(places):
+            found.append(with_vectors_anew(model, batch.take(places), rows))
+        pause(time.monotonic() - began_at)
+    return joined_items(found) if found else items.take(np.arange(0))
+
+
+def with_vectors_anew(model: Model, items: Items, rows: RowReader) -> Items:
+    """Items as they are, with vectors of the rows as they are now."""
+    vectors = np.zeros((len(items.ids), model.manifest.vector_dim), np.float32)
+    standing = np.full(len(items.ids), Standing.ROWS_LOST, np.uint8)
+    for start in range(0, len(items.ids), _TOWER_BATCH):
+        places = np.arange(start, min(start + _TOWER_BATCH, len(items.ids)))
+        vectors[places], standing[places] = _run(model, items, places, rows)
+    return dataclasses.replace(items, vectors=vectors, standing=standing)
+
+
+def _feed(model: Model, stored: Stored | Items, places: npt.NDArray[np.int64]) -> Fed:
+    """What some items give the candidate tower."""
+    inputs = model.candidate_inputs
     values = {inputs.entity: stored.ids[places].tolist()}
     for feature, field in inputs.fields.items():
         if field.name in stored.columns:
             values[feature] = python_values(stored.columns[field.name].take(places))
-    fed = inputs.feed_columns(values, count=count)
+    return inputs.feed_columns(values, count=len(places))
+
+
+def _run(
+    model: Model, stored: Stored | Items, places: npt.NDArray[np.int64], rows: RowReader
+) -> tuple[F32, npt.NDArray[np.uint8]]:
+    """Vectors [B, vector_dim] and standings [B] of some items."""
+    inputs, count = model.candidate_inputs, len(places)
+    fed = _feed(model, stored, places)
     fed_rows, known = gather(inputs.inputs, fed, rows.lookup, own_only=False)
     vectors = model.candidate.run(fed_rows)
     sound = usable(vectors)

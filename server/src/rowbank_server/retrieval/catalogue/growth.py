@@ -112,6 +112,11 @@ class Stock:
         """All items that are not gone. It takes a while; the stock may grow meanwhile."""
         return joined_items([part.segment.items().take(part.kept()) for part in self.parts])
 
+    def pick(self, ids: npt.NDArray[np.int64]) -> Items:
+        """Those of some items, ascending, that are not gone."""
+        there = [(part.segment.items(), part.segment.places(part.live_among(ids))) for part in self.parts]
+        return joined_items([items.take(places) for items, places in there])
+
     def with_merged(self, merged: Segment, before: Stock, touched: npt.NDArray[np.int64]) -> Stock:
         """This stock with a new base instead of what it was made of, when the stock was `before`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ _log = logging.getLogger("rowbank.api")
 _WAIT_S = 0.2
 # With more changes than this since a file was written it is faster to look at everything.
 _FEW = 20_000
+_LIVE_WRITE_S = 600.0
 
 Positions = Mapping[str, str]
 
@@ -35,6 +37,7 @@ class Start:
         base: what it was mapped from, if it was.
         positions: from where to read the change feed on.
         has_seen_all: everything that is stored was looked at just now.
+        is_from_file: its vectors are of rows as they were when a file was written.
     """
 
     stock: Stock
@@ -42,6 +45,7 @@ class Start:
     base: Base | None
     positions: Positions
     has_seen_all: bool
+    is_from_file: bool = True
 
 
 class Keeper:
@@ -54,6 +58,7 @@ class Keeper:
     def __init__(self, builder: Builder, files: BaseFiles | None) -> None:
         self.builder = builder
         self._files = files
+        self._write_at = time.monotonic() + _LIVE_WRITE_S
         self._stamp = 0  # Of the base that is served, if it is in a file.
         self._items = builder.model.items
         self._what = f"model {builder.model.manifest.name!r} {builder.model.version}"
@@ -86,7 +91,9 @@ class Keeper:
             if not gen.reads(self.builder.model.candidate_inputs, built.lost):
                 base = self._written(Stock.of(built.segment, built.counts), positions)
             segment = built.segment if base is None else base.segment
-            start = Start(Stock.of(segment, built.counts), built.lost, base, positions, has_seen_all=True)
+            start = Start(
+                Stock.of(segment, built.counts), built.lost, base, positions, has_seen_all=True, is_from_file=False
+            )
         if self._files is not None:
             self._files.say_serving()
         return start
@@ -118,8 +125,12 @@ class Keeper:
         return found if base is None else replace(found, segment=base.segment)
 
     def merge(self, stock: Stock, positions: Positions) -> Merged:
-        """As `Builder.merge`, into a file where there are files."""
+        """As `Builder.merge`, into a file where there are files; that of live rows, which soon are others, seldom."""
         merged = self.builder.merge(stock)
+        if not self.builder.is_frozen:
+            if time.monotonic() < self._write_at:
+                return merged
+            self._write_at = time.monotonic() + _LIVE_WRITE_S
         base = self._written(Stock.of(merged.segment, stock.counts), positions)
         return merged if base is None else replace(merged, segment=base.segment)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -11,6 +12,7 @@ from rowbank_server.retrieval.generation import Generation
 
 _LAG_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
 _LABELS = ("model", "version")
+_ROWS = ("own", "shared")
 
 
 class Watch:
@@ -21,6 +23,12 @@ class Watch:
 
     def taken_in(self, lag_s: float) -> None:
         """All that the change feed noted can be found; the first of it was noted so long ago."""
+
+    def rows_taken_in(self, rows: str, lag_s: float) -> None:
+        """Rows that moved can be found: items' "own", or "shared" ones; the first of them moved so long ago."""
+
+    def rows_wait(self, items: int, shared_age_s: float) -> None:
+        """Items wait whose own rows moved; and a row that many share has waited so long, 0: none waits."""
 
     def refreshed(self) -> None:
         """Everything that is stored was looked at."""
@@ -52,6 +60,25 @@ class CatalogueMetrics:
             buckets=_LAG_S,
             registry=registry,
         )
+        self._row_lag = Histogram(
+            "rowbank_index_row_lag_seconds",
+            "Time from a change of a row until a search finds what it concerns; of several at once, of the first.",
+            (*_LABELS, "rows"),
+            buckets=_LAG_S,
+            registry=registry,
+        )
+        self._waiting = Gauge(
+            "rowbank_index_waiting_items",
+            "Items whose own rows moved and whose vectors are not made anew yet.",
+            _LABELS,
+            registry=registry,
+        )
+        self._shared_age = Gauge(
+            "rowbank_index_shared_row_age_seconds",
+            "How long a row that many items share and that moved has waited to be in their vectors; 0: none does.",
+            _LABELS,
+            registry=registry,
+        )
         self._refreshes = Counter(
             "rowbank_index_refreshes_total",
             "How often everything that is stored of a catalogue was looked at.",
@@ -71,25 +98,55 @@ class CatalogueMetrics:
             fresh=self._fresh.labels(model, version),
             tombstones=self._tombstones.labels(model, version),
             lag=self._lag.labels(model, version),
+            row_lag={rows: self._row_lag.labels(model, version, rows) for rows in _ROWS},
+            waiting=self._waiting.labels(model, version),
+            shared_age=self._shared_age.labels(model, version),
             refreshes=self._refreshes.labels(model, version),
             merges=self._merges.labels(model, version),
         )
 
     def gone(self, model: str, version: str) -> None:
         """Takes away what there is of a version that is not loaded any more."""
-        families: list[Any] = [self._fresh, self._tombstones, self._lag, self._refreshes, self._merges]
+        families: list[Any] = [
+            *(self._fresh, self._tombstones, self._lag, self._waiting, self._shared_age),
+            *(self._refreshes, self._merges),
+        ]
         for family in families:
             with contextlib.suppress(KeyError):
                 family.remove(model, version)
+        for rows in _ROWS:
+            with contextlib.suppress(KeyError):
+                self._row_lag.remove(model, version, rows)
 
 
 class _Counted(Watch):
-    def __init__(self, *, fresh: Gauge, tombstones: Gauge, lag: Histogram, refreshes: Counter, merges: Counter) -> None:
+    def __init__(
+        self,
+        *,
+        fresh: Gauge,
+        tombstones: Gauge,
+        lag: Histogram,
+        row_lag: Mapping[str, Histogram],
+        waiting: Gauge,
+        shared_age: Gauge,
+        refreshes: Counter,
+        merges: Counter,
+    ) -> None:
         self._fresh = fresh
         self._tombstones = tombstones
         self._lag = lag
+        self._row_lag = row_lag
+        self._waiting = waiting
+        self._shared_age = shared_age
         self._refreshes = refreshes
         self._merges = merges
+
+    def rows_taken_in(self, rows: str, lag_s: float) -> None:
+        self._row_lag[rows].observe(lag_s)
+
+    def rows_wait(self, items: int, shared_age_s: float) -> None:
+        self._waiting.set(items)
+        self._shared_age.set(shared_age_s)
 
     def swapped(self, generation: Generation) -> None:
         self._fresh.set(sum(part.live for part in generation.parts[1:]))

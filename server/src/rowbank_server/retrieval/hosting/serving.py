@@ -18,9 +18,11 @@ from rowbank_server.registry.filters import FilterStore
 from rowbank_server.registry.model import Model, load_model
 from rowbank_server.retrieval.batching import Answers, Batcher
 from rowbank_server.retrieval.budget import QueryParts
+from rowbank_server.retrieval.catalogue.options import FollowerOptions
+from rowbank_server.retrieval.catalogue.rows_feed import RowsFeed
 from rowbank_server.retrieval.engine import Engine
 from rowbank_server.retrieval.filters.reading import FilterReader
-from rowbank_server.retrieval.follower import Follower, FollowerOptions
+from rowbank_server.retrieval.follower import Follower
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.hosting.warm_up import warm_up
 from rowbank_server.retrieval.index.probe import Probe
@@ -41,6 +43,7 @@ class Equipment:
 
     Attributes:
         build_rows, query_rows: read rows for an index, which may take its time, and for queries.
+        rows_feed: says which rows move.
         filters: those that are stored with models.
         parts, aside_parts: guard what queries wait for, and what queries do that nobody waits for, so that those cost
             users nothing.
@@ -54,6 +57,7 @@ class Equipment:
     store: FeatureStore
     build_rows: RowReader
     query_rows: RowReader
+    rows_feed: RowsFeed | None
     lineage: Lineage
     options: FollowerOptions
     parts: QueryParts
@@ -247,6 +251,7 @@ def load(
         equipment.build_rows,
         equipment.lineage,
         equipment.options,
+        equipment.rows_feed,
         next_serial=next_serial,
         on_swap=on_swap,
         watch=equipment.metrics.catalogues.of(name, version),
