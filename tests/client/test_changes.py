@@ -32,7 +32,7 @@ def test_a_batch_covers_the_rows_of_its_shard():
     """Of 256 buckets, key 0 is in bucket 226 (docs/protocol.md), so on shard 1 of 2."""
     none = np.empty(0, np.int64)
     batch = ChangeBatch(
-        "t", 1, none, None, None, none, np.empty(0, str), "", 0.0, False, True, False, False, shard_count=2,
+        "t", 1, none, None, None, none, np.empty(0, str), "", 0.0, 0.0, False, True, False, False, shard_count=2,
         bucket_count=256,
     )  # fmt: skip
     assert batch.covers([0]).tolist() == [True]

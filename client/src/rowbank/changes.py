@@ -34,6 +34,8 @@ class ChangeBatch:
             "manual"; "": not known any more.
         position: how far the follower is once it has taken in this batch, for `since`; of all shards.
         oldest_s: Unix seconds by the server's clock: when the oldest of these changes was done; 0: there is none.
+        done_s: the same by this process's `time.monotonic()`, whatever the two clocks show: never too late, and too
+            early by at most the time that it took to connect; 0: there is none.
         picture: whether the rows are part of a picture, so that they need not have changed.
         restarted: whether a picture begins: what the follower has of the rows that `covers` says is void.
         whole: whether a picture is complete with this: the follower has every row that `covers` says.
@@ -49,6 +51,7 @@ class ChangeBatch:
     reasons: npt.NDArray[np.str_]
     position: str
     oldest_s: float
+    done_s: float
     picture: bool
     restarted: bool
     whole: bool

@@ -17,7 +17,7 @@ from rowbank_server.features import FeatureStore
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.model import Model, load_model
 from rowbank_server.retrieval.catalogue.options import FollowerOptions
-from rowbank_server.retrieval.catalogue.row_streams import RowStreams
+from rowbank_server.retrieval.catalogue.row_follow import RowFollow
 from rowbank_server.retrieval.catalogue.rows_feed import RowsFeed
 from rowbank_server.retrieval.catalogue.watching import Watch
 from rowbank_server.retrieval.follower import Follower
@@ -70,7 +70,7 @@ class Site:
     def open(self, version: str = "v1", *, started: bool = True, **options: Any) -> Follower:
         """A follower that has loaded the version."""
         rows = self.closing.enter_context(contextlib.closing(ClientRows([self.target], 10.0)))
-        feed = RowsFeed(lambda tables, sink: RowStreams([self.target], tables, sink, "test"))
+        feed = RowsFeed(lambda tables, sink: RowFollow([self.target], tables, sink, "test"))
         self.closing.callback(feed.close)
         serials = itertools.count(1)
         chosen = FollowerOptions(**{"count_s": 3600.0, "poll_s": 0.01, "namespace": self.namespace, **options})

@@ -26,7 +26,7 @@ from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.budget import QueryParts
 from rowbank_server.retrieval.catalogue.files import FolderError, prepare
 from rowbank_server.retrieval.catalogue.options import FollowerOptions
-from rowbank_server.retrieval.catalogue.row_streams import RowStreams
+from rowbank_server.retrieval.catalogue.row_follow import RowFollow
 from rowbank_server.retrieval.catalogue.rows_feed import RowsFeed
 from rowbank_server.retrieval.events.kinds import EventRules
 from rowbank_server.retrieval.events.popularity import PopularityStore
@@ -75,7 +75,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     metrics = Metrics()
     build_rows = ClientRows(settings.targets, _BUILD_TIMEOUT_S)
     query_rows = ClientRows(settings.targets, settings.row_timeout_s)
-    rows_feed = RowsFeed(lambda tables, sink: RowStreams(settings.targets, tables, sink, _follower_name()))
+    rows_feed = RowsFeed(lambda tables, sink: RowFollow(settings.targets, tables, sink, _follower_name()))
     popularity = PopularityStore(redis, settings.namespace, settings.popular_retention_h)
     parts = QueryParts(settings.query_budget_ms / 1e3)
     redis_guard = Guard("Redis", RedisUnavailable, threads=_REDIS_THREADS)

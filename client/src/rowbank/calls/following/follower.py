@@ -162,6 +162,7 @@ class Follower:
             reasons=REASONS[np.where(reasons < len(REASONS), reasons, 0)],
             position=self.position,
             oldest_s=news.oldest_ms / 1000.0,
+            done_s=news.done_s,
             picture=news.picture,
             restarted=news.restarted,
             whole=news.whole,

@@ -30,6 +30,7 @@ class News:
     removed: npt.NDArray[np.int64] | None = None
     reasons: npt.NDArray[np.uint8] | None = None
     oldest_ms: int = 0
+    done_s: float = 0.0
     picture: bool = False
     restarted: bool = False
     whole: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,11 +30,14 @@ class Reader:
         self._tables: dict[int, deltas_pb2.FollowedTable] = {}
         self._open: set[int] = set()
         self.hello: deltas_pb2.FollowHello | None = None
+        self._asked_s = 0.0  # When this stream was asked for, by our monotonic clock.
+        self._hello_ms = 0  # When the server made its first message, by its own.
 
     def begin(self) -> None:
         """Another stream begins."""
         self._open.clear()
         self.hello = None
+        self._asked_s = time.monotonic()
 
     def read(self, message: deltas_pb2.FollowResponse) -> Iterator[News]:
         """The news in a message; the last has its position."""
@@ -50,6 +54,7 @@ class Reader:
         kind = message.WhichOneof("content")
         if kind == "hello":
             self._greet(message.hello)
+            self._hello_ms = message.at_ms
         elif kind == "tables":
             yield from self._list(message.tables)
         elif kind == "picture_start":
@@ -97,6 +102,10 @@ class Reader:
             self._shard, table=table.spec.name, picture=picture, restarted=restarted, whole=whole, dropped=dropped
         )
 
+    def _done_s(self, at_ms: int) -> float:
+        """When something was done, by our clock: as long after we asked as it was after the greeting by theirs."""
+        return min(time.monotonic(), self._asked_s + (at_ms - self._hello_ms) / 1000.0) if at_ms else 0.0
+
     def _changes(self, changes: deltas_pb2.RowChanges) -> News:
         keys = columns.unpack_keys(changes.keys)
         table = self._tables.get(changes.table_id)
@@ -116,5 +125,6 @@ class Reader:
             removed=columns.unpack_keys(changes.removed, name="removed") if changes.removed else _NO_KEYS,
             reasons=np.frombuffer(changes.removed_reasons, np.uint8) if changes.removed_reasons else _NO_REASONS,
             oldest_ms=changes.oldest_ms,
+            done_s=self._done_s(changes.oldest_ms),
             picture=changes.picture,
         )
