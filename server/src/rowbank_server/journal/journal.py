@@ -15,19 +15,19 @@ import collections
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server.journal.entry import Entry
 from rowbank_server.journal.records import Record
 from rowbank_server.journal.release import ReleaseOrder
 from rowbank_server.journal.stored import StoredGroups
-from rowbank_server.journal.streams import JournalStreams
+from rowbank_server.journal.streams import JournalStreams, StoredRecord
 from rowbank_server.journal.syncer import Syncer
 from rowbank_server.journal.writer import StreamWriter, close_quietly
 
 _log = logging.getLogger("rowbank.journal")
-_EPOCH_SHIFT = 40  # Positions of a later epoch are above all of an earlier one, whatever became of its records.
+EPOCH_SHIFT = 40  # Positions of a later epoch are above all of an earlier one, whatever became of its records.
 _MAX_GROUP_BYTES = 4 << 20
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 1.0
@@ -134,7 +134,7 @@ class Journal:
         with self._lock:
             self._writer = self._streams.writer(epoch)
             self._epoch = epoch
-            self._last = max(self._last, epoch << _EPOCH_SHIFT)
+            self._last = max(self._last, epoch << EPOCH_SHIFT)
             self._stored.restart(self._last)
             self._missing = False
             self._work.notify_all()
@@ -262,6 +262,18 @@ class Journal:
                 if self._failure or left_s <= 0:
                     raise RedisUnavailable(f"rows wait for the journal: {self._failure or 'appends take too long'}")
                 self._progress.wait(left_s)
+
+    def gone_through(self) -> int:
+        """Every record above this position can still be read from the stream, or will be in it."""
+        with self._lock:
+            return self._stored.gone_through
+
+    def stored_after(self, position: int) -> Iterator[StoredRecord]:
+        """Reads the stream, from the first entry on with records above `position`. Raises RedisUnavailable."""
+        with self._lock:
+            epoch, first = self._epoch, self._stored.first_after(position)
+        if first is not None:
+            yield from self._streams.read_own(epoch, first)
 
     def has_done(self, position: int) -> bool:
         """Whether the stream has entries that `trim` would delete."""

@@ -109,9 +109,7 @@ def parse(data: bytes) -> Record:
     """
     if len(data) < _HEAD.size:
         raise CorruptRecordError(f"{len(data)} bytes are less than a head's {_HEAD.size}")
-    crc, format_, kind, table_count, head_bytes, body_crc, body_bytes, now_s, position, sequence, clients, answers = (
-        _HEAD.unpack_from(data)
-    )
+    crc, format_, _, _, head_bytes, body_crc, body_bytes, *_ = _HEAD.unpack_from(data)
     if head_bytes < _HEAD.size or head_bytes + body_bytes != len(data):
         raise CorruptRecordError(f"head and body should have {head_bytes} + {body_bytes} bytes, got {len(data)}")
     if _core.crc32c(data[_CRC_BYTES:head_bytes]) != crc:
@@ -121,12 +119,22 @@ def parse(data: bytes) -> Record:
     body = data[head_bytes:]
     if _core.crc32c(body) != body_crc:
         raise CorruptRecordError("the body's checksum is wrong")
+    return join(data[:head_bytes], body)
+
+
+def join(head: bytes, body: bytes) -> Record:
+    """The record of which `Record.pieces` made `head` and `body`, in this process: checksums are not looked at.
+
+    Raises:
+        CorruptRecordError: the head contradicts itself.
+    """
+    _, _, kind, table_count, _, body_crc, _, now_s, position, sequence, clients, answers = _HEAD.unpack_from(head)
     try:
         at = _HEAD.size
-        client_id = data[at : at + clients].decode()
+        client_id = head[at : at + clients].decode()
         at += clients
-        answer = data[at : at + answers]
-        tables = _parse_tables(data[at + answers : head_bytes], table_count)
+        answer = head[at : at + answers]
+        tables = _parse_tables(head[at + answers :], table_count)
         return Record(Kind(kind), position, now_s, tables, body, body_crc, client_id, sequence, answer)
     except (ValueError, struct.error) as error:
         raise CorruptRecordError(f"the head contradicts itself: {error}") from None

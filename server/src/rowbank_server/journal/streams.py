@@ -81,7 +81,13 @@ class JournalStreams:
 
     def read_sealed(self, stream: str) -> Iterator[StoredRecord]:
         """The records of a sealed stream, in order."""
-        key, after = self._layout.sealed_journal(self._shard, stream), "0-1"
+        yield from self._read(self._layout.sealed_journal(self._shard, stream), stream, "0-1")
+
+    def read_own(self, epoch: int, first_group: int) -> Iterator[StoredRecord]:
+        """The records of this process's stream of `epoch`, from an entry on, in order."""
+        yield from self._read(self._key(epoch), self._name(epoch), f"{first_group - 1}-1")
+
+    def _read(self, key: str, stream: str, after: str) -> Iterator[StoredRecord]:
         count = 1
         while True:
             with translated(_WHAT):

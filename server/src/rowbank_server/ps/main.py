@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 import rowbank_server
 from rowbank.addresses import split_address
 from rowbank.errors import RedisUnavailable
+from rowbank_protos.v1 import deltas_pb2
 from rowbank_server import logs
 from rowbank_server.features import FeatureStore
 from rowbank_server.features.freshness import FreshnessCollector
@@ -19,7 +20,9 @@ from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.release import ReleaseOrder
 from rowbank_server.journal.streams import JournalStreams
 from rowbank_server.listening import cannot
+from rowbank_server.ps.deltas.followers import Followers
 from rowbank_server.ps.deltas.log import DeltaLog
+from rowbank_server.ps.deltas.stream import Sources
 from rowbank_server.ps.durability.claiming import Claiming
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.dedup import DedupWindow
@@ -35,9 +38,11 @@ from rowbank_server.ps.roles.part import Part, Role
 from rowbank_server.ps.server import PsServer, Servicers
 from rowbank_server.ps.services.admin_service import AdminServicer, ServerIdentity
 from rowbank_server.ps.services.cluster_tables import ClusterTables
+from rowbank_server.ps.services.delta_service import DeltaServicer
 from rowbank_server.ps.services.door import Door
 from rowbank_server.ps.services.draining import Draining
 from rowbank_server.ps.services.errors import ErrorInterceptor
+from rowbank_server.ps.services.follower_metrics import FollowerCollector
 from rowbank_server.ps.services.following_metrics import FollowingCollector
 from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.services.row_service import RowServicer
@@ -143,10 +148,12 @@ class ParameterServer:
             max_dirty_rows=settings.max_dirty_rows,
             on_replaced=lambda: self.serving.replaced(),
         )
+        self.followers = Followers(self.log, most=settings.max_followers)
         self.gate = MutationGate()
         self.committer = Committer(
             self.journal,
             dedup,
+            self.log,
             gate=self.gate,
             require_room=self.keeper.require_room,
             wait_s=settings.journal_wait_s,
@@ -168,7 +175,7 @@ class ParameterServer:
         self.following = self._new_following()
         self.draining = Draining()
         self.server = PsServer(
-            self._servicers(history),
+            self._servicers(history, dedup),
             interceptors=[
                 ErrorInterceptor(RequestMetrics(self.metrics)),
                 self.draining,
@@ -182,7 +189,9 @@ class ParameterServer:
             ],
             worker_threads=settings.worker_threads,
             max_message_bytes=settings.max_message_bytes,
+            max_followers=settings.max_followers,
         )
+        self.metrics.register(FollowerCollector(self.followers, self.log))
         self.metrics.register(
             TableCollector(
                 lambda: [table.stats() for table in self.shard.tables()],
@@ -260,7 +269,18 @@ class ParameterServer:
         )
         return Serving(parts, self._settings)
 
-    def _servicers(self, history: EvictionHistory) -> Servicers:
+    def _sources(self, identity: ServerIdentity, dedup: DedupWindow) -> Sources:
+        hello = deltas_pb2.FollowHello(
+            server_id=identity.server_id,
+            version=identity.version,
+            namespace=identity.namespace,
+            shard=identity.shard,
+            shard_count=identity.shard_count,
+            bucket_count=identity.bucket_count,
+        )
+        return Sources(self.log, self.journal, self.shard.tables, dedup.packed, hello)
+
+    def _servicers(self, history: EvictionHistory, dedup: DedupWindow) -> Servicers:
         settings = self._settings
         identity = ServerIdentity(
             version=rowbank_server.__version__,
@@ -286,7 +306,12 @@ class ParameterServer:
             rows=RowServicer(self.shard, self.committer, self.custody, max_keys=settings.max_keys_per_request),
             admin=AdminServicer(self.shard, self.keeper, self.committer, history, identity, self.membership),
             snapshots=SnapshotServicer(
-                self.shard, self.journal, self.gate, commit=self.committer.commit, flush=self.keeper.flush
+                self.shard,
+                self.journal,
+                self.gate,
+                commit=self.committer.commit,
+                flush=self.keeper.flush,
+                on_filled=self.log.frozen_filled,
             ),
             models=ModelServicer(
                 self._registry,
@@ -297,6 +322,7 @@ class ParameterServer:
             ),
             features=FeatureServicer(features, self._registry.readers),
             workers=WorkerServicer(),
+            deltas=DeltaServicer(self.shard, self._sources(identity, dedup), self.followers, self.gate),
         )
 
 

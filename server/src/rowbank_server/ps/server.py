@@ -18,6 +18,8 @@ from rowbank_protos.memory import keep_freed_blocks
 from rowbank_protos.v1 import (
     admin_pb2,
     admin_pb2_grpc,
+    deltas_pb2,
+    deltas_pb2_grpc,
     features_pb2,
     features_pb2_grpc,
     models_pb2,
@@ -40,6 +42,14 @@ READ_CHUNK_OPTIONS = (
     ("grpc.experimental.tcp_min_read_chunk_size", 256 << 10),
     ("grpc.experimental.tcp_max_read_chunk_size", 4 << 20),
 )
+# A client that is gone without a word is noticed although nothing can be sent to it.
+_KEEPALIVE_OPTIONS = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+_RECORD_BYTES = 4 << 20  # What a record may have beside the request that it holds.
+_DELTA_SERVICE = deltas_pb2.DESCRIPTOR.services_by_name["DeltaService"].full_name
 _ROW_SERVICE = rows_pb2.DESCRIPTOR.services_by_name["RowService"].full_name
 
 
@@ -54,6 +64,7 @@ class Servicers:
     models: models_pb2_grpc.ModelServiceServicer
     features: features_pb2_grpc.FeatureServiceServicer
     workers: workers_pb2_grpc.WorkerServiceServicer
+    deltas: deltas_pb2_grpc.DeltaServiceServicer
 
 
 class PsServer:
@@ -66,22 +77,27 @@ class PsServer:
         interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
         worker_threads: int,
         max_message_bytes: int,
+        max_followers: int,
     ) -> None:
         keep_freed_blocks()
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes + _RECORD_BYTES),
             ("grpc.so_reuseport", 0),  # A port that is in use is an error, not a port to share.
             *READ_CHUNK_OPTIONS,
+            *_KEEPALIVE_OPTIONS,
         ]
         executor = concurrent.futures.ThreadPoolExecutor(worker_threads, thread_name_prefix="grpc")
         readers = concurrent.futures.ThreadPoolExecutor(worker_threads, thread_name_prefix="grpc-read")
+        # Each follower keeps a thread; beyond those that may be, some are needed to refuse more.
+        streams = concurrent.futures.ThreadPoolExecutor(max_followers + 4, thread_name_prefix="grpc-follow")
         self._server = grpc.server(executor, interceptors=list(interceptors), options=options)
         self._health = health.HealthServicer()
         # The first handler that knows a method wins, so these come before the generated ones.
         self._server.add_generic_rpc_handlers(
             (
                 _raw_row_handlers(servicers.rows, readers),
+                _delta_handlers(servicers.deltas, readers, streams),
                 grpc.method_handlers_generic_handler(health.SERVICE_NAME, _health_handlers(self._health, readers)),
             )
         )
@@ -92,6 +108,7 @@ class PsServer:
         models_pb2_grpc.add_ModelServiceServicer_to_server(servicers.models, self._server)
         features_pb2_grpc.add_FeatureServiceServicer_to_server(servicers.features, self._server)
         workers_pb2_grpc.add_WorkerServiceServicer_to_server(servicers.workers, self._server)
+        deltas_pb2_grpc.add_DeltaServiceServicer_to_server(servicers.deltas, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = [
             module.DESCRIPTOR.services_by_name[name].full_name
@@ -103,6 +120,7 @@ class PsServer:
                 (models_pb2, "ModelService"),
                 (features_pb2, "FeatureService"),
                 (workers_pb2, "WorkerService"),
+                (deltas_pb2, "DeltaService"),
             )
         ]
         reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]
@@ -160,6 +178,23 @@ def _raw_row_handlers(
         handlers[name] = grpc.unary_unary_rpc_method_handler(getattr(rows, name), response_serializer=_serialized)
     handlers["Import"] = grpc.stream_unary_rpc_method_handler(rows.Import, response_serializer=_serialized)
     return grpc.method_handlers_generic_handler(_ROW_SERVICE, handlers)
+
+
+def _delta_handlers(
+    deltas: deltas_pb2_grpc.DeltaServiceServicer,
+    readers: concurrent.futures.ThreadPoolExecutor,
+    streams: concurrent.futures.ThreadPoolExecutor,
+) -> grpc.GenericRpcHandler[Any, Any]:
+    """Handlers of the stream, which yields bytes and keeps a thread, and of who follows."""
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "Follow": grpc.unary_stream_rpc_method_handler(
+            _run_by(streams, deltas.Follow), deltas_pb2.FollowRequest.FromString
+        ),
+        "ListFollowers": grpc.unary_unary_rpc_method_handler(
+            _run_by(readers, deltas.ListFollowers), deltas_pb2.ListFollowersRequest.FromString, _serialized
+        ),
+    }
+    return grpc.method_handlers_generic_handler(_DELTA_SERVICE, handlers)
 
 
 def _health_handlers(

@@ -13,9 +13,14 @@ OVERHEAD_BYTES = 256  # What an item costs beside the bytes of its record.
 
 @dataclass(frozen=True, slots=True)
 class TablesChanged:
-    """All tables of the shard from here on."""
+    """All tables of the shard from here on.
+
+    Attributes:
+        loaded: ids of those that are new here and have rows already.
+    """
 
     tables: tuple[deltas_pb2.FollowedTable, ...]
+    loaded: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,13 @@ class HandOver:
 Event = TablesChanged | WriteBack | FrozenFilled | HandOver
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """A mutation, or an event behind the mutation of that position.
 
     Attributes:
         pieces: the record; empty for an event.
+        size: bytes that the item takes.
         at_ms: Unix milliseconds at which the mutation was begun.
     """
 
@@ -56,6 +62,11 @@ class Item:
     event: Event | None
     size: int
     at_ms: int
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of the record."""
+        return self.size - OVERHEAD_BYTES
 
 
 def followed(tables: Iterable[ShardTable]) -> tuple[deltas_pb2.FollowedTable, ...]:

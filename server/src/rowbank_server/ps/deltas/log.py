@@ -7,13 +7,14 @@ the mutations stand events: tables that came and went, write-backs, the end.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from rowbank.errors import FollowerTooSlow, NotReady
-from rowbank_protos.v1 import deltas_pb2
+from rowbank_protos.v1 import common_pb2, deltas_pb2
 from rowbank_server.ps.deltas.items import (
     OVERHEAD_BYTES,
     Event,
@@ -50,7 +51,9 @@ class DeltaLog:
         self._opened_at = 0
         self._tables: tuple[deltas_pb2.FollowedTable, ...] = ()
         self._first_tables: tuple[deltas_pb2.FollowedTable, ...] = ()
+        self._table_events: collections.deque[int] = collections.deque()  # Indexes.
         self._filled: dict[int, int] = {}
+        self._relaxed_until: dict[int, int] = {}
         self._readers = 0
         self._keeping = False
         self._idle_until = 0.0
@@ -160,7 +163,15 @@ class DeltaLog:
 
     def tables_changed(self, tables: Iterable[ShardTable]) -> None:
         """Says which tables there are; of a new one, before its first mutation."""
-        changed = TablesChanged(followed(tables))
+        there = list(tables)
+        known = {table.table_id: table.spec.durability for table in self._tables}
+        loaded = (table.entry.table_id for table in there if table.rows.size() and table.entry.table_id not in known)
+        changed = TablesChanged(followed(there), frozenset(loaded))
+        with self._lock:
+            for table in changed.tables:
+                former = known.get(table.table_id, table.spec.durability)
+                if former == common_pb2.DURABILITY_RELAXED != table.spec.durability:
+                    self._relaxed_until[table.table_id] = self._position
         self._tables = changed.tables
         self._put_event(changed)
 
@@ -170,9 +181,18 @@ class DeltaLog:
             self._filled[table_id] = self._position
         self._put_event(FrozenFilled(table_id))
 
-    def filled_at(self, table_id: int) -> int | None:
-        """The position at which a copy became whole; None: before this process."""
-        return self._filled.get(table_id)
+    def has_all(self, table: deltas_pb2.FollowedTable, position: int, *, own: bool) -> bool:
+        """Whether what became of a table after `position` is in the mutations that are here, or in the journal.
+
+        Args:
+            own: the position is one of this process; a former owner's relaxed mutations are not known.
+        """
+        table_id = table.table_id
+        if table.spec.frozen:  # Filled without records, before this process where it does not know when.
+            return own and self._filled.get(table_id, 0) <= position
+        if table.spec.durability != common_pb2.DURABILITY_RELAXED and position >= self._relaxed_until.get(table_id, 0):
+            return True
+        return own and position >= self._ordered_from
 
     def hand_over(self) -> None:
         """Says that nothing comes any more, and everything that was acknowledged is here."""
@@ -224,10 +244,10 @@ class DeltaLog:
     def tables_at(self, index: int) -> tuple[deltas_pb2.FollowedTable, ...]:
         """The tables that there were before the item `index`."""
         with self._lock:
-            for at in range(index - 1, self._first - 1, -1):
-                item = self._items.get(at)
-                if item is not None and isinstance(item.event, TablesChanged):
-                    return item.event.tables
+            for at in reversed(self._table_events):
+                event = self._items[at].event
+                if at < index and isinstance(event, TablesChanged):
+                    return event.tables
             return self._first_tables
 
     def tables(self) -> tuple[deltas_pb2.FollowedTable, ...]:
@@ -244,18 +264,23 @@ class DeltaLog:
         found: list[Item] = []
         size = 0
         with self._lock:
-            if self._closed and index >= self._end:
-                raise NotReady(self._closed)
-            if index < self._first:
-                raise FollowerTooSlow(
-                    "more changed than is kept for followers (setting follow_buffer_bytes); follow again from the last "
-                    "position that was taken in"
-                )
-            while index < self._end and size < max_bytes and len(found) < max_items:
-                found.append(self._items[index])
-                size += found[-1].size
-                index += 1
-            return found, self._position if index == self._end else found[-1].position
+            first, end, position = self._first, self._end, self._position
+        if self._closed and index >= end:
+            raise NotReady(self._closed)
+        while first <= index < end and size < max_bytes and len(found) < max_items:
+            item = self._items.get(index)  # Without the lock, for which mutations would wait.
+            if item is None:
+                first = end
+                break
+            found.append(item)
+            size += item.size
+            index += 1
+        if index < first:
+            raise FollowerTooSlow(
+                "more changed than is kept for followers (setting follow_buffer_bytes); follow again from the last "
+                "position that was taken in"
+            )
+        return found, position if index == end else found[-1].position
 
     def lag(self, index: int) -> tuple[int, int]:
         """How many items come from `index` on, and when the first of them was begun, in Unix milliseconds; 0: none."""
@@ -273,6 +298,8 @@ class DeltaLog:
     def _put(self, position: int, pieces: tuple[bytes, ...], event: Event | None, size: int, at_ms: int) -> None:
         size += OVERHEAD_BYTES
         self._items[self._end] = Item(position, pieces, event, size, at_ms)
+        if isinstance(event, TablesChanged):
+            self._table_events.append(self._end)
         self._end += 1
         self._bytes += size
         while self._bytes > self._buffer_bytes and self._first < self._end - 1:
@@ -282,10 +309,12 @@ class DeltaLog:
             self._first_position = gone.position
             if isinstance(gone.event, TablesChanged):
                 self._first_tables = gone.event.tables
+                self._table_events.popleft()
 
     def _restart(self, position: int) -> None:
         """Forgets all items, so that every reader is behind."""
         self._items.clear()
+        self._table_events.clear()
         self._end += 1
         self._first, self._bytes = self._end, 0
         self._first_position, self._first_tables = position, self._tables

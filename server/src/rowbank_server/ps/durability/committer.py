@@ -3,6 +3,9 @@
 Per table, the order of application must be the order of positions: replay drops what a row has already seen, so a
 mutation that came to a row late with a low position would be dropped there for good. So a position is taken and applied
 under the tables' mutation locks. Reads do not take them, and the wait for the journal happens after they are released.
+
+A mutation of relaxed tables is not journaled. While somebody follows it takes a position all the same, and its record
+goes to the followers; else it takes no locks and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from rowbank_server import _core
 from rowbank_server.journal.entry import Entry
 from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.records import Kind, Record, TablePart
+from rowbank_server.ps.deltas.log import DeltaLog
 from rowbank_server.ps.durability.dedup import DedupWindow, InFlight
 from rowbank_server.ps.durability.gate import MutationGate
 from rowbank_server.ps.tables.mutations import Mutation
@@ -43,7 +47,8 @@ class Committer:
 
     Args:
         require_room: raises if no mutation may be taken in now.
-        gate: closed for the moment in which a snapshot is taken.
+        log: what followers get.
+        gate: closed for the moment in which a snapshot is taken, or relaxed tables begin to be followed.
         wait_s: how long a repeat waits for the first try of its request.
     """
 
@@ -51,6 +56,7 @@ class Committer:
         self,
         journal: Journal,
         dedup: DedupWindow,
+        log: DeltaLog,
         *,
         gate: MutationGate,
         require_room: Callable[[], None],
@@ -58,6 +64,7 @@ class Committer:
     ) -> None:
         self._journal = journal
         self._dedup = dedup
+        self._log = log
         self._gate = gate
         self._require_room = require_room
         self._wait_s = wait_s
@@ -118,33 +125,57 @@ class Committer:
         try:
             self._require_room()
             durability = max((table.durability for table in mutation.tables), default=common_pb2.DURABILITY_RELAXED)
-            if durability == common_pb2.DURABILITY_RELAXED and not self._must_be_replayed(mutation):
-                with self._gate.passing(), contextlib.ExitStack() as held:
-                    mutation.lock_first(held)
-                    mutation.prepare()
-                    answer = mutation.apply(now=int(time.time()), position=0)
-                if in_flight is not None:
-                    in_flight.complete(answer.SerializeToString())
-                return answer
-            self._journal.require_room()
+            relaxed = durability == common_pb2.DURABILITY_RELAXED and not self._must_be_replayed(mutation)
+            if not relaxed:
+                self._journal.require_room()
         except BaseException:
             if in_flight is not None:
                 in_flight.fail()
             raise
+        if relaxed:
+            return self._apply_relaxed(mutation, request, in_flight)
         synced = durability == common_pb2.DURABILITY_SYNCED
         with self._gate.passing():
-            entry, answer = _Journaled(self._journal, mutation, request, in_flight).run(synced=synced)
+            entry, answer = _Ordered(self._journal, mutation, request, in_flight).run(synced=synced)
         if entry is not None:
             self._thread.position = entry.position
             self._journal.wait(entry, timeout_s)
         return answer
 
+    def _apply_relaxed(self, mutation: Mutation, request: bytes, in_flight: InFlight | None) -> Any:
+        with self._gate.passing():
+            # Looked at inside: once the gate was closed, nothing that followers do not get is under way.
+            if self._log.ordered and not any(table.frozen for table in mutation.tables):
+                _, answer = _Ordered(self._journal, mutation, request, in_flight, journaled=False).run(synced=False)
+                return answer
+            try:
+                with contextlib.ExitStack() as held:
+                    mutation.lock_first(held)
+                    mutation.prepare()
+                    answer = mutation.apply(now=int(time.time()), position=0)
+            except BaseException:
+                if in_flight is not None:
+                    in_flight.fail()
+                raise
+        if in_flight is not None:
+            in_flight.complete(answer.SerializeToString())
+        return answer
 
-class _Journaled:
-    """One mutation on its way through the journal."""
 
-    def __init__(self, journal: Journal, mutation: Mutation, request: bytes, in_flight: InFlight | None) -> None:
+class _Ordered:
+    """One mutation that takes a position, on its way through the journal; or to followers alone, if not `journaled`."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        mutation: Mutation,
+        request: bytes,
+        in_flight: InFlight | None,
+        *,
+        journaled: bool = True,
+    ) -> None:
         self._journal = journal
+        self._journaled = journaled
         self._mutation = mutation
         self._request = request
         self._request_crc = _core.crc32c(request)  # Before any lock is taken.
@@ -161,9 +192,9 @@ class _Journaled:
             entry = None
             try:
                 early = self._mutation.prepare()
-                entry = self._journal.begin(self._done, synced=synced)
+                entry = self._journal.begin(self._done, synced=synced, appended=self._journaled)
                 now = int(time.time())
-                if early is not None:  # The append runs while the arithmetic runs.
+                if early is not None and self._journaled:  # The append runs while the arithmetic runs.
                     submitted = self._submit(entry, early, now)
                 answer = self._mutation.apply(now=now, position=entry.position)
                 if not submitted:
@@ -203,8 +234,9 @@ class _Journaled:
             answer=self._answer,
         )
         self._journal.submit(entry, record)
-        for table in self._mutation.tables:
-            table.journaled_position = entry.position
+        if self._journaled:
+            for table in self._mutation.tables:
+                table.journaled_position = entry.position
         return True
 
     def _done(self, entry: Entry) -> None:

@@ -176,6 +176,11 @@ class DedupWindow:
             self._gone.clear()
             return changes
 
+    def packed(self) -> dict[str, bytes]:
+        """Every window, packed, by client."""
+        with self._lock:
+            return {name: _pack(client) for name, client in self._clients.items()}
+
     def give_back(self, changes: WindowChanges) -> None:
         """Lists `changes` as changed again."""
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 
 
@@ -33,11 +34,14 @@ class MutationGate:
     def close(self, *, timeout_s: float) -> bool:
         """Lets nobody in any more and waits until nobody is inside; opens again and returns False if that takes long.
 
-        Only one thread may close the gate at a time, and it must open it.
+        Whoever closed it must open it; a second one waits until then.
         """
+        deadline = time.monotonic() + timeout_s
         with self._changed:
+            if not self._changed.wait_for(lambda: not self._closed, timeout_s):
+                return False
             self._closed = True
-            if self._changed.wait_for(lambda: not self._inside, timeout_s):
+            if self._changed.wait_for(lambda: not self._inside, max(0.0, deadline - time.monotonic())):
                 return True
             self._closed = False
             self._changed.notify_all()

@@ -15,7 +15,7 @@ from rowbank_server import _core
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.roles.membership import Membership
-from rowbank_server.ps.tables.mutations import Evict
+from rowbank_server.ps.tables.mutations import REMOVAL_REASONS, Evict
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
 from rowbank_server.storage.evictions import EvictionHistory
@@ -85,6 +85,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         mutation = Evict(
             table,
             lambda now: table.rows.restrict(*limits, score=score, now=request.now_s or now, sample=sample),
+            REMOVAL_REASONS[reason],
         )
         self._committer.commit(mutation, b"", timeout_s=context.time_remaining())
         report = mutation.report

@@ -72,6 +72,7 @@ class ErrorInterceptor(_Interceptor):
     def _streaming(self, behavior: Callable[[Any, grpc.ServicerContext], Any], method: str) -> Callable[..., Any]:
         observe = self._metrics.observer(method)
 
+        @functools.wraps(behavior)
         def answer(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             started = time.perf_counter()
             try:

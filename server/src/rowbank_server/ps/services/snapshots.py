@@ -52,6 +52,7 @@ class SnapshotServicer(snapshots_pb2_grpc.SnapshotServiceServicer):
     Args:
         commit: makes a mutation last, as `Committer.commit`.
         flush: writes what changed to Redis, as `Keeper.flush`.
+        on_filled: called with the id of a table that is a model version's copy and whole now.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class SnapshotServicer(snapshots_pb2_grpc.SnapshotServiceServicer):
         *,
         commit: Callable[[Mutation, bytes], Any],
         flush: Callable[[], int],
+        on_filled: Callable[[int], None],
     ) -> None:
         self._commit = commit
         self._flush = flush
+        self._on_filled = on_filled
         self._shard = shard
         self._journal = journal
         self._gate = gate
@@ -155,6 +158,7 @@ class SnapshotServicer(snapshots_pb2_grpc.SnapshotServiceServicer):
             picture.last_read_s = time.monotonic()
             self._copy(frozen, rows)
         self._flush()
+        self._on_filled(frozen.entry.table_id)
         return snapshots_pb2.FreezeTableResponse(table=frozen.info(), step=step)
 
     def _copy(self, frozen: ShardTable, rows: _core.ExportedRows) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from rowbank.errors import RequestError
 from rowbank_protos.v1 import admin_pb2, tables_pb2
 from rowbank_server import _core
-from rowbank_server.ps.tables.mutations import Evict, Mutation
+from rowbank_server.ps.tables.mutations import REMOVAL_REASONS, Evict, Mutation
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import Ownership, ShardTable
 from rowbank_server.storage.evictions import EvictionHistory
@@ -65,14 +65,15 @@ class Evictor:
         """Expires what is too old in `table`, then brings it under its caps."""
         eviction = table.spec.eviction
         if eviction.ttl_s:
-            self._finish(table, admin_pb2.EVICTION_REASON_TTL, lambda: self._expire(table, eviction.ttl_s))
+            ttl = admin_pb2.EVICTION_REASON_TTL
+            self._finish(table, ttl, lambda: self._expire(table, ttl, eviction.ttl_s))
         max_rows, max_bytes = (
             -(-cap // self._ownership.shard_count) for cap in (eviction.max_rows, eviction.max_bytes)
         )
         if max_rows or max_bytes:
             over_rows = bool(max_rows) and table.rows.size() > max_rows
             reason = admin_pb2.EVICTION_REASON_CAPACITY if over_rows else admin_pb2.EVICTION_REASON_BYTES
-            self._finish(table, reason, lambda: self._evict(table, eviction, max_rows, max_bytes))
+            self._finish(table, reason, lambda: self._evict(table, reason, eviction, max_rows, max_bytes))
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
@@ -87,14 +88,22 @@ class Evictor:
         except Exception:
             _log.exception("table %s: eviction failed for a reason that is a defect", table.name)
 
-    def _expire(self, table: ShardTable, ttl_s: float) -> _core.CycleReport:
-        return self._commit(table, lambda now: table.rows.expire(ttl_s=ttl_s, now=now, budget_ms=self._budget_ms))
+    def _expire(self, table: ShardTable, reason: admin_pb2.EvictionReason, ttl_s: float) -> _core.CycleReport:
+        return self._commit(
+            table, reason, lambda now: table.rows.expire(ttl_s=ttl_s, now=now, budget_ms=self._budget_ms)
+        )
 
     def _evict(
-        self, table: ShardTable, eviction: tables_pb2.Eviction, max_rows: int, max_bytes: int
+        self,
+        table: ShardTable,
+        reason: admin_pb2.EvictionReason,
+        eviction: tables_pb2.Eviction,
+        max_rows: int,
+        max_bytes: int,
     ) -> _core.CycleReport:
         return self._commit(
             table,
+            reason,
             lambda now: table.rows.evict_cycle(
                 max_rows=max_rows,
                 max_bytes=max_bytes,
@@ -105,8 +114,10 @@ class Evictor:
             ),
         )
 
-    def _commit(self, table: ShardTable, run: Callable[[int], _core.CycleReport]) -> _core.CycleReport:
-        mutation = Evict(table, run)
+    def _commit(
+        self, table: ShardTable, reason: admin_pb2.EvictionReason, run: Callable[[int], _core.CycleReport]
+    ) -> _core.CycleReport:
+        mutation = Evict(table, run, REMOVAL_REASONS[reason])
         self._commit_mutation(mutation, b"")
         assert mutation.report is not None
         return mutation.report

@@ -16,11 +16,18 @@ import numpy.typing as npt
 from google.protobuf.message import Message
 
 from rowbank_protos.columns import Array, pack_keys
-from rowbank_protos.v1 import rows_pb2
+from rowbank_protos.v1 import admin_pb2, deltas_pb2, rows_pb2
 from rowbank_server import _core
 from rowbank_server.journal.records import Kind
 from rowbank_server.ps.tables.table import ShardTable
 
+REMOVAL_REASONS: dict[int, int] = {
+    admin_pb2.EVICTION_REASON_CAPACITY: deltas_pb2.REMOVAL_REASON_CAPACITY,
+    admin_pb2.EVICTION_REASON_BYTES: deltas_pb2.REMOVAL_REASON_BYTES,
+    admin_pb2.EVICTION_REASON_TTL: deltas_pb2.REMOVAL_REASON_TTL,
+    admin_pb2.EVICTION_REASON_RESTRICT: deltas_pb2.REMOVAL_REASON_RESTRICT,
+    admin_pb2.EVICTION_REASON_MANUAL: deltas_pb2.REMOVAL_REASON_MANUAL,
+}
 _Report = TypeVar("_Report", _core.RestrictReport, _core.CycleReport)
 
 
@@ -353,12 +360,14 @@ class Evict(_OneTable, Generic[_Report]):
 
     Attributes:
         run: evicts, given the time, and reports.
+        reason: why, a `RemovalReason`.
         report: what it reported.
     """
 
     kind: ClassVar[Kind] = Kind.REMOVE
     keys: npt.NDArray[np.int64] = field(init=False, default_factory=lambda: np.empty(0, np.int64))
     run: Callable[[int], _Report]
+    reason: int = deltas_pb2.REMOVAL_REASON_UNSPECIFIED
     report: _Report | None = None
 
     def apply(self, *, now: int, position: int) -> Message:
@@ -369,7 +378,9 @@ class Evict(_OneTable, Generic[_Report]):
     def body(self, request: bytes) -> bytes | None:
         if not len(self.keys):
             return None
-        return rows_pb2.RemoveRequest(table=self.table.name, keys=pack_keys(self.keys)).SerializeToString()
+        return rows_pb2.RemoveRequest(
+            table=self.table.name, keys=pack_keys(self.keys), reason=self.reason
+        ).SerializeToString()
 
     def after(self, position: int) -> Mutation:
         return Remove(self.table, self.keys).after(position)
