@@ -331,7 +331,7 @@ class Client:
         any more what changed since, a picture comes (`ChangeBatch.restarted`).
 
         Args:
-            tables: their names; they need not exist yet.
+            tables: their names.
             since: None: a picture of all rows comes first; "now": what changes from now on, that is, from before this
                 returns; the `position` of a batch or of a follower: what changed since then.
             detail: "rows": keys, values and positions; "keys": which rows changed.
@@ -339,6 +339,7 @@ class Client:
         Returns:
             The follower, once every shard has answered; iterate over it in a `with`, or `poll` it, and close it.
         Raises:
+            TableNotFound: there is none of a name.
             ShardUnavailable, NotReady, DeadlineExceeded: a shard did not answer within the client's `timeout_s`.
         """
         names = [tables] if isinstance(tables, str) else list(tables)

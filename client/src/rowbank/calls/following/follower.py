@@ -104,11 +104,13 @@ class Follower:
     @property
     def position(self) -> str:
         """How far it is with the batches that were taken, for another follower's `since`."""
+        self._take_signs()
         return position_text(self._places)
 
     @property
     def whole(self) -> bool:
         """Whether the batches that were taken make up everything that its position says: no picture is half read."""
+        self._take_signs()
         return not self._pictures and all(self._places)
 
     def close(self) -> None:
@@ -141,6 +143,10 @@ class Follower:
             self.close()
             raise
 
+    def _take_signs(self) -> None:
+        for news in self._inbox.signs():
+            self._places[news.shard] = news.place or self._places[news.shard]
+
     def _look_after(self) -> None:
         while not self._stop.wait(_LOOK_EVERY_S):
             for stream in self._streams:
@@ -160,7 +166,7 @@ class Follower:
             positions=news.positions,
             removed=_NO_KEYS if news.removed is None else news.removed,
             reasons=REASONS[np.where(reasons < len(REASONS), reasons, 0)],
-            position=self.position,
+            position=position_text(self._places),
             oldest_s=news.oldest_ms / 1000.0,
             done_s=news.done_s,
             picture=news.picture,

@@ -109,6 +109,15 @@ class Inbox:
                 self._changed.wait(left)
             return self._pop()
 
+    def signs(self) -> list[News]:
+        """Of each shard, how far it is, where no change waits before that."""
+        with self._changed:
+            found = [waiting.popleft() for waiting in self._waiting if waiting and not waiting[0].table]
+            for news in found:
+                self._bytes[news.shard] -= news.size
+            self._changed.notify_all()
+            return found
+
     def _pop(self) -> News:
         count = len(self._waiting)
         shard = next(one % count for one in range(self._next, self._next + count) if self._waiting[one % count])
