@@ -64,11 +64,11 @@ def _wait_for_ping(port: int, *, deadline_s: float) -> None:
 
 
 @contextlib.contextmanager
-def running_ps(redis_port: int, *options: str, orderly: bool = True) -> Iterator[str]:
+def running_ps(redis_port: int, *options: str, orderly: bool = True, python: str = sys.executable) -> Iterator[str]:
     """A parameter server of one shard; gives its address. It is killed at the end unless that is to be `orderly`."""
     arguments = ["ps", "--bind", "127.0.0.1:0", "--redis", f"redis://127.0.0.1:{redis_port}", *options]
     process = subprocess.Popen(
-        [sys.executable, "-m", "rowbank_server", *arguments],
+        [python, "-m", "rowbank_server", *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -25,6 +25,7 @@ from .arrays import Array
 from .report import Figure, Settings
 from .services import running_ps, running_redis
 
+ITEM_TABLE = "load_item"
 _SIZES = (10_000, 100_000)
 _LARGE_SIZES = (1_000_000, 5_000_000)
 _USERS = 10_000
@@ -62,7 +63,7 @@ def _measured(settings: Settings, size: int) -> list[Figure]:
     users = random.standard_normal((_USERS, settings.dim), dtype=np.float32)
     bodies = [{"user_id": int(user), "k": _K} for user in random.integers(0, _USERS, 4096)]
     with tempfile.TemporaryDirectory() as folder, running_redis() as redis_port, running_ps(redis_port) as target:
-        _publish(target, vectors, users, Path(folder))
+        publish_rows(target, vectors, users, Path(folder), durability="relaxed")
         plain = Path(folder) / "plain"
         plain.write_text("\n".join(json.dumps(body) for body in bodies))
         filtered = Path(folder) / "filtered"
@@ -70,7 +71,7 @@ def _measured(settings: Settings, size: int) -> list[Figure]:
         options = ["api", "--bind", "127.0.0.1:0", "--redis", f"redis://127.0.0.1:{redis_port}", "--targets", target]
         options += ["--popularity-interval-s", "86400"]
         with _pinned("rowbank_server", *options) as service, _pinned("bench.bare_endpoint") as bare:
-            _wait_until_ready(service.address)
+            wait_until_ready(service.address)
             loads = _take_turns(
                 {"recommend": (service, plain), "1 % filter": (service, filtered), "bare": (bare, plain)}
             )
@@ -140,7 +141,8 @@ def _pinned(module: str, *arguments: str) -> Iterator[_Process]:
         process.wait()
 
 
-def _wait_until_ready(address: str, *, within_s: float = 900.0) -> None:
+def wait_until_ready(address: str, *, within_s: float = 900.0) -> None:
+    """Waits until a service answers queries."""
     until = time.monotonic() + within_s
     while True:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{address}/readyz"):
@@ -150,7 +152,7 @@ def _wait_until_ready(address: str, *, within_s: float = 900.0) -> None:
         time.sleep(0.1)
 
 
-def _publish(target: str, vectors: Array, users: Array, folder: Path) -> None:
+def publish_rows(target: str, vectors: Array, users: Array, folder: Path, *, durability: str) -> None:
     """A model whose towers give the rows of users and items as they are."""
     import pyarrow
     import pyarrow.parquet
@@ -159,8 +161,8 @@ def _publish(target: str, vectors: Array, users: Array, folder: Path) -> None:
 
     size, dim = vectors.shape
     with Client(target, timeout_s=60) as client:
-        for name, rows in (("load_user", users), ("load_item", vectors)):
-            table = client.create_table(TableSpec(name, dim=dim, optimizer=SGD(0.1), durability="relaxed"))
+        for name, rows in (("load_user", users), (ITEM_TABLE, vectors)):
+            table = client.create_table(TableSpec(name, dim=dim, optimizer=SGD(0.1), durability=durability))
             for start in range(0, len(rows), _UPSERT):
                 table.upsert(np.arange(start, min(start + _UPSERT, len(rows))), rows[start : start + _UPSERT])
         client.features.put_view(
@@ -172,9 +174,9 @@ def _publish(target: str, vectors: Array, users: Array, folder: Path) -> None:
         titles = pyarrow.array([f"Item {item}" for item in range(size)])
         pyarrow.parquet.write_table(pyarrow.table({"item_id": ids, "title": titles, "bucket": ids % 100}), path)
         feature_files.import_features(client, "load_items", str(path))
-        client.features.write("load_users", {user: {"history": [user, user + 1]} for user in range(_USERS)})
+        client.features.write("load_users", {user: {"history": [user, user + 1]} for user in range(len(users))})
         query = Tower((TowerInput("rows", "load_user", "user_id", dim, 0, 0),), "vector", "tower.onnx")
-        candidate = Tower((TowerInput("rows", "load_item", "item_id", dim, 0, 0),), "vector", "tower.onnx")
+        candidate = Tower((TowerInput("rows", ITEM_TABLE, "item_id", dim, 0, 0),), "vector", "tower.onnx")
         manifest = ModelManifest(
             name="two_tower", version="load", query=query, candidate=candidate, vector_dim=dim, created_at_s=1000.0,
             item_view="load_items", user_view="load_users", metrics={},

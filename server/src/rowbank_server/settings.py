@@ -268,6 +268,11 @@ class ApiSettings(_RedisSettings):
         min_length=1,
         description="The model that answers requests that name none; where it has no version, the only one there is.",
     )
+    max_staleness_s: float | None = Field(
+        None,
+        gt=0,
+        description="Queries may read rows of replicas that are at most so old; none: of owners alone, as indexes do.",
+    )
     popularity_interval_s: float = Field(
         10.0,
         gt=0,

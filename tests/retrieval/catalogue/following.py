@@ -67,11 +67,17 @@ class Site:
         stored = registry.get(MODEL, version)
         return load_model(stored.manifest, registry.files(stored.manifest), self.store())
 
-    def open(self, version: str = "v1", *, started: bool = True, **options: Any) -> Follower:
-        """A follower that has loaded the version."""
-        rows = self.closing.enter_context(contextlib.closing(ClientRows([self.target], 10.0)))
+    def feed(self) -> RowsFeed:
+        """A follow of rows, as one process has it."""
         feed = RowsFeed(lambda tables, sink: RowFollow([self.target], tables, sink, "test"))
         self.closing.callback(feed.close)
+        return feed
+
+    def open(
+        self, version: str = "v1", *, started: bool = True, feed: RowsFeed | None = None, **options: Any
+    ) -> Follower:
+        """A follower that has loaded the version."""
+        rows = self.closing.enter_context(contextlib.closing(ClientRows([self.target], 10.0)))
         serials = itertools.count(1)
         chosen = FollowerOptions(**{"count_s": 3600.0, "poll_s": 0.01, "namespace": self.namespace, **options})
         follower = Follower(
@@ -79,7 +85,7 @@ class Site:
             rows,
             Lineage(self.connection, self.namespace),
             chosen,
-            feed,
+            feed or self.feed(),
             next_serial=lambda: next(serials),
             watch=Counted(),
         )

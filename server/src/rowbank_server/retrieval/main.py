@@ -74,7 +74,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     stored_rows = StoredRows(redis, Layout(settings.namespace))
     metrics = Metrics()
     build_rows = ClientRows(settings.targets, _BUILD_TIMEOUT_S)
-    query_rows = ClientRows(settings.targets, settings.row_timeout_s)
+    query_rows = ClientRows(settings.targets, settings.row_timeout_s, max_staleness_s=settings.max_staleness_s)
     rows_feed = RowsFeed(lambda tables, sink: RowFollow(settings.targets, tables, sink, _follower_name()))
     popularity = PopularityStore(redis, settings.namespace, settings.popular_retention_h)
     parts = QueryParts(settings.query_budget_ms / 1e3)

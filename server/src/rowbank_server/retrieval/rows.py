@@ -29,11 +29,13 @@ class ClientRows:
     Args:
         targets: addresses of all shards.
         timeout_s: longest wait for one read.
+        max_staleness_s: rows of replicas count that are at most so old; None: of owners alone.
     """
 
-    def __init__(self, targets: Sequence[str], timeout_s: float) -> None:
+    def __init__(self, targets: Sequence[str], timeout_s: float, *, max_staleness_s: float | None = None) -> None:
         self._targets = list(targets)
         self._timeout_s = timeout_s
+        self._max_staleness_s = max_staleness_s
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._tables: dict[str, Table] = {}
@@ -85,6 +87,10 @@ class ClientRows:
         with self._lock:
             if self._client is None:
                 self._client = Client(
-                    self._targets, timeout_s=self._timeout_s, connect_timeout_s=self._timeout_s, wait_for_ready=True
+                    self._targets,
+                    timeout_s=self._timeout_s,
+                    connect_timeout_s=self._timeout_s,
+                    wait_for_ready=True,
+                    max_staleness_s=self._max_staleness_s,
                 )
             return self._client

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rowbank import ChangeBatch, Client
+from rowbank.changes import read_position
 from rowbank.errors import RowbankError
 from rowbank_server.retrieval.catalogue.rows_feed import Sink
 
@@ -21,6 +22,7 @@ _log = logging.getLogger("rowbank.api")
 
 _TIMEOUT_S = 5.0
 _LOOK_S = 0.25  # How soon it notices that it was closed.
+_LEAVE_S = 30.0  # For catching up with who takes its place; then its tables count as missed.
 _PAUSES_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 
@@ -38,13 +40,24 @@ class RowFollow:
         self._sink = sink
         self._name = name
         self._was_in_force = False
+        self._leaves_at = float("inf")
+        self._leaves_after: Sequence[int] = ()
+        self._place: Sequence[int] = ()
         self._problem = ""
         self._stop = threading.Event()
         threading.Thread(target=self._run, name="rows-follow", daemon=True).start()
 
-    def close(self) -> None:
-        """Ends it; does not wait for its thread."""
-        self._stop.set()
+    @property
+    def place(self) -> Sequence[int]:
+        """See `Follow`."""
+        return self._place
+
+    def close(self, *, after: Sequence[int] | None = None) -> None:
+        """Ends it, see `Follow`; does not wait for its thread."""
+        if after is None:
+            self._stop.set()
+        else:
+            self._leaves_after, self._leaves_at = after, time.monotonic() + _LEAVE_S
 
     def _run(self) -> None:
         failures = 0
@@ -66,15 +79,27 @@ class RowFollow:
             Client(self._targets, timeout_s=_TIMEOUT_S) as client,
             client.follow(self._tables, since="now", detail="keys", name=self._name) as follower,
         ):
+            self._problem = ""
             if self._was_in_force:
                 self._say_missed(self._tables)
-            self._was_in_force, self._problem = True, ""
-            if not self._stop.is_set():
-                self._sink.in_force()
-            while not self._stop.is_set():
+            while not self._stop.is_set() and not self._leave():
                 batch = follower.poll(_LOOK_S)
                 if batch is not None and not self._stop.is_set():
                     self._take_in(batch)
+                places = read_position(follower.position, len(self._targets))
+                self._place = [place.number if place is not None else 0 for place in places]
+                if not self._was_in_force and all(places):
+                    self._was_in_force = True
+                    self._sink.in_force()
+
+    def _leave(self) -> bool:
+        """Whether another follow tells everything from here on. If this one comes no further, something was missed."""
+        if time.monotonic() >= self._leaves_at:
+            self._say_missed(self._tables)
+            self._stop.set()
+        elif self._leaves_after and all(mine >= its for mine, its in zip(self._place, self._leaves_after, strict=True)):
+            self._stop.set()
+        return self._stop.is_set()
 
     def _take_in(self, batch: ChangeBatch) -> None:
         if batch.restarted or batch.dropped:

@@ -45,8 +45,17 @@ class Sink(Protocol):
 class Follow(Protocol):
     """A follow of some tables on all shards; it goes on until it is closed."""
 
-    def close(self) -> None:
-        """Ends it; the sink is told nothing any more."""
+    @property
+    def place(self) -> Sequence[int]:
+        """How far it has told its sink, by shard: numbers of mutations, which all follows of a shard share; once it is
+        in force."""
+
+    def close(self, *, after: Sequence[int] | None = None) -> None:
+        """Ends it; the sink is told nothing any more.
+
+        Args:
+            after: first it goes on up to there, if it has not come so far.
+        """
 
 
 Open = Callable[[Sequence[str], Sink], Follow]
@@ -225,8 +234,8 @@ class RowsFeed:
                 if one.tables <= sight.tables:
                     one.in_force()
         _log.info("rows of %s are followed", ", ".join(sorted(sight.tables)))
-        if before is not None:
-            before.close()
+        if before is not None and before.follow is not None and sight.follow is not None:
+            before.follow.close(after=sight.follow.place)  # What it has not told yet, the new one may never tell.
 
     def of(self, table: str) -> list[Subscription]:
         """Who follows a table."""
