@@ -241,6 +241,7 @@ class ParameterServer:
             shard_count=settings.shard_count,
         )
         following = Following(self.shard, self._dedup, self.log, self.me, self._find_owner)
+        self.part.follows = lambda: following.state
         self.metrics.register(FollowingCollector(following))
         return following
 

@@ -19,7 +19,7 @@ class Part:
     Attributes:
         server_id: new at every start; the name under which an owner writes.
         address: where others reach this process.
-        state: in a word or a short sentence.
+        state: in a word or a short sentence; of a replica, `follows` says it.
         owner_address: of a standby or replica: where the owner is, as far as it is known.
         epoch, position, age_s, rows: see `ShardMember`.
     """
@@ -34,13 +34,19 @@ class Part:
     position: Callable[[], int] = field(default=lambda: 0)
     age_s: Callable[[], float] = field(default=lambda: 0.0)
     rows: Callable[[], int] = field(default=lambda: 0)
+    follows: Callable[[], str] | None = None
+
+    @property
+    def current_state(self) -> str:
+        """What it does now, in a word or a short sentence."""
+        return self.follows() if self.follows is not None and self.role == "replica" else self.state
 
     def describe(self) -> admin_pb2.ShardMember:
         """What this process says of itself."""
         return admin_pb2.ShardMember(
             server_id=self.server_id,
             role=self.role,
-            state=self.state,
+            state=self.current_state,
             address=self.address,
             epoch=self.epoch(),
             position=self.position(),

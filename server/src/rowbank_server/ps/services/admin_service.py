@@ -195,7 +195,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             redis_eviction_policy=me.redis_eviction_policy,
             redis_may_evict=me.redis_may_evict,
             role=part.role,
-            state=part.state,
+            state=part.current_state,
             epoch=part.epoch(),
             position=part.position(),
             members=self._membership.current(),
