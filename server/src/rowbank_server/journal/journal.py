@@ -25,9 +25,9 @@ from rowbank_server.journal.stored import StoredGroups
 from rowbank_server.journal.streams import JournalStreams, StoredRecord
 from rowbank_server.journal.syncer import Syncer
 from rowbank_server.journal.writer import StreamWriter, close_quietly
+from rowbank_server.storage.state import EPOCH_SHIFT
 
 _log = logging.getLogger("rowbank.journal")
-EPOCH_SHIFT = 40  # Positions of a later epoch are above all of an earlier one, whatever became of its records.
 _MAX_GROUP_BYTES = 4 << 20
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 1.0
@@ -239,10 +239,10 @@ class Journal:
         with self._lock:
             return next(iter(self._open_entries)) - 1 if self._open_entries else self._last
 
-    def appended_through(self) -> int:
-        """Everything up to this position is appended."""
+    def released_through(self) -> int:
+        """Everything up to this position is applied and appended, and followers can have it."""
         with self._lock:
-            return next(iter(self._unappended)) - 1 if self._unappended else self._last
+            return self._release.through(self._last)
 
     def wait_appended(self, position: int) -> None:
         """Waits until everything up to `position` is appended.

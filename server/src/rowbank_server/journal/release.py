@@ -52,6 +52,10 @@ class ReleaseOrder:
         """How many mutations were begun and not released."""
         return len(self._waiting)
 
+    def through(self, last: int) -> int:
+        """The highest position up to which everything is released, where `last` is the highest that was given."""
+        return self._waiting[0].position - 1 if self._waiting else last
+
     def opened(self, position: int) -> None:
         """Entries to come have higher positions."""
         self._to.opened(position)

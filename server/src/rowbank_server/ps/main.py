@@ -106,7 +106,7 @@ class ParameterServer:
             on_trouble=lambda: self.keeper.wake(),
             release=ReleaseOrder(self.log, max_bytes=settings.follow_buffer_bytes),
         )
-        self.recovery = Recovery(streams, dedup, open_journal=self.journal.open, on_tail=self.log.append_replayed)
+        self.recovery = Recovery(streams, dedup, self.log, open_journal=self.journal.open)
         ownership = Ownership(settings.shard_index, settings.shard_count)
         self.stop_request = StopRequest()
         self._registry = ModelRegistry(redis, settings.namespace)
@@ -141,6 +141,7 @@ class ParameterServer:
             store=store,
             state=state,
             journal=self.journal,
+            log=self.log,
             dedup=dedup,
             recovery=self.recovery,
             history=history,

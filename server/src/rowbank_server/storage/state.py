@@ -23,6 +23,7 @@ from rowbank_server.storage.lease import Lease, Sight
 
 _EPOCH, _OWNER, _FLUSH, _STEP_PREFIX = b"epoch", b"owner", b"flush", "step:"
 _THROUGH = b"through"
+EPOCH_SHIFT = 40  # Positions of a later epoch are above all of an earlier one, whatever became of its records.
 _SHARD_COUNT = b"shard_count"
 _JOURNAL_PREFIX = b"journal:"
 
@@ -119,11 +120,14 @@ class Claim:
     Attributes:
         steps: table id -> highest step pushed.
         windows: client id -> packed outcomes of its latest mutations.
+        through: every mutation up to this position is in Redis's rows, and journals have those after it; None: not
+            known, or not this shard's.
     """
 
     epoch: int
     steps: dict[int, int]
     windows: dict[str, bytes]
+    through: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,11 @@ class ShardState:
         """The epoch that `claim` or `reclaim` got."""
         return self._mark.epoch
 
+    @property
+    def flush(self) -> int:
+        """The number of the last write-back that ended."""
+        return self._mark.flush
+
     def claim(self, least_epoch: int = 0, *, lease: Lease | None = None, seen: Sight | None = None) -> Claim:
         """Takes over the shard: raises its epoch, and reads what the predecessor stored.
 
@@ -188,7 +197,7 @@ class ShardState:
             same_count = int(self._redis.hget(self._key, _SHARD_COUNT) or 0) == self._shard_count
             if not same_count:
                 least_epoch = max(least_epoch, self._least_epoch(highest))
-            epoch, _ = self._raise_epoch(least_epoch, lease, seen)
+            epoch, fields = self._raise_epoch(least_epoch, lease, seen)
             self._mark = _Mark(epoch, 0)
             self._flushes = 0
             self._run_ids = self._read_run_ids()
@@ -197,8 +206,11 @@ class ShardState:
             for shard in [self._shard] if same_count else range(highest):
                 for table_id, step in self._read_steps(shard).items():
                     steps[table_id] = max(steps.get(table_id, 0), step)
-            self._store({_SHARD_COUNT: self._shard_count, _FLUSH: 0, **_step_fields(steps)}, {})
-        return Claim(self._mark.epoch, steps, self.windows())
+            # What shards of another number wrote back says nothing of this one's mutations, which begin here.
+            begins = {} if same_count else {_THROUGH: epoch << EPOCH_SHIFT}
+            self._store({_SHARD_COUNT: self._shard_count, _FLUSH: 0, **begins, **_step_fields(steps)}, {})
+        through = int(fields[_THROUGH]) if same_count and _THROUGH in fields else None
+        return Claim(self._mark.epoch, steps, self.windows(), through)
 
     def take_over(self, seen: Sight, *, least_epoch: int, lease: Lease, handed_over: bool) -> Taken:
         """Raises the epoch for a process that has the shard's rows already.

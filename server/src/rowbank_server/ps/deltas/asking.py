@@ -140,10 +140,15 @@ def _go_on(asked: Asked, since: tuple[str, int], log: DeltaLog, journal: Stored,
         source = "journal"
     else:
         tables = log.tables_at(index)
+    now = {table.table_id: table for table in log.tables()}  # With other specs, it may be.
     pictures = tuple(
         table.table_id
         for table in tables
         if asked.wants(table)
-        and not (log.has_all(table, since[1], own=own) and (not asked.records or table.table_id in asked.complete))
+        and not (
+            log.has_all(table, since[1], own=own)
+            and log.has_all(now.get(table.table_id, table), since[1], own=own)
+            and (not asked.records or table.table_id in asked.complete)
+        )
     )
     return Begin(source, index, position, pictures, tables)

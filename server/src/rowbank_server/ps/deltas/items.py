@@ -16,11 +16,12 @@ class TablesChanged:
     """All tables of the shard from here on.
 
     Attributes:
-        loaded: ids of those that are new here and have rows already.
+        unlike: ids of those that are new here and yet cannot be had from mutations alone: they have rows already, or
+            are relaxed and their mutations take no positions now.
     """
 
     tables: tuple[deltas_pb2.FollowedTable, ...]
-    loaded: frozenset[int] = frozenset()
+    unlike: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,11 @@ class DeltaLog:
         self.ordering_lock = threading.Lock()  # Held by who starts to order relaxed mutations.
 
     @property
+    def buffer_bytes(self) -> int:
+        """How much is kept at most."""
+        return self._buffer_bytes
+
+    @property
     def position(self) -> int:
         """The highest position released so far."""
         return self._position
@@ -117,6 +122,8 @@ class DeltaLog:
         with self._lock:
             self._opened_at = position
             self._position = max(self._position, position)
+            if self._inherited is None:  # Of what was before, nobody knows what is missing.
+                self._first_position = max(self._first_position, position)
 
     def released(self, position: int, pieces: tuple[bytes, ...], begun: float) -> None:
         """See `Released`."""
@@ -165,9 +172,15 @@ class DeltaLog:
         """Says which tables there are; of a new one, before its first mutation."""
         there = list(tables)
         known = {table.table_id: table.spec.durability for table in self._tables}
-        loaded = (table.entry.table_id for table in there if table.rows.size() and table.entry.table_id not in known)
-        changed = TablesChanged(followed(there), frozenset(loaded))
+        new = [table for table in there if table.entry.table_id not in known]
         with self._lock:
+            ordered = self._ordered_from != _NOT_ORDERED
+            unlike = (
+                table.entry.table_id
+                for table in new
+                if table.rows.size() or not (table.journaled or table.frozen or ordered)
+            )
+            changed = TablesChanged(followed(there), frozenset(unlike))
             for table in changed.tables:
                 former = known.get(table.table_id, table.spec.durability)
                 if former == common_pb2.DURABILITY_RELAXED != table.spec.durability:
@@ -189,10 +202,11 @@ class DeltaLog:
         """
         table_id = table.table_id
         if table.spec.frozen:  # Filled without records, before this process where it does not know when.
-            return own and self._filled.get(table_id, 0) <= position
-        if table.spec.durability != common_pb2.DURABILITY_RELAXED and position >= self._relaxed_until.get(table_id, 0):
+            return own and self._filled.get(table_id, -1) < position
+        # Mutations that took no position are behind the one of that time, too.
+        if table.spec.durability != common_pb2.DURABILITY_RELAXED and position > self._relaxed_until.get(table_id, -1):
             return True
-        return own and position >= self._ordered_from
+        return own and position > self._ordered_from
 
     def hand_over(self) -> None:
         """Says that nothing comes any more, and everything that was acknowledged is here."""

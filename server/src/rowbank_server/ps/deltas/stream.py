@@ -11,7 +11,7 @@ from typing import Any
 
 from rowbank.errors import FollowerTooSlow, NotReady
 from rowbank_protos.v1 import deltas_pb2
-from rowbank_server.journal.journal import EPOCH_SHIFT, Journal
+from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.records import peek_position
 from rowbank_server.ps.deltas import pictures
 from rowbank_server.ps.deltas.asking import ROWS, Begin, begin
@@ -21,6 +21,7 @@ from rowbank_server.ps.deltas.frames import Framer
 from rowbank_server.ps.deltas.items import OVERHEAD_BYTES, FrozenFilled, HandOver, Item, TablesChanged, WriteBack
 from rowbank_server.ps.deltas.log import DeltaLog
 from rowbank_server.ps.tables.table import ShardTable
+from rowbank_server.storage.state import EPOCH_SHIFT
 
 _PAUSE_S = 0.015  # Between looks, so that a mutation wakes nobody.
 _CONFIRM_PAUSE_S = 0.001
@@ -161,8 +162,9 @@ class Stream:
     def _send_event(self, item: Item) -> Iterator[bytes]:
         event = item.event
         if isinstance(event, TablesChanged):
+            new = event.unlike - self._listed.keys()
             yield from self._list(event.tables)
-            for table_id in event.loaded:
+            for table_id in new:
                 self._restart_picture(table_id)
         elif isinstance(event, FrozenFilled):
             self._restart_picture(event.table_id)
@@ -212,13 +214,14 @@ class Stream:
         if picture.done:
             end = picture.end()
             yield from self._confirmed()
+            end.whole_at = min(end.whole_at, self._log.position)  # Some positions came to nothing.
             self._current = None
             yield self._say(picture_end=end)
 
     def _confirmed(self) -> Iterator[bytes]:
         """Waits until what was read from RAM so far cannot be undone by a crash any more, with signs of life."""
         position = self._journal.last_position()
-        while self._journal.appended_through() < position and not self._ended.is_set():
+        while self._journal.released_through() < position and not self._ended.is_set():
             if self._log.closed:
                 raise NotReady(self._log.closed)
             if time.monotonic() - self._spoke > _SILENCE_S:

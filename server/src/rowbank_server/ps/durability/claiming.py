@@ -128,7 +128,7 @@ class Claiming:
         self._shard.forget_followed()
         self._shard.open_all(view, claim.steps)
         tables = self._shard.tables()
-        self._recovery.replay(claim.windows, tables)
+        self._recovery.replay(claim.windows, tables, through=claim.through)
         self._recovery.start_journal(claim.epoch)
         self._shard.serve()
         rows = sum(table.rows.size() for table in tables)

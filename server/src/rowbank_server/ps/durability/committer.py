@@ -146,7 +146,10 @@ class Committer:
         with self._gate.passing():
             # Looked at inside: once the gate was closed, nothing that followers do not get is under way.
             if self._log.ordered and not any(table.frozen for table in mutation.tables):
-                _, answer = _Ordered(self._journal, mutation, request, in_flight, journaled=False).run(synced=False)
+                ordered = _Ordered(self._journal, mutation, request, in_flight, journaled=False)
+                entry, answer = ordered.run(synced=False)
+                if entry is not None:
+                    self._thread.position = entry.position
                 return answer
             try:
                 with contextlib.ExitStack() as held:

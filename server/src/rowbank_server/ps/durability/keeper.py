@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable
 
 from rowbank.errors import NotReady, RedisUnavailable
+from rowbank_protos.v1.deltas_pb2 import WriteBackMark
 from rowbank_server.journal.journal import Journal
+from rowbank_server.ps.deltas.log import DeltaLog
 from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.durability.writeback import flush_table, rewrite_table, settle, unsettle
@@ -44,6 +46,7 @@ class Keeper:
         store: RowStore,
         state: ShardState,
         journal: Journal,
+        log: DeltaLog,
         dedup: DedupWindow,
         recovery: Recovery,
         history: EvictionHistory,
@@ -55,6 +58,8 @@ class Keeper:
         self._store = store
         self._state = state
         self._journal = journal
+        self._log = log
+        self._serial = 0
         self._dedup = dedup
         self._recovery = recovery
         self._history = history
@@ -137,6 +142,8 @@ class Keeper:
         """Writes tables, then what refers to them, then trims the journal of what is written: a crash in between
         leaves at worst records that replay recognises as applied."""
         through = self._journal.done_through()  # First: what is done by now shows in windows and tables taken later.
+        self._serial += 1
+        self._log.write_back(WriteBackMark.STAGE_BEGUN, self._serial)
         changes = self._dedup.take_changes()
         tables = self._shard.tables()
         try:
@@ -144,15 +151,19 @@ class Keeper:
             steps = {table.entry.table_id: table.step for table in tables}
             trims = self._recovery.pending or self._journal.has_done(through)
             if written or changes.windows or changes.gone or trims or steps != self._written_steps:
-                self._state.write(steps, changes.windows, changes.gone)
+                # Positions that came to nothing are none that a follower could have reached.
+                reached = min(through, self._log.position)
+                self._state.write(steps, changes.windows, changes.gone, through=reached)
                 self._written_steps = steps
         except BaseException:
             self._dedup.give_back(changes)
             for table in tables:
                 unsettle(table)
+            self._log.write_back(WriteBackMark.STAGE_FAILED, self._serial)
             raise
         for table in tables:
             settle(table)
+        self._log.write_back(WriteBackMark.STAGE_ENDED, self._serial, self._state.flush)
         # The oldest first: of a journal that is replayed again, all that followed must be there, too. What it created
         # would rise again if the removal, in the next journal, were gone.
         self._recovery.written_back()

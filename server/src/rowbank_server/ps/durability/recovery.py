@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Set
 from rowbank.errors import RequestError
 from rowbank_server.journal.records import CorruptRecordError, parse, peek_position
 from rowbank_server.journal.streams import JournalStreams, StoredRecord
+from rowbank_server.ps.deltas.log import DeltaLog
+from rowbank_server.ps.deltas.seed import Seed
 from rowbank_server.ps.durability.applying import RecordApplier
 from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.tables.table import ShardTable
@@ -25,15 +27,17 @@ class Replay:
     Attributes:
         records: how many were read.
         corrupt: how many of them could not be read.
-        tail: position and bytes of those above `above`, if there is such a position.
+
+    Args:
+        seed: takes those that are above `above`, for whoever follows; None: nobody does.
     """
 
-    def __init__(self, streams: JournalStreams, dedup: DedupWindow) -> None:
+    def __init__(self, streams: JournalStreams, dedup: DedupWindow, seed: Seed | None = None) -> None:
         self._streams = streams
+        self._seed = seed
         self._applier = RecordApplier(dedup)
         self._above = 0
         self._loaded: Set[int] = frozenset()
-        self.tail: list[tuple[int, bytes]] = []
         self.records = 0
         self.corrupt = 0
 
@@ -77,29 +81,29 @@ class Replay:
             self._streams.quarantine(stored)
             _log.error("journal record %s is in quarantine and was not replayed: %s", stored.place, error)
             return
-        if position is not None and not seen and self._above:
-            self.tail.append((position, stored.data))
+        if position is not None and not seen and self._seed is not None:
+            self._seed.add(position, stored.data)
 
 
 class Recovery:
     """What has to happen between claiming a shard and serving it, and once after its first write-back.
 
     Args:
-        on_tail: told of the records, position and bytes, that a follower had not seen when it took over.
+        log: gets what was replayed, so that those who followed a predecessor can go on.
     """
 
     def __init__(
         self,
         streams: JournalStreams,
         dedup: DedupWindow,
+        log: DeltaLog,
         *,
         open_journal: Callable[[int], None],
-        on_tail: Callable[[Iterable[tuple[int, bytes]]], None] = lambda records: None,
     ) -> None:
         self._streams = streams
         self._dedup = dedup
         self._open_journal = open_journal
-        self._on_tail = on_tail
+        self._log = log
         self._sealed: list[str] = []
         self.corrupt_records = 0
 
@@ -107,12 +111,18 @@ class Recovery:
         """From now on no predecessor can acknowledge anything. Raises RedisUnavailable."""
         self._sealed = self._streams.seal_older(epoch)
 
-    def replay(self, windows: dict[str, bytes], tables: Iterable[ShardTable]) -> None:
-        """Restores the answers to repeats, replays the sealed journals on loaded `tables`. Raises RedisUnavailable."""
+    def replay(self, windows: dict[str, bytes], tables: Iterable[ShardTable], *, through: int | None) -> None:
+        """Restores the answers to repeats, replays the sealed journals on loaded `tables`. Raises RedisUnavailable.
+
+        Args:
+            through: the sealed journals have everything that was done after this position; None: not known.
+        """
         self.restore_windows(windows)
-        replay = Replay(self._streams, self._dedup)
+        seed = Seed(self._log)
+        replay = Replay(self._streams, self._dedup, seed)
         replay.run(self._sealed, tables)
         self.corrupt_records += replay.corrupt
+        seed.start(through)
 
     def replay_tail(self, tables: Iterable[ShardTable], *, above: int, loaded: Set[int]) -> int:
         """Replays what a follower has not seen, as `Replay.run` does; returns how many records that were.
@@ -120,10 +130,11 @@ class Recovery:
         Raises:
             RedisUnavailable: it may be called again.
         """
-        replay = Replay(self._streams, self._dedup)
+        seed = Seed(self._log)
+        replay = Replay(self._streams, self._dedup, seed)
         replay.run(self._sealed, tables, above=above, loaded=loaded)
         self.corrupt_records += replay.corrupt
-        self._on_tail(replay.tail)
+        seed.go_on()
         return replay.records
 
     def restore_windows(self, windows: dict[str, bytes]) -> None:
