@@ -97,13 +97,23 @@ PATIENT = {"ROWBANK_API_QUERY_BUDGET_MS": "30000", "ROWBANK_API_ROW_TIMEOUT_S": 
 
 
 class UpProcess(ServerProcess):
-    """`up`: Redis, a shard and the retrieval service; `target`, `http_url` and `retrieval_target` are known once it is
-    ready."""
+    """`up`: Redis, a shard and the retrieval service; `target`, `standby` (the second shard's, if there is one),
+    `http_url` and `retrieval_target` are known once it is ready."""
 
     def __init__(self, *arguments: str, log: Path, environment: dict[str, str] | None = None) -> None:
-        ports = ("--grpc-bind", "127.0.0.1:0", "--http-bind", "127.0.0.1:0", "--retrieval-grpc-bind", "127.0.0.1:0")
+        ports = (
+            "--grpc-bind",
+            "127.0.0.1:0",
+            "--standby-grpc-bind",
+            "127.0.0.1:0",
+            "--http-bind",
+            "127.0.0.1:0",
+            "--retrieval-grpc-bind",
+            "127.0.0.1:0",
+        )
         super().__init__("up", *ports, *arguments, log=log, environment=environment)
         self.target = ""
+        self.standby = ""
         self.http_url = ""
         self.retrieval_target = ""
 
@@ -112,6 +122,7 @@ class UpProcess(ServerProcess):
         assert (role, name) == ("ready", "rowbank-up")
         named = dict(address.split("=", 1) for address in addresses)
         self.target, self.http_url, self.retrieval_target = named["grpc"], named["http"], named["retrieval_grpc"]
+        self.standby = named.get("standby", "")
         return self
 
 

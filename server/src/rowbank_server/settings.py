@@ -369,6 +369,12 @@ class UpSettings(_RedisSettings):
         "tables).",
     )
     grpc_bind: str = Field("127.0.0.1:7700", description="HOST:PORT of the parameter server.")
+    standby: bool = Field(
+        False, description="Run a second parameter server, which takes over when the first one falls; both start again."
+    )
+    standby_grpc_bind: str = Field(
+        "127.0.0.1:7702", description="HOST:PORT of the second parameter server, with `standby`."
+    )
     http_bind: str = Field("127.0.0.1:7780", description="HOST:PORT of the retrieval service over HTTP.")
     retrieval_grpc_bind: str = Field(
         "127.0.0.1:7781", description="HOST:PORT of the retrieval service over gRPC; empty: off."
@@ -382,7 +388,7 @@ class UpSettings(_RedisSettings):
     start_timeout_s: float = Field(300.0, gt=0, description="Longest wait for each process to become ready.")
     stop_timeout_s: float = Field(60.0, gt=0, description="Longest wait for each process to end before it is killed.")
 
-    @field_validator("grpc_bind", "http_bind", "retrieval_grpc_bind")
+    @field_validator("grpc_bind", "standby_grpc_bind", "http_bind", "retrieval_grpc_bind")
     @classmethod
     def _check_bind(cls, value: str, info: ValidationInfo) -> str:
         if value or info.field_name != "retrieval_grpc_bind":

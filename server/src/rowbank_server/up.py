@@ -1,6 +1,6 @@
 """Everything on one machine: Redis (unless one is given), one parameter-server shard, the retrieval service.
 
-The three are processes of their own, as in a larger installation; this one starts them in order, watches them, and
+They are processes of their own, as in a larger installation; this one starts them in order, watches them, and
 stops them in the reverse order.
 """
 
@@ -18,8 +18,18 @@ from types import FrameType
 from rowbank_server import logs
 from rowbank_server.children import spawn
 from rowbank_server.listening import require_free
+from rowbank_server.pair import Pair, wait_for_owner
 from rowbank_server.redis_supervisor import EmbeddedRedis
-from rowbank_server.settings import ApiSettings, StartError, UpSettings, require_private, unknown_variables, variable
+from rowbank_server.settings import (
+    ApiSettings,
+    PsSettings,
+    StartError,
+    UpSettings,
+    load,
+    require_private,
+    unknown_variables,
+    variable,
+)
 
 _log = logging.getLogger("rowbank.up")
 _WATCH_INTERVAL_S = 0.1
@@ -70,6 +80,12 @@ class Child:
             raise StartError(f"rowbank-{self.role}: expected a ready line, got {line.decode()!r}")
         return words[2:]
 
+    def discard_output(self) -> None:
+        """Reads away what it wrote after its ready line, so that it never waits for a reader."""
+        assert self._process.stdout is not None
+        while select.select([self._process.stdout], [], [], 0)[0] and os.read(self._process.stdout.fileno(), 4096):
+            pass
+
     def stop(self, *, timeout_s: float) -> int:
         """Asks it to drain and waits; kills it if that takes too long. Returns its exit status."""
         if self._process.poll() is None:
@@ -89,7 +105,9 @@ class Up:
         self._settings = settings
         self._redis: EmbeddedRedis | None = None
         self._environment: dict[str, str] = {}
+        self._common: list[str] = []
         self._children: list[Child] = []
+        self._pair: Pair[Child] | None = None
         self._redis_restarts: list[float] = []
 
     def start(self) -> str:
@@ -112,19 +130,20 @@ class Up:
         }
         for name in unknown_variables():  # Once warned of is enough.
             del self._environment[name]
-        common = [
+        self._common = common = [
             *("--namespace", settings.namespace, "--redis-timeout-s", str(settings.redis_timeout_s)),
             *("--log-level", settings.log_level, "--log-format", settings.log_format),
             *(["--insecure"] if settings.insecure else []),
             *(["--allow-redis-eviction"] if settings.allow_redis_eviction else []),
         ]
-        [grpc_address] = self._start_child("ps", ["--bind", settings.grpc_bind, "--shard", "0/1", *common])
+        addresses = self._start_pair() if settings.standby else self._start_child("ps", self._ps(settings.grpc_bind))
         arguments = ["--bind", settings.http_bind, "--grpc-bind", settings.retrieval_grpc_bind]
-        arguments += ["--targets", _reachable(grpc_address), "--model", settings.model]
+        arguments += ["--targets", "|".join(map(_reachable, addresses)), "--model", settings.model]
         arguments += ["--workers", str(settings.api_workers)]
         http_url, *over_grpc = self._start_child("api", [*arguments, *common])
         retrieval = [f"retrieval_{address}" for address in over_grpc]  # grpc=HOST:PORT, where it is on.
-        return " ".join([f"grpc={grpc_address}", f"http={http_url}", *retrieval])
+        servers = [f"{name}={address}" for name, address in zip(("grpc", "standby"), addresses, strict=False)]
+        return " ".join([*servers, f"http={http_url}", *retrieval])
 
     def watch(self) -> None:
         """Looks after the processes until one ends for good.
@@ -133,6 +152,8 @@ class Up:
             StartError: a server ended, or Redis cannot be kept running.
         """
         while True:
+            if self._pair is not None:
+                self._pair.watch()
             for child in self._children:
                 status = child.exit_status()
                 if status is not None:
@@ -145,10 +166,29 @@ class Up:
 
     def stop(self) -> int:
         """Stops all, in the reverse order; returns 0 if every one drained cleanly."""
-        statuses = [child.stop(timeout_s=self._settings.stop_timeout_s) for child in reversed(self._children)]
+        children = [*(self._pair.processes if self._pair else ()), *self._children]
+        statuses = [child.stop(timeout_s=self._settings.stop_timeout_s) for child in reversed(children)]
         if self._redis is not None:
             self._redis.stop()
         return max((0 if status == 0 else 1 for status in statuses), default=0)
+
+    def _ps(self, address: str, *options: str) -> list[str]:
+        return ["--bind", address, "--shard", "0/1", *options, *self._common]
+
+    def _start_pair(self) -> list[str]:
+        """Starts two parameter servers that stand by for each other; returns their addresses once one serves."""
+        settings = self._settings
+        metrics = load(PsSettings, {}).metrics_bind
+        options = [("--standby",), ("--standby", "--metrics-bind", _next_port(metrics))]
+        binds = [settings.grpc_bind, settings.standby_grpc_bind]
+
+        def start(index: int) -> Child:
+            return Child("ps", self._ps(binds[index], *options[index]), self._environment)
+
+        self._pair = Pair([start(0), start(1)], start)
+        binds[:] = [child.wait_ready(timeout_s=settings.start_timeout_s)[0] for child in self._pair.processes]
+        wait_for_owner([_reachable(address) for address in binds], timeout_s=settings.start_timeout_s)
+        return binds
 
     def _start_child(self, role: str, arguments: list[str]) -> list[str]:
         child = Child(role, arguments, self._environment)
@@ -193,8 +233,14 @@ def run(settings: UpSettings) -> int:
 
 def _listened_on(settings: UpSettings) -> dict[str, str]:
     """The addresses that other programs connect to, by their settings."""
-    names = ("grpc_bind", "http_bind", "retrieval_grpc_bind")
+    names = ("grpc_bind", *(["standby_grpc_bind"] if settings.standby else []), "http_bind", "retrieval_grpc_bind")
     return {name: address for name in names if (address := getattr(settings, name))}
+
+
+def _next_port(address: str) -> str:
+    """The port after that of `address`; a free one if it is 0, and nothing for nothing."""
+    host, colon, port = address.rpartition(":")
+    return f"{host}{colon}{int(port) + 1 if int(port or 0) else port}"
 
 
 def _reachable(address: str) -> str:

@@ -30,6 +30,10 @@ local fields = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'shard_count', 'fl
 for i = 1, 5 do fields[i] = fields[i] or '' end
 fields[6] = redis.call('GET', KEYS[2]) or ''
 fields[7] = tostring(redis.call('PTTL', KEYS[2]))
+fields[8] = '1'
+for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(name, 1, 8) == 'journal:' then fields[8] = '' end
+end
 return fields
 """
 
@@ -47,6 +51,7 @@ class Sight:
         holder: name of the process that has the lease; empty: nobody.
         address: where that one is reached.
         left_s: seconds until the lease ends, unless it is renewed.
+        clean: there is no journal: the last owner was stopped and wrote everything, or there was none.
     """
 
     epoch: int = 0
@@ -57,6 +62,7 @@ class Sight:
     holder: str = ""
     address: str = ""
     left_s: float = 0.0
+    clean: bool = False
 
 
 class Lease:
@@ -96,7 +102,7 @@ class Lease:
         """Who owns the shard, and whether it says so."""
         with translated(_WHAT):
             fields: list[bytes] = self._look(keys=self._keys)
-        epoch, owner, shard_count, flush, through, lease, left_ms = (field.decode() for field in fields)
+        epoch, owner, shard_count, flush, through, lease, left_ms, clean = (field.decode() for field in fields)
         holder, _, rest = lease.partition("|")
         return Sight(
             epoch=int(epoch or 0),
@@ -107,4 +113,5 @@ class Lease:
             holder=holder,
             address=rest.partition("|")[2],
             left_s=max(0, int(left_ms)) / 1000,
+            clean=bool(clean),
         )

@@ -22,7 +22,9 @@ _log = logging.getLogger("rowbank.ps")
 _LOOK_S = 0.02  # Between looks at an owner that may be gone.
 _CALM_S = 0.1  # Between looks at the stream of one that is there.
 _NOTE_S = 1.0
-_COLD_WAIT_S = 5.0  # How long nobody must hold the lease before rows are loaded from Redis.
+# How long nobody must hold the lease before rows are loaded from Redis, so that a standby which has them goes first, or
+# the owner that was killed and is started again. Where everything was written in an orderly stop, there is none.
+_COLD_WAIT_S = 5.0
 
 
 class Followed(FollowedOwner, Protocol):
@@ -149,7 +151,7 @@ class Standby:
         try:
             if self._claiming.claimed or self._followed.whole:
                 self._take_over(seen, absent_s)
-            elif absent_s >= max(_COLD_WAIT_S, self._lease.lease_s):
+            elif absent_s >= self._lease.lease_s and (seen.clean or absent_s >= _COLD_WAIT_S):
                 self._load(seen)
             else:
                 return
@@ -176,7 +178,7 @@ class Standby:
         _log.warning("owner of the shard now, %.1f ms after it was tried", (time.monotonic() - started) * 1e3)
 
     def _load(self, seen: Sight) -> None:
-        _log.warning("nobody has owned the shard for %.1f s; loading it from Redis", _COLD_WAIT_S)
+        _log.warning("nobody holds the shard's lease; loading it from Redis")
         self._part.state = "loading"
         self._followed.detach()
         try:

@@ -1,0 +1,77 @@
+"""Two parameter servers of one shard on one machine: each stands by for the other, and starts again when it ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import grpc
+
+from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
+from rowbank_server.settings import StartError
+
+_log = logging.getLogger("rowbank.up")
+_LOOK_S = 0.05
+_ANSWER_S = 1.0
+_MAX_RESTARTS = 5  # Within a minute; a server that falls this often has a reason that a restart does not mend.
+
+
+class Process(Protocol):
+    """One of the two."""
+
+    def exit_status(self) -> int | None: ...
+
+    def discard_output(self) -> None: ...
+
+
+_Process = TypeVar("_Process", bound=Process)
+
+
+class Pair(Generic[_Process]):
+    """Watches the two.
+
+    Args:
+        start: starts server `index` again, at its address, without waiting until it is ready.
+    """
+
+    def __init__(self, processes: Sequence[_Process], start: Callable[[int], _Process]) -> None:
+        self.processes = list(processes)
+        self._start = start
+        self._restarts: list[float] = []
+
+    def watch(self) -> None:
+        """Looks once. Raises StartError if one of them ends again and again."""
+        for index, process in enumerate(self.processes):
+            process.discard_output()  # A server that was replaced and starts anew says that it is ready.
+            status = process.exit_status()
+            if status is not None:
+                self._restart(index, status)
+
+    def _restart(self, index: int, status: int) -> None:
+        now = time.monotonic()
+        self._restarts = [at for at in self._restarts if now - at < 60.0] + [now]
+        if len(self._restarts) > _MAX_RESTARTS:
+            raise StartError(f"the parameter servers ended {_MAX_RESTARTS + 1} times within a minute; see above")
+        _log.error("parameter server %d ended with status %s and is started again", index, status)
+        self.processes[index] = self._start(index)
+
+
+def wait_for_owner(addresses: Sequence[str], *, timeout_s: float) -> None:
+    """Waits until one of the servers at `addresses` owns their shard. Raises StartError."""
+    deadline = time.monotonic() + timeout_s
+    while not any(_owns(address) for address in addresses):
+        if time.monotonic() > deadline:
+            raise StartError(f"none of the parameter servers serves within {timeout_s:g} s (setting start_timeout_s)")
+        time.sleep(_LOOK_S)
+
+
+def _owns(address: str) -> bool:
+    with grpc.insecure_channel(address) as channel:
+        stub = admin_pb2_grpc.AdminServiceStub(channel)
+        try:
+            info = stub.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=_ANSWER_S)
+        except grpc.RpcError:
+            return False
+    return bool(info.role == "owner" and info.state == "serving")
