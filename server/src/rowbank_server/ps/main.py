@@ -220,7 +220,7 @@ class ParameterServer:
         part = Part(self._owner, rowbank_server.__version__, role, "waiting for an owner" if follows else "loading")
         part.rows = lambda: sum(table.rows.size() for table in self.shard.tables())
         part.epoch = lambda: self._state.epoch if self.following is None else self._state.epoch or self.following.epoch
-        part.position = lambda: self.journal.done_through() if part.role == "owner" else self._followed_position()
+        part.position = lambda: self.log.position if part.role == "owner" else self._followed_position()
         part.age_s = lambda: 0.0 if part.role == "owner" or self.following is None else self.following.age_s
         return part
 

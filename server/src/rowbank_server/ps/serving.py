@@ -105,6 +105,7 @@ class Serving:
             followed=parts.following,
             claiming=parts.claiming,
             shard_count=self._settings.shard_count,
+            on_state=parts.membership.note,
             on_owner=self.become_owner,
             on_failed=self.start_again,
         )
@@ -218,7 +219,7 @@ class Serving:
         Write-back stops first, so that nothing comes after the word that this process has ended.
         """
         parts = self._parts
-        if not any(member.role == "standby" and member.state == "following" for member in parts.membership.current()):
+        if not parts.membership.has_standby():
             return False
         started = time.monotonic()
         parts.keeper.stop()

@@ -187,7 +187,9 @@ class Claiming:
         for table in tables:
             if table.entry.table_id not in loaded:
                 _adopt(table, followed, lost=lost, handed_over=handed_over)
-        records = self._recovery.replay_tail(tables, above=followed.position, loaded=loaded)
+        records = self._recovery.replay_tail(
+            tables, above=followed.position, loaded=loaded, gap_through=taken.through if behind else None
+        )
         laps.end("tail")
         self._recovery.start_journal(self._state.epoch)
         self._shard.serve()

@@ -124,9 +124,13 @@ class Recovery:
         self.corrupt_records += replay.corrupt
         seed.start(through)
 
-    def replay_tail(self, tables: Iterable[ShardTable], *, above: int, loaded: Set[int]) -> int:
+    def replay_tail(
+        self, tables: Iterable[ShardTable], *, above: int, loaded: Set[int], gap_through: int | None = None
+    ) -> int:
         """Replays what a follower has not seen, as `Replay.run` does; returns how many records that were.
 
+        Args:
+            gap_through: of what was done up to this position, the sealed journals may lack what came after `above`.
         Raises:
             RedisUnavailable: it may be called again.
         """

@@ -44,6 +44,15 @@ class Membership:
         """Announces soon what changed."""
         self._wake.set()
 
+    def has_standby(self) -> bool:
+        """Whether a standby has everything, asked now."""
+        try:
+            self._known = self._members.current()
+        except RedisUnavailable as error:
+            _log.debug("members are not known: %s", error)
+            return False
+        return any(member.role == "standby" and member.state == "following" for member in self._known)
+
     def current(self) -> list[admin_pb2.ShardMember]:
         """All members as this process knows them, itself as it is now."""
         me = self.part.describe()

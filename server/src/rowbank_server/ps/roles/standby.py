@@ -56,6 +56,7 @@ class Standby:
 
     Args:
         shard_count: how many shards this process takes part in.
+        on_state: called after the state that is said of this process has changed.
         on_owner: called once this process is the owner.
         on_failed: called if it cannot go on as a standby and must start again, with the reason.
     """
@@ -68,6 +69,7 @@ class Standby:
         followed: Followed,
         claiming: Claiming,
         shard_count: int,
+        on_state: Callable[[], None],
         on_owner: Callable[[], None],
         on_failed: Callable[[str], None],
     ) -> None:
@@ -76,6 +78,7 @@ class Standby:
         self._followed = followed
         self._claiming = claiming
         self._shard_count = shard_count
+        self._on_state = on_state
         self._on_owner = on_owner
         self._on_failed = on_failed
         self._stopping = threading.Event()
@@ -116,9 +119,10 @@ class Standby:
         followed = self._followed
         claimed = self._claiming.claimed
         if not claimed:
-            self._part.state, self._part.owner_address = followed.state, followed.owner_address
+            self._part.owner_address = followed.owner_address
             if followed.connected and not followed.handed_over and not self._silent():
                 self._absent_since = None
+                self._say(followed.state)
                 self._note_catalog()
                 return _CALM_S
         seen = self._lease.look()
@@ -126,16 +130,22 @@ class Standby:
             raise NotReady("another process has the shard, of which a part was taken over here")
         if seen.holder and seen.holder != self._lease.owner and not followed.handed_over:
             self._absent_since = None
+            self._say(followed.state)
             return min(_CALM_S, seen.left_s + 0.001)
         now = time.monotonic()
         self._absent_since = now if self._absent_since is None else self._absent_since
         if seen.shard_count not in (0, self._shard_count):
-            self._part.state = (
-                f"refused: the shard is one of {seen.shard_count} in Redis, here one of {self._shard_count}"
-            )
+            self._say(f"refused: Redis has the shard as one of {seen.shard_count}, not {self._shard_count}")
             return _CALM_S
+        if not claimed:
+            self._say(followed.state)
         self._try(seen, absent_s=now - self._absent_since)
         return _LOOK_S
+
+    def _say(self, state: str) -> None:
+        if state != self._part.state:
+            self._part.state = state
+            self._on_state()
 
     def _note_catalog(self) -> None:
         """Once a second, so that a catalog which Redis lost later is known for one."""
@@ -173,9 +183,7 @@ class Standby:
         why = "handed over" if handed_over else f"is gone, silent for {silent_ms:.0f} ms"
         _log.warning("the owner %s %s; taking over at position %d", followed.owner_address, why, followed.position)
         self._part.state = "taking over"
-        started = time.monotonic()
         self._claiming.take_over(followed, seen, handed_over=handed_over)
-        _log.warning("owner of the shard now, %.1f ms after it was tried", (time.monotonic() - started) * 1e3)
 
     def _load(self, seen: Sight) -> None:
         _log.warning("nobody holds the shard's lease; loading it from Redis")

@@ -1,0 +1,70 @@
+"""What tests of standbys share: what processes of a shard say of themselves, and how one waits for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import grpc
+from tests.processes import PsProcess, until
+
+from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
+
+
+def info(server: PsProcess) -> admin_pb2.GetServerInfoResponse:
+    """What a process says of itself; nothing while it does not answer."""
+    with grpc.insecure_channel(server.target) as channel:
+        try:
+            return admin_pb2_grpc.AdminServiceStub(channel).GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=1)
+        except grpc.RpcError:
+            return admin_pb2.GetServerInfoResponse()
+
+
+def role(server: PsProcess) -> str:
+    return info(server).role
+
+
+def targets(*servers: PsProcess) -> str:
+    """As a client is told of the processes of one shard."""
+    return "|".join(server.target for server in servers)
+
+
+def owner_of(*servers: PsProcess) -> PsProcess:
+    """Waits until one of `servers` owns the shard."""
+    found: list[PsProcess] = []
+
+    def look() -> bool:
+        found[:] = [server for server in servers if role(server) == "owner"]
+        return bool(found)
+
+    until(look, what="an owner")
+    return found[0]
+
+
+def caught_up(standby: PsProcess, owner: PsProcess) -> None:
+    """Waits until `standby` follows and has everything that `owner` has done by now."""
+    position = info(owner).position
+
+    def look() -> bool:
+        said = info(standby)
+        return said.role == "standby" and said.state == "following" and said.position >= position
+
+    until(look, what="a standby that follows")
+
+
+def stop(server: PsProcess) -> None:
+    """It stands still until `go_on`."""
+    os.kill(server.pid, signal.SIGSTOP)
+
+
+def go_on(server: PsProcess) -> None:
+    os.kill(server.pid, signal.SIGCONT)
+
+
+def takes_over(standby: PsProcess) -> None:
+    until(lambda: role(standby) == "owner", what="take-over")
+
+
+def took_over_without_load(server: PsProcess) -> bool:
+    """Whether the last time that it became the owner it had the rows already."""
+    return server.log.rpartition("took over ")[1] != "" and ", 0 loaded," in server.log.rpartition("took over ")[2]
