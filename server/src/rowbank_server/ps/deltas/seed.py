@@ -29,9 +29,12 @@ class Seed:
     def start(self, position: int | None) -> None:
         """Starts the log: the records are all there are after `position`; None: it is not known what they lack."""
         self._log.seed(None if position is None else max(position, self._dropped))
+        self._dropped = 0
         self.go_on()
 
     def go_on(self) -> None:
-        """Adds the records to what the log has."""
+        """Adds the records to what the log has; of that nothing is kept if some are missing in between."""
+        if self._dropped:
+            self._log.seed(self._dropped)
         self._log.append_replayed(self._records)
         self._records.clear()

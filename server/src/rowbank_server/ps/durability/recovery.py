@@ -138,7 +138,10 @@ class Recovery:
         replay = Replay(self._streams, self._dedup, seed)
         replay.run(self._sealed, tables, above=above, loaded=loaded)
         self.corrupt_records += replay.corrupt
-        seed.go_on()
+        if gap_through is None:
+            seed.go_on()
+        else:
+            seed.start(gap_through)
         return replay.records
 
     def restore_windows(self, windows: dict[str, bytes]) -> None:
