@@ -88,6 +88,7 @@ class Follower:
         self.messages: list[deltas_pb2.FollowResponse] = []
         self.error: Exception | None = None
         request = deltas_pb2.FollowRequest(**{"name": "test", "detail": ROWS, **fields})
+        self.mirror.unwhole.clear()
         self.mirror.of_records = request.detail == RECORDS
         if self.mirror.position is not None:
             request.start = POSITION

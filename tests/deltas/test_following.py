@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
+import grpc
 import numpy as np
 import pytest
 from tests.deltas.support import KEYS, NOW, RECORDS, ROWS, last_position, stored
@@ -9,7 +14,7 @@ from tests.processes import until
 from tests.server.support import f32, i64, refused
 
 from rowbank.errors import InvalidRequest, Overloaded, TableNotFound
-from rowbank_protos.v1 import admin_pb2, deltas_pb2, rows_pb2, tables_pb2
+from rowbank_protos.v1 import admin_pb2, deltas_pb2, rows_pb2, snapshots_pb2, snapshots_pb2_grpc, tables_pb2
 from rowbank_server.journal.records import Kind
 
 REMOVED, RESTRICT, MANUAL, TTL, CAPACITY = (
@@ -237,3 +242,81 @@ def test_a_sign_of_life_comes_every_200_ms(ps, follow):
     times = [message.at_ms for message in follower.messages]
     silences = np.diff(times)
     assert np.median(silences) <= 200
+
+
+def freeze(target, table, name):
+    """A model version's copy of a table."""
+    with grpc.insecure_channel(target) as channel:
+        stub = snapshots_pb2_grpc.SnapshotServiceStub(channel)
+        stub.BeginSnapshot(snapshots_pb2.BeginSnapshotRequest(snapshot_id=name, hold_ms=2000))
+        stub.ResumeMutations(snapshots_pb2.ResumeMutationsRequest(snapshot_id=name))
+        stub.FreezeTable(snapshots_pb2.FreezeTableRequest(snapshot_id=name, table=table, frozen_name=name))
+        stub.EndSnapshot(snapshots_pb2.EndSnapshotRequest(snapshot_id=name))
+
+
+def test_a_models_copy_comes_as_a_picture_when_it_is_whole(ps, wire, follow):
+    wire.create("t")
+    followers = [follow(ps.target), follow(ps.target, start=NOW), follow(ps.target, detail=RECORDS)]
+    for follower in followers:
+        assert follower.hello.server_id
+    wire.push("t", list(range(100)), [[1, 1]] * 100)
+    freeze(ps.target, "t", "copy")
+    for follower in followers[:2]:
+        until(lambda follower=follower: len(follower.mirror.table("copy")) == 100, what="the copy")
+        assert follower.mirror.table("copy") == stored(wire, "copy")
+    records = followers[2]
+    until(lambda: len(records.contents("picture_end")) == 2, what="the copy")
+    assert len(records.records()) == 1  # The push.
+    rows = {}
+    for part in records.contents("picture_rows"):
+        keys, size = np.frombuffer(part.keys, "<i8").tolist(), len(part.packed) // max(1, len(part.keys) // 8)
+        rows |= {key: part.packed[place * size + 24 : (place + 1) * size] for place, key in enumerate(keys)}
+    assert rows == stored(wire, "copy")
+    # Whoever missed that gets it later.
+    since = deltas_pb2.StreamPosition(server_id=records.hello.server_id, number=records.records()[0].position - 1)
+    late = follow(ps.target, start=deltas_pb2.FOLLOW_START_POSITION, since=since)
+    until(lambda: late.mirror.names and len(late.mirror.table("copy")) == 100, what="the copy")
+
+
+def test_replicas_are_told_of_write_backs(start_ps, connect, follow):
+    ps = start_ps("--flush-interval-s", "3600")
+    wire = connect(ps.target)
+    wire.create("t")
+    records, rows = follow(ps.target, detail=RECORDS), follow(ps.target)
+    records.reaches(last_position(ps.target))
+    wire.push("t", [1], [[1, 1]])
+    wire.admin.Flush(admin_pb2.FlushRequest())
+    wire.push("t", [2], [[1, 1]])
+    for follower in (records, rows):
+        follower.reaches(last_position(ps.target))
+    steps = [message for message in records.messages if message.WhichOneof("content") in ("records", "write_back")]
+    begun, ended = (
+        (at, message.write_back) for at, message in enumerate(steps) if message.WhichOneof("content") == "write_back"
+    )
+    stages = deltas_pb2.WriteBackMark
+    assert (begun[1].stage, ended[1].stage) == (stages.STAGE_BEGUN, stages.STAGE_ENDED)
+    assert begun[1].serial == ended[1].serial
+    assert ended[1].flush == 1
+    assert [len(message.records.records) for message in steps[: begun[0]]] == [1]
+    assert sum(len(message.records.records) for message in steps[ended[0] :]) == 1
+    assert not rows.contents("write_back")
+    through = int(steps[begun[0]].position.number)
+    assert through == records.records()[0].position
+
+
+def test_a_follower_that_is_gone_without_a_word_is_noticed(start_ps, follow):
+    ps = start_ps()
+    watcher = follow(ps.target)
+    code = (
+        "import sys, grpc; from rowbank_protos.v1 import deltas_pb2, deltas_pb2_grpc\n"
+        "stub = deltas_pb2_grpc.DeltaServiceStub(grpc.insecure_channel(sys.argv[1]))\n"
+        "for message in stub.Follow(deltas_pb2.FollowRequest(name='frozen')): pass\n"
+    )
+    frozen = subprocess.Popen([sys.executable, "-c", code, ps.target])
+    try:
+        until(lambda: len(_followers(watcher)) == 2, what="the follower")
+        frozen.send_signal(signal.SIGSTOP)
+        until(lambda: len(_followers(watcher)) == 1, what="its end")
+    finally:
+        frozen.kill()
+        frozen.wait()

@@ -45,7 +45,8 @@ READ_CHUNK_OPTIONS = (
 # A client that is gone without a word is noticed although nothing can be sent to it.
 _KEEPALIVE_OPTIONS = (
     ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 15_000),
+    ("grpc.http2.ping_timeout_ms", 15_000),  # What newer versions of gRPC go by.
     ("grpc.http2.max_pings_without_data", 0),
 )
 _RECORD_BYTES = 4 << 20  # What a record may have beside the request that it holds.
