@@ -225,6 +225,7 @@ def test_followers_are_listed(ps, wire, follow):
     follower.reaches(last_position(ps.target))
 
     until(lambda: _followers(follower)[0].position == follower.position, what="the position")
+    until(lambda: not _followers(follower)[0].lag_records, what="marks of write-backs, which it does not get")
     (listed,) = _followers(follower)
     assert (listed.name, listed.role, listed.address, listed.detail) == ("index", "replica", "h:1", KEYS)
     assert (list(listed.tables), listed.lag_records, listed.lag_s, listed.source) == (["t"], 0, 0.0, "picture")

@@ -14,7 +14,7 @@ from tests.processes import until
 from tests.server.support import i64, refused
 from tests.server.test_metrics import scraped
 
-from rowbank.errors import InvalidRequest, NotOwner, NotReady, ReplicaTooStale, TableNotFound
+from rowbank.errors import InvalidRequest, NotOwner, NotReady, RedisUnavailable, ReplicaTooStale, TableNotFound
 from rowbank_protos.v1 import admin_pb2, common_pb2, deltas_pb2, deltas_pb2_grpc, rows_pb2
 
 ROWS = 20_000
@@ -151,6 +151,27 @@ def test_a_replica_of_an_owner_that_stands_still_says_how_old_it_is(both, owner,
     until(lambda: int(pull(replica, "t", [1])[1]["rowbank-age-ms"]) < 1000, what="it is fresh again")
 
 
+def test_what_was_acknowledged_and_not_sent_counts_as_age(tmp_path, own_redis, namespace):
+    """A relaxed push waits for nobody, and goes to followers behind a journaled one that waits for Redis."""
+    with pair(tmp_path, own_redis.url, namespace, "--journal-wait-s", "0.5") as both:
+        owner, replica = both.wire(both.owner), both.wire(both.replica)
+        owner.create("journaled")
+        owner.create("relaxed", durability=common_pb2.DURABILITY_RELAXED)
+        both.require_equal()
+        os.kill(own_redis.pid, signal.SIGSTOP)
+        try:
+            with refused(RedisUnavailable):
+                owner.push("journaled", [1], [[-1, -1]])
+            owner.push("relaxed", [1], [[-1, -1]])
+            until(lambda: int(pull(replica, "relaxed", [1])[1]["rowbank-age-ms"]) > 1000, what="age grows")
+            with refused(ReplicaTooStale, "1000 were allowed"):
+                pull(replica, "relaxed", [1], max_staleness_ms=1000)
+            assert pull(replica, "relaxed", [1])[0].tolist() == [0, 0]
+        finally:
+            os.kill(own_redis.pid, signal.SIGCONT)
+        assert both.require_equal() == 2
+
+
 def test_a_table_that_is_not_here_is_asked_of_the_owner(both, owner, replica):
     with refused(ReplicaTooStale, "'t' is not here"):
         replica.size("t")
@@ -181,6 +202,18 @@ def test_a_replica_goes_on_without_a_picture_after_a_cut(both, owner):
         assert both.proxy.cut()
         owner.push("t", [1, 2000], [[1, 1], [1, 1]])
         assert both.require_equal() == 1001
+    assert pictures(both) == before
+
+
+def test_it_does_so_after_a_restart_of_the_owner(both, owner):
+    fill(owner, "t", 1000)
+    both.require_equal()
+    before = pictures(both)
+    for key in (2000, 3000):
+        both.owner.kill()
+        both.start_owner()
+        owner.push("t", [1, key], [[1, 1], [1, 1]])
+        both.require_equal()
     assert pictures(both) == before
 
 

@@ -244,6 +244,13 @@ class Journal:
         with self._lock:
             return self._release.through(self._last)
 
+    def released_until(self) -> float:
+        """Every mutation that was acknowledged before this time, monotonic seconds, was released to followers."""
+        now = time.monotonic()
+        with self._lock:
+            since = self._release.waiting_since
+        return now if since is None else min(now, since)
+
     def wait_appended(self, position: int) -> None:
         """Waits until everything up to `position` is appended.
 

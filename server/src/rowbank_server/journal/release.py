@@ -56,6 +56,11 @@ class ReleaseOrder:
         """The highest position up to which everything is released, where `last` is the highest that was given."""
         return self._waiting[0].position - 1 if self._waiting else last
 
+    @property
+    def waiting_since(self) -> float | None:
+        """When the oldest of those was begun, monotonic seconds; None: there is none."""
+        return self._waiting[0].begun if self._waiting else None
+
     def opened(self, position: int) -> None:
         """Entries to come have higher positions."""
         self._to.opened(position)

@@ -5,7 +5,6 @@ protobuf would copy each record into a message, and the message into bytes.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,15 +25,15 @@ class Framer:
     def __init__(self, server_id: str) -> None:
         self._server_id = server_id
 
-    def message(self, position: int | None, **content: Any) -> bytes:
+    def message(self, position: int | None, at_ms: int, **content: Any) -> bytes:
         """A message with `content`, or a sign of life; without a position where that is None."""
-        message = deltas_pb2.FollowResponse(at_ms=int(time.time() * 1e3), **content)
+        message = deltas_pb2.FollowResponse(at_ms=at_ms, **content)
         if position is not None:
             message.position.server_id = self._server_id
             message.position.number = position
         return message.SerializeToString()
 
-    def records(self, position: int, items: Sequence[Item]) -> bytes:
+    def records(self, position: int, at_ms: int, items: Sequence[Item]) -> bytes:
         """The records of `items`, which are mutations, at least one."""
         payload: list[bytes] = []
         size = 0
@@ -46,8 +45,7 @@ class Framer:
         payload += (_OLDEST_MS, oldest)
         size += 1 + len(oldest)
         where = deltas_pb2.StreamPosition(server_id=self._server_id, number=position).SerializeToString()
-        now = _varint(int(time.time() * 1e3))
-        head = (_POSITION, _varint(len(where)), where, _AT_MS, now, _RECORDS, _varint(size))
+        head = (_POSITION, _varint(len(where)), where, _AT_MS, _varint(at_ms), _RECORDS, _varint(size))
         return b"".join((*head, *payload))
 
 

@@ -112,6 +112,10 @@ class DeltaLog:
         """Why no more comes; empty: more may come."""
         return self._closed
 
+    def at_ms(self, monotonic_s: float) -> int:
+        """A time of this process in Unix milliseconds, by a clock that nobody sets."""
+        return int(monotonic_s * 1e3 + self._clock_ms)
+
     def order_relaxed(self, position: int) -> None:
         """From now on every mutation of a relaxed table takes a position, and those are above `position`."""
         with self._lock:
@@ -130,7 +134,7 @@ class DeltaLog:
         with self._lock:
             self._position = position
             if self._keeping and (self._readers or begun < self._idle_until or self._check_active()):
-                self._put(position, pieces, None, sum(map(len, pieces)), int(begun * 1e3 + self._clock_ms))
+                self._put(position, pieces, None, sum(map(len, pieces)), self.at_ms(begun))
 
     def lost(self, position: int) -> None:
         """See `Released`: whoever follows has to come again, and gets pictures of relaxed tables."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,7 @@ class Stream:
         self._pictures: collections.deque[int] = collections.deque()
         self._current: pictures.Picture | None = None
         self._spoke = 0.0
+        self._as_of_ms = 0  # What was acknowledged before is in what was sent.
 
     def messages(self) -> Iterator[bytes]:
         """Everything that is sent, without an end of its own; inside of `log.reading`.
@@ -94,8 +95,11 @@ class Stream:
         hello.CopyFrom(self._sources.hello)
         hello.continued, hello.source = start.continued, start.source
         hello.epoch = self._journal.last_position() >> EPOCH_SHIFT
+        self._as_of_ms = self._log.at_ms(time.monotonic())
         yield self._say(hello=hello)
+        self._as_of_ms = 0  # Not known before the log is read to its end.
         yield from self._list(start.tables)
+        yield from self._void(start.pictures)
         if start.index is None:
             yield from self._read_journal(start)
         else:
@@ -106,12 +110,18 @@ class Stream:
             yield from self._step()
 
     def _step(self) -> Iterator[bytes]:
+        released_until = self._journal.released_until()
         items, position = self._log.read(self._index, max_bytes=_BATCH_BYTES, max_items=_BATCH_ITEMS)
+        self._index += len(items)
+        if self._index >= self._log.end()[0]:
+            as_of_ms = self._log.at_ms(released_until)
+        else:  # What was acknowledged before one was begun comes before it.
+            as_of_ms = max((item.at_ms for item in items if item.event is None), default=0)
         if items:
-            self._index += len(items)
-            yield from self._send(items, position)
+            yield from self._send(items, position, as_of_ms)
         else:
             self._position = position
+            self._as_of_ms = max(self._as_of_ms, as_of_ms)
         if self._current is not None or self._pictures:
             yield from self._go_on_with_picture()
         elif not items:
@@ -122,10 +132,16 @@ class Stream:
     def _say(self, **content: Any) -> bytes:
         """A message with the position so far, unless a follower of keys or rows could not go on from there."""
         whole = self._asked.records or not (self._pictures or self._current)
-        return self._framer.message(self._position if whole else None, **content)
+        return self._framer.message(self._position if whole else None, self._as_of_ms, **content)
 
-    def _send(self, items: Sequence[Item], position: int) -> Iterator[bytes]:
-        """Sends items in order, mutations that follow each other together."""
+    def _void(self, tables: Iterable[int]) -> Iterator[bytes]:
+        """Says of tables whose pictures may take a while to come that what the follower has is void."""
+        if self._asked.records:
+            for table_id in tables:
+                yield self._say(picture_start=deltas_pb2.PictureStart(table_id=table_id))
+
+    def _send(self, items: Sequence[Item], position: int, as_of_ms: int) -> Iterator[bytes]:
+        """Sends items in order, mutations that follow each other together; all of them is as of `as_of_ms`."""
         mutations: list[Item] = []
         for item in items:
             if item.event is None:
@@ -134,6 +150,7 @@ class Stream:
             yield from self._send_mutations(mutations, mutations[-1].position if mutations else 0)
             mutations = []
             yield from self._send_event(item)
+        self._as_of_ms = max(self._as_of_ms, as_of_ms)
         yield from self._send_mutations(mutations, position)
 
     def _send_mutations(self, mutations: Sequence[Item], position: int) -> Iterator[bytes]:
@@ -142,7 +159,7 @@ class Stream:
             return
         if self._asked.records:
             self._position = position
-            yield self._framer.records(position, mutations)
+            yield self._framer.records(position, self._as_of_ms, mutations)
             return
         wanted = self._listed.keys() - self._pictures
         tables = {table.entry.table_id: table for table in self._sources.tables()}
@@ -166,6 +183,7 @@ class Stream:
             yield from self._list(event.tables)
             for table_id in new:
                 self._restart_picture(table_id)
+            yield from self._void(new)
         elif isinstance(event, FrozenFilled):
             self._restart_picture(event.table_id)
         elif self._asked.records and isinstance(event, WriteBack):

@@ -6,11 +6,11 @@ _ROUNDING_S = 0.001  # The owner says times in whole milliseconds.
 
 
 class AgeBound:
-    """When the owner made its messages, in this process's monotonic time: not before `made`.
+    """Until when everything that the owner acknowledged is in what it sent, in this process's monotonic time.
 
-    The owner's clock is compared with itself alone: the first message was made after it was asked for, each other one
-    as much later as the owner's clock says. Where that clock was set meanwhile, which shows in a message that was made
-    before the one before it, or after it came, the bound starts anew from the message before.
+    The owner's clock is compared with itself alone: the first message was made after it was asked for, and each other
+    time is as much later, or earlier, as the owner's clock says. Where that clock was set meanwhile, which shows in a
+    time before the one before, or after the message came, the bound starts anew from the time before.
 
     Args:
         asked: monotonic seconds before the owner was asked.
@@ -20,13 +20,17 @@ class AgeBound:
     def __init__(self, asked: float, first_ms: int) -> None:
         self._asked = asked
         self._first_ms = first_ms
-        self.made = asked
+        self._until: float | None = None
 
-    def made_at(self, at_ms: int, came: float) -> float:
-        """A bound for the message that the owner says it made at `at_ms`, and that came at `came`; never falls."""
-        made = self._asked + (at_ms - self._first_ms) / 1e3 - _ROUNDING_S
-        if made > came or made < self.made - 2 * _ROUNDING_S:
-            self._asked, self._first_ms = self.made, at_ms
-            made = self.made
-        self.made = max(self.made, made)
-        return self.made
+    def until(self, at_ms: int, came: float) -> float | None:
+        """A bound for a message with the time `at_ms` that came at `came`; never falls. None: not known yet."""
+        if not at_ms:
+            return self._until
+        until = self._asked + (at_ms - self._first_ms) / 1e3 - _ROUNDING_S
+        if self._until is None:
+            self._until = min(until, came)
+        elif until > came or until < self._until - 2 * _ROUNDING_S:
+            self._asked, self._first_ms = self._until, at_ms
+        else:
+            self._until = max(self._until, until)
+        return self._until

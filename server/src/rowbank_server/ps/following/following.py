@@ -49,7 +49,7 @@ class Following:
         self._followed: OwnerStream | None = None  # The same, once its owner is known.
         self._reason = "waiting for an owner"
         self._heard = 0.0
-        self._made: float | None = None
+        self._until: float | None = None  # Every mutation that the owner acknowledged before then is applied.
         self.epoch = 0
         self.owner_id = ""
         self.owner_address = ""
@@ -84,8 +84,8 @@ class Following:
     @property
     def age_s(self) -> float:
         """How far the rows are behind the owner's, at most; infinite where nothing was heard yet."""
-        made = self._made
-        return float("inf") if made is None else max(0.0, time.monotonic() - made)
+        until = self._until
+        return float("inf") if until is None else max(0.0, time.monotonic() - until)
 
     @property
     def handed_over(self) -> bool:
@@ -207,7 +207,9 @@ class Following:
                     age = AgeBound(stream.asked, message.at_ms)
                     continue
                 self._applier.take(message)
-                self._made = max(self._made or 0.0, age.made_at(message.at_ms, came))
+                until = age.until(message.at_ms, came)
+                if until is not None:
+                    self._until = until if self._until is None else max(self._until, until)
 
     def _begin(self, message: deltas_pb2.FollowResponse, address: str) -> None:
         """Takes the first message. Raises RefusedError, StreamEndedError."""

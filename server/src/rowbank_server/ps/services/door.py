@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
@@ -80,6 +80,7 @@ class _Wanted:
 
 
 _ANYTHING = _Wanted()
+_ASKED = {MAX_STALENESS: "max_staleness_ms", MIN_POSITION: "min_position"}
 
 
 class Door(_Interceptor):
@@ -127,13 +128,17 @@ class Door(_Interceptor):
             if self._role() != OWNER:
                 raise self._refusal(method)
             response = behavior(request, context)
-            if any(name == WANT_POSITION for name, _ in context.invocation_metadata()):
-                position = self._committed()
-                if position:
-                    context.set_trailing_metadata(((POSITION, str(position)),))
+            for name, _ in context.invocation_metadata():
+                if name == WANT_POSITION:
+                    self._tell_position(context)
             return response
 
         return answer
+
+    def _tell_position(self, context: grpc.ServicerContext) -> None:
+        position = self._committed()
+        if position:
+            context.set_trailing_metadata(((POSITION, str(position)),))
 
     def _unary(self, behavior: Callable[..., Any], method: str) -> Callable[..., Any]:
         tables_of = _READS.get(method)
@@ -225,13 +230,12 @@ class Door(_Interceptor):
 
 def _wanted(context: grpc.ServicerContext) -> _Wanted:
     """What the request's metadata ask for. Raises InvalidRequest."""
-    found: dict[str, Any] = {}
+    wanted = _ANYTHING
     for name, value in context.invocation_metadata():
-        if name == MAX_STALENESS:
-            found["max_staleness_ms"] = _number(name, value)
-        elif name == MIN_POSITION:
-            found["min_position"] = _number(name, value)
-    return _Wanted(**found) if found else _ANYTHING
+        field = _ASKED.get(name)
+        if field is not None:
+            wanted = replace(wanted, **{field: _number(name, value)})
+    return wanted
 
 
 def _number(name: str, value: str | bytes) -> int:
