@@ -268,7 +268,7 @@ def test_a_models_copy_comes_as_a_picture_when_it_is_whole(ps, wire, follow):
     records = followers[2]
     until(lambda: len(records.contents("picture_end")) == 2, what="the copy")
     assert len(records.records()) == 1  # The push.
-    rows = {}
+    rows: dict[int, bytes] = {}
     for part in records.contents("picture_rows"):
         keys, size = np.frombuffer(part.keys, "<i8").tolist(), len(part.packed) // max(1, len(part.keys) // 8)
         rows |= {key: part.packed[place * size + 24 : (place + 1) * size] for place, key in enumerate(keys)}

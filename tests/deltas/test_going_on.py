@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import numpy as np
 import pytest
-from tests.deltas.support import KEYS, POSITION, RECORDS, last_position, stored
+from tests.deltas.support import KEYS, POSITION, RECORDS, ROWS, last_position, stored
 from tests.journal.support import CuttingProxy, redis_is_away, redis_is_back
 from tests.processes import until
 from tests.server.support import i64, refused
 from tests.server.test_redis_faults import kill
 
-from rowbank.errors import FollowerTooSlow
+from rowbank.errors import FollowerTooSlow, RedisUnavailable
 from rowbank_protos.v1 import admin_pb2, common_pb2, deltas_pb2, rows_pb2, tables_pb2
 from rowbank_server.redis_supervisor import EmbeddedRedis
 
@@ -272,3 +274,33 @@ def test_one_that_does_not_read_costs_nothing_and_is_told(start_ps, connect, fol
     with refused(FollowerTooSlow, "follow_buffer_bytes"):
         for _ in stuck:
             pass
+
+
+def test_what_a_crash_undoes_was_never_sent(never_writes_back, own_redis, connect, follow):
+    options = ("--journal-wait-s", "0.5", "--redis-timeout-s", "1")
+    ps = never_writes_back(*options, redis=own_redis.url)
+    wire = connect(ps.target)
+    wire.create("t")
+    rows, keys, records = (follow(ps.target, detail=detail) for detail in (ROWS, KEYS, RECORDS))
+    pushes(wire, 2)
+    end = last_position(ps.target)
+    for follower in (rows, keys, records):
+        follower.reaches(end)
+    os.kill(own_redis.pid, signal.SIGSTOP)
+    with refused(RedisUnavailable):
+        wire.push("t", [1, 7], [[1, 1]] * 2)  # Applied in RAM, and nowhere else.
+    late = follow(ps.target)
+    for follower in (rows, keys, records, late):
+        seen = len(follower.messages)
+        until(lambda follower=follower, seen=seen: len(follower.messages) > seen + 5, what="signs of life")
+    ps.kill()
+    kill(own_redis)
+    own_redis.restart()
+    ps = never_writes_back(*options, redis=own_redis.url)
+    wire = connect(ps.target)
+    expected = stored(wire, "t")
+    assert expected.keys() == {0, 1}
+    assert rows.mirror.table("t") == expected
+    assert keys.mirror.table("t").keys() == expected.keys()
+    assert late.mirror.table("t").keys() <= expected.keys()
+    assert len(records.records()) == 2

@@ -72,8 +72,8 @@ def fill(wire, table, count):
 
 @pytest.fixture(scope="module")
 def ps(request, redis_url, tmp_path_factory):
-    options = ("--namespace", "load", "--flush-interval-s", "0.1", "--journal-wait-s", "30")
-    options += ("--follow-buffer-bytes", str(2 << 20))
+    options = ["--namespace", "load", "--flush-interval-s", "0.1", "--journal-wait-s", "30"]
+    options += ["--follow-buffer-bytes", str(2 << 20)]
     server = PsProcess(*options, redis_url=redis_url, log=tmp_path_factory.mktemp("load") / "log")
     yield server.wait_ready()
     server.close()
