@@ -26,7 +26,8 @@ from .serving_workloads import ITEM_TABLE, publish_rows, wait_until_ready
 _ITEMS = 20_000
 _SAMPLES = 1_000
 _SAMPLES_BEFORE = 30  # Of a release that reads everything anew every ten seconds.
-_BATCH = 256  # Keys of one push of the training.
+_REFRESH_S = 10.0
+_BATCH = 1024  # Keys of one push of the training.
 _PUSHES_PER_S = 10.0
 _LENGTH = 100.0  # Of the vectors that samples are given; all others have about the length 8.
 _ASK_EVERY_S = 0.002
@@ -36,16 +37,16 @@ _BEFORE = "FRESHNESS_BEFORE"
 
 
 def freshness(settings: Settings) -> list[Figure]:
-    """Push to changed search result over HTTP, 1,000 items one after the other beside 10 pushes of 256 keys a second.
+    """Push to changed search result over HTTP, 1,000 items one after the other beside 10 pushes of 1,024 keys a second.
 
     With FRESHNESS_BEFORE=/path/to/python of an installed older release, that one is measured in the same run, too, for
     30 items; else what it could reach at best is taken: half of its ten seconds in the middle.
     """
-    waits = _measured(settings, sys.executable, _SAMPLES)
-    before_s, name = 5.0, "a refresh every 10 s, half of it"
+    waits = _measured(settings, sys.executable, _SAMPLES, spread_s=0.1)
+    before_s, name = _REFRESH_S / 2, "a refresh every 10 s, half of it"
     detail = {}
     if before := os.environ.get(_BEFORE, ""):
-        old = _measured(settings, before, _SAMPLES_BEFORE)
+        old = _measured(settings, before, _SAMPLES_BEFORE, spread_s=_REFRESH_S)
         before_s, name = float(np.median(old)), "a refresh every 10 s"
         detail = _figures("before_", old)
     else:
@@ -66,8 +67,9 @@ def _figures(prefix: str, waits: Array) -> dict[str, float]:
     }
 
 
-def _measured(settings: Settings, python: str, samples: int) -> Array:
-    """Seconds [samples] from the call of each push until an answer shows it."""
+def _measured(settings: Settings, python: str, samples: int, *, spread_s: float) -> Array:
+    """Seconds [samples] from the call of each push until an answer shows it; before each, up to `spread_s` are waited,
+    so that no sample is in step with what the service does."""
     random = np.random.default_rng(settings.seed)
     vectors = random.standard_normal((_ITEMS, settings.dim), dtype=np.float32)
     users = random.standard_normal((_USERS, settings.dim), dtype=np.float32)
@@ -82,12 +84,11 @@ def _measured(settings: Settings, python: str, samples: int) -> Array:
         with _service(python, redis_port, target) as address, Client(target, timeout_s=30) as client:
             wait_until_ready(address)
             with _training(target, settings, _ITEMS - samples):
-                return np.array(
-                    [
-                        _sample(client, address, _ITEMS - samples + number, vectors, direction.astype(np.float32))
-                        for number, direction in enumerate(directions)
-                    ]
-                )
+                waits = []
+                for number, direction in enumerate(directions.astype(np.float32)):
+                    time.sleep(random.uniform(0.0, spread_s))
+                    waits.append(_sample(client, address, _ITEMS - samples + number, vectors, direction))
+                return np.array(waits)
 
 
 def _sample(client: Client, address: str, item: int, vectors: Array, direction: Array) -> float:

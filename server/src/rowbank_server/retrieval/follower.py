@@ -313,15 +313,14 @@ class Follower:
         if swept.segment is not None:
             anew = Stock.of(swept.segment, stock.counts)
             self._swap(anew.take_in(touched, stock.pick(touched), self._builder.make_index), swept.lost)
-            self._moves.is_flooded = False
         elif swept.items is not None:
             items = swept.items.take(np.flatnonzero(~np.isin(swept.items.ids, touched)))
             if len(items.ids):
                 self._swap(stock.take_in(items.ids, items, self._builder.make_index), swept.lost)
-            self._moves.is_flooded = False
         else:
             self._moves.sweep_failed(ended.sweep)
             return
+        self._moves.swept(ended.sweep)
         self._watched.rows_taken_in("shared", max(0.0, time.monotonic() - ended.sweep.since_s))
 
     def _serve(self, built: Built, touched: npt.NDArray[np.int64]) -> None:

@@ -42,13 +42,14 @@ class Concerns:
     """Of one tower.
 
     Attributes:
-        tables: those that it reads.
+        tables: those that it reads; `own`: those of items' own rows.
     """
 
     def __init__(self, inputs: TowerInputs) -> None:
         keyed = [one for one in inputs.inputs if one.table]
         self.tables = frozenset(one.table for one in keyed)
         self._own = [one for one in keyed if one.feature == inputs.entity]
+        self.own = frozenset(one.table for one in self._own)
         self._by_features = {one.table for one in keyed if one.feature != inputs.entity}
 
     def find(self, table: str, keys: I64, stock: Stock) -> Found:

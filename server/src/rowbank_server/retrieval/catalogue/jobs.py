@@ -22,6 +22,7 @@ _MAX_BACKOFF_S = 10.0
 _REST = 10.0
 _SWEEP_PACE = 3.0  # A sweep rests for so many times what each batch of items took.
 _SWEEP_REST_S = 0.2  # And between two sweeps at least this, and as long as the last one took.
+_MERGE_REST = 3.0  # However fast items change, merges take no more than a quarter of the time.
 _MOST_PIECES = 1024
 
 I64 = npt.NDArray[np.int64]
@@ -169,7 +170,7 @@ class Jobs:
             "look": max(self._intervals.look_s, _REST * took),
             "count": max(self._intervals.count_s, _REST * took),
             "sweep": max(_SWEEP_REST_S, took),
-            "merge": took,
+            "merge": _MERGE_REST * took,
         }
         self._due[kind] = now + rests.get(kind, 0.0)
 

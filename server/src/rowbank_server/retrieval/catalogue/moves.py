@@ -17,14 +17,16 @@ _MOST_SHARED = 1_048_576  # Keys of a table that are held, 8 MB; if there are mo
 _BLIND_S = 10.0  # How often all items are gone through while rows cannot be followed, as of an older shard.
 
 I64 = npt.NDArray[np.int64]
+_NO_KEYS: I64 = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What all items are gone through for, and since when that is so, by the monotonic clock."""
+    """What all items are gone through for, since when that is so, and when it began, by the monotonic clock."""
 
     moved: MovedRows
     since_s: float
+    began_s: float
 
 
 class Moves:
@@ -39,6 +41,7 @@ class Moves:
         self._concerns = concerns
         self._subscription = subscription
         self._items: dict[int, float] = {}  # Those that were noted last at the end, each with when it moved first.
+        self._covered: dict[int, None] = {}  # Those that did not move since a sweep over all items began.
         self._shared: dict[str, I64 | None] = {}
         self._shared_since_s = float("inf")
         self._blind_at = time.monotonic() + _BLIND_S
@@ -70,6 +73,7 @@ class Moves:
         """Nothing waits any more: the rows are not the version's."""
         self._subscription.take()
         self._items.clear()
+        self._covered.clear()
         self._shared.clear()
         self._shared_since_s = float("inf")
         self.is_flooded = False
@@ -96,12 +100,24 @@ class Moves:
         """What all items have to be gone through for; it counts as done from now on."""
         if not self._shared:
             return None
-        sweep = Sweep(self._shared, self._shared_since_s)
+        sweep = Sweep(self._shared, self._shared_since_s, time.monotonic())
+        if self._concerns.own and all(sweep.moved.get(table, _NO_KEYS) is None for table in self._concerns.own):
+            self._covered = dict.fromkeys(self._items)
         self._shared, self._shared_since_s = {}, float("inf")
         return sweep
 
+    def swept(self, sweep: Sweep) -> None:
+        """It was done: what waited when it began is in the vectors, unless it moved since."""
+        for item in self._covered:
+            self._items.pop(item, None)
+        if self._covered:
+            self._items = {item: max(since_s, sweep.began_s) for item, since_s in self._items.items()}
+        self._covered = {}
+        self.is_flooded = False
+
     def sweep_failed(self, sweep: Sweep) -> None:
         """It was not done."""
+        self._covered = {}
         for table, keys in sweep.moved.items():
             self._note_shared(table, keys, sweep.since_s)
 
@@ -113,6 +129,7 @@ class Moves:
         waiting = self._items
         for item in items[-_MOST_ITEMS:].tolist():
             waiting[item] = min(waiting.pop(item, since_s), since_s)
+            self._covered.pop(item, None)
         left = max(len(waiting), len(items)) - _MOST_ITEMS
         if left > 0:
             for item in list(waiting)[: len(waiting) - _MOST_ITEMS]:
@@ -124,7 +141,7 @@ class Moves:
     def _note_shared(self, table: str, keys: I64 | None, since_s: float) -> None:
         if table not in self._concerns.tables:
             return
-        held = self._shared.get(table, np.empty(0, np.int64))
+        held = self._shared.get(table, _NO_KEYS)
         both = None if held is None or keys is None else np.union1d(held, keys)
         self._shared[table] = None if both is None or len(both) > _MOST_SHARED else both
         self._shared_since_s = min(self._shared_since_s, since_s)
