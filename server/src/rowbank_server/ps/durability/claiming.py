@@ -134,6 +134,10 @@ class Claiming:
         rows = sum(table.rows.size() for table in tables)
         _log.info("loaded %d rows of %d tables in %.2f s", rows, len(tables), time.monotonic() - started)
 
+    def is_outpaced(self, seen: Sight) -> bool:
+        """Whether another process claimed the shard after this one did. One of a lower epoch is what Redis lost."""
+        return self.claimed and seen.owner != self._lease.owner and seen.epoch >= self._state.epoch
+
     def note_catalog(self) -> None:
         """Remembers which catalog there is, so that a lost one shows. Raises RedisUnavailable."""
         with contextlib.suppress(CatalogBehindError):
@@ -169,12 +173,13 @@ class Claiming:
             RedisUnavailable, NotReady, OutpacedError: as `load` does.
         """
         laps = Laps()
-        taken = self._state.take_over(seen, least_epoch=followed.epoch + 1, lease=self._lease, handed_over=handed_over)
+        known = max(followed.epoch, self._state.epoch)
+        taken = self._state.take_over(seen, least_epoch=known + 1, lease=self._lease, handed_over=handed_over)
         self._note_claimed()
         laps.end("claim")
         followed.detach()
         laps.end("detach")
-        lost = seen.epoch < followed.epoch or not seen.owner or taken.flush < followed.last_flush
+        lost = seen.epoch < known or not seen.owner or taken.flush < followed.last_flush
         view = self._fence(taken, lost=lost, laps=laps)
         behind = taken.through > followed.position
         whole = set() if behind else set(followed.copies.complete())

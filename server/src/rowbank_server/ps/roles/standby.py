@@ -126,7 +126,7 @@ class Standby:
                 self._note_catalog()
                 return _CALM_S
         seen = self._lease.look()
-        if claimed and seen.owner != self._lease.owner:
+        if self._claiming.is_outpaced(seen):
             raise NotReady("another process has the shard, of which a part was taken over here")
         if seen.holder and seen.holder != self._lease.owner and not followed.handed_over:
             self._absent_since = None
