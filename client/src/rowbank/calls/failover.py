@@ -24,7 +24,7 @@ from rowbank.errors import NotOwner, NotReady, ReplicaTooStale, RequestError, Sh
 from rowbank_protos.v1 import admin_pb2
 
 HANG_S = 0.25  # A call without an answer for so long, where another process could serve, is looked after.
-_LOOK_AGAIN_S = 0.1
+_LOOK_AGAIN_S = 0.05
 _ASK_S = 0.25  # A process that takes longer to say who it is does not count.
 _POLL_S = 0.002
 _FIRST_BACKOFF_S = 0.05
@@ -50,7 +50,11 @@ def look_for_owner(
     answers: list[tuple[Server, admin_pb2.GetServerInfoResponse]] = []
     deadline = time.monotonic() + _ASK_S
     try:
-        while asked and time.monotonic() < deadline and not stop.wait(_POLL_S):
+        # One that failed, or only reads, is worth waiting for where there is no other.
+        awaited = {one for one in asked if one is not failed and one.role != REPLICA} or set(asked)
+        if thorough:
+            awaited = set(asked)
+        while awaited & asked.keys() and time.monotonic() < deadline and not stop.wait(_POLL_S):
             for server in [one for one, future in asked.items() if future.done()]:
                 info = _answer(asked.pop(server))
                 if info is not None:

@@ -20,6 +20,7 @@ A = TypeVar("A")
 _Info = admin_pb2.GetServerInfoResponse
 _POLL_S = 0.002
 _NO_ANSWER = "does not answer"
+_LONG = 60  # Characters; gRPC's own words are.
 
 
 def survey(shards: Sequence[Shard], stop: threading.Event, *, timeout_s: float) -> list[ShardProcess]:
@@ -45,9 +46,11 @@ def survey(shards: Sequence[Shard], stop: threading.Event, *, timeout_s: float) 
     for place, shard in enumerate(shards):
         answered = {server: info for server in shard.servers if isinstance(info := infos.get(server), _Info)}
         number = next((info.shard for info in answered.values()), place)
+        served = any(serves(info) for info in answered.values())
         for server in shard.servers:
             told = _told_of(server, answered)
-            processes.append(_process(number, server, infos.get(server), told, followers.get(server)))
+            listed = followers.get(server)
+            processes.append(_process(number, server, infos.get(server), told, listed, served=served))
     unique = {process.server_id or process.address: process for process in processes}
     return sorted(unique.values(), key=lambda one: (one.shard, one.role != OWNER, one.role, one.address))
 
@@ -69,13 +72,16 @@ def _process(
     info: _Info | RequestError | None,
     told: admin_pb2.ShardMember,
     followers: Any,
+    *,
+    served: bool,
 ) -> ShardProcess:
     if not isinstance(info, _Info):
+        role = told.role or server.role
         return ShardProcess(
             shard=shard,
-            role=told.role or server.role,
+            role="" if served and role == OWNER else role,  # It was the owner.
             address=server.target,
-            state=f"{_NO_ANSWER}: {info.message}" if info else _NO_ANSWER,
+            state=f"{_NO_ANSWER}: {info.message}" if info and len(info.message) < _LONG else _NO_ANSWER,
             epoch=told.epoch,
             position=told.position,
             age_s=told.age_s,
