@@ -214,6 +214,13 @@ def test_more_followers_than_may_be_are_refused(start_ps, follow):
     assert joins()
 
 
+def test_servers_may_follow_whoever_else_does(start_ps, follow):
+    ps = start_ps("--max-followers", "1")
+    assert follow(ps.target).hello.source == "picture"
+    for role in ("standby", "replica"):
+        assert follow(ps.target, role=role).hello.source == "picture"
+
+
 def _followers(follower):
     return follower.stub.ListFollowers(deltas_pb2.ListFollowersRequest()).followers
 

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 from tests.deltas.support import KEYS, ROWS, Follower, Mirror, last_position, stored
-from tests.processes import PsProcess
+from tests.processes import PsProcess, until
 from tests.server.support import Wire, f32, i64
 
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2, tables_pb2
@@ -135,4 +135,32 @@ def test_several_followers_of_several_tables_are_all_equal(ps, table_name):
         for table in tables[:count]:
             assert follower.mirror.table(table) == stored(wire, table)
         follower.close()
+    wire.close()
+
+
+def test_tables_that_come_and_go_are_followed(ps, table_name, follow):
+    wire = Wire(ps.target)
+    chance = random.Random(SEED)
+    names = [f"{table_name}-{number}" for number in range(3)]
+    followers = [follow(ps.target, detail=detail) for detail in (ROWS, KEYS)]
+    for number in range(60):
+        name = chance.choice(names)
+        if chance.random() < 0.3:
+            wire.tables.DropTable(tables_pb2.DropTableRequest(name=name, missing_ok=True))
+            continue
+        durability = common_pb2.DURABILITY_RELAXED if chance.random() < 0.5 else common_pb2.DURABILITY_JOURNALED
+        if name not in {table.spec.name for table in wire.tables.ListTables(tables_pb2.ListTablesRequest()).tables}:
+            wire.create(name, dim=DIM, durability=durability)
+            fill(wire, name, chance.choice((1, 5000)))
+        wire.push(name, [number, number + 1], np.ones((2, DIM)))
+        if number % 10 == 0:  # Its pictures and drops meet.
+            followers.append(follow(ps.target))
+    end = last_position(ps.target)
+    here = {table.spec.name for table in wire.tables.ListTables(tables_pb2.ListTablesRequest()).tables}
+    for follower in followers:
+        follower.reaches(end)
+        until(lambda follower=follower: set(follower.mirror.names.values()) == here, what="the tables")
+        for name in here & set(names):
+            expected = stored(wire, name)
+            assert follower.mirror.table(name).keys() == expected.keys()
     wire.close()

@@ -183,7 +183,7 @@ class PsSettings(_RedisSettings):
         "has to read the journal, or everything.",
     )
     max_followers: int = Field(
-        32, ge=1, le=1024, description="Followers of a shard at the same time; one more is refused."
+        32, ge=1, le=1024, description="Followers of a shard at the same time, servers left out; one more is refused."
     )
     eviction_interval_s: float = Field(
         1.0, gt=0, le=3600, description="Time between looks at which tables are over their caps or have expired rows."

@@ -144,7 +144,7 @@ class Journal:
         with self._lock:
             self._fenced = True
             self._queue.clear()
-            self._release.close()
+            self._release.close(self._last)
             self._interrupt()
             self._work.notify_all()
             self._progress.notify_all()

@@ -11,6 +11,7 @@ then what waits is bounded, and what is beyond the bound is lost to followers, w
 from __future__ import annotations
 
 import collections
+import time
 from typing import Protocol
 
 from rowbank_server.journal.entry import Entry
@@ -45,7 +46,7 @@ class ReleaseOrder:
         self._kept_bytes = 0
         self._lost = 0  # The highest position of those that are lost and were not told of yet.
         self._unpruned = 0
-        self._closed = False
+        self._closed: tuple[int, float] | None = None  # Up to where, and until when, everything was released then.
 
     @property
     def waiting(self) -> int:
@@ -54,11 +55,15 @@ class ReleaseOrder:
 
     def through(self, last: int) -> int:
         """The highest position up to which everything is released, where `last` is the highest that was given."""
+        if self._closed is not None:
+            return self._closed[0]
         return self._waiting[0].position - 1 if self._waiting else last
 
     @property
     def waiting_since(self) -> float | None:
         """When the oldest of those was begun, monotonic seconds; None: there is none."""
+        if self._closed is not None:
+            return self._closed[1]
         return self._waiting[0].begun if self._waiting else None
 
     def opened(self, position: int) -> None:
@@ -67,7 +72,7 @@ class ReleaseOrder:
 
     def add(self, entry: Entry) -> None:
         """Takes an entry with the next position."""
-        if not self._closed:
+        if self._closed is None:
             self._waiting.append(entry)
 
     def keep(self, entry: Entry) -> None:
@@ -99,10 +104,11 @@ class ReleaseOrder:
             self._to.lost(self._lost)
             self._lost = self._unpruned = self._kept_bytes = 0
 
-    def close(self) -> None:
-        """Releases nothing any more."""
-        self._closed = True
-        self._waiting.clear()
+    def close(self, last: int) -> None:
+        """Releases nothing any more; `last` is the highest position that was given."""
+        if self._closed is None:
+            self._closed = self.through(last), self.waiting_since or time.monotonic()
+            self._waiting.clear()
 
     def _prune(self) -> None:
         """Forgets relaxed tables' entries that wait for others alone."""

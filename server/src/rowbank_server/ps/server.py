@@ -34,6 +34,7 @@ from rowbank_protos.v1 import (
     workers_pb2_grpc,
 )
 from rowbank_server.listening import require_free
+from rowbank_server.ps.deltas.followers import SERVERS
 from rowbank_server.settings import StartError
 
 # Reads in pieces of a megabyte: gRPC's own choice makes a message of a megabyte take twice as long.
@@ -91,7 +92,7 @@ class PsServer:
         executor = concurrent.futures.ThreadPoolExecutor(worker_threads, thread_name_prefix="grpc")
         readers = concurrent.futures.ThreadPoolExecutor(worker_threads, thread_name_prefix="grpc-read")
         # Each follower keeps a thread; beyond those that may be, some are needed to refuse more.
-        streams = concurrent.futures.ThreadPoolExecutor(max_followers + 4, thread_name_prefix="grpc-follow")
+        streams = concurrent.futures.ThreadPoolExecutor(max_followers + SERVERS + 4, thread_name_prefix="grpc-follow")
         self._server = grpc.server(executor, interceptors=list(interceptors), options=options)
         self._health = health.HealthServicer()
         # The first handler that knows a method wins, so these come before the generated ones.

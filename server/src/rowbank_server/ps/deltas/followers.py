@@ -31,8 +31,16 @@ class Follower:
     connected: float = field(default_factory=time.monotonic)
 
 
+SERVERS = 16  # Standbys and replicas that may follow whoever else does.
+_SERVER_ROLES = frozenset({"standby", "replica"})
+
+
 class Followers:
-    """Thread-safe."""
+    """Thread-safe.
+
+    Args:
+        most: how many may follow, servers left out.
+    """
 
     def __init__(self, log: DeltaLog, *, most: int) -> None:
         self._log = log
@@ -45,17 +53,23 @@ class Followers:
         """Around a stream. Raises Overloaded if there are as many as may be."""
         follower = Follower(asked)
         with self._lock:
-            if len(self._current) >= self._most:
-                raise Overloaded(
-                    f"this shard has {self._most} followers, and no more may follow (setting max_followers)",
-                    metadata={"setting": "max_followers", "limit": str(self._most)},
-                )
+            self._require_room(asked)
             self._current.append(follower)
         try:
             yield follower
         finally:
             with self._lock:
                 self._current.remove(follower)
+
+    def _require_room(self, asked: Asked) -> None:
+        serves = asked.role in _SERVER_ROLES
+        alike = sum((follower.asked.role in _SERVER_ROLES) == serves for follower in self._current)
+        if alike >= (SERVERS if serves else self._most):
+            who, advice = ("servers", "at most") if serves else ("followers", "setting max_followers:")
+            raise Overloaded(
+                f"this shard has {alike} {who} that follow it, and no more may ({advice} {alike})",
+                metadata={"setting": "" if serves else "max_followers", "limit": str(alike)},
+            )
 
     def current(self) -> list[deltas_pb2.Follower]:
         """All, the oldest first."""

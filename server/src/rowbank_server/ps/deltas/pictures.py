@@ -44,22 +44,21 @@ class Picture:
         """The message before all rows."""
         return deltas_pb2.PictureStart(table_id=self.table_id, rows=self.table.rows.size())
 
-    def bucket(self) -> Iterator[dict[str, Any]]:
-        """Reads the next bucket: messages that belong together, with nothing in between.
+    def read(self) -> list[dict[str, Any]]:
+        """Reads the next buckets, at least one and about a megabyte: messages to be sent with nothing in between.
 
         Of records, also an empty bucket has one: from there on mutations of its rows count.
         """
-        if self.done:
-            return
-        bucket = self.table.buckets[self._next]
-        self._next += 1
-        if self._detail == RECORDS:
-            yield from self._packed(bucket)
-            return
-        keys = self.table.rows.export_bucket(bucket).keys
-        for rows in read_rows(self.table, keys, values=self._detail == ROWS, picture=True):
-            self._whole_at = self._last_position()
-            yield {"changes": rows}
+        messages: list[dict[str, Any]] = []
+        size = 0
+        while not self.done and size < MESSAGE_BYTES:
+            bucket = self.table.buckets[self._next]
+            self._next += 1
+            for message in self._packed(bucket) if self._detail == RECORDS else self._rows(bucket):
+                messages.append(message)
+                size += sum(part.ByteSize() for part in message.values())
+        self._whole_at = self._last_position()
+        return messages
 
     def end(self) -> deltas_pb2.PictureEnd:
         """The message behind all rows."""
@@ -73,9 +72,13 @@ class Picture:
         end.whole_at, end.step = self._whole_at, table.step
         return end
 
+    def _rows(self, bucket: int) -> Iterator[dict[str, Any]]:
+        keys = self.table.rows.export_bucket(bucket).keys
+        for rows in read_rows(self.table, keys, values=self._detail == ROWS, picture=True):
+            yield {"changes": rows}
+
     def _packed(self, bucket: int) -> Iterator[dict[str, Any]]:
         keys, packed = self.table.rows.pack_bucket(bucket)
-        self._whole_at = self._last_position()
         row_bytes = self.table.rows.packed_row_bytes
         most = max(1, MESSAGE_BYTES // row_bytes)
         for start in range(0, max(1, len(keys)), most):

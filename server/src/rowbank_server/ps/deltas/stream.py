@@ -210,7 +210,7 @@ class Stream:
             self._pictures.append(table_id)
 
     def _go_on_with_picture(self) -> Iterator[bytes]:
-        """Sends a bucket of a table."""
+        """Sends some buckets of a table."""
         if self._log.closed:
             raise NotReady(self._log.closed)
         if self._current is None:
@@ -226,8 +226,9 @@ class Stream:
         if self._table(picture.table_id) is not picture.table:
             self._current = None  # It was dropped, which the next list says.
             return
-        for content in picture.bucket():
-            yield from self._confirmed()
+        contents = picture.read()
+        yield from self._confirmed()
+        for content in contents:
             yield self._say(**content)
         if picture.done:
             end = picture.end()
