@@ -41,6 +41,9 @@ class Pair:
         self.replica = self._start("--replica")
         return self.replica
 
+    def start_standby(self) -> PsProcess:
+        return self._start("--standby")
+
     def wire(self, process: PsProcess) -> Wire:
         if process.target not in self._wires:
             self._wires[process.target] = Wire(process.target)
@@ -112,7 +115,7 @@ def require_equal(owner: Wire, replica: Wire) -> int:
     total = 0
     for name, info in theirs.items():
         assert ours[name].spec == info.spec, name
-        assert _facts(ours[name]) == _facts(info), name
+        assert _facts(ours[name]) == _facts(info), f"{name}: {_facts(ours[name])} is not {_facts(info)}"
         total += _require_equal_rows(owner, replica, info)
     return total
 

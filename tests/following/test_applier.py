@@ -242,6 +242,20 @@ def test_an_owner_that_cannot_go_on_gives_everything_anew(follower, author):
     assert_equal(follower, author)
 
 
+def test_a_picture_has_the_owners_step_even_if_that_is_lower(follower, author):
+    """An owner that was killed has forgotten pushes of a relaxed table that a follower has seen."""
+    author.create("t")
+    author.push("t", [1])
+    follow(follower, author, "t")
+    take(follower, author.records(author.push("t", [1]), author.push("t", [1])))
+    again = Author()
+    again.create("t")
+    again.push("t", [1])
+    follower.applier.begin(again.hello())
+    take(follower, again.listed(), *again.picture("t"))
+    assert_equal(follower, again)
+
+
 def test_a_read_that_began_on_a_table_before_its_picture_is_known_to_be_bad(follower, author):
     author.create("t")
     author.push("t", [1])

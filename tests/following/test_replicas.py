@@ -14,7 +14,15 @@ from tests.processes import until
 from tests.server.support import i64, refused
 from tests.server.test_metrics import scraped
 
-from rowbank.errors import InvalidRequest, NotOwner, NotReady, RedisUnavailable, ReplicaTooStale, TableNotFound
+from rowbank.errors import (
+    InvalidRequest,
+    NotOwner,
+    NotReady,
+    RedisUnavailable,
+    ReplicaTooStale,
+    TableNotFound,
+    from_rpc_error,
+)
 from rowbank_protos.v1 import admin_pb2, common_pb2, deltas_pb2, deltas_pb2_grpc, rows_pb2
 
 ROWS = 20_000
@@ -233,6 +241,29 @@ def test_a_replica_writes_nothing_to_redis_but_its_own_entry(both, owner, redis_
         assert both.require_equal() == 100
         assert content() == before
         assert client.hlen(f"{namespace}:{{s0}}:members") >= 2
+
+
+def test_a_standby_answers_who_it_is_and_nothing_else(both, owner, start_ps, connect, namespace, redis_url):
+    fill(owner, "t", 10)
+    standby = connect(start_ps("--standby").target)
+    until(lambda: standby.admin.GetServerInfo(admin_pb2.GetServerInfoRequest()).state == "following", what="following")
+    assert not standby.serving()
+    assert standby.admin.GetStats(admin_pb2.GetStatsRequest()).tables[0].rows == 10
+    stub = deltas_pb2_grpc.DeltaServiceStub(standby.channel)
+    assert not stub.ListFollowers(deltas_pb2.ListFollowersRequest()).followers
+    calls = [
+        lambda: standby.size("t"),
+        lambda: standby.pull("t", [1]),
+        lambda: standby.push("t", [1], [[1, 1]]),
+        lambda: next(standby.rows.Export(rows_pb2.ExportRequest(table="t"))),
+        lambda: next(stub.Follow(deltas_pb2.FollowRequest())),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.RpcError) as caught:
+            call()
+        error = from_rpc_error(caught.value)
+        assert type(error) is NotReady
+        assert dict(error.metadata) == {"role": "standby", "owner": both.proxy.target}
 
 
 def test_metrics_say_how_old_it_is_and_what_it_did(both, owner):

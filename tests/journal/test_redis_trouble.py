@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import signal
 from pathlib import Path
@@ -275,6 +276,16 @@ def redis_with_waitaof(tmp_path, monkeypatch):
     monkeypatch.setenv(SERVER_VARIABLE, str(binary))
     with EmbeddedRedis(tmp_path / "valkey", appendfsync="always") as server:
         yield server
+
+
+def test_several_callers_may_ask_for_synced_tables_at_once(redis_with_waitaof, never_writes_back, connect):
+    wire = connect(never_writes_back(redis=redis_with_waitaof.url).target)
+
+    def create(number):
+        return wire.create(f"synced{number}", 1, durability=common_pb2.DURABILITY_SYNCED).table_id
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert len(set(pool.map(create, range(100)))) == 100
 
 
 def test_a_synced_push_waits_for_the_disk(redis_with_waitaof, never_writes_back, connect):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,10 +60,11 @@ class Barrier(NodeConnection):
     def __init__(self, redis: Redis, state_key: str) -> None:
         super().__init__(redis, state_key)
         self._command: tuple[bytes, ...] | None = None
+        self._asking = threading.Lock()  # Any number of callers may ask at once, over one connection.
 
     def supported(self) -> bool:
-        """Whether this Redis can tell. Raises RedisUnavailable."""
-        with translated(_WHAT):
+        """Whether this Redis can tell. Thread-safe. Raises RedisUnavailable."""
+        with self._asking, translated(_WHAT):
             self._command = self._find_command()
         return self._command is not None
 

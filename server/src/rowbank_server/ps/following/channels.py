@@ -8,8 +8,7 @@ _MIB = 1 << 20
 
 # As clients have them; rowbank.calls is not for the server. No keepalive: an owner says something all the time.
 _OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_send_message_length", 64 * _MIB),
-    ("grpc.max_receive_message_length", 64 * _MIB),
+    ("grpc.max_receive_message_length", -1),  # A record is as large as it is; more than one come in small messages.
     ("grpc.experimental.tcp_read_chunk_size", _MIB),
     ("grpc.experimental.tcp_min_read_chunk_size", 256 * 1024),
     ("grpc.experimental.tcp_max_read_chunk_size", 4 * _MIB),

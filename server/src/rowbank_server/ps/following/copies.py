@@ -42,7 +42,7 @@ class Copy:
 
 
 class Copies:
-    """Changed by one thread; `reading`, `still` and what is told of all tables may be asked from any.
+    """Changed by one thread; `reading` and what is told of all tables may be asked from any.
 
     Attributes:
         pictures: how many tables were taken whole from the owner.
@@ -85,7 +85,7 @@ class Copies:
         return [table_id for table_id, copy in sorted(self._copies.items()) if copy.whole]
 
     def reading(self, name: str) -> Copy | None:
-        """The table `name` if it may be read now. What was read is good if it is `still` the same afterwards."""
+        """The table `name` if it may be read now. What was read is good if it is still `whole` afterwards."""
         copy = self._by_name.get(name)
         return copy if copy is not None and copy.whole else None
 
@@ -93,10 +93,6 @@ class Copies:
         """Whether a whole table has seen that mutation: each table's come in the order of their positions."""
         copy = self._copies.get(table_id)
         return copy is not None and copy.whole and position <= copy.table.seen_through
-
-    def still(self, copy: Copy) -> bool:
-        """Whether `copy`, from `reading`, was whole all the time."""
-        return copy.whole
 
     def take_list(self, listed: Iterable[deltas_pb2.FollowedTable], *, begins: bool) -> None:
         """Takes over which tables there are.
@@ -140,7 +136,7 @@ class Copies:
         """Begins to fill a table anew. Raises VoidError if the owner never listed it."""
         former = self._copy(table_id)
         self.void([table_id])
-        copy = self._put(former.table.entry, former.table.step, whole=False)
+        copy = self._put(former.table.entry, 0, whole=False)  # An owner that was killed may have fewer steps.
         self._applier.add(copy.table)
 
     def load(self, rows: deltas_pb2.PictureRows) -> None:
