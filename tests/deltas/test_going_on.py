@@ -304,3 +304,26 @@ def test_what_a_crash_undoes_was_never_sent(never_writes_back, own_redis, connec
     assert keys.mirror.table("t").keys() == expected.keys()
     assert late.mirror.table("t").keys() <= expected.keys()
     assert len(records.records()) == 2
+
+
+def test_a_journal_that_is_trimmed_under_a_follower_ends_the_stream(never_writes_back, connect, follow):
+    ps = never_writes_back("--follow-buffer-bytes", str(1 << 20))
+    wire = connect(ps.target)
+    wire.create("t", dim=64)
+    first = follow(ps.target)
+    big(wire, 1)
+    first.reaches(last_position(ps.target))
+    begun = deltas_pb2.StreamPosition(server_id=first.hello.server_id, number=first.position)
+    part = np.ones((256, 64))
+    for number in range(400):  # 25 MiB: more than the connection and the log hold.
+        wire.push("t", list(range(number, number + 256)), part)
+    request = deltas_pb2.FollowRequest(name="slow", detail=RECORDS, start=POSITION, since=begun)
+    request.complete_tables.extend(first.mirror.names)
+    slow = first.stub.Follow(request)
+    assert next(slow).hello.source == "journal"
+    wire.admin.Flush(admin_pb2.FlushRequest())
+    with refused(FollowerTooSlow, "trimmed"):
+        for message in slow:
+            assert message.position.number == begun.number
+    again = follow(ps.target, detail=RECORDS, start=POSITION, since=begun)
+    assert again.hello.source == "picture"
