@@ -25,7 +25,7 @@ from .serving_workloads import ITEM_TABLE, publish_rows, wait_until_ready
 
 _ITEMS = 20_000
 _SAMPLES = 1_000
-_SAMPLES_BEFORE = 30  # Of a release that reads everything anew every ten seconds.
+_SAMPLES_BEFORE = 20  # Of a release that reads everything anew every ten seconds.
 _REFRESH_S = 10.0
 _BATCH = 1024  # Keys of one push of the training.
 _PUSHES_PER_S = 10.0
@@ -40,7 +40,7 @@ def freshness(settings: Settings) -> list[Figure]:
     """Push to changed search result over HTTP, 1,000 items one after the other beside 10 pushes of 1,024 keys a second.
 
     With FRESHNESS_BEFORE=/path/to/python of an installed older release, that one is measured in the same run, too, for
-    30 items; else what it could reach at best is taken: half of its ten seconds in the middle.
+    20 items; else what it could reach at best is taken: half of its ten seconds in the middle.
     """
     waits = _measured(settings, sys.executable, _SAMPLES, spread_s=0.1)
     before_s, name = _REFRESH_S / 2, "a refresh every 10 s, half of it"

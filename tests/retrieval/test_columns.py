@@ -15,6 +15,7 @@ import redis
 from tests.processes import PsProcess
 from tests.retrieval.columns import MODEL, PAD, Columns
 from tests.retrieval.support import ApiProcess, get, post, serving, until
+from tests.retrieval.versions import look_again
 
 import rowbank
 from rowbank.errors import InvalidRequest, from_rpc_error
@@ -189,11 +190,13 @@ def stored(connection: redis.Redis, namespace: str) -> Iterator[Any]:
         key = layout.entity_key(entity, number, namespace)
         before.append((key, connection.hgetall(key)))
         connection.hset(key, layout.feature_field(view, feature), data)
+        look_again(connection, namespace)
 
     yield put
     for key, fields in reversed(before):
         connection.delete(key)
         connection.hset(key, mapping=fields)
+    look_again(connection, namespace)
 
 
 def test_numbers_that_are_none_cost_their_user_alone_and_only_them(

@@ -185,6 +185,26 @@ def test_whoever_cannot_follow_yet_looks_at_everything_once_it_can(
     until(lambda: shows_rows(follower, rows))
 
 
+def test_where_nobody_more_may_follow_all_items_are_gone_through_now_and_then(
+    start_ps: Callable[..., PsProcess], connection: redis.Redis, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moves, "_BLIND_S", 0.2)
+    ps, world, rows = start_ps("--max-followers", "1"), World(namespace, item_count=1), OwnRows(namespace)
+    with rowbank.Client(ps.target) as client:
+        world.create_tables(client)
+        world.write_features(client)
+        rows.publish(client, world, "live")
+        with opened(world, connection, namespace, ps.target, client) as site:
+            with client.follow([rows.table], since="now"):
+                follower = site.open("live")
+                assert not is_followed(follower)
+                rows.push(client, rows.ids[:5])
+                until(lambda: shows_rows(follower, rows))
+            until(lambda: is_followed(follower))
+            rows.push(client, rows.ids[3:9])
+            until(lambda: shows_rows(follower, rows))
+
+
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_a_shard_that_is_started_again_is_followed_on(
     site: Site, rows: OwnRows, ps: PsProcess, start_ps: Callable[..., PsProcess], how: str
