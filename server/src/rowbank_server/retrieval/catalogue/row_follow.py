@@ -70,8 +70,8 @@ class RowFollow:
             except Exception as error:
                 _log.exception("following rows failed for a reason that is a defect")
                 self._failed(str(error))
-            if self._was_in_force and not self._stop.is_set():  # Until it is again, whoever reads these tables looks now and then.
-                self._sink.missed(self._tables)
+            if self._was_in_force and not self._stop.is_set():
+                self._sink.missed(self._tables)  # Until it is in force again, whoever reads them looks now and then.
             failures = 0 if time.monotonic() - began_at > 2 * _TIMEOUT_S else failures + 1
             self._stop.wait(_PAUSES_S[min(failures, len(_PAUSES_S)) - 1])
 
