@@ -16,17 +16,20 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from rowbank_server.journal.tail import TailFinder
 from rowbank_server.journal.writer import Barrier, StreamWriter
 from rowbank_server.storage.connection import Redis, translated
 from rowbank_server.storage.layout import Layout
+from rowbank_server.storage.state import EPOCH_SHIFT
 
 _OPEN = """
 if tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') ~= tonumber(ARGV[1]) then return 0 end
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[2] then return 0 end
 redis.call('XADD', KEYS[2], '0-1', 'format', '1')
-redis.call('HSET', KEYS[1], 'journal:' .. ARGV[1] .. ':' .. ARGV[2], '1')
+redis.call('HSET', KEYS[1], 'journal:' .. ARGV[1] .. ':' .. ARGV[2], ARGV[3])
 return 1
 """
+_NOT_KNOWN = 1  # What former versions wrote where the number of writers stands now.
 _WHAT = "journal"
 _FIELD_PREFIX = b"journal:"
 _MOST_READ_ENTRIES = 64
@@ -48,28 +51,37 @@ class JournalStreams:
 
     Args:
         owner: the name of this process.
+        writers: at most so many threads of it have records that are begun and not queued yet; 0: not known.
     """
 
-    def __init__(self, redis: Redis, layout: Layout, *, shard: int, owner: str) -> None:
+    def __init__(self, redis: Redis, layout: Layout, *, shard: int, owner: str, writers: int = 0) -> None:
         self._redis = redis
         self._layout = layout
         self._shard = shard
         self._owner = owner
+        self._writers = writers
+        self._sealed_writers: dict[str, int] = {}
         self._open = redis.register_script(_OPEN)
+        self._tails = TailFinder(redis)
+        self._looked: tuple[str, int, int] = ("", 0, 0)  # Stream, position, the entry that `look_ahead` found.
 
     def open(self, epoch: int) -> bool:
         """Creates this process's stream of `epoch`; False: another process has the shard by now."""
         keys = [self._layout.state(self._shard), self._layout.journal(self._shard, self._name(epoch))]
         with translated(_WHAT):
-            return bool(self._open(keys=keys, args=[epoch, self._owner]))
+            return bool(self._open(keys=keys, args=[epoch, self._owner, self._writers]))
 
     def seal_older(self, epoch: int) -> list[str]:
         """Takes the streams of earlier epochs from their writers; returns those that exist, oldest first."""
         found = []
         with translated(_WHAT):
-            fields: list[bytes] = self._redis.hkeys(self._layout.state(self._shard))
-            names = [name[len(_FIELD_PREFIX) :].decode() for name in fields if name.startswith(_FIELD_PREFIX)]
-            for stream in sorted(names, key=_epoch_of):
+            fields: dict[bytes, bytes] = self._redis.hgetall(self._layout.state(self._shard))
+            self._sealed_writers = {
+                name[len(_FIELD_PREFIX) :].decode(): int(writers)
+                for name, writers in fields.items()
+                if name.startswith(_FIELD_PREFIX)
+            }
+            for stream in sorted(self._sealed_writers, key=_epoch_of):
                 if _epoch_of(stream) >= epoch:
                     break
                 self._seal(stream)
@@ -82,6 +94,34 @@ class JournalStreams:
     def read_sealed(self, stream: str) -> Iterator[StoredRecord]:
         """The records of a sealed stream, in order."""
         yield from self._read(self._layout.sealed_journal(self._shard, stream), stream, "0-1")
+
+    def read_tail(self, stream: str, *, above: int) -> Iterator[StoredRecord]:
+        """The records of a sealed stream whose positions are above `above`, in order, and maybe others."""
+        epoch, key = _epoch_of(stream), self._layout.sealed_journal(self._shard, stream)
+        if above >> EPOCH_SHIFT > epoch:
+            return
+        if above >> EPOCH_SHIFT < epoch:
+            yield from self.read_sealed(stream)
+            return
+        looked, position, first = self._looked
+        if looked != stream or above < position:
+            with translated(_WHAT):
+                first = self._first(key, above, self._sealed_writers.get(stream, 0))
+        yield from self._read(key, stream, f"{first - 1}-1" if first else "0-1")
+
+    def look_ahead(self, epoch: int, owner: str, *, above: int) -> None:
+        """Finds out where `read_tail` will have to begin in another's stream, before it is sealed.
+
+        What is found stays true: whatever is appended later comes later.
+        """
+        stream = f"{epoch}:{owner}"
+        with translated(_WHAT):
+            writers = int(self._redis.hget(self._layout.state(self._shard), _field(stream)) or 0)
+            self._looked = stream, above, self._first(self._layout.journal(self._shard, stream), above, writers)
+
+    def _first(self, key: str, above: int, writers: int) -> int:
+        """Where the positions above `above` begin; 0: anywhere."""
+        return 0 if writers <= _NOT_KNOWN else self._tails.first_group(key, above=above, writers=writers)
 
     def read_own(self, epoch: int, first_group: int) -> Iterator[StoredRecord]:
         """The records of this process's stream of `epoch`, from an entry on, in order."""

@@ -78,6 +78,7 @@ from rowbank_server.storage.state import ShardState, new_owner
 from rowbank_server.storage.stored_rows import StoredRows
 
 _log = logging.getLogger("rowbank.ps")
+_OTHER_WRITERS = 4  # Threads that change rows beside those that serve requests: eviction's, and some more to be safe.
 _QUICK_S = 0.1  # A Redis that refuses a connection sooner than that keeps nobody.
 # A request that wants the interpreter waits this long for a thread that packs rows for Redis; Python's own is 5 ms.
 _SWITCH_INTERVAL_S = 0.0005
@@ -95,7 +96,13 @@ class ParameterServer:
         store = RowStore(redis, layout, shard=settings.shard_index, owner=owner)
         state = ShardState(redis, layout, shard=settings.shard_index, shard_count=settings.shard_count, owner=owner)
         history = EvictionHistory(redis, layout, max_events=settings.eviction_history)
-        streams = JournalStreams(redis, layout, shard=settings.shard_index, owner=owner)
+        streams = JournalStreams(
+            redis,
+            layout,
+            shard=settings.shard_index,
+            owner=owner,
+            writers=settings.worker_threads + _OTHER_WRITERS,
+        )
         dedup = DedupWindow(window=settings.dedup_window, max_clients=settings.dedup_clients)
         self.log = DeltaLog(buffer_bytes=settings.follow_buffer_bytes)
         self.journal = Journal(

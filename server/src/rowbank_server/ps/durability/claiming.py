@@ -31,13 +31,16 @@ class FollowedOwner(Protocol):
     """The owner that this process followed, as far as it got.
 
     Attributes:
-        epoch: of the owner.
+        epoch, owner_id: of the owner.
         position: everything up to here is in this process's tables, and nothing later.
         last_flush: the number of the last write-back of that owner whose end was seen.
     """
 
     @property
     def epoch(self) -> int: ...
+
+    @property
+    def owner_id(self) -> str: ...
 
     @property
     def position(self) -> int: ...
@@ -105,6 +108,7 @@ class Claiming:
         self._ownership = ownership
         self._lease = lease
         self._on_claimed = on_claimed
+        self._looked_at = 0
         self.claimed = False
 
     def load(self, seen: Sight | None = None) -> None:
@@ -142,6 +146,13 @@ class Claiming:
         """Remembers which catalog there is, so that a lost one shows. Raises RedisUnavailable."""
         with contextlib.suppress(CatalogBehindError):
             self._catalog.generation()
+
+    def look_ahead(self, followed: FollowedOwner) -> None:
+        """Prepares a take-over from an owner that may be gone, once for each position. Raises RedisUnavailable."""
+        position = followed.position
+        if position != self._looked_at:
+            self._recovery.look_ahead(followed.epoch, followed.owner_id, above=position)
+            self._looked_at = position
 
     def take_over(self, followed: FollowedOwner, seen: Sight, *, handed_over: bool) -> None:
         """Claims the shard for a process that has its rows from following; afterwards it serves, without a load.

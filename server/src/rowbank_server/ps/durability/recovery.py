@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 
 from rowbank.errors import RequestError
 from rowbank_server.journal.records import CorruptRecordError, parse, peek_position
@@ -57,7 +57,7 @@ class Replay:
         self._loaded = {table.entry.table_id for table in given} if loaded is None else loaded
         started = reported = time.monotonic()
         for stream in streams:
-            for stored in self._streams.read_sealed(stream):
+            for stored in self._read(stream):
                 self._replay(stored)
                 if time.monotonic() - reported > _PROGRESS_S:
                     reported = time.monotonic()
@@ -67,6 +67,11 @@ class Replay:
             table.end_replay()
         if self.records:
             _log.info("replayed %d journal records in %.2f s", self.records, time.monotonic() - started)
+
+    def _read(self, stream: str) -> Iterator[StoredRecord]:
+        if self._loaded or not self._above:
+            return self._streams.read_sealed(stream)
+        return self._streams.read_tail(stream, above=self._above)
 
     def _replay(self, stored: StoredRecord) -> None:
         position = peek_position(stored.data)
@@ -110,6 +115,10 @@ class Recovery:
     def seal(self, epoch: int) -> None:
         """From now on no predecessor can acknowledge anything. Raises RedisUnavailable."""
         self._sealed = self._streams.seal_older(epoch)
+
+    def look_ahead(self, epoch: int, owner: str, *, above: int) -> None:
+        """Prepares `replay_tail` for the journal of an owner that may be gone. Raises RedisUnavailable."""
+        self._streams.look_ahead(epoch, owner, above=above)
 
     def replay(self, windows: dict[str, bytes], tables: Iterable[ShardTable], *, through: int | None) -> None:
         """Restores the answers to repeats, replays the sealed journals on loaded `tables`. Raises RedisUnavailable.

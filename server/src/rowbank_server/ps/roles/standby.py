@@ -131,6 +131,8 @@ class Standby:
         if seen.holder and seen.holder != self._lease.owner and not followed.handed_over:
             self._absent_since = None
             self._say(followed.state)
+            if followed.whole:
+                self._claiming.look_ahead(followed)
             return min(_CALM_S, seen.left_s + 0.001)
         now = time.monotonic()
         self._absent_since = now if self._absent_since is None else self._absent_since
