@@ -71,7 +71,8 @@ class Evictor:
             -(-cap // self._ownership.shard_count) for cap in (eviction.max_rows, eviction.max_bytes)
         )
         if max_rows or max_bytes:
-            over_rows = bool(max_rows) and table.rows.size() > max_rows
+            # Rows come between this look and the cycle's own, so a table with one cap is judged by that alone.
+            over_rows = bool(max_rows) and (not max_bytes or table.rows.size() > max_rows)
             reason = admin_pb2.EVICTION_REASON_CAPACITY if over_rows else admin_pb2.EVICTION_REASON_BYTES
             self._finish(table, reason, lambda: self._evict(table, reason, eviction, max_rows, max_bytes))
 
