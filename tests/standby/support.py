@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Protocol, TypeVar
 
 import grpc
 from tests.processes import PsProcess, until
@@ -11,7 +12,17 @@ from tests.processes import PsProcess, until
 from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
 
 
-def info(server: PsProcess) -> admin_pb2.GetServerInfoResponse:
+class Addressed(Protocol):
+    """A process that listens at `target`."""
+
+    @property
+    def target(self) -> str: ...
+
+
+_Server = TypeVar("_Server", bound=Addressed)
+
+
+def info(server: Addressed) -> admin_pb2.GetServerInfoResponse:
     """What a process says of itself; nothing while it does not answer."""
     with grpc.insecure_channel(server.target) as channel:
         try:
@@ -20,18 +31,18 @@ def info(server: PsProcess) -> admin_pb2.GetServerInfoResponse:
             return admin_pb2.GetServerInfoResponse()
 
 
-def role(server: PsProcess) -> str:
+def role(server: Addressed) -> str:
     return info(server).role
 
 
-def targets(*servers: PsProcess) -> str:
+def targets(*servers: Addressed) -> str:
     """As a client is told of the processes of one shard."""
     return "|".join(server.target for server in servers)
 
 
-def owner_of(*servers: PsProcess) -> PsProcess:
+def owner_of(*servers: _Server) -> _Server:
     """Waits until one of `servers` owns the shard."""
-    found: list[PsProcess] = []
+    found: list[_Server] = []
 
     def look() -> bool:
         found[:] = [server for server in servers if role(server) == "owner"]
@@ -41,7 +52,7 @@ def owner_of(*servers: PsProcess) -> PsProcess:
     return found[0]
 
 
-def caught_up(standby: PsProcess, owner: PsProcess) -> None:
+def caught_up(standby: Addressed, owner: Addressed) -> None:
     """Waits until `standby` follows and has everything that `owner` has done by now."""
     position = info(owner).position
 
@@ -61,7 +72,7 @@ def go_on(server: PsProcess) -> None:
     os.kill(server.pid, signal.SIGCONT)
 
 
-def takes_over(standby: PsProcess) -> None:
+def takes_over(standby: Addressed) -> None:
     until(lambda: role(standby) == "owner", what="take-over")
 
 
