@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TypeVar
 
 from rowbank.closest import closest_first, listed
-from rowbank.errors import InvalidSpec, NotReady, RedisUnavailable, TableExists, TableNotFound
+from rowbank.errors import InvalidSpec, NotReady, RedisUnavailable, TableNotFound
 from rowbank_protos.v1 import common_pb2, tables_pb2
 from rowbank_server.guard import Guard
 from rowbank_server.ps.tables import specs
@@ -241,7 +241,7 @@ class Shard:
 
     def _create(self, spec: tables_pb2.TableSpec, *, exist_ok: bool) -> tuple[ShardTable, bool]:
         specs.build_table(spec, bucket_count=1)  # The core has the last word, before anybody can see the table.
-        self._require_durable(spec)
+        specs.require_durable(spec, self._synced_supported)
         with self._lock:
             entry, created = self._find_or_create(spec)
             table = self._tables.get(spec.name)
@@ -252,7 +252,7 @@ class Shard:
         if created:
             _log.info("created table %s (id %d, dim %d)", spec.name, entry.table_id, spec.dim)
             return table, True
-        self._require_equal(entry, spec, exist_ok=exist_ok)
+        specs.require_equal(entry.spec, spec, exist_ok=exist_ok)
         return table, False
 
     def update(self, asked: tables_pb2.TableSpec) -> ShardTable:
@@ -265,7 +265,7 @@ class Shard:
         table.require_mutable()
         spec = specs.canonical(asked)
         specs.require_updatable(table.spec, spec)
-        self._require_durable(spec)
+        specs.require_durable(spec, self._synced_supported)
         with self._lock:
             old = table.entry
             entry = CatalogEntry(old.table_id, old.created_at_s, old.bucket_count, spec)
@@ -373,30 +373,6 @@ class Shard:
             with contextlib.suppress(HoldsChangedError):  # Then who began to hold a table may have taken this one.
                 self._guarded(functools.partial(self._catalog.drop, entry, holds_seen=None if force else seen))
                 return
-
-    def _require_equal(self, entry: CatalogEntry, spec: tables_pb2.TableSpec, *, exist_ok: bool) -> None:
-        """Refuses a name that is taken, by another spec or without `exist_ok`. Raises TableExists."""
-        fields = specs.differing_fields(entry.spec, spec)
-        if fields:
-            raise TableExists(
-                f"table {spec.name!r} exists with another spec: {'; '.join(specs.differences(entry.spec, spec))}; "
-                "ask for what it is, choose another name, or drop it first",
-                metadata={"table": spec.name, "fields": ",".join(fields)},
-            )
-        if not exist_ok:
-            raise TableExists(
-                f"table {spec.name!r} exists, with an equal spec; exist_ok=True (--exist-ok) accepts it",
-                metadata={"table": spec.name},
-            )
-
-    def _require_durable(self, spec: tables_pb2.TableSpec) -> None:
-        if spec.durability == common_pb2.DURABILITY_SYNCED and not self._synced_supported():
-            raise InvalidSpec(
-                f"table {spec.name!r}: durability: SYNCED needs a Redis that can confirm what is on disk: WAITAOF "
-                "(Redis 7.2, Valkey 7.2 or newer, with appendonly yes and appendfsync always or everysec; rowbank up "
-                "has --appendfsync always), or at least one replica for WAIT; this one has neither",
-                metadata={"table": spec.name, "field": "durability"},
-            )
 
     def _require_ready(self) -> None:
         if not self._ready:

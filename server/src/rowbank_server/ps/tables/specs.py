@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from rowbank.errors import InvalidSpec
+from rowbank.errors import InvalidSpec, TableExists
 from rowbank_protos.columns import ColumnError, data_type_name
 from rowbank_protos.v1 import common_pb2, tables_pb2
 from rowbank_server import _core
@@ -219,3 +219,30 @@ def _invalid(spec: tables_pb2.TableSpec, field: str, expected: str, got: object)
         f"table {spec.name!r}: {field}: expected {expected}, got {got}",
         metadata={"table": spec.name, "field": field},
     )
+
+
+def require_equal(existing: tables_pb2.TableSpec, asked: tables_pb2.TableSpec, *, exist_ok: bool) -> None:
+    """Refuses a name that is taken, by another spec or without `exist_ok`. Raises TableExists."""
+    fields = differing_fields(existing, asked)
+    if fields:
+        raise TableExists(
+            f"table {asked.name!r} exists with another spec: {'; '.join(differences(existing, asked))}; "
+            "ask for what it is, choose another name, or drop it first",
+            metadata={"table": asked.name, "fields": ",".join(fields)},
+        )
+    if not exist_ok:
+        raise TableExists(
+            f"table {asked.name!r} exists, with an equal spec; exist_ok=True (--exist-ok) accepts it",
+            metadata={"table": asked.name},
+        )
+
+
+def require_durable(spec: tables_pb2.TableSpec, synced_supported: Callable[[], bool]) -> None:
+    """Raises InvalidSpec for a synced table where Redis cannot confirm what is on disk."""
+    if spec.durability == common_pb2.DURABILITY_SYNCED and not synced_supported():
+        raise InvalidSpec(
+            f"table {spec.name!r}: durability: SYNCED needs a Redis that can confirm what is on disk: WAITAOF "
+            "(Redis 7.2, Valkey 7.2 or newer, with appendonly yes and appendfsync always or everysec; rowbank up "
+            "has --appendfsync always), or at least one replica for WAIT; this one has neither",
+            metadata={"table": spec.name, "field": "durability"},
+        )
