@@ -113,6 +113,19 @@ def test_items_that_moved_last_come_first_and_too_many_make_all_be_gone_through(
     assert noted.waiting == 0
 
 
+def test_a_row_that_moves_while_its_item_is_being_read_for_the_first_time_is_not_missed():
+    one = subscription("own", "genre")
+    noted = Moves(Concerns(INPUTS), one)
+    one.moved("own", keys(1, 7), 5.0)
+    noted.note(stock(1, 2), is_looking=True)
+    assert noted.newest(9).tolist() == [1]
+    noted.taken_in(keys(1))
+    noted.note(stock(1, 2), is_looking=True)
+    assert noted.waiting == 0
+    noted.note(stock(1, 2, 7))
+    assert noted.newest(9).tolist() == [1, 7]
+
+
 def test_shared_keys_are_held_until_they_are_too_many(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(moves, "_MOST_SHARED", 3)
     one = subscription("own", "genre")

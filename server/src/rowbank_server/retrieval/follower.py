@@ -261,7 +261,7 @@ class Follower:
         if self._reads(served.lost):
             moves.forget()
             return
-        moves.note(stock)
+        moves.note(stock, is_looking=self._jobs.is_looking)
         began_at = self._clock()
         if moves.waiting and began_at >= self._rows_at:
             newest = moves.newest(_AT_ONCE)

@@ -85,6 +85,11 @@ class Jobs:
         self._touched: list[I64] = []
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"build-{keeper.builder.model.version}")
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether everything is being looked at."""
+        return self.running is not None and self._kind == "look"
+
     def look(self, *, everybody: bool = False) -> None:
         """Has everything looked at as soon as can be; `everybody`: also where another process makes the bases."""
         self._due["look"] = 0.0

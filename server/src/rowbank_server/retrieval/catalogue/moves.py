@@ -42,6 +42,7 @@ class Moves:
         self._subscription = subscription
         self._items: dict[int, float] = {}  # Those that were noted last at the end, each with when it moved first.
         self._covered: dict[int, None] = {}  # Those that did not move since a sweep over all items began.
+        self._kept: list[tuple[str, I64, float]] = []  # Keys by table, noted during a look.
         self._shared: dict[str, I64 | None] = {}
         self._shared_since_s = float("inf")
         self._blind_at = time.monotonic() + _BLIND_S
@@ -50,8 +51,17 @@ class Moves:
         """Waits until rows are followed; later, everything will count as moved by then."""
         self._subscription.wait_in_force(timeout_s)
 
-    def note(self, stock: Stock) -> None:
-        """Takes what the subscription has."""
+    def note(self, stock: Stock, *, is_looking: bool = False) -> None:
+        """Takes what the subscription has.
+
+        Args:
+            is_looking: items may come to the stock that were read before now, so keys that concern no item yet are kept
+                until that is over.
+        """
+        if self._kept and not is_looking:
+            kept, self._kept = self._kept, []
+            for table, keys, since_s in kept:
+                self._note_items(self._concerns.find(table, keys, stock).items, since_s)
         moved = self._subscription.take()
         for table in moved.missed:
             self._note_shared(table, None, moved.since_s.get(table, time.monotonic()))
@@ -60,9 +70,17 @@ class Moves:
             self._note_items(found.items, since_s)
             if len(found.shared):
                 self._note_shared(table, found.shared, since_s)
+            if is_looking and table in self._concerns.own:
+                self._keep(table, keys, since_s)
         if not self._subscription.is_in_force and time.monotonic() >= self._blind_at:
             self._blind_at = time.monotonic() + _BLIND_S
             self.note_all()
+
+    def _keep(self, table: str, keys: I64, since_s: float) -> None:
+        self._kept.append((table, keys, since_s))
+        if sum(len(one) for _, one, _ in self._kept) > _MOST_SHARED:
+            self._kept = []
+            self._note_shared(table, None, since_s)  # Gone through after the look, as jobs come one after the other.
 
     def note_all(self) -> None:
         """Any row may have moved."""
@@ -74,6 +92,7 @@ class Moves:
         self._subscription.take()
         self._items.clear()
         self._covered.clear()
+        self._kept.clear()
         self._shared.clear()
         self._shared_since_s = float("inf")
         self.is_flooded = False
