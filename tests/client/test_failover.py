@@ -17,6 +17,7 @@ from tests.redis_nodes import free_ports
 
 from rowbank import Client, TableSpec, errors
 from rowbank.optimizers import SGD
+from rowbank.remote.clients import shared_client, targets_of
 
 KEYS = np.arange(20, dtype=np.int64)
 ONES = np.ones((20, 2), np.float32)
@@ -160,6 +161,16 @@ def test_a_client_is_pickled_with_all_addresses(start_ps, table_name):
         assert copy.targets == [f"{first}|{second}"]
         assert (copy.table(table_name).pull(KEYS) == -1.0).all()
         copy.close()
+
+
+def test_what_keeps_an_address_keeps_all_of_a_shard(start_ps):
+    """Saved layers and TFRA's creators name the servers so."""
+    first, second = both_places()
+    start_ps("--bind", second)
+    client = shared_client([f"{first}|{second}"])
+    assert shared_client(f"{first} | {second}") is client
+    assert targets_of(client) == [f"{first}|{second}"]
+    client.close()
 
 
 def _push_in_child(table) -> None:

@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 import grpc
 
@@ -26,6 +26,7 @@ from rowbank_protos.v1 import admin_pb2
 HANG_S = 0.25  # A call without an answer for so long, where another process could serve, is looked after.
 _LOOK_AGAIN_S = 0.05
 _ASK_S = 0.25  # A process that takes longer to say who it is does not count.
+_SLOW_S = 10.0
 _POLL_S = 0.002
 _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 2.0
@@ -99,12 +100,44 @@ class Terms:
     metadata: tuple[tuple[str, str], ...] | None
 
 
-class WatchedCall(Generic[Q, A]):
-    """A call to a shard that has other processes: where its server says nothing, it is made at the one that owns it."""
+def at_once(shard: Shard, method: Method[Q, A], request: Q, terms: Terms) -> tuple[A, Any]:
+    """Makes a call in the calling thread, which spares a hand-over to another one and back.
 
-    def __init__(self, shard: Shard, method: Method[Q, A], request: Q, terms: Terms) -> None:
+    A repeatable one of rows that hangs, where another process could serve, is made anew as a `WatchedCall`; for a while
+    after that, such calls are from the beginning.
+
+    Returns:
+        The answer, and what says what came with it.
+    """
+    now = time.monotonic()
+    left_s = max(0.001, terms.deadline - now)
+    quick = terms.repeatable and method.service == "RowService" and left_s > HANG_S and now > shard.slow_until
+    if shard.alone or quick:
+        call: Any = shard.active.unary(method)
+        try:
+            answer, made = call.with_call(request, timeout=left_s if shard.alone else HANG_S, metadata=terms.metadata)
+        except grpc.RpcError as error:
+            if shard.alone or cast(grpc.Call, error).code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise
+            shard.slow_until = time.monotonic() + _SLOW_S
+        else:
+            return answer, made
+    watched = WatchedCall(shard, method, request, terms, hangs=quick)
+    return watched.result(), watched
+
+
+class WatchedCall(Generic[Q, A]):
+    """A call to a shard that has other processes: where its server says nothing, it is made at the one that owns it.
+
+    Args:
+        hangs: whether it did so already, and is made again.
+    """
+
+    def __init__(self, shard: Shard, method: Method[Q, A], request: Q, terms: Terms, *, hangs: bool = False) -> None:
         self._shard, self._method, self._request, self._terms = shard, method, request, terms
-        self._look_at = time.monotonic() + HANG_S
+        if hangs:
+            look_for_owner(shard, terms.stop, failed=shard.active)
+        self._look_at = time.monotonic() + (_LOOK_AGAIN_S if hangs else HANG_S)
         self._start()
 
     def _start(self) -> None:

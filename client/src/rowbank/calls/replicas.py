@@ -18,7 +18,7 @@ from rowbank.calls import failover, methods
 from rowbank.calls.methods import A, Method, Q
 from rowbank.calls.servers import Server, Shard
 from rowbank.calls.transport import Freshness, Metadata, Transport
-from rowbank.errors import InvalidRequest, ReplicaTooStale
+from rowbank.errors import DeadlineExceeded, InvalidRequest, ReplicaTooStale
 from rowbank_protos.v1 import admin_pb2
 
 MAX_STALENESS, MIN_POSITION = "rowbank-max-staleness-ms", "rowbank-min-position"
@@ -32,6 +32,8 @@ _MUTATIONS = {
 }  # fmt: skip
 _WANT = ((WANT_POSITION, "1"),)
 _AWAY_S = 1.0  # A replica that could not be reached, or was not ready, is left alone for so long.
+_MUTE_S = 5.0  # One that hangs costs more to find out.
+_SLOW_S = 10.0
 _STALE_S = 0.02  # One that was too old is soon young enough.
 
 
@@ -50,6 +52,7 @@ class ReplicaTransport(Transport):
         self._positions = [0] * len(shards)
         self._turns = itertools.count()
         self._again_at: dict[Server, float] = {}
+        self._slow_until: dict[Server, float] = {}
 
     @property
     def positions(self) -> dict[int, int]:
@@ -114,6 +117,11 @@ class ReplicaTransport(Transport):
         try:
             for index, (shard, request) in enumerate(calls):
                 replica = self._choose(self.shards[shard])
+                if replica is not None and len(calls) == 1 and self._slow_until.get(replica, 0.0) < time.monotonic():
+                    answer = self._ask_at_once(replica, method, request, bounds(shard), timeout_s)
+                    if answer is not None:
+                        return {index: answer}
+                    replica = replica if self._slow_until.get(replica, 0.0) > time.monotonic() else None
                 if replica is not None:
                     future: Any = replica.unary(method).future(request, timeout=timeout_s, metadata=bounds(shard))
                     started[index] = (replica, future)
@@ -129,6 +137,26 @@ class ReplicaTransport(Transport):
             raise
         return answers
 
+    def _ask_at_once(
+        self, replica: Server, method: Method[Q, A], request: Q, bounds: Metadata, timeout_s: float
+    ) -> A | None:
+        """The answer to a call in the calling thread, which spares a hand-over to another one; None: it gives none.
+
+        One that lives and takes long is asked in the slower way for a while.
+        """
+        call: Any = replica.unary(method)
+        try:
+            answer: A = call(request, timeout=min(failover.HANG_S, timeout_s), metadata=bounds)
+        except grpc.RpcError as error:
+            if not isinstance(failover.error_of(error, replica.target), DeadlineExceeded):
+                self._leave_alone(replica, error)
+            elif _lives(replica):
+                self._slow_until = {replica: time.monotonic() + _SLOW_S}
+            else:
+                self._leave_alone(replica, None)
+            return None
+        return answer
+
     def _choose(self, shard: Shard) -> Server | None:
         """The next replica in turn that may be asked."""
         now = time.monotonic()
@@ -141,17 +169,21 @@ class ReplicaTransport(Transport):
             while (answer := failover.waited(future, failover.HANG_S)) is None:
                 if self._closed.is_set() or not _lives(replica):
                     future.cancel()
-                    self._leave_alone(replica, _AWAY_S)
+                    self._leave_alone(replica, None)
                     return None
             return answer
         except grpc.RpcError as error:
-            stale = isinstance(failover.error_of(error, replica.target), ReplicaTooStale)
-            self._leave_alone(replica, _STALE_S if stale else _AWAY_S)
+            self._leave_alone(replica, error)
             return None
 
-    def _leave_alone(self, replica: Server, for_s: float) -> None:
+    def _leave_alone(self, replica: Server, error: grpc.RpcError | None) -> None:
+        """Does not ask it for a while, by what it said; None: it hangs."""
         if len(self._again_at) > 64:
             self._again_at = {}  # Replicas come and go.
+        for_s = _MUTE_S
+        if error is not None:
+            stale = isinstance(failover.error_of(error, replica.target), ReplicaTooStale)
+            for_s = _STALE_S if stale else _AWAY_S
         self._again_at[replica] = time.monotonic() + for_s
 
     def _note(self, shard: int, call: Any) -> None:

@@ -88,6 +88,7 @@ class Shard:
         servers: all that are known; the list is replaced, never changed.
         active: the one that calls go to.
         alone: whether there is no other to go to; replicas do not count.
+        slow_until: until then, by the monotonic clock, calls that take long are no surprise.
         replicas: those of them that answer reads alone.
         epoch: the highest that an owner said; 0: none did.
     """
@@ -98,6 +99,7 @@ class Shard:
         self.alone = len(self.servers) == 1
         self.replicas: list[Server] = []
         self.epoch = 0
+        self.slow_until = 0.0
         self._lock = forks.Lock()
         self._sequence = itertools.count(1)
         forks.watch(self)

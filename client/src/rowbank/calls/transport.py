@@ -236,27 +236,31 @@ class Transport:
         self._check_open()
         timeout_s = max(0.001, deadline - time.monotonic())
         started: dict[int, Any] = {}
-        for place, index in enumerate(pending):
+        for index in pending[1:]:  # The calling thread makes the first call itself, which spares a hand-over.
             number, request = calls[index]
             shard = self.shards[number]
-            if not shard.alone or metadata is not None:
-                sent = None if metadata is None else metadata(number)
-                terms = failover.Terms(deadline, self._closed, repeatable, sent)
-                started[index] = failover.WatchedCall(shard, method, request, terms)
-            elif place:  # The calling thread makes the first call itself, which spares a hand-over.
+            if shard.alone and metadata is None:
                 started[index] = shard.active.unary(method).future(request, timeout=timeout_s)
+            else:
+                terms = failover.Terms(deadline, self._closed, repeatable, metadata and metadata(number))
+                started[index] = failover.WatchedCall(shard, method, request, terms)
         failures: dict[int, RequestError] = {}
         for index in pending:
             number, request = calls[index]
+            shard = self.shards[number]
             try:
                 if index in started:
-                    answers[index] = started[index].result()
-                    if metadata is not None:
-                        self._note(number, started[index])
+                    made = started[index]
+                    answers[index] = made.result()
+                elif shard.alone and metadata is None:
+                    answers[index] = shard.active.unary(method)(request, timeout=timeout_s)
                 else:
-                    answers[index] = self.shards[number].active.unary(method)(request, timeout=timeout_s)
+                    terms = failover.Terms(deadline, self._closed, repeatable, metadata and metadata(number))
+                    answers[index], made = failover.at_once(shard, method, request, terms)
+                if metadata is not None:
+                    self._note(number, made)
             except grpc.RpcError as error:
-                failures[index] = failover.error_of(error, self._where(number, self.shards[number].active))
+                failures[index] = failover.error_of(error, self._where(number, shard.active))
             except ShardUnavailable as error:
                 failures[index] = error
             except BaseException:

@@ -267,8 +267,15 @@ class _Method:
 
 
 class _Unary(_Method):
-    def __call__(self, request: Any, timeout: float | None = None) -> Any:
-        return self.future(request, timeout).result()
+    def __call__(self, request: Any, timeout: float | None = None, metadata: _Pairs | None = None) -> Any:
+        return self.future(request, timeout, metadata).result()
+
+    def with_call(
+        self, request: Any, timeout: float | None = None, metadata: _Pairs | None = None
+    ) -> tuple[Any, _Future]:
+        """The answer, and what says what came with it."""
+        made = self.future(request, timeout, metadata)
+        return made.result(), made
 
     def future(self, request: Any, timeout: float | None = None, metadata: _Pairs | None = None) -> _Future:
         """Asks for a call and does not wait for the answer."""
