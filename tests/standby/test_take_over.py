@@ -159,6 +159,22 @@ def test_of_two_standbys_one_wins_and_the_other_follows_it(pair, start_standby, 
     assert connect(loser.target).pull("t", [1], dim=1)[0].tolist() == [[2]]
 
 
+def test_an_owner_hands_over_to_one_of_two(pair, start_standby, connect):
+    owner, first = pair()
+    second = start_standby()
+    wire = connect(owner.target)
+    wire.create("t", 1, durability=common_pb2.DURABILITY_RELAXED)
+    wire.push("t", [1], [[-1]])
+    caught_up(first, owner)
+    caught_up(second, owner)
+    assert owner.terminate() == 0
+    winner = owner_of(first, second)
+    loser = second if winner is first else first
+    caught_up(loser, winner)
+    assert info(winner).epoch == 2  # The other one did not take it from there.
+    assert connect(winner.target).pull("t", [1], dim=1)[0].tolist() == [[1]]
+
+
 def test_a_standby_waits_for_a_plain_owner_and_replaces_it(start_ps, start_standby, connect):
     plain = start_ps()
     standby = start_standby()

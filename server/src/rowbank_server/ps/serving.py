@@ -156,10 +156,16 @@ class Serving:
     def replaced(self) -> None:
         """Another process owns the shard: nothing is answered any more."""
         parts = self._parts
+        self._owns_no_more("replaced")
         parts.draining.close("was replaced by another process")
         parts.server.set_not_serving()
         parts.log.close("another process has taken over the shard")
         self.start_again("another process serves the shard")
+
+    def _owns_no_more(self, state: str) -> None:
+        """So that callers who ask do not take this process for the owner."""
+        part = self._parts.membership.part
+        part.role, part.state = "standby", state
 
     def _load(self) -> None:
         try:
@@ -189,15 +195,15 @@ class Serving:
         parts.upkeep.stop()
         appended = parts.journal.stop()
         parts.keeper.stop()
-        parts.heartbeat.stop()
         parts.membership.stop()
+        if not (handed_over or parts.keeper.replaced):
+            return self._write_all(appended=appended)
+        parts.heartbeat.stop()
         if handed_over:
             _log.info("stopped; a standby has taken over")
             return 0
-        if parts.keeper.replaced:
-            _log.error("another process serves shard %s now; stopped without writing", self._settings.shard)
-            return 1
-        return self._write_all(appended=appended)
+        _log.error("another process serves shard %s now; stopped without writing", self._settings.shard)
+        return 1
 
     def _write_all(self, *, appended: bool) -> int:
         parts = self._parts
@@ -208,6 +214,7 @@ class Serving:
         except (RedisUnavailable, NotReady) as error:
             dirty = sum(table.rows.dirty_rows() for table in parts.shard.tables())
             _log.error("stopped with %d changed rows that could not be written: %s", dirty, error)
+            parts.heartbeat.stop()
             return 1
         parts.heartbeat.release()
         _log.info("stopped; the last write-back had %d rows", written)
@@ -234,6 +241,7 @@ class Serving:
             deadline = time.monotonic() + _HAND_OVER_WAIT_S
             while time.monotonic() < deadline:
                 if parts.lease.look().owner != parts.lease.owner:
+                    self._owns_no_more("handed over")
                     _log.info("handed over in %.0f ms", (time.monotonic() - started) * 1e3)
                     return True
                 time.sleep(_LOOK_S)

@@ -128,7 +128,8 @@ class Standby:
         seen = self._lease.look()
         if self._claiming.is_outpaced(seen):
             raise NotReady("another process has the shard, of which a part was taken over here")
-        if seen.holder and seen.holder != self._lease.owner and not followed.handed_over:
+        handed_over = followed.handed_over and seen.owner == followed.owner_id
+        if seen.holder and seen.holder != self._lease.owner and not handed_over:
             self._absent_since = None
             self._say(followed.state)
             if followed.whole:
@@ -141,7 +142,7 @@ class Standby:
             return _CALM_S
         if not claimed:
             self._say(followed.state)
-        self._try(seen, absent_s=now - self._absent_since)
+        self._try(seen, absent_s=now - self._absent_since, handed_over=handed_over)
         return _LOOK_S
 
     def _say(self, state: str) -> None:
@@ -159,10 +160,10 @@ class Standby:
     def _silent(self) -> bool:
         return time.monotonic() - self._followed.heard_s > self._lease.lease_s
 
-    def _try(self, seen: Sight, *, absent_s: float) -> None:
+    def _try(self, seen: Sight, *, absent_s: float, handed_over: bool) -> None:
         try:
             if self._claiming.claimed or self._followed.whole:
-                self._take_over(seen, absent_s)
+                self._take_over(seen, handed_over=handed_over)
             elif absent_s >= self._lease.lease_s and (seen.clean or absent_s >= _COLD_WAIT_S):
                 self._load(seen)
             else:
@@ -178,9 +179,8 @@ class Standby:
             return
         self._on_owner()
 
-    def _take_over(self, seen: Sight, absent_s: float) -> None:
+    def _take_over(self, seen: Sight, *, handed_over: bool) -> None:
         followed = self._followed
-        handed_over = followed.handed_over
         silent_ms = (time.monotonic() - followed.heard_s) * 1e3
         why = "handed over" if handed_over else f"is gone, silent for {silent_ms:.0f} ms"
         _log.warning("the owner %s %s; taking over at position %d", followed.owner_address, why, followed.position)
