@@ -205,6 +205,22 @@ def test_tables_come_go_and_change(follower, author):
     assert follower.shard.get("b").spec == spec
 
 
+def test_a_table_that_comes_back_is_not_taken_for_a_new_one(follower, author):
+    """No owner drops a table and has it again; one that seems to has said something wrong, and rows would lack."""
+    author.create("a")
+    author.push("a", [1])
+    follow(follower, author, "a")
+    table = author.tables.pop("a")
+    take(follower, author.listed())
+    author.tables["a"] = table
+    with pytest.raises(VoidError, match="is back"):
+        take(follower, author.listed())
+    assert follower.applier.copies.reading("a") is None
+    assert follower.applier.position == 0
+    follow(follower, author, "a")
+    assert_equal(follower, author)
+
+
 def test_a_frozen_table_is_read_once_it_is_here(follower, author):
     author.create("a")
     follow(follower, author, "a")

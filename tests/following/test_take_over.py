@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import threading
 import time
 
+import grpc
 from tests.following.cluster import exported, pair, tables_of
 from tests.following.soak import create_tables
+from tests.following.test_replicas import pull
 from tests.following.writers import Writer
 from tests.processes import until
 
@@ -92,3 +96,29 @@ def test_replicas_equal_the_new_owner_and_redis_has_all_of_it(tmp_path):
                 cold = made.start_owner()
                 assert contents(made.wire(cold)) == before
                 made.require_equal()
+
+
+def test_an_owner_that_was_replaced_without_knowing_makes_no_replica_look_fresh(tmp_path, redis_url, namespace):
+    """It stands still, a standby takes over and acknowledges a push, and it goes on as if nothing had been."""
+    with pair(tmp_path, redis_url, namespace) as made:
+        owner, replica = made.wire(made.owner), made.wire(made.replica)
+        owner.create("t")
+        owner.push("t", [1], [[-1, -1]])
+        standby = made.start_standby()
+        until(lambda: made.info(standby).state == "following", what="the standby follows")
+        made.require_equal()
+        os.kill(made.owner.pid, signal.SIGSTOP)
+        until(lambda: made.info(standby).role == "owner", what="the take-over")
+        made.wire(standby).push("t", [1], [[-1, -1]])
+        acknowledged = time.monotonic()
+        until(lambda: time.monotonic() > acknowledged + 0.4, what="the push is old enough to show")
+        os.kill(made.owner.pid, signal.SIGCONT)
+        answers = []
+
+        def read() -> bool:
+            with contextlib.suppress(grpc.RpcError):  # Not fresh enough, which is fine.
+                answers.append(pull(replica, "t", [1], max_staleness_ms=300)[0].tolist())
+            return bool(made.info(made.replica).epoch == made.info(standby).epoch and answers)
+
+        until(read, what="the replica follows the new owner")
+        assert answers == [[2, 2]] * len(answers)

@@ -287,7 +287,14 @@ class ParameterServer:
             shard_count=identity.shard_count,
             bucket_count=identity.bucket_count,
         )
-        return Sources(self.log, self.journal, self.shard.tables, dedup.packed, hello)
+        return Sources(
+            self.log,
+            self.journal,
+            self.shard.tables,
+            dedup.packed,
+            hello,
+            owner_until=lambda: self.heartbeat.holds_until,
+        )
 
     def _servicers(self, history: EvictionHistory, dedup: DedupWindow) -> Servicers:
         settings = self._settings

@@ -92,7 +92,9 @@ class Begin:
         index: of the first item of the log; of the journal, where it is read until the log is reached: None.
         position: what the follower has, or will have once the pictures are whole.
         pictures: ids of the tables that are sent whole.
-        tables: all tables then.
+        tables: all tables: of a stream that goes on, as they are now, for those of then may be ones that the follower
+            knows to be gone, or lack ones that it has.
+        listed: index of the first item behind which other tables may be.
     """
 
     source: str
@@ -100,6 +102,7 @@ class Begin:
     position: int
     pictures: tuple[int, ...]
     tables: tuple[deltas_pb2.FollowedTable, ...]
+    listed: int
 
     @property
     def continued(self) -> bool:
@@ -116,8 +119,10 @@ def begin(asked: Asked, log: DeltaLog, journal: Stored, server_id: str) -> Begin
     index, position = log.end()
     tables = log.tables()
     if asked.now:
-        return Begin("now", index, position, (), tables)
-    return Begin("picture", index, position, tuple(table.table_id for table in tables if asked.wants(table)), tables)
+        return Begin("now", index, position, (), tables, index)
+    return Begin(
+        "picture", index, position, tuple(table.table_id for table in tables if asked.wants(table)), tables, index
+    )
 
 
 def _go_on(asked: Asked, since: tuple[str, int], log: DeltaLog, journal: Stored, server_id: str) -> Begin | None:
@@ -130,6 +135,7 @@ def _go_on(asked: Asked, since: tuple[str, int], log: DeltaLog, journal: Stored,
     elif inherited is None or position > inherited:
         return None  # Another process's, of which this one knows nothing, or not so much.
     index = log.index_after(position)
+    listed = log.end()[0]  # First: what comes in between is listed a second time.
     source, tables = "ring", log.tables()
     if index is None:
         # Of former owners' mutations the journal has none, but this process's are all there are after the last.
@@ -138,17 +144,15 @@ def _go_on(asked: Asked, since: tuple[str, int], log: DeltaLog, journal: Stored,
         if position < journal.gone_through():
             return None
         source = "journal"
-    else:
-        tables = log.tables_at(index)
-    now = {table.table_id: table for table in log.tables()}  # With other specs, it may be.
+    then = {} if index is None else {table.table_id: table for table in log.tables_at(index)}  # Other specs, maybe.
     pictures = tuple(
         table.table_id
         for table in tables
         if asked.wants(table)
         and not (
             log.has_all(table, since[1], own=own)
-            and log.has_all(now.get(table.table_id, table), since[1], own=own)
+            and log.has_all(then.get(table.table_id, table), since[1], own=own)
             and (not asked.records or table.table_id in asked.complete)
         )
     )
-    return Begin(source, index, position, pictures, tables)
+    return Begin(source, index, position, pictures, tables, listed)

@@ -309,7 +309,7 @@ class DeltaLog:
     def _put_event(self, event: Event) -> None:
         with self._lock:
             if self._keeping and self._check_active():
-                self._put(self._position, (), event, 0, int(time.time() * 1e3))
+                self._put(self._position, (), event, 0, self.at_ms(time.monotonic()))
             elif isinstance(event, TablesChanged):
                 self._first_tables = event.tables
 

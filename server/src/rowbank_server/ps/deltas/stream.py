@@ -39,6 +39,7 @@ class Sources:
         tables: answers the tables of the shard.
         windows: answers what clients were answered, packed, by client.
         hello: what the shard says of itself.
+        owner_until: answers until when, monotonic seconds, no other process owns the shard.
     """
 
     log: DeltaLog
@@ -46,6 +47,7 @@ class Sources:
     tables: Callable[[], Sequence[ShardTable]]
     windows: Callable[[], dict[str, bytes]]
     hello: deltas_pb2.FollowHello
+    owner_until: Callable[[], float] = lambda: float("inf")
 
 
 class Stream:
@@ -67,10 +69,12 @@ class Stream:
         self._position = 0
         self._listed: dict[int, deltas_pb2.FollowedTable] = {}
         self._spoke_of_tables = False
+        self._listed_before = 0  # Tables as of items before that index were listed.
         self._pictures: collections.deque[int] = collections.deque()
         self._current: pictures.Picture | None = None
         self._spoke = 0.0
         self._as_of_ms = 0  # What was acknowledged before is in what was sent.
+        self._handed_over = float("inf")
 
     def messages(self) -> Iterator[bytes]:
         """Everything that is sent, without an end of its own; inside of `log.reading`.
@@ -91,6 +95,7 @@ class Stream:
         start = begin(self._asked, self._log, self._journal, self._sources.hello.server_id)
         self._position, self._follower.source = start.position, start.source
         self._pictures.extend(start.pictures)
+        self._listed_before = start.listed
         hello = deltas_pb2.FollowHello()
         hello.CopyFrom(self._sources.hello)
         hello.continued, hello.source = start.continued, start.source
@@ -110,15 +115,16 @@ class Stream:
             yield from self._step()
 
     def _step(self) -> Iterator[bytes]:
-        released_until = self._journal.released_until()
+        # A process that was replaced, and does not know it yet, must not pass for up to date.
+        released_until = min(self._journal.released_until(), self._sources.owner_until(), self._handed_over)
         items, position = self._log.read(self._index, max_bytes=_BATCH_BYTES, max_items=_BATCH_ITEMS)
         self._index += len(items)
         if self._index >= self._log.end()[0]:
-            as_of_ms = self._log.at_ms(released_until)
+            as_of_ms = max(0, self._log.at_ms(released_until))
         else:  # What was acknowledged before one was begun comes before it.
             as_of_ms = max((item.at_ms for item in items if item.event is None), default=0)
         if items:
-            yield from self._send(items, position, as_of_ms)
+            yield from self._send(items, self._index - len(items), position, as_of_ms)
         else:
             self._position = position
             self._as_of_ms = max(self._as_of_ms, as_of_ms)
@@ -140,16 +146,26 @@ class Stream:
             for table_id in tables:
                 yield self._say(picture_start=deltas_pb2.PictureStart(table_id=table_id))
 
-    def _send(self, items: Sequence[Item], position: int, as_of_ms: int) -> Iterator[bytes]:
-        """Sends items in order, mutations that follow each other together; all of them is as of `as_of_ms`."""
+    def _send(self, items: Sequence[Item], first: int, position: int, as_of_ms: int) -> Iterator[bytes]:
+        """Sends items in order, mutations that follow each other together; all of them is as of `as_of_ms`.
+
+        Args:
+            first: index of the first of them.
+        """
         mutations: list[Item] = []
-        for item in items:
+        for index, item in enumerate(items, first):
             if item.event is None:
                 mutations.append(item)
                 continue
+            if isinstance(item.event, HandOver):  # From then on somebody else acknowledges.
+                as_of_ms, self._handed_over = min(as_of_ms, item.at_ms), 0.0
             yield from self._send_mutations(mutations, mutations[-1].position if mutations else 0)
             mutations = []
-            yield from self._send_event(item)
+            if index >= self._listed_before or not isinstance(item.event, TablesChanged):
+                yield from self._send_event(item)
+            elif not self._asked.records:  # It gets pictures of all tables that it has not.
+                for table_id in item.event.unlike:
+                    self._restart_picture(table_id)
         self._as_of_ms = max(self._as_of_ms, as_of_ms)
         yield from self._send_mutations(mutations, position)
 
@@ -287,7 +303,6 @@ class Stream:
             if self._journal.gone_through() > max(lower, start.position):
                 raise FollowerTooSlow("the journal was trimmed while it was read; follow again")
             lower = upper
-        yield from self._list(self._log.tables_at(index))
         for table in self._listed.values():
             if table.spec.frozen and not self._log.has_all(table, start.position, own=True):
                 self._restart_picture(table.table_id)
@@ -296,5 +311,6 @@ class Stream:
     def _send_stored(self, items: Sequence[Item]) -> Iterator[bytes]:
         """Sends mutations of the journal; new tables first."""
         if items:
+            self._listed_before = self._log.end()[0]
             yield from self._list(self._log.tables())
             yield from self._send_mutations(items, self._position)

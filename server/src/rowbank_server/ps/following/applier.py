@@ -135,9 +135,9 @@ class Applier:
     def _take_tables(self, tables: deltas_pb2.FollowedTables) -> None:
         try:
             self.copies.take_list(tables.tables, begins=self._begins)
-        except (RequestError, ValueError) as error:
+        except (VoidError, RequestError, ValueError) as error:
             self.unusable += 1
-            self.copies.void_all()
+            self.forget()
             raise VoidError(f"the owner's list of tables cannot be used: {error}") from error
         self._begins = False
         self._relay.tables(self._shard.followed_tables().values())

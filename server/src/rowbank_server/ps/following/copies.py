@@ -54,6 +54,7 @@ class Copies:
         self._applier = applier
         self._copies: dict[int, Copy] = {}
         self._by_name: dict[str, Copy] = {}
+        self._known: set[int] = set()  # All tables that were ever listed.
         self._listed = False
         self.pictures = 0
         self.picture_rows = 0
@@ -100,6 +101,8 @@ class Copies:
         Args:
             begins: it is the first list of a stream: new tables come as pictures. Later ones begin empty, but frozen
                 ones, which come when they are whole.
+        Raises:
+            VoidError: a table is back that was gone; what it holds is not known.
         """
         tables = {table.table_id: table for table in listed}
         for table_id in self._copies.keys() - tables.keys():
@@ -109,11 +112,13 @@ class Copies:
             entry = CatalogEntry(table_id, table.created_at_s, table.bucket_count, table.spec)
             copy = self._copies.get(table_id)
             if copy is None:
-                born = not begins and not table.spec.frozen
-                self._put(entry, table.step, whole=born)
+                if table_id in self._known and not begins:
+                    raise VoidError(f"table {table.spec.name!r} is back, which was gone")
+                self._put(entry, table.step, whole=not begins and not table.spec.frozen)
             elif copy.table.spec != table.spec:
                 copy.table.update(entry)
                 self._applier.updated(table_id)
+        self._known |= tables.keys()
         self._listed = True
 
     def void(self, table_ids: Iterable[int]) -> list[str]:

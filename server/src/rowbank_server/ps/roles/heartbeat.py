@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from rowbank.errors import RedisUnavailable
@@ -15,6 +16,9 @@ _log = logging.getLogger("rowbank.ps")
 class Heartbeat:
     """Renews the lease four times while it holds. A busy interpreter or a stalled Redis delays it, and ends nothing.
 
+    Attributes:
+        holds_until: until then, monotonic seconds, no standby takes over by itself.
+
     Args:
         epoch: the epoch that this process has.
         on_lost: called whenever the shard is another's, or Redis lost that it is this process's; the keeper finds out
@@ -25,6 +29,7 @@ class Heartbeat:
         self._lease = lease
         self._epoch = epoch
         self._on_lost = on_lost
+        self.holds_until = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
@@ -52,8 +57,11 @@ class Heartbeat:
             self._beat()
 
     def _beat(self) -> None:
+        began = time.monotonic()
         try:
-            if not self._lease.renew(self._epoch()):
+            if self._lease.renew(self._epoch()):
+                self.holds_until = began + self._lease.lease_s
+            else:
                 self._on_lost()
         except RedisUnavailable as error:
             _log.debug("the lease was not renewed: %s", error)

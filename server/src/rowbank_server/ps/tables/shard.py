@@ -149,10 +149,11 @@ class Shard:
         with self._lock:
             former = self._tables.get(entry.name)
             if former is not None:
-                self._close(former)
+                self._end(former)
             self._dropped.pop(entry.table_id, None)
             self._garbage.pop(entry.table_id, None)
-            self.on_tables([*self._tables.values(), table])
+            # Told once: a list without the table, and then with it, would say that it is a new one.
+            self.on_tables([*(other for other in self._tables.values() if other is not former), table])
             self._tables[entry.name] = table
         return table
 
@@ -390,10 +391,13 @@ class Shard:
 
     def _close(self, table: ShardTable) -> None:
         """Takes a table out of service; a write-back of it that is under way ends first, and no other begins."""
-        with table.write_lock:
-            table.dropped = True
+        self._end(table)
         if self._tables.get(table.name) is table:
             del self._tables[table.name]
             self.on_tables(self._tables.values())
+
+    def _end(self, table: ShardTable) -> None:
+        with table.write_lock:
+            table.dropped = True
         self._dropped[table.entry.table_id] = table.name
         self._garbage[table.entry.table_id] = table.buckets
