@@ -270,6 +270,25 @@ def test_one_that_does_not_read_gets_everything_in_the_end(client, table_name):
         copy.follow(follower, {key: [-300.0, -300.0] for key in range(2000)})
 
 
+def test_one_that_is_cut_off_as_too_slow_gets_the_rest_all_the_same(start_ps, table_name, monkeypatch):
+    """Little room here and at the shard, so that what is not read is passed by."""
+    monkeypatch.setattr("rowbank.calls.following.follower._ROOM_BYTES", 1)
+    server = start_ps("--follow-buffer-bytes", str(1 << 20))
+    keys = np.arange(500)
+    with Client(server.target) as client:
+        table = client.create_table(TableSpec(table_name, dim=256, optimizer=SGD(1.0), durability="journaled"))
+        copy = Copy()
+        with client.follow(table_name) as follower:
+            stream = follower._streams[0]
+            for _ in range(200):
+                table.push(keys, np.ones((500, 256), np.float32))
+                if isinstance(stream.last_error, errors.FollowerTooSlow):
+                    break
+            table.remove(keys[10:])
+            copy.follow(follower, stored(table))
+            assert isinstance(stream.last_error, errors.FollowerTooSlow)
+
+
 def test_a_table_that_does_not_exist_is_an_error(client):
     with pytest.raises(errors.TableNotFound):
         client.follow("no-such-table")
