@@ -81,12 +81,21 @@ def test_every_worker_follows(
     assert api.terminate() == 0, api.log
 
 
+@pytest.mark.parametrize("mode", ["live", "frozen"])
 def test_a_default_of_a_feature_that_came_to_a_view_is_shown_by_every_worker_at_once(
-    ps: PsProcess, client: rowbank.Client, start_api: Callable[..., ApiProcess], namespace: str, rows: OwnRows
+    ps: PsProcess,
+    client: rowbank.Client,
+    start_api: Callable[..., ApiProcess],
+    namespace: str,
+    rows: OwnRows,
+    world: World,
+    mode: str,
 ) -> None:
+    """Of a frozen version one worker makes the index for all."""
+    rows.publish(client, world, "v2", rows=mode)
     api = start_api(ps.target, namespace, "--workers", "2")
     with httpx.Client(base_url=api.url, timeout=30) as http:
-        serving(http, "v1")
+        serving(http, "v2")
         known = next(view for view in client.features.list_views() if view.name == "goods")
         year = FeatureField("year", "int64", default=1999)
         client.features.put_view(FeatureView("goods", "goods_id", (*known.fields, year)))
