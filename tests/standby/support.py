@@ -78,4 +78,5 @@ def takes_over(standby: Addressed) -> None:
 
 def took_over_without_load(server: PsProcess) -> bool:
     """Whether the last time that it became the owner it had the rows already."""
-    return server.log.rpartition("took over ")[1] != "" and ", 0 loaded," in server.log.rpartition("took over ")[2]
+    before, took_over, _ = server.log.rpartition("took over in ")
+    return took_over != "" and ", 0 loaded," in before.splitlines()[-2]

@@ -62,8 +62,13 @@ class Laps:
     """How long the parts of something took, in milliseconds, for the log."""
 
     def __init__(self) -> None:
-        self._last = time.perf_counter()
+        self._begun = self._last = time.perf_counter()
         self._parts: list[str] = []
+
+    @property
+    def total_ms(self) -> float:
+        """All parts together."""
+        return (self._last - self._begun) * 1e3
 
     def end(self, part: str) -> None:
         """Ends the part that began where the last one ended."""
@@ -168,7 +173,8 @@ class Claiming:
         4. The catalog is read after that, so that it has every table that the tail speaks of. Tables that it does not
            have are gone; those that this process has not whole are loaded.
         5. Buckets are fenced before any of them is loaded, and before this process writes any.
-        6. The tail is replayed, and of loaded tables the whole of the sealed streams.
+        6. The tail is replayed, and of loaded tables the whole of the sealed streams. An owner that handed over has no
+           tail.
         7. The journal is opened, in a script that fails if another process took over meanwhile. Only then is anything
            acknowledged. Positions of the new epoch are above all that were replayed.
 
@@ -192,6 +198,17 @@ class Claiming:
         laps.end("detach")
         lost = seen.epoch < known or not seen.owner or taken.flush < followed.last_flush
         view = self._fence(taken, lost=lost, laps=laps)
+        self._take_tables(followed, taken, view, lost=lost, handed_over=handed_over, laps=laps)
+        self._recovery.start_journal(self._state.epoch)
+        self._shard.serve()
+        laps.end("journal")
+        what = "; Redis lost writes, everything is written again" if lost else ""
+        _log.info("took over in %.1f ms%s: %s", laps.total_ms, what, laps)
+
+    def _take_tables(
+        self, followed: FollowedOwner, taken: Taken, view: CatalogView, *, lost: bool, handed_over: bool, laps: Laps
+    ) -> None:
+        """Brings the tables, followed or loaded, to where the former owner was."""
         behind = taken.through > followed.position
         whole = set() if behind else set(followed.copies.complete())
         loaded = self._shard.take_over(view, whole, taken.steps)
@@ -204,19 +221,15 @@ class Claiming:
             if table.entry.table_id not in loaded:
                 _adopt(table, followed, lost=lost, handed_over=handed_over)
         records = self._recovery.replay_tail(
-            tables, above=followed.position, loaded=loaded, gap_through=taken.through if behind else None
+            tables,
+            above=followed.position,
+            loaded=loaded,
+            complete=handed_over,
+            gap_through=taken.through if behind else None,
         )
         laps.end("tail")
-        self._recovery.start_journal(self._state.epoch)
-        self._shard.serve()
-        laps.end("journal")
         rows = sum(table.rows.size() for table in tables)
-        _log.info(
-            "took over %d rows of %d tables, %d loaded, %d records replayed%s: %s",
-            *(rows, len(tables), len(loaded), records),
-            "; Redis lost writes, everything is written again" if lost else "",
-            laps,
-        )
+        _log.info("%d rows, %d tables, %d loaded, %d records replayed", rows, len(tables), len(loaded), records)
 
     def _claim(self, seen: Sight | None) -> tuple[Claim, CatalogView]:
         """Claims the shard, seals its journal, then claims the buckets of all tables that exist.

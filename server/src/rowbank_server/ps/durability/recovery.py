@@ -134,18 +134,26 @@ class Recovery:
         seed.start(through)
 
     def replay_tail(
-        self, tables: Iterable[ShardTable], *, above: int, loaded: Set[int], gap_through: int | None = None
+        self,
+        tables: Iterable[ShardTable],
+        *,
+        above: int,
+        loaded: Set[int],
+        complete: bool = False,
+        gap_through: int | None = None,
     ) -> int:
         """Replays what a follower has not seen, as `Replay.run` does; returns how many records that were.
 
         Args:
+            complete: nothing was done after `above`.
             gap_through: of what was done up to this position, the sealed journals may lack what came after `above`.
         Raises:
             RedisUnavailable: it may be called again.
         """
         seed = Seed(self._log)
         replay = Replay(self._streams, self._dedup, seed)
-        replay.run(self._sealed, tables, above=above, loaded=loaded)
+        streams = [] if complete and not loaded else self._sealed
+        replay.run(streams, tables, above=above, loaded=loaded)
         self.corrupt_records += replay.corrupt
         if gap_through is None:
             seed.go_on()

@@ -81,7 +81,8 @@ class Draining(_Interceptor):
         with self._changed:
             if self._closed:
                 raise NotReady(
-                    f"this server {self._closed}; ask another one of the shard", metadata={"role": "", "owner": ""}
+                    f"this server {self._closed}; ask another one of the shard",
+                    metadata={"role": "standby", "owner": ""},
                 )
             self._inside += 1
 
