@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -21,17 +20,9 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 
 from rowbank import variables
 from rowbank.addresses import parse_targets, split_address
-from rowbank.closest import closest
 from rowbank_server import wording
+from rowbank_server.settings_file import CONFIG_VARIABLE, SettingsFileError, values_for
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-CONFIG_VARIABLE = "ROWBANK_CONFIG"
-DEFAULT_CONFIG = "rowbank.toml"
-ROLES = ("ps", "api", "up")
 # Beside the settings: read by other parts of the product, or set for its tests.
 OTHER_VARIABLES = frozenset(
     {CONFIG_VARIABLE, "ROWBANK_REDIS_SERVER", "ROWBANK_RETRIEVAL", "ROWBANK_CHAOS_SEED", "ROWBANK_TEST_NEWEST"}
@@ -452,54 +443,16 @@ _PROCESSES: tuple[type[CommonSettings], ...] = (PsSettings, ApiSettings, UpSetti
 
 def _file_values(cls: type[CommonSettings]) -> dict[str, Any]:
     """What the file says to a process. Raises `SettingsError`, also for what it says to others and they do not know."""
-    named = os.environ.get(CONFIG_VARIABLE)
-    path = Path(named or DEFAULT_CONFIG)
-    if not named and not path.is_file():
-        return {}
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        whose = f" ({CONFIG_VARIABLE} names it)" if named else ""
-        raise SettingsError(f"{path}: cannot be read{whose}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise SettingsError(f"{path}: cannot be read as TOML: {error}") from None
-    _check_names(path, content)
-    # A shared setting may be one that only other processes know, such as `targets`.
-    common = {name: value for name, value in content.items() if name not in ROLES and name in cls.model_fields}
-    return {**common, **content.get(cls.role, {})}
-
-
-def _check_names(path: Path, content: Mapping[str, Any]) -> None:
-    of_process = {cls.role: list(cls.model_fields) for cls in _PROCESSES}
     shared = [
         name
-        for cls in _PROCESSES
-        for name, field in cls.model_fields.items()
+        for process in _PROCESSES
+        for name, field in process.model_fields.items()
         if isinstance(field.validation_alias, AliasChoices)
     ]
-    for name, value in content.items():
-        if name in ROLES:
-            if not isinstance(value, dict):
-                raise SettingsError(f"{path}: {name}: expected a table, [{name}], got {wording.show(value)}")
-            for inner in value:
-                if inner not in of_process[name]:
-                    known = of_process[name]
-                    raise SettingsError(f"{path}: setting {inner} in [{name}] {wording.unknown_field(inner, known)}")
-        elif name not in shared:
-            homes = [f"[{role}]" for role, names in of_process.items() if name in names]
-            if homes:
-                raise SettingsError(f"{path}: setting {name} belongs to one process: put it under {' or '.join(homes)}")
-            raise SettingsError(f"{path}: setting {name} {_misplaced(name, [*dict.fromkeys(shared), *ROLES])}")
-
-
-def _misplaced(name: str, known: list[str]) -> str:
-    """What is said of an unknown name at the top of the file, where a process's setting may be meant."""
-    if closest(name, known) is None:
-        for cls in _PROCESSES:
-            meant = closest(name, cls.model_fields)
-            if meant is not None:
-                return f"is unknown; did you mean {meant} under [{cls.role}]? Known at the top: {', '.join(known)}"
-    return wording.unknown_field(name, known)
+    try:
+        return values_for(cls.role, {process.role: list(process.model_fields) for process in _PROCESSES}, shared)
+    except SettingsFileError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _describe(cls: type[CommonSettings], problem: ErrorDetails) -> str:
