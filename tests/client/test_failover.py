@@ -214,6 +214,15 @@ def test_a_partial_client_sees_the_process_that_serves(start_ps):
         assert [info.target for info in client.server_info()] == [second]
 
 
+def test_a_client_that_was_closed_long_ago_says_so(target):
+    """Although it is time to ask who the servers are."""
+    client = Client(target)
+    client.close()
+    client._transport._acquaintance.again_at = 0.0
+    with pytest.raises(errors.ClientClosed):
+        client.list_tables()
+
+
 def test_closing_wakes_a_call_that_looks_for_an_owner(start_ps, table_name):
     first, second = both_places()
     elder = start_ps("--bind", first)

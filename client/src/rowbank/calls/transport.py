@@ -138,7 +138,7 @@ class Transport:
         started = time.monotonic()
         deadline = started + (self.timeout_s if timeout_s is None else timeout_s)
         if started >= self._acquaintance.again_at:
-            self._acquaintance.keep_up(self.shards)
+            self._keep_up()
         answers: dict[int, A] = {}
         pending = list(range(len(calls)))
         for attempt in itertools.count(1):
@@ -161,6 +161,14 @@ class Transport:
                 raise ClientClosed(_CLOSED)
             pending = list(failures)
         raise AssertionError("unreachable: the attempts above do not end by themselves")
+
+    def _keep_up(self) -> None:
+        self._check_open()
+        try:
+            self._acquaintance.keep_up(self.shards)
+        except ValueError:  # What gRPC raises for a channel that was closed.
+            self._check_open()
+            raise
 
     def read(self, method: Method[Q, A], calls: Sequence[tuple[int, Q]], freshness: Freshness | None = None) -> list[A]:
         """The answers to reads, as `run` gives them; see `ReplicaTransport`."""
