@@ -91,7 +91,14 @@ def test_a_dropped_table_leaves_nothing_in_redis(start_ps, connect, redis_url, n
     with redis.Redis.from_url(redis_url) as client:
         assert not list(client.scan_iter(f"{namespace}:{{t*"))
         state = client.hgetall(f"{namespace}:{{s0}}:state")
-        assert state.keys() == {b"epoch", b"owner", b"flush", b"shard_count", b"journal:1:" + state[b"owner"]}
+        assert state.keys() == {
+            b"epoch",
+            b"owner",
+            b"flush",
+            b"through",
+            b"shard_count",
+            b"journal:1:" + state[b"owner"],
+        }
 
 
 def test_write_back_survives_a_kill(start_ps, connect):
