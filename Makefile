@@ -10,6 +10,8 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3 python,$(shell \
 DATA ?=
 KEEP ?=
 MINUTES ?= 30
+KILLS ?=
+ROWS ?= 0
 PYTEST_ARGS ?=
 # Tests run in so many processes, each with servers of its own; 0: in one, as with PYTEST_ARGS.
 WORKERS ?= 2
@@ -33,7 +35,7 @@ ifneq ($(wildcard $(DATA)/u.data),)
 export ROWBANK_ML100K := $(abspath $(DATA))
 endif
 
-.PHONY: help install gen format check test demo up bench soak clean
+.PHONY: help install gen format check test demo up bench soak model clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -105,8 +107,12 @@ up: install ## run parameter server, Redis and retrieval service here until Ctrl
 bench: install ## measure every workload beside its reference (BENCH_ARGS="grpc_pull --rows 100000")
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
-soak: install ## kill servers for MINUTES=30 while workers push, and check that nothing is lost or doubled
-	@PYTHONPATH=. $(BIN)/python -m tests.journal.soak --minutes $(MINUTES)
+soak: install ## kill servers for MINUTES=30 while workers push, and check that nothing is lost or doubled; KILLS=100 ROWS=0: owners with a standby
+	@PYTHONPATH=. $(BIN)/python -m $(if $(KILLS),tests.standby.soak --kills $(KILLS) --rows $(ROWS),tests.journal.soak --minutes $(MINUTES))
+
+model: install ## search every run of the model of a shard's owners; needs spin
+	@command -v spin >/dev/null || { echo "error: no spin on PATH; on Debian: apt-get install spin" >&2; exit 1; }
+	@PYTHONPATH=. $(BIN)/python -m tests.model.checker
 
 clean: ## remove .venv and everything built
 	@rm -rf .venv .venv-keras3 .venv-feast build dist server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out

@@ -7,7 +7,7 @@ import signal
 from typing import Protocol, TypeVar
 
 import grpc
-from tests.processes import PsProcess, until
+from tests.processes import READY_TIMEOUT_S, PsProcess, until
 
 from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
 
@@ -52,7 +52,7 @@ def owner_of(*servers: _Server) -> _Server:
     return found[0]
 
 
-def caught_up(standby: Addressed, owner: Addressed) -> None:
+def caught_up(standby: Addressed, owner: Addressed, *, timeout_s: float = READY_TIMEOUT_S) -> None:
     """Waits until `standby` follows and has everything that `owner` has done by now."""
     position = info(owner).position
 
@@ -60,7 +60,7 @@ def caught_up(standby: Addressed, owner: Addressed) -> None:
         said = info(standby)
         return said.role == "standby" and said.state == "following" and said.position >= position
 
-    until(look, what="a standby that follows")
+    until(look, what="a standby that follows", timeout_s=timeout_s)
 
 
 def stop(server: PsProcess) -> None:
