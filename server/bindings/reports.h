@@ -40,5 +40,7 @@ struct PyRowDescription {
 };
 
 void bind_reports(nb::module_& m);
+// Methods of RowTable.
+void bind_stored_rows(nb::class_<RowTable>& table);
 
 }  // namespace rowbank::python

@@ -298,68 +298,6 @@ nb::tuple top(const RowTable& table, std::size_t limit, const std::string& score
                         owned_array(std::move(rows.last_used), {count}));
 }
 
-PyDirtyRows take_dirty(RowTable& table, std::uint32_t bucket, std::size_t max_rows) {
-  DirtyRows rows;
-  {
-    const Release nogil;
-    rows = table.take_dirty(bucket, max_rows);
-  }
-  const std::size_t count = rows.keys.size();
-  const std::size_t removed = rows.removed_keys.size();
-  return {owned_array(std::move(rows.keys), {count}), owned_array(std::move(rows.removed_keys), {removed}),
-          nb::bytes(rows.packed.data(), rows.packed.size())};
-}
-
-nb::object take_dirty_keys(RowTable& table, std::uint32_t bucket) {
-  std::vector<std::int64_t> keys;
-  {
-    const Release nogil;
-    keys = table.take_dirty_keys(bucket);
-  }
-  const std::size_t count = keys.size();
-  return owned_array(std::move(keys), {count});
-}
-
-nb::tuple pack_bucket(const RowTable& table, std::uint32_t bucket) {
-  PackedRows rows;
-  {
-    const Release nogil;
-    rows = table.pack_bucket(bucket);
-  }
-  const std::size_t count = rows.keys.size();
-  const nb::bytes packed(rows.packed.data(), rows.packed.size());
-  return nb::make_tuple(owned_array(std::move(rows.keys), {count}), packed);
-}
-
-nb::bytes pack_common_row(const RowTable& table) {
-  const std::vector<char> packed = table.common_row().pack();
-  return nb::bytes(packed.data(), packed.size());
-}
-
-// A list of the fields that were not loaded, as load_fields names them.
-PyLoadedFields loaded_fields(const LoadedRows& rows) {
-  PyLoadedFields result{rows.loaded, {}};
-  for (const std::int64_t key : rows.corrupt_keys) {
-    result.corrupt.append(nb::bytes(reinterpret_cast<const char*>(&key), sizeof key));
-  }
-  return result;
-}
-
-PyLoadedFields load_packed(RowTable& table, std::uint32_t bucket, const InArray& keys, const nb::bytes& packed) {
-  const KeySpan span = keys_of(keys);
-  const std::size_t expected = span.size * table.packed_row_bytes();
-  if (packed.size() != expected) {
-    throw std::invalid_argument("packed: expected " + std::to_string(expected) + " bytes for " +
-                                std::to_string(span.size) + " rows, got " + std::to_string(packed.size()));
-  }
-  LoadedRows rows;
-  {
-    const Release nogil;
-    rows = table.load_bucket(bucket, span, packed.c_str());
-  }
-  return loaded_fields(rows);
-}
-
 CycleReport evict_cycle(RowTable& table, std::uint64_t max_rows, std::uint64_t max_bytes, double low_watermark,
                         const std::string& policy, std::int64_t now, double budget_ms) {
   const CycleRequest request{max_rows, max_bytes, low_watermark, policy_of(policy), seconds_of(now), budget_ms};
@@ -376,40 +314,6 @@ CycleReport expire(RowTable& table, double ttl_s, std::int64_t now, double budge
   return table.expire(static_cast<std::uint32_t>(std::ceil(ttl_s)), now_s, budget_ms);
 }
 
-nb::object take_common_row(RowTable& table) {
-  const std::optional<std::vector<char>> packed = table.common_row().take_dirty();
-  return packed ? nb::object(nb::bytes(packed->data(), packed->size())) : nb::object(nb::none());
-}
-
-// Reads the bytes of many small objects without a copy: the dict keeps them while the lock is released.
-PyLoadedFields load_fields(RowTable& table, std::uint32_t bucket, const nb::dict& fields) {
-  std::vector<FiledRow> filed;
-  filed.reserve(fields.size());
-  PyLoadedFields result{0, {}};
-  for (const auto [field, value] : fields) {
-    if (!PyBytes_Check(field.ptr()) || !PyBytes_Check(value.ptr())) {
-      throw std::invalid_argument("fields: expected bytes by bytes");
-    }
-    if (PyBytes_GET_SIZE(field.ptr()) != sizeof(std::int64_t) ||
-        static_cast<std::size_t>(PyBytes_GET_SIZE(value.ptr())) != table.packed_row_bytes()) {
-      result.corrupt.append(field);
-      continue;
-    }
-    std::int64_t key = 0;
-    std::memcpy(&key, PyBytes_AS_STRING(field.ptr()), sizeof key);
-    filed.push_back({key, PyBytes_AS_STRING(value.ptr())});
-  }
-  LoadedRows rows;
-  {
-    const Release nogil;
-    rows = table.load_rows(bucket, filed.data(), filed.size());
-  }
-  const PyLoadedFields loaded = loaded_fields(rows);
-  result.loaded = loaded.loaded;
-  result.corrupt.extend(loaded.corrupt);
-  return result;
-}
-
 }  // namespace
 
 void bind_row_table(nb::module_& m) {
@@ -417,7 +321,8 @@ void bind_row_table(nb::module_& m) {
   const auto keys = nb::arg("keys").noconvert();
   const auto now = nb::arg("now");
   const auto position = nb::arg("position") = 0;
-  nb::class_<RowTable>(m, "RowTable")
+  auto table = nb::class_<RowTable>(m, "RowTable");
+  table
       .def("__init__", construct, nb::kw_only(), nb::arg("name"), nb::arg("dim"), nb::arg("value_dtype"),
            nb::arg("initializer"), nb::arg("optimizer"), nb::arg("bucket_count") = 256, nb::arg("half_life_s") = 0.0,
            nb::arg("track_reads") = false, nb::arg("min_count") = 0, nb::arg("admission_window") = 1 << 20,
@@ -477,19 +382,6 @@ void bind_row_table(nb::module_& m) {
           },
           nb::arg("key"))
       .def("top", top, nb::arg("limit"), nb::kw_only(), nb::arg("score"), now)
-      .def("take_dirty", take_dirty, nb::arg("bucket"), nb::arg("max_rows"))
-      .def(
-          "mark_dirty",
-          [](RowTable& table, std::uint32_t bucket, const InArray& array) {
-            const KeySpan span = keys_of(array);
-            const Release nogil;
-            table.mark_dirty(bucket, span);
-          },
-          nb::arg("bucket"), keys)
-      .def("load_fields", load_fields, nb::arg("bucket"), nb::arg("fields"))
-      .def("load_packed", load_packed, nb::arg("bucket"), keys, nb::arg("packed"))
-      .def("take_dirty_keys", take_dirty_keys, nb::arg("bucket"))
-      .def("pack_bucket", pack_bucket, nb::arg("bucket"))
       .def("evict_cycle", evict_cycle, nb::kw_only(), nb::arg("max_rows") = 0, nb::arg("max_bytes") = 0,
            nb::arg("low_watermark") = 0.9, nb::arg("policy"), now, nb::arg("budget_ms"))
       .def("expire", expire, nb::kw_only(), nb::arg("ttl_s"), now, nb::arg("budget_ms"))
@@ -499,14 +391,8 @@ void bind_row_table(nb::module_& m) {
           "set_min_count",
           [](RowTable& table, std::int64_t min_count) { table.set_min_count(min_count_of(min_count)); },
           nb::arg("min_count"))
-      .def("take_common_row", take_common_row)
-      .def("pack_common_row", pack_common_row)
-      .def("mark_common_row_dirty", [](RowTable& table) { table.common_row().mark_dirty(); })
-      .def(
-          "load_common_row",
-          [](RowTable& table, const nb::bytes& packed) { table.common_row().load(packed.c_str(), packed.size()); },
-          nb::arg("packed"))
       .def("set_hyperparameters", &RowTable::set_hyperparameters, nb::arg("optimizer"));
+  bind_stored_rows(table);
 }
 
 }  // namespace rowbank::python
