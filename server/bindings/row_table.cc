@@ -177,6 +177,16 @@ nb::object positions(const RowTable& table, const InArray& keys) {
   return owned_array(std::move(out), {span.size});
 }
 
+nb::object frequencies(const RowTable& table, const InArray& keys) {
+  const KeySpan span = keys_of(keys);
+  std::vector<std::uint32_t> out(span.size);
+  {
+    const Release nogil;
+    table.frequencies(span, out.data());
+  }
+  return owned_array(std::move(out), {span.size});
+}
+
 nb::object contains(const RowTable& table, const InArray& keys) {
   const KeySpan span = keys_of(keys);
   std::vector<std::uint8_t> found(span.size);
@@ -339,6 +349,7 @@ void bind_row_table(nb::module_& m) {
            nb::arg("frequency").noconvert() = nb::none(), nb::arg("last_used").noconvert() = nb::none(),
            nb::arg("positions").noconvert() = nb::none())
       .def("contains", contains, keys)
+      .def("frequencies", frequencies, keys)
       .def("push", push, keys, nb::arg("gradients").noconvert(), nb::arg("counts").noconvert() = nb::none(),
            nb::kw_only(), nb::arg("step"), now, position, nb::arg("learning_rate") = nb::none(),
            nb::arg("clip_value") = nb::none(), nb::arg("max_norm") = nb::none(), nb::arg("admission") = "by_count")

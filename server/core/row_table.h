@@ -211,6 +211,8 @@ class RowTable {
               std::uint64_t* positions = nullptr) const;
   // Which keys have rows.
   void contains(KeySpan keys, std::uint8_t* found) const;
+  // How often each row was used, as `lookup` says it; 0 where absent.
+  void frequencies(KeySpan keys, std::uint32_t* out) const;
   // The position last applied to each row; 0 where absent.
   void positions(KeySpan keys, std::uint64_t* out) const;
   std::optional<RowDescription> describe(std::int64_t key) const;

@@ -18,6 +18,13 @@ void RowTable::positions(KeySpan keys, std::uint64_t* out) const {
   });
 }
 
+void RowTable::frequencies(KeySpan keys, std::uint32_t* out) const {
+  const Batch batch(keys.data, keys.size, options_.bucket_count);
+  visit<SharedLock>(batch, 0, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
+    out[place] = ref == kNoRow ? 0 : clock_.to_count(bucket.header(ref).usage().frequency);
+  });
+}
+
 void RowTable::contains(KeySpan keys, std::uint8_t* found) const {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   visit<SharedLock>(

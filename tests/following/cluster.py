@@ -132,9 +132,8 @@ def _require_equal_rows(owner: Wire, replica: Wire, info: tables_pb2.TableInfo) 
     name = info.spec.name
     theirs, ours = exported(owner, name), exported(replica, name)
     assert theirs["keys"].tolist() == ours["keys"].tolist(), f"{name}: other keys"
-    # What a record cannot say: how often a key came before it was admitted; and reads, where a table tracks them.
-    skipped = {"frequency"} if info.spec.admission.min_count > 1 else set()
-    skipped |= {"last_used"} if info.spec.track_reads else set()
+    # No record has reads, where a table tracks them.
+    skipped = {"last_used"} if info.spec.track_reads else set()
     for column in theirs.keys() - skipped:
         unequal = theirs[column] != ours[column]
         differ = np.flatnonzero(unequal.any(axis=1) if unequal.ndim > 1 else unequal)

@@ -52,16 +52,9 @@ def some(writers, *, more: int) -> None:
 
 
 def contents(wire):
-    """All rows of the tables in which none expires by itself.
-
-    Without frequencies where keys are admitted by them: what the former owner wrote to Redis counts from before.
-    """
+    """All rows of the tables in which none expires by itself."""
     return {
-        name: {
-            column: part.tolist()
-            for column, part in exported(wire, name).items()
-            if column != "frequency" or info.spec.admission.min_count == 1
-        }
+        name: {column: part.tolist() for column, part in exported(wire, name).items()}
         for name, info in tables_of(wire).items()
         if not info.spec.eviction.ttl_s
     }

@@ -309,6 +309,9 @@ class RowTable:
     def contains(self, keys: I64) -> U8:
         """1 for each key [N] that has a row, else 0. No side effects."""
 
+    def frequencies(self, keys: I64) -> U32:
+        """How often each row was used, as `lookup` says it; 0 where absent. No side effects."""
+
     def push(
         self,
         keys: I64,

@@ -43,8 +43,8 @@ class TablePart:
     Attributes:
         optimizer: the table's optimizer then, serialized.
         step: the step that a push used; 0 for other kinds.
-        outcome: of a push to a table with admission, one bit per key, most significant first: whether it had a row of
-            its own. Empty: all did.
+        outcome: of a push to a table with admission: which keys had rows of their own, and how often those were
+            used; see `ps.tables.outcomes`. Empty: all had.
     """
 
     table_id: int

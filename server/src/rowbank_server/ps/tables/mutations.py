@@ -19,6 +19,7 @@ from rowbank_protos.columns import Array, pack_keys
 from rowbank_protos.v1 import admin_pb2, deltas_pb2, rows_pb2
 from rowbank_server import _core
 from rowbank_server.journal.records import Kind
+from rowbank_server.ps.tables import outcomes as outcomes_of_pushes
 from rowbank_server.ps.tables.table import ShardTable
 
 REMOVAL_REASONS: dict[int, int] = {
@@ -67,7 +68,7 @@ class Mutation(Protocol):
 
 @dataclass(slots=True)
 class PushPart:
-    """One table's part of a push. `step` 0: the next."""
+    """One table's part of a push. `step` 0: the next; `frequencies`: in a replay, those that rows had afterwards."""
 
     table: ShardTable
     keys: npt.NDArray[np.int64]
@@ -78,13 +79,41 @@ class PushPart:
     clip_value: float | None
     max_norm: float | None
     admission: Literal["by_count", "own", "common"] = "by_count"
+    frequencies: npt.NDArray[np.uint32] | None = None
 
     def select(self, places: npt.NDArray[np.bool_], admission: Literal["own", "common"]) -> PushPart:
         """The same for some of the keys."""
-        counts = None if self.counts is None else self.counts[places]
         return replace(
-            self, keys=self.keys[places], gradients=self.gradients[places], counts=counts, admission=admission
+            self,
+            keys=self.keys[places],
+            gradients=self.gradients[places],
+            counts=None if self.counts is None else self.counts[places],
+            admission=admission,
+            frequencies=None if self.frequencies is None else self.frequencies[places],
         )
+
+    def apply(self, *, now: int, position: int) -> None:
+        """Changes the rows, or the common one."""
+        rows = self.table.rows
+        made = None if self.frequencies is None else rows.contains(self.keys) == 0
+        rows.push(
+            self.keys,
+            self.gradients,
+            self.counts,
+            step=self.step,
+            now=now,
+            position=position,
+            learning_rate=self.learning_rate,
+            clip_value=self.clip_value,
+            max_norm=self.max_norm,
+            admission=self.admission,
+        )
+        if self.admission == "common":
+            self.table.common_position = position
+        elif self.frequencies is not None:
+            outcomes_of_pushes.count_seen_before(
+                rows, self.keys[made], self.frequencies[made], now=now, position=position
+            )
 
 
 @dataclass(slots=True)
@@ -110,20 +139,7 @@ class Push:
 
     def apply(self, *, now: int, position: int) -> Message:
         for part in self.parts:
-            part.table.rows.push(
-                part.keys,
-                part.gradients,
-                part.counts,
-                step=part.step,
-                now=now,
-                position=position,
-                learning_rate=part.learning_rate,
-                clip_value=part.clip_value,
-                max_norm=part.max_norm,
-                admission=part.admission,
-            )
-            if part.admission == "common":
-                part.table.common_position = position
+            part.apply(now=now, position=position)
         return rows_pb2.PushResponse(steps=self.steps())
 
     def body(self, request: bytes) -> bytes | None:
@@ -134,9 +150,7 @@ class Push:
 
     def outcomes(self, position: int) -> Sequence[bytes]:
         return [
-            np.packbits(part.table.rows.positions(part.keys) == np.uint64(position)).tobytes()
-            if part.table.admits_by_count
-            else b""
+            outcomes_of_pushes.record(part.table.rows, part.keys, position) if part.table.admits_by_count else b""
             for part in self.parts
         ]
 
@@ -148,9 +162,8 @@ class Push:
             if not outcome and missing is None:
                 parts.append(replace(part, admission="own"))
                 continue
-            own = np.ones(len(part.keys), np.bool_)
-            if outcome:
-                own = np.unpackbits(np.frombuffer(outcome, np.uint8), count=len(part.keys)).astype(np.bool_)
+            found = outcomes_of_pushes.read(outcome, len(part.keys))
+            own, part = found.own, replace(part, frequencies=found.frequencies)
             if not own.all() and part.table.common_position < position:
                 parts.append(part.select(~own, "common"))
             parts.append(part.select(own if missing is None else own & missing, "own"))
