@@ -184,6 +184,28 @@ def test_relaxed_tables_are_followed_like_others(start_ps, connect, follow):
     equal(wire, mirror, "t")
 
 
+@pytest.mark.parametrize("detail", [ROWS, RECORDS], ids=["rows", "records"])
+def test_a_relaxed_table_comes_as_a_picture_where_ram_has_no_more(never_writes_back, connect, follow, detail):
+    ps = never_writes_back("--follow-buffer-bytes", str(1 << 20))
+    wire = connect(ps.target)
+    wire.create("t", dim=64)
+    loose = wire.create("loose", durability=RELAXED).table_id
+    first = follow(ps.target, detail=detail)
+    pushes(wire, 3, table="loose")
+    big(wire, 3)
+    first.reaches(last_position(ps.target))
+    complete = list(first.mirror.names) if detail == RECORDS else []
+    mirror = first.close()
+    pushes(wire, 3, first=2, table="loose")
+    big(wire, 300, first=3)
+    second = follow(ps.target, detail=detail, mirror=mirror, complete_tables=complete)
+    assert second.hello.source == "journal"
+    second.reaches(last_position(ps.target))
+    assert {start.table_id for start in second.contents("picture_start")} == {loose}
+    if detail == ROWS:
+        equal(wire, mirror, "t", "loose")
+
+
 def test_a_table_that_was_relaxed_comes_as_a_picture_to_whoever_missed_that(start_ps, connect, follow):
     ps = start_ps()
     wire = connect(ps.target)

@@ -210,7 +210,7 @@ class DeltaLog:
         # Mutations that took no position are behind the one of that time, too.
         if table.spec.durability != common_pb2.DURABILITY_RELAXED and position > self._relaxed_until.get(table_id, -1):
             return True
-        return own and position > self._ordered_from
+        return own and position > self._ordered_from and position >= self._first_position  # The journal has none.
 
     def hand_over(self) -> None:
         """Says that nothing comes any more, and everything that was acknowledged is here."""

@@ -303,9 +303,14 @@ class Stream:
             if self._journal.gone_through() > max(lower, start.position):
                 raise FollowerTooSlow("the journal was trimmed while it was read; follow again")
             lower = upper
-        for table in self._listed.values():
-            if table.spec.frozen and not self._log.has_all(table, start.position, own=True):
-                self._restart_picture(table.table_id)
+        lacking = [  # Tables that came while the journal was read, and of which it has not everything.
+            table_id
+            for table_id, table in self._listed.items()
+            if table_id not in start.pictures and not self._log.has_all(table, start.position, own=True)
+        ]
+        for table_id in lacking:
+            self._restart_picture(table_id)
+        yield from self._void(lacking)
         self._index = index
 
     def _send_stored(self, items: Sequence[Item]) -> Iterator[bytes]:
