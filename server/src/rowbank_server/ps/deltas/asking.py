@@ -66,8 +66,9 @@ def check(request: deltas_pb2.FollowRequest) -> Asked:
     detail = request.detail or ROWS
     if detail == RECORDS and request.tables:
         raise InvalidRequest(f"tables: records are of all tables, got {len(request.tables)} names; name none")
-    if max(len(request.tables), len(request.complete_tables)) > _MAX_TABLES:
-        raise InvalidRequest(f"tables: expected at most {_MAX_TABLES}, got {len(request.tables)}")
+    for name in ("tables", "complete_tables"):
+        if len(getattr(request, name)) > _MAX_TABLES:
+            raise InvalidRequest(f"{name}: expected at most {_MAX_TABLES}, got {len(getattr(request, name))}")
     goes_on = request.start == deltas_pb2.FOLLOW_START_POSITION
     if goes_on and not request.HasField("since"):
         raise InvalidRequest("since: expected the position of the last message that was taken in, got none")

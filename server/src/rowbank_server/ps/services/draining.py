@@ -29,7 +29,6 @@ class Draining(_Interceptor):
         self._changed = threading.Condition()
         self._inside = 0
         self._closed = ""
-        self._wrapped: dict[str, Any] = {}
 
     def close(self, reason: str) -> None:
         """Lets nobody in any more; `reason` goes on where "this server" ends."""
