@@ -303,13 +303,15 @@ def test_a_record_that_cannot_be_applied_voids_its_tables_alone(follower, author
     # A push of dim 1 to a table of dim 2, which no owner would write.
     narrow = author.create("n", dim=1)
     narrow.entry = type(narrow.entry)(author.tables["a"].entry.table_id, 0, 4, narrow.spec)
-    broken = author.push("n", [1])
+    broken = author.push("n", [1], sequence=1)
     del author.tables["n"]
     with pytest.raises(VoidError, match="cannot be applied"):
         take(follower, author.records(good, broken, other))
     assert follower.applier.copies.complete() == [author.tables["b"].entry.table_id]
     assert follower.applier.position == author.position
     assert_equal(follower, author, "b")
+    # Its answer is known: what the owner did with it comes with the picture.
+    assert follower.dedup.enter(common_pb2.RequestId(client_id="c", sequence=1), Kind.PUSH).answer is not None
     follower.applier.begin(author.hello(continued=True))
     take(follower, author.listed(), *author.picture("a"))
     assert_equal(follower, author)

@@ -7,10 +7,11 @@ import shutil
 import signal
 
 import numpy as np
+from redis import Redis
 from tests.journal.support import flush
 from tests.processes import until
 from tests.server.support import exported, i64
-from tests.standby.support import caught_up, go_on, owner_of, role, stop, takes_over, took_over_without_load
+from tests.standby.support import caught_up, go_on, info, owner_of, role, stop, takes_over, took_over_without_load
 
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2
 from rowbank_server.redis_supervisor import EmbeddedRedis
@@ -117,6 +118,35 @@ def test_redis_comes_back_older_with_the_take_over(pair, start_standby, connect,
     cold = start_standby(redis=own_redis.url)
     owner_of(cold)
     assert everything(connect(cold.target)) == before
+
+
+def test_positions_rise_although_redis_lost_the_epoch_twice(pair, start_standby, connect, own_redis):
+    """An owner took an epoch anew while it was followed, and Redis lost that one, too."""
+    owner, standby = pair(redis=own_redis.url)
+    wire = connect(owner.target)
+    wire.create("t", 1)
+    lose_everything(own_redis)
+    until(lambda: info(owner).epoch > info(standby).epoch, what="an epoch that was taken anew")
+    for _ in range(5):
+        wire.push("t", [1], [[-1]])
+    caught_up(standby, owner)
+    position = info(owner).position
+    lose_everything(own_redis)
+    owner.kill()
+    takes_over(standby)
+    wire = connect(standby.target)
+    flush(wire)
+    wire.push("t", [1], [[-1]])
+    assert info(standby).position > position
+    standby.kill()
+    cold = start_standby(redis=own_redis.url)
+    owner_of(cold)
+    assert connect(cold.target).pull("t", [1], dim=1)[0].tolist() == [[6]]
+
+
+def lose_everything(redis):
+    with Redis.from_url(redis.url) as client:
+        client.flushall()
 
 
 def rows_of(wire):

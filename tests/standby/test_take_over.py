@@ -369,3 +369,46 @@ def test_a_request_id_of_one_client_stays_one(pair, connect):
     new.rows.Push(request)
     assert new.rows.Push(request).repeated_request
     assert new.pull("t", [1], dim=1)[0].tolist() == [[1]]
+
+
+def test_a_relaxed_push_is_recognised_although_a_table_has_to_be_loaded(pair, connect):
+    """Its answer came with the stream, and is not among those that are read with the table."""
+    owner, standby = pair()
+    wire = connect(owner.target)
+    wire.create("relaxed", 1, durability=common_pb2.DURABILITY_RELAXED)
+    wire.rows.Push(push_request("relaxed", [1], [[-1]], sequence=1))
+    flush(wire)
+    request = push_request("relaxed", [1], [[-1]], sequence=2)
+    wire.rows.Push(request)
+    caught_up(standby, owner)
+    stop(standby)
+    wire.create("new", 1)
+    owner.kill()
+    go_on(standby)
+    takes_over(standby)
+    assert ", 1 loaded," in standby.log
+    wire = connect(standby.target)
+    assert wire.rows.Push(request).repeated_request
+    assert wire.pull("relaxed", [1], dim=1)[0].tolist() == [[2]]
+
+
+def test_an_owner_that_was_started_again_counts_its_write_backs_anew(start_ps, start_standby, connect):
+    """Its lower number does not mean that Redis lost any."""
+    owner = start_ps("--flush-interval-s", "3600", "--lease-s", "60")
+    wire = connect(owner.target)
+    wire.create("t", 1)
+    standby = start_standby()
+    caught_up(standby, owner)
+    wire.push("t", [1], [[-1]])
+    flush(wire)
+    wire.push("t", [1], [[-1]])
+    caught_up(standby, owner)
+    owner.kill()
+    owner = start_ps("--flush-interval-s", "3600")
+    until(lambda: info(standby).epoch == info(owner).epoch, what="a standby that follows the new one")
+    caught_up(standby, owner)
+    owner.kill()
+    takes_over(standby)
+    assert "Redis lost writes" not in standby.log
+    assert took_over_without_load(standby)
+    assert connect(standby.target).pull("t", [1], dim=1)[0].tolist() == [[2]]

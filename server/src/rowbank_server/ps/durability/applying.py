@@ -56,6 +56,10 @@ class RecordApplier:
             CorruptRecordError, RequestError, ValueError: it makes no sense; a part of it may have been applied.
         """
         self._apply(record, self._tables.keys() if only is None else only)
+        self.remember(record)
+
+    def remember(self, record: Record) -> None:
+        """Remembers a record's answer for repeats of its request."""
         if record.client_id:
             self._dedup.replay(record.client_id, record.sequence, record.kind, record.answer)
 

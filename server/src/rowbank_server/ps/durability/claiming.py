@@ -15,7 +15,7 @@ from rowbank_server.ps.tables.table import Ownership, ShardTable
 from rowbank_server.storage.catalog import Catalog, CatalogBehindError, CatalogView
 from rowbank_server.storage.lease import Lease, Sight
 from rowbank_server.storage.rows import RowStore
-from rowbank_server.storage.state import Claim, ShardState, Taken
+from rowbank_server.storage.state import EPOCH_SHIFT, Claim, OutpacedError, ShardState, Taken
 
 _log = logging.getLogger("rowbank.ps")
 
@@ -114,6 +114,7 @@ class Claiming:
         self._lease = lease
         self._on_claimed = on_claimed
         self._looked_at = 0
+        self._lost = False  # Redis lost writes, as was seen before the first of several tries to take over.
         self.claimed = False
 
     def load(self, seen: Sight | None = None) -> None:
@@ -190,13 +191,18 @@ class Claiming:
             RedisUnavailable, NotReady, OutpacedError: as `load` does.
         """
         laps = Laps()
-        known = max(followed.epoch, self._state.epoch)
-        taken = self._state.take_over(seen, least_epoch=known + 1, lease=self._lease, handed_over=handed_over)
+        known = max(followed.epoch, followed.position >> EPOCH_SHIFT, self._state.epoch)
+        self._lost |= seen.epoch < known or not seen.owner
+        try:
+            taken = self._state.take_over(seen, least_epoch=known + 1, lease=self._lease, handed_over=handed_over)
+        except OutpacedError:
+            self._lost = False
+            raise
         self._note_claimed()
         laps.end("claim")
         followed.detach()
         laps.end("detach")
-        lost = seen.epoch < known or not seen.owner or taken.flush < followed.last_flush
+        lost = self._lost = self._lost or taken.flush < followed.last_flush
         view = self._fence(taken, lost=lost, laps=laps)
         self._take_tables(followed, taken, view, lost=lost, handed_over=handed_over, laps=laps)
         self._recovery.start_journal(self._state.epoch)
@@ -213,7 +219,7 @@ class Claiming:
         whole = set() if behind else set(followed.copies.complete())
         loaded = self._shard.take_over(view, whole, taken.steps)
         if loaded:
-            self._recovery.restore_windows(self._state.windows())
+            self._recovery.merge_windows(self._state.windows())
         self._recovery.remember_all()
         laps.end("tables")
         tables = self._shard.tables()

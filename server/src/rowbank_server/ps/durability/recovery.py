@@ -126,7 +126,7 @@ class Recovery:
         Args:
             through: the sealed journals have everything that was done after this position; None: not known.
         """
-        self.restore_windows(windows)
+        _tell_corrupt(self._dedup.restore(windows))
         seed = Seed(self._log)
         replay = Replay(self._streams, self._dedup, seed)
         replay.run(self._sealed, tables)
@@ -161,10 +161,9 @@ class Recovery:
             seed.start(gap_through)
         return replay.records
 
-    def restore_windows(self, windows: dict[str, bytes]) -> None:
-        """Puts stored answers to repeats in the place of those that are known."""
-        for client_id in self._dedup.restore(windows):
-            _log.error("what was answered to client %r is corrupt; repeats of it are not recognised", client_id)
+    def merge_windows(self, windows: dict[str, bytes]) -> None:
+        """Adds stored answers to repeats to those that are known."""
+        _tell_corrupt(self._dedup.merge(windows))
 
     def remember_all(self) -> None:
         """Has all known answers stored with the next write-back, since nobody knows which are."""
@@ -184,3 +183,8 @@ class Recovery:
     def pending(self) -> bool:
         """Whether sealed journals wait for a write-back."""
         return bool(self._sealed)
+
+
+def _tell_corrupt(clients: Iterable[str]) -> None:
+    for client_id in clients:
+        _log.error("what was answered to client %r is corrupt; repeats of it are not recognised", client_id)

@@ -128,6 +128,7 @@ class Applier:
         except _UNUSABLE as error:
             self.unusable += 1
             self.copies.void(part.table_id for part in record.tables)
+            self._records.remember(record)  # Their pictures will have it.
             return VoidError(f"record {record.position} cannot be applied: {error}")
         self.records += 1
         return None

@@ -218,6 +218,8 @@ class Following:
             raise StreamEndedError("it did not begin with a greeting")
         self._me.require_same(hello)
         self._require_not_older(hello)
+        if hello.server_id != self.owner_id:
+            self._applier.write_backs.forget_flush()
         self.epoch, self.owner_id, self.owner_address = hello.epoch, hello.server_id, address
         self._applier.begin(message)
         source = hello.source or "start"

@@ -44,6 +44,10 @@ class WriteBacks:
         else:
             self.give_back(copies)
 
+    def forget_flush(self) -> None:
+        """Another owner may count its write-backs anew."""
+        self.last_flush = 0
+
     def give_back(self, copies: Iterable[Copy]) -> None:
         """Marks again what was put aside for a write-back that has not ended."""
         self._serial = None
