@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 
 import numpy as np
 import pytest
+from redis import Redis
 from tests.deltas.support import KEYS, ROWS, Follower, Mirror, last_position, stored
 from tests.processes import PsProcess, until
 from tests.server.support import Wire, f32, i64
@@ -164,3 +166,25 @@ def test_tables_that_come_and_go_are_followed(ps, table_name, follow):
             expected = stored(wire, name)
             assert follower.mirror.table(name).keys() == expected.keys()
     wire.close()
+
+
+def test_whoever_begins_to_follow_holds_nobody_up_until_a_write_back_has_ended(start_ps, own_redis, connect, follow):
+    """For which a clear waits; pushes to other tables do not."""
+    ps = start_ps("--flush-interval-s", "3600", redis=own_redis.url)
+    wire = connect(ps.target)
+    for table in ("large", "small"):
+        wire.create(table, dim=256, durability=common_pb2.DURABILITY_RELAXED)
+    for first in range(0, 200_000, 20_000):
+        wire.push("large", list(range(first, first + 20_000)), np.ones((20_000, 256)))
+    flushed = wire.admin.Flush.future(admin_pb2.FlushRequest())
+    with Redis.from_url(own_redis.url) as redis:
+        until(lambda: redis.info("memory")["used_memory"] > 8 << 20, what="rows in Redis")
+    cleared = wire.rows.Clear.future(rows_pb2.ClearRequest(table="large"))
+    for _ in range(20):  # So that the clear is under way, however it is scheduled.
+        wire.push("small", [1], np.ones((1, 256)))
+    assert follow(ps.target).hello.source == "picture"
+    wire.push("small", [1], np.ones((1, 256)))
+    pushed = time.monotonic()
+    assert cleared.result().removed == 200_000
+    assert time.monotonic() - pushed > 0.1
+    flushed.result()

@@ -21,6 +21,8 @@ class Failing(rows_pb2_grpc.RowServiceServicer):
     def Size(self, request, context):  # noqa: N802
         if request.table == "missing":
             raise TableNotFound("there is none", metadata={"table": "missing"})
+        if len(request.table) > 1000:
+            raise TableNotFound(f"there is no {request.table}, sorry", metadata={"table": request.table})
         raise ZeroDivisionError("a secret of the implementation")
 
     def Export(self, request, context):  # noqa: N802
@@ -54,6 +56,18 @@ def test_errors_of_ours_travel_with_reason_and_metadata(rows, registry):
     assert (error.message, error.metadata) == ("there is none", {"table": "missing"})
     assert registry.get_sample_value("rowbank_requests_total", {"method": "Size", "code": "NOT_FOUND"}) == 1
     assert registry.get_sample_value("rowbank_request_seconds_count", {"method": "Size"}) == 1
+
+
+@pytest.mark.parametrize("letter", ["a", "\u20ac", "\n"])
+def test_a_text_that_is_too_long_for_a_status_loses_its_middle(rows, letter):
+    with pytest.raises(grpc.RpcError) as caught:
+        rows.Size(rows_pb2.SizeRequest(table=letter * 100_000))
+    error = from_rpc_error(caught.value)
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    assert type(error) is TableNotFound
+    assert error.message.startswith("there is no ")
+    assert error.message.endswith(f"{letter}, sorry")
+    assert len(error.metadata["table"].encode()) < 600
 
 
 def test_a_defect_is_internal_and_its_trace_stays_in_the_log(rows, registry, caplog):

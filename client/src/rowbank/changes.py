@@ -30,7 +30,7 @@ class ChangeBatch:
         values: [N, dim] float32, what they hold by now; None where keys alone were asked for.
         positions: [N] uint64, the last mutation that each row has seen; None as above.
         removed: [M] int64, rows that are gone.
-        reasons: [M] texts: "removed" or "cleared" by a caller, evicted by "capacity", "bytes", "ttl", "restrict" or
+        reasons: [M] texts: "removed" by a caller, evicted by "capacity", "bytes", "ttl", "restrict" or
             "manual"; "": not known any more.
         position: how far the follower is once it has taken in this batch, for `since`; of all shards.
         oldest_s: Unix seconds by the server's clock: when the oldest of these changes was done; 0: there is none.

@@ -284,6 +284,11 @@ def _subclasses(cls: type[RequestError]) -> Iterator[type[RequestError]]:
 # Every class by its reason.
 BY_REASON: dict[str, type[RequestError]] = {cls.reason: cls for cls in _subclasses(RequestError)}
 
+# gRPC drops a status whose trailers have more than 8 KiB, and the message is in them twice, once with three bytes for
+# each that is not ASCII.
+_MESSAGE_BYTES = 1500
+_VALUE_BYTES = 500
+
 # What a status means when no details came with it: gRPC itself made it, not one of our servers.
 _BARE = {
     grpc.StatusCode.UNAVAILABLE: ShardUnavailable,
@@ -305,14 +310,25 @@ _CONNECTION_WORDS = {
 
 
 def to_status(error: RequestError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
-    """The status code, message and trailing metadata by which `error` travels."""
-    info = common_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    """The status code, message and trailing metadata by which `error` travels; long texts lose their middle."""
+    message = _short(error.message, _MESSAGE_BYTES)
+    metadata = {name: _short(value, _VALUE_BYTES) for name, value in error.metadata.items()}
+    info = common_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     status = common_pb2.Status(
         code=error.code.value[0],
-        message=error.message,
+        message=message,
         details=[any_pb2.Any(type_url=_ERROR_INFO_URL, value=info.SerializeToString())],
     )
-    return error.code, error.message, ((DETAILS_KEY, status.SerializeToString()),)
+    return error.code, message, ((DETAILS_KEY, status.SerializeToString()),)
+
+
+def _short(text: str, most: int) -> str:
+    """`text` as UTF-8 of about `most` bytes: its beginning and its end."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= most:
+        return text
+    head, tail = data[: most // 2].decode("utf-8", "ignore"), data[-(most // 2) :].decode("utf-8", "ignore")
+    return f"{head}...{tail}"
 
 
 def from_rpc_error(error: grpc.RpcError, *, target: str = "") -> RequestError:

@@ -37,7 +37,7 @@ class Sources:
 
     Attributes:
         tables: answers the tables of the shard.
-        windows: answers what clients were answered, packed, by client.
+        windows: answers what clients were answered, packed, client by client.
         hello: what the shard says of itself.
         owner_until: answers until when, monotonic seconds, no other process owns the shard.
     """
@@ -45,7 +45,7 @@ class Sources:
     log: DeltaLog
     journal: Journal
     tables: Callable[[], Sequence[ShardTable]]
-    windows: Callable[[], dict[str, bytes]]
+    windows: Callable[[], Iterable[tuple[str, bytes]]]
     hello: deltas_pb2.FollowHello
     owner_until: Callable[[], float] = lambda: float("inf")
 
@@ -166,8 +166,10 @@ class Stream:
             elif not self._asked.records:  # It gets pictures of all tables that it has not.
                 for table_id in item.event.unlike:
                     self._restart_picture(table_id)
-        self._as_of_ms = max(self._as_of_ms, as_of_ms)
+        if self._asked.records:  # One message has all of them.
+            self._as_of_ms = max(self._as_of_ms, as_of_ms)
         yield from self._send_mutations(mutations, position)
+        self._as_of_ms = max(self._as_of_ms, as_of_ms)
 
     def _send_mutations(self, mutations: Sequence[Item], position: int) -> Iterator[bytes]:
         if not mutations:
@@ -201,7 +203,9 @@ class Stream:
                 self._restart_picture(table_id)
             yield from self._void(new)
         elif isinstance(event, FrozenFilled):
-            self._restart_picture(event.table_id)
+            if event.table_id in self._listed:
+                self._restart_picture(event.table_id)
+                yield from self._void([event.table_id])
         elif self._asked.records and isinstance(event, WriteBack):
             mark = deltas_pb2.WriteBackMark(stage=event.stage, serial=event.serial, flush=event.flush)
             yield self._say(write_back=mark)
@@ -273,7 +277,7 @@ class Stream:
                 yield self._say()
             self._ended.wait(_CONFIRM_PAUSE_S)
         message, size = deltas_pb2.AnswerWindows(), 0
-        for client_id, packed in self._sources.windows().items():
+        for client_id, packed in self._sources.windows():
             message.windows.add(client_id=client_id, packed=packed)
             size += len(packed)
             if size >= _WINDOWS_BYTES:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from google.protobuf.message import Message
@@ -135,15 +135,27 @@ class Committer:
         if relaxed:
             return self._apply_relaxed(mutation, request, in_flight)
         synced = durability == common_pb2.DURABILITY_SYNCED
-        with self._gate.passing():
+        with self._passing(mutation):
             entry, answer = _Ordered(self._journal, mutation, request, in_flight).run(synced=synced)
         if entry is not None:
             self._thread.position = entry.position
             self._journal.wait(entry, timeout_s)
         return answer
 
+    @contextlib.contextmanager
+    def _passing(self, mutation: Mutation) -> Iterator[None]:
+        """Around the application of `mutation`.
+
+        It may have to wait for a write-back, and does so outside: all others wait for those inside while the gate is
+        being closed.
+        """
+        with contextlib.ExitStack() as held:
+            mutation.lock_first(held)
+            with self._gate.passing():
+                yield
+
     def _apply_relaxed(self, mutation: Mutation, request: bytes, in_flight: InFlight | None) -> Any:
-        with self._gate.passing():
+        with self._passing(mutation):
             # Looked at inside: once the gate was closed, nothing that followers do not get is under way.
             if self._log.ordered and not any(table.frozen for table in mutation.tables):
                 ordered = _Ordered(self._journal, mutation, request, in_flight, journaled=False)
@@ -152,10 +164,8 @@ class Committer:
                     self._thread.position = entry.position
                 return answer
             try:
-                with contextlib.ExitStack() as held:
-                    mutation.lock_first(held)
-                    mutation.prepare()
-                    answer = mutation.apply(now=int(time.time()), position=0)
+                mutation.prepare()
+                answer = mutation.apply(now=int(time.time()), position=0)
             except BaseException:
                 if in_flight is not None:
                     in_flight.fail()
@@ -186,9 +196,11 @@ class _Ordered:
         self._answer: bytes = b""
 
     def run(self, *, synced: bool) -> tuple[Entry | None, Message]:
-        """Applies the mutation and queues its record; returns what to wait for, if anything, and the answer."""
+        """Applies the mutation and queues its record; returns what to wait for, if anything, and the answer.
+
+        REQUIRES: the caller holds the locks that come before the tables' mutation locks.
+        """
         with contextlib.ExitStack() as held:
-            self._mutation.lock_first(held)
             for table in sorted(set(self._mutation.tables), key=lambda table: table.entry.table_id):
                 held.enter_context(table.mutation_lock)
             submitted = False

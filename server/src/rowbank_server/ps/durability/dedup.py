@@ -16,7 +16,7 @@ from __future__ import annotations
 import collections
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from rowbank.errors import InvalidRequest
@@ -176,10 +176,16 @@ class DedupWindow:
             self._gone.clear()
             return changes
 
-    def packed(self) -> dict[str, bytes]:
-        """Every window, packed, by client."""
+    def packed(self) -> Iterator[tuple[str, bytes]]:
+        """Every client and its window, packed, one after the other: mutations wait for one at most."""
         with self._lock:
-            return {name: _pack(client) for name, client in self._clients.items()}
+            names = list(self._clients)
+        for name in names:
+            with self._lock:
+                client = self._clients.get(name)
+                data = None if client is None else _pack(client)
+            if data is not None:
+                yield name, data
 
     def give_back(self, changes: WindowChanges) -> None:
         """Lists `changes` as changed again."""

@@ -22,4 +22,5 @@ def start_again(address: str) -> NoReturn:
     _log.info("starting again as a standby at %s", address)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "--bind", address])
+    arguments, bind = sys.orig_argv[1:], ["--bind", address]
+    os.execv(sys.executable, [sys.executable, *arguments, *(bind if arguments[-2:] != bind else [])])

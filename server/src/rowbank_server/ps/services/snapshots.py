@@ -157,8 +157,8 @@ class SnapshotServicer(snapshots_pb2_grpc.SnapshotServiceServicer):
                 raise NotReady("the caller went away before the copy was whole")
             picture.last_read_s = time.monotonic()
             self._copy(frozen, rows)
+        self._on_filled(frozen.entry.table_id)  # First, so that a standby knows it before the caller does.
         self._flush()
-        self._on_filled(frozen.entry.table_id)
         return snapshots_pb2.FreezeTableResponse(table=frozen.info(), step=step)
 
     def _copy(self, frozen: ShardTable, rows: _core.ExportedRows) -> None:
