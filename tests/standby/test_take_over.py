@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+from tests.deltas.test_following import freeze
 from tests.journal.chaos import TABLES, assert_counts, pushing
 from tests.journal.support import flush, push_request, request_id, step_of
 from tests.processes import until
@@ -412,3 +413,17 @@ def test_an_owner_that_was_started_again_counts_its_write_backs_anew(start_ps, s
     assert "Redis lost writes" not in standby.log
     assert took_over_without_load(standby)
     assert connect(standby.target).pull("t", [1], dim=1)[0].tolist() == [[2]]
+
+
+def test_a_models_copy_is_there_after_its_owner_was_killed_right_after_it_was_made(pair, connect):
+    owner, standby = pair()
+    wire = connect(owner.target)
+    wire.create("t", 1)
+    wire.push("t", list(range(2000)), np.full((2000, 1), -1))
+    caught_up(standby, owner)
+    freeze(owner.target, "t", "copy")
+    before = exported(wire, "copy")
+    owner.kill()
+    takes_over(standby)
+    assert len(before) == 2000
+    assert exported(connect(standby.target), "copy") == before
