@@ -74,6 +74,24 @@ def test_a_push_waits_for_a_server_that_comes_later(start_ps, table_name):
         assert (table.pull(KEYS) == -1.0).all()
 
 
+def test_reads_leave_an_owner_that_was_replaced_and_cannot_know_it(start_ps, start_redis, table_name):
+    """It is cut off from Redis, so it goes on answering reads, with old rows."""
+    first, second = both_places()
+    [port] = free_ports(1)
+    start_redis(port)
+    with Proxy(f"127.0.0.1:{port}") as redis:
+        elder = start_ps("--bind", first, redis=f"redis://{redis.target}/0")
+        with Client(f"{first}|{second}", timeout_s=60.0) as reader:
+            table = counted(reader, table_name)
+            assert (table.pull(KEYS) == 0.0).all()
+            redis.lose_answers = redis.lose_requests = True
+            start_ps("--bind", second, redis=f"redis://127.0.0.1:{port}/0")
+            with Client(second) as writer:
+                writer.table(table_name).push(KEYS, ONES)
+            until(lambda: (table.pull(KEYS) == -1.0).all(), what="reads at the new owner")
+        elder.kill()
+
+
 def test_a_call_that_hangs_is_made_where_the_shard_is_served(start_ps, table_name):
     """The owner stands still, another process takes over, and the same push is applied there, once."""
     first, second = both_places()
@@ -221,6 +239,8 @@ def test_a_client_that_was_closed_long_ago_says_so(target):
     client._transport._acquaintance.again_at = 0.0
     with pytest.raises(errors.ClientClosed):
         client.list_tables()
+    with pytest.raises(errors.ClientClosed):
+        client.shards()
 
 
 def test_closing_wakes_a_call_that_looks_for_an_owner(start_ps, table_name):

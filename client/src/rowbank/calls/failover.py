@@ -47,7 +47,12 @@ def look_for_owner(
         The owner, as far as one was found.
     """
     request = admin_pb2.GetServerInfoRequest()
-    asked = {server: server.unary(GET_SERVER_INFO).future(request, timeout=_ASK_S) for server in shard.servers}
+    try:
+        asked = {server: server.unary(GET_SERVER_INFO).future(request, timeout=_ASK_S) for server in shard.servers}
+    except ValueError:  # What gRPC raises for a channel that was closed.
+        if stop.is_set():
+            return None
+        raise
     answers: list[tuple[Server, admin_pb2.GetServerInfoResponse]] = []
     deadline = time.monotonic() + _ASK_S
     try:
@@ -247,5 +252,6 @@ def _take_in(shard: Shard, server: Server, future: Any) -> None:
     info = _answer(future) if future.done() else None
     if info is not None:
         shard.learn(server, info)
-        if serves(info) and (server is shard.active or shard.active.role == REPLICA):
+        # An owner that is cut off from Redis answers reads, with old rows, however long ago it was replaced.
+        if serves(info) and (server is shard.active or 0 < shard.epoch < info.epoch or shard.active.role == REPLICA):
             shard.move(server, info.epoch)

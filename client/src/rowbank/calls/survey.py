@@ -13,7 +13,7 @@ from rowbank.admin import FollowerInfo, ShardProcess
 from rowbank.calls import failover, methods
 from rowbank.calls.methods import Method
 from rowbank.calls.servers import OWNER, Server, Shard, serves
-from rowbank.errors import RequestError
+from rowbank.errors import ClientClosed, RequestError
 from rowbank_protos.v1 import admin_pb2, deltas_pb2
 
 A = TypeVar("A")
@@ -126,7 +126,9 @@ def _follower(message: deltas_pb2.Follower) -> FollowerInfo:
 def _ask(
     method: Method[Any, A], request: Any, servers: Sequence[Server], stop: threading.Event, timeout_s: float
 ) -> dict[Server, A | RequestError]:
-    """The answer of each server, or how it failed, in the order of the servers."""
+    """The answer of each server, or how it failed, in the order of the servers. Raises `ClientClosed`."""
+    if stop.is_set():
+        raise ClientClosed("the client is closed; make a new one")
     asked = {server: server.unary(method).future(request, timeout=timeout_s) for server in servers}
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and not all(future.done() for future in asked.values()):
