@@ -39,6 +39,21 @@ def test_a_batch_covers_the_rows_of_its_shard():
     assert batch.covers(np.arange(1000)).mean() == pytest.approx(0.5, abs=0.1)
 
 
+def test_a_failure_comes_after_what_waits_and_before_anything_newer():
+    """However busy the other shards are."""
+    inbox = Inbox(2, room_bytes=1 << 20)
+    assert inbox.put(News(0, table="a"))
+    inbox.fail(InvalidRequest("shard 1 refuses"))
+    assert inbox.over
+    assert not inbox.put(News(0, table="b"))
+    assert not inbox.put(News(1, deltas_pb2.StreamPosition(number=1)))
+    first = inbox.take(0.0)
+    assert first is not None
+    assert first.table == "a"
+    with pytest.raises(InvalidRequest, match="shard 1 refuses"):
+        inbox.take(0.0)
+
+
 def test_news_of_all_shards_come_in_turn_and_signs_of_how_far_it_is_are_one():
     inbox = Inbox(2, room_bytes=1 << 20)
     for number in (1, 2):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.client.proxy import Proxy
+from tests.processes import until
 from tests.redis_nodes import free_ports
 
 from rowbank import ChangeBatch, Client, TableSpec, errors
@@ -297,11 +298,13 @@ def test_a_table_that_does_not_exist_is_an_error(client):
 @pytest.mark.parametrize(
     ("options", "text"),
     [({"detail": "records"}, "detail: expected 'keys' or 'rows'"), ({"since": "later"}, "since: expected None, 'now'"),
-     ({"since": 7}, "since: expected None, 'now'"), ({"since": "1;-;-"}, "a position of 1 shards, got one of 2")],
+     ({"since": 7}, "since: expected None, 'now'"), ({"since": "1;-;-"}, "a position of 1 shards, got one of 2"),
+     ({"tables": [1]}, "tables: expected a table's name or a list of names, got \\[1\\]"),
+     ({"tables": ""}, "tables: expected a table's name"), ({"name": 5}, "name: expected a text, got 5")],
 )  # fmt: skip
 def test_wrong_arguments_say_what_was_expected(client, options, text):
     with pytest.raises(errors.InvalidRequest, match=text):
-        client.follow("t", **options)
+        client.follow(**{"tables": "t", **options})
 
 
 def test_closing_ends_a_wait_at_once(client, table_name):
@@ -319,11 +322,33 @@ def test_closing_ends_a_wait_at_once(client, table_name):
 
 
 def test_a_closed_client_ends_its_followers(target, table_name):
+    """Also those that nobody closes."""
+    before = set(threading.enumerate())
     with Client(target) as client:
         made(client, table_name)
         follower = client.follow(table_name, since="now")
+        threads = [one for one in set(threading.enumerate()) - before if one.name.startswith("rowbank-follow")]
+        assert len(threads) == 2
     with pytest.raises(errors.ClientClosed):
         next(follower)
+    until(lambda: not any(thread.is_alive() for thread in threads), what="its threads end")
+    follower.close()
+
+
+def test_a_closed_client_ends_followers_that_are_full(target, table_name, monkeypatch):
+    """Nobody takes what they have, so their threads wait for room."""
+    monkeypatch.setattr("rowbank.calls.following.follower._ROOM_BYTES", 1)
+    before = set(threading.enumerate())
+    with Client(target) as client:
+        table = made(client, table_name)
+        follower = client.follow(table_name, since="now")
+        threads = [one for one in set(threading.enumerate()) - before if one.name.startswith("rowbank-follow")]
+        for _ in range(3):
+            table.push(KEYS, ones(50))
+        until(lambda: follower._inbox._bytes[0] > 0, what="something waits")
+    until(lambda: not any(thread.is_alive() for thread in threads), what="its threads end")
+    with pytest.raises(errors.ClientClosed):
+        list(follower)
     follower.close()
 
 

@@ -331,7 +331,7 @@ class Client:
         any more what changed since, a picture comes (`ChangeBatch.restarted`).
 
         Args:
-            tables: their names.
+            tables: their names; an empty list: all tables, also those that are created later.
             since: None: a picture of all rows comes first; "now": what changes from now on, that is, from before this
                 returns; the `position` of a batch or of a follower: what changed since then.
             detail: "rows": keys, values and positions; "keys": which rows changed.
@@ -342,8 +342,7 @@ class Client:
             TableNotFound: there is none of a name.
             ShardUnavailable, NotReady, DeadlineExceeded: a shard did not answer within the client's `timeout_s`.
         """
-        names = [tables] if isinstance(tables, str) else list(tables)
-        return Follower(self._transport, self.calls.layout, names, since, detail, name)
+        return Follower(self._transport, self.calls.layout, tables, since, detail, name)
 
     def stats(self, table: str | None = None) -> list[TableStats]:
         """Sizes and counters over all shards, of one table or of all by name. Raises `TableNotFound`."""

@@ -39,8 +39,17 @@ class Follower:
     """
 
     def __init__(
-        self, transport: Transport, layout: Layout, tables: Sequence[str], since: str | None, detail: str, name: str
+        self,
+        transport: Transport,
+        layout: Layout,
+        tables: str | Sequence[str],
+        since: str | None,
+        detail: str,
+        name: str,
     ) -> None:
+        names = _names(tables)
+        if not isinstance(name, str):
+            raise InvalidRequest(f"name: expected a text, got {shown(name)}")
         if detail not in _DETAILS:
             raise InvalidRequest(f"detail: expected 'keys' or 'rows', got {shown(detail)}")
         if since is not None and not isinstance(since, str):
@@ -53,7 +62,7 @@ class Follower:
         asked = deltas_pb2.FollowRequest(
             name=name or f"{socket.gethostname()}:{os.getpid()}",
             detail=_DETAILS[detail],
-            tables=tables,
+            tables=names,
             start=deltas_pb2.FOLLOW_START_NOW if since == _NOW else deltas_pb2.FOLLOW_START_PICTURE,
         )
         self._streams = [
@@ -148,7 +157,7 @@ class Follower:
             self._places[news.shard] = news.place or self._places[news.shard]
 
     def _look_after(self) -> None:
-        while not self._stop.wait(_LOOK_EVERY_S):
+        while not self._stop.wait(_LOOK_EVERY_S) and any(stream.runs for stream in self._streams):
             for stream in self._streams:
                 stream.look_after()
 
@@ -182,6 +191,13 @@ class Follower:
             raise InvalidRequest(
                 f"the follower belongs to process {self._pid}, which forked this one; follow the tables here anew"
             )
+
+
+def _names(tables: str | Sequence[str]) -> list[str]:
+    names = [tables] if isinstance(tables, str) else tables
+    if not isinstance(names, Sequence) or not all(isinstance(one, str) and one for one in names):
+        raise InvalidRequest(f"tables: expected a table's name or a list of names, got {shown(tables)}")
+    return list(names)
 
 
 def _requests(asked: deltas_pb2.FollowRequest) -> Request:

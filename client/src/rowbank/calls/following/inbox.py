@@ -60,20 +60,26 @@ class Inbox:
         self._closed = False
 
     def put(self, news: News) -> bool:
-        """Waits for room; False: the inbox was closed."""
+        """Waits for room; False: the inbox was closed, or has failed, so that the failure comes after what waits."""
         with self._changed:
             waiting, shard = self._waiting[news.shard], news.shard
             if not news.table and waiting and not waiting[-1].table:
                 waiting[-1] = news  # Two signs of how far it is are one.
-                return not self._closed
-            while self._bytes[shard] and self._bytes[shard] + news.size > self._room_bytes and not self._closed:
+                return not self._is_over()
+            while self._bytes[shard] and self._bytes[shard] + news.size > self._room_bytes and not self._is_over():
                 self._changed.wait()
-            if self._closed:
+            if self._is_over():
                 return False
             waiting.append(news)
             self._bytes[shard] += news.size
             self._changed.notify_all()
             return True
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is taken in any more."""
+        with self._changed:
+            return self._is_over()
 
     def fail(self, failure: BaseException) -> None:
         """Ends the following with an error, once everything that came before was taken."""
@@ -117,6 +123,9 @@ class Inbox:
                 self._bytes[news.shard] -= news.size
             self._changed.notify_all()
             return found
+
+    def _is_over(self) -> bool:
+        return self._closed or self._failure is not None
 
     def _pop(self) -> News:
         count = len(self._waiting)

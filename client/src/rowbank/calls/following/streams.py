@@ -67,8 +67,15 @@ class ShardStream:
         if self._thread is not threading.current_thread():
             self._thread.join()
 
+    @property
+    def runs(self) -> bool:
+        """Whether its thread has not ended."""
+        return self._thread.is_alive()
+
     def look_after(self) -> None:
-        """Cuts a stream that is silent; called now and then by another thread."""
+        """Cuts a stream that is silent, or that nobody waits for any more; called now and then by another thread."""
+        if self._ended():
+            self._cancel()
         since, alone = self._waiting_since, self._shard.alone
         if since and time.monotonic() - since > (_SILENT_S if alone else _SILENT_WITH_ALTERNATIVES_S):
             self._waiting_since = 0.0
@@ -146,4 +153,4 @@ class ShardStream:
     def _ended(self) -> bool:
         if self._transport.closed:
             self._inbox.fail(ClientClosed("the client is closed; make a new one"))
-        return self._stop.is_set() or self._transport.closed
+        return self._stop.is_set() or self._inbox.over

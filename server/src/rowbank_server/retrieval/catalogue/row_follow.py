@@ -72,7 +72,7 @@ class RowFollow:
                 self._failed(str(error))
             if self._was_in_force and not self._stop.is_set():
                 self._sink.missed(self._tables)  # Until it is in force again, whoever reads them looks now and then.
-            failures = 0 if time.monotonic() - began_at > 2 * _TIMEOUT_S else failures + 1
+            failures = 1 if time.monotonic() - began_at > 2 * _TIMEOUT_S else failures + 1
             self._stop.wait(_PAUSES_S[min(failures, len(_PAUSES_S)) - 1])
 
     def _follow(self) -> None:
