@@ -95,6 +95,7 @@ def _bad_title(world: World) -> str:
     with _served(world) as (http, redis, model):
         key = layout.entity_key("item_id", 103, "rowbank")
         redis.client.hset(key, layout.feature_field("items", "title"), b"\xff\xff")
+        redis.client.delete(layout.changes_key("rowbank", "items"))  # So that the service looks at everything.
         body = {"features": {"title": "New", "title_tokens": model.item_tokens[100]}}
         seen = http.get("/readyz").json()["index_version"]
         with contextlib.suppress(AssertionError):

@@ -50,7 +50,7 @@ _KEEPALIVE_OPTIONS = (
     ("grpc.http2.ping_timeout_ms", 15_000),  # What newer versions of gRPC go by.
     ("grpc.http2.max_pings_without_data", 0),
 )
-_RECORD_BYTES = 4 << 20  # What a record may have beside the request that it holds.
+_RECORD_BYTES = 4 << 20  # What a record may have beside the request that it holds, at most.
 _DELTA_SERVICE = deltas_pb2.DESCRIPTOR.services_by_name["DeltaService"].full_name
 _ROW_SERVICE = rows_pb2.DESCRIPTOR.services_by_name["RowService"].full_name
 
@@ -84,7 +84,7 @@ class PsServer:
         keep_freed_blocks()
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes + _RECORD_BYTES),
+            ("grpc.max_send_message_length", max_message_bytes + min(_RECORD_BYTES, max_message_bytes // 16)),
             ("grpc.so_reuseport", 0),  # A port that is in use is an error, not a port to share.
             *READ_CHUNK_OPTIONS,
             *_KEEPALIVE_OPTIONS,

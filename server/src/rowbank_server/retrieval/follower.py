@@ -93,10 +93,6 @@ class Follower:
         self._taken_in: Mapping[str, str] = {}  # Positions up to which everything is taken in.
         self._pending: dict[int, None] = {}  # Items to be taken in, those that were noted last at the end.
         self._pending_since_s = 0.0
-        self._moves: Moves | None = None
-        if feed is not None and not self._builder.is_frozen:
-            concerns = Concerns(model.candidate_inputs)
-            self._moves = Moves(concerns, feed.subscribe(concerns.tables, self._wake_up))
         self._rows_at = 0.0  # Not sooner.
         self._poll_at = 0.0
         self._failures = 0
@@ -106,6 +102,10 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name=f"follower-{model.version}", daemon=True)
         intervals = Intervals(min(options.look_s, _look_s(model)), options.count_s)
         self._jobs = Jobs(self._keeper, options.merging, intervals, lambda: self._clock(), self._wake_up)
+        self._moves: Moves | None = None
+        if feed is not None and not self._builder.is_frozen:  # Last: where its tables are followed, it is told at once.
+            concerns = Concerns(model.candidate_inputs)
+            self._moves = Moves(concerns, feed.subscribe(concerns.tables, self._wake_up))
 
     @property
     def problem(self) -> str:

@@ -161,7 +161,8 @@ class Parent:
 
     def _hear(self, worker: _Worker) -> None:
         """A worker says that it serves, or has closed its end."""
-        assert worker.control is not None
+        if worker.control is None:  # Closed by what came just before, in the same look.
+            return
         try:
             piece = worker.control.recv(4096)
         except BlockingIOError:
