@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rowbank.catalogue import REMOVED
 from rowbank.errors import InvalidFeature
+from rowbank_protos.fields import varint
 from rowbank_protos.v1 import features_pb2
 from rowbank_server.features import layout
 from rowbank_server.features.values import ABSENT_BYTES, FeatureType, encode
@@ -244,14 +245,7 @@ def _varints(numbers: Numbers) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.in
 
 
 def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return _SMALL[number]
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    return _SMALL[number] if number < 0x80 else varint(number)
 
 
 _SMALL = [bytes([number]) for number in range(0x80)]

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rowbank_protos.fields import BYTES, VARINT, tag, varint
 from rowbank_protos.v1 import deltas_pb2
 from rowbank_server.ps.deltas.items import Item
 
-_POSITION, _AT_MS, _RECORDS = b"\x0a", b"\x10", b"\x42"  # Fields 1, 2 and 8 of FollowResponse.
-_RECORD, _OLDEST_MS = b"\x0a", b"\x10"  # Fields 1 and 2 of Records.
+_POSITION, _AT_MS, _RECORDS = tag(1, BYTES), tag(2, VARINT), tag(8, BYTES)  # Of FollowResponse.
+_RECORD, _OLDEST_MS = tag(1, BYTES), tag(2, VARINT)  # Of Records.
 
 
 class Framer:
@@ -36,24 +37,9 @@ class Framer:
     def records(self, position: int, at_ms: int, items: Sequence[Item]) -> bytes:
         """The records of `items`, which are mutations, at least one."""
         payload: list[bytes] = []
-        size = 0
         for item in items:
-            length = _varint(item.record_bytes)
-            payload += (_RECORD, length, *item.pieces)
-            size += 1 + len(length) + item.record_bytes
-        oldest = _varint(min(item.at_ms for item in items))
-        payload += (_OLDEST_MS, oldest)
-        size += 1 + len(oldest)
+            payload += (_RECORD, varint(item.record_bytes), *item.pieces)
+        payload += (_OLDEST_MS, varint(min(item.at_ms for item in items)))
         where = deltas_pb2.StreamPosition(server_id=self._server_id, number=position).SerializeToString()
-        head = (_POSITION, _varint(len(where)), where, _AT_MS, _varint(at_ms), _RECORDS, _varint(size))
+        head = (_POSITION, varint(len(where)), where, _AT_MS, varint(at_ms), _RECORDS, varint(sum(map(len, payload))))
         return b"".join((*head, *payload))
-
-
-def _varint(number: int) -> bytes:
-    """Of a number that is not negative, as protobuf writes it."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
