@@ -11,17 +11,13 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import grpc
 
 from rowbank.errors import InvalidRequest, NotOwner, NotReady, ReplicaTooStale
 from rowbank_server.ps.following.copies import Copies, Copy
-
-if TYPE_CHECKING:  # Generic in the stubs alone.
-    _Interceptor = grpc.ServerInterceptor[Any, Any]
-else:
-    _Interceptor = grpc.ServerInterceptor
+from rowbank_server.ps.services.wrapping import Interceptor, wrapped
 
 OWNER, STANDBY, REPLICA = "owner", "standby", "replica"
 MAX_STALENESS = "rowbank-max-staleness-ms"
@@ -83,7 +79,7 @@ _ANYTHING = _Wanted()
 _ASKED = {MAX_STALENESS: "max_staleness_ms", MIN_POSITION: "min_position"}
 
 
-class Door(_Interceptor):
+class Door(Interceptor):
     """Lets in what this process may answer. Thread-safe.
 
     Args:
@@ -115,12 +111,11 @@ class Door(_Interceptor):
         method = str(handler_call_details.method)
         if handler is None or not method.startswith("/rowbank.") or method in _ALWAYS:
             return handler  # type: ignore[no-any-return]
-        if handler.response_streaming:
-            kind = "stream_stream" if handler.request_streaming else "unary_stream"
-            return handler._replace(**{kind: self._streaming(getattr(handler, kind), method)})  # type: ignore[no-any-return]
-        kind = "stream_unary" if handler.request_streaming else "unary_unary"
-        wrap = self._mutation if method in _MUTATIONS else self._unary
-        return handler._replace(**{kind: wrap(getattr(handler, kind), method)})  # type: ignore[no-any-return]
+        return wrapped(  # type: ignore[no-any-return]
+            handler,
+            unary=functools.partial(self._mutation if method in _MUTATIONS else self._unary, method=method),
+            streaming=functools.partial(self._streaming, method=method),
+        )
 
     def _mutation(self, behavior: Callable[..., Any], method: str) -> Callable[..., Any]:
         @functools.wraps(behavior)

@@ -5,16 +5,12 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
 from rowbank.errors import NotReady
-
-if TYPE_CHECKING:  # Generic in the stubs alone.
-    _Interceptor = grpc.ServerInterceptor[Any, Any]
-else:
-    _Interceptor = grpc.ServerInterceptor
+from rowbank_server.ps.services.wrapping import Interceptor, wrapped
 
 # Answered to the end: they say where else to go.
 _ALWAYS = frozenset({"/rowbank.v1.AdminService/GetServerInfo", "/rowbank.v1.DeltaService/ListFollowers"})
@@ -22,7 +18,7 @@ _ALWAYS = frozenset({"/rowbank.v1.AdminService/GetServerInfo", "/rowbank.v1.Delt
 _ENDLESS = frozenset({"/rowbank.v1.DeltaService/Follow"})
 
 
-class Draining(_Interceptor):
+class Draining(Interceptor):
     """Refuses requests with NOT_READY once it is closed. Thread-safe."""
 
     def __init__(self) -> None:
@@ -49,11 +45,7 @@ class Draining(_Interceptor):
         method = str(handler_call_details.method)
         if handler is None or method in _ALWAYS or method in _ENDLESS or not method.startswith("/rowbank."):
             return handler  # type: ignore[no-any-return]
-        if handler.response_streaming:
-            kind = "stream_stream" if handler.request_streaming else "unary_stream"
-            return handler._replace(**{kind: self._streaming(getattr(handler, kind))})  # type: ignore[no-any-return]
-        kind = "stream_unary" if handler.request_streaming else "unary_unary"
-        return handler._replace(**{kind: self._unary(getattr(handler, kind))})  # type: ignore[no-any-return]
+        return wrapped(handler, unary=self._unary, streaming=self._streaming)  # type: ignore[no-any-return]
 
     def _unary(self, behavior: Callable[[Any, grpc.ServicerContext], Any]) -> Callable[..., Any]:
         @functools.wraps(behavior)  # With gRPC's attributes: which threads run it.

@@ -6,22 +6,18 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
 from rowbank.errors import InternalError, RequestError, to_status
 from rowbank_server.ps.services.metrics import RequestMetrics
-
-if TYPE_CHECKING:  # Generic in the stubs alone.
-    _Interceptor = grpc.ServerInterceptor[Any, Any]
-else:
-    _Interceptor = grpc.ServerInterceptor
+from rowbank_server.ps.services.wrapping import Interceptor, wrapped
 
 _log = logging.getLogger("rowbank.ps")
 
 
-class ErrorInterceptor(_Interceptor):
+class ErrorInterceptor(Interceptor):
     """Answers a RequestError with its code and details, and anything else with INTERNAL; counts and times requests.
 
     The trace of what was not expected goes to the log and never to the caller.
@@ -37,9 +33,9 @@ class ErrorInterceptor(_Interceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         method = str(handler_call_details.method)
-        wrapped: grpc.RpcMethodHandler[Any, Any] | None = self._wrapped.get(method)
-        if wrapped is not None:
-            return wrapped
+        known: grpc.RpcMethodHandler[Any, Any] | None = self._wrapped.get(method)
+        if known is not None:
+            return known
         handler = continuation(handler_call_details)
         if handler is None or not method.startswith("/rowbank."):
             return handler
@@ -47,11 +43,11 @@ class ErrorInterceptor(_Interceptor):
 
     def _wrap(self, handler: Any, method: str) -> Any:
         """A handler is the same for every call of its method, so it is wrapped once."""
-        if handler.response_streaming:
-            kind = "stream_stream" if handler.request_streaming else "unary_stream"
-            return handler._replace(**{kind: self._streaming(getattr(handler, kind), method)})
-        kind = "stream_unary" if handler.request_streaming else "unary_unary"
-        return handler._replace(**{kind: self._unary(getattr(handler, kind), method)})
+        return wrapped(
+            handler,
+            unary=functools.partial(self._unary, method=method),
+            streaming=functools.partial(self._streaming, method=method),
+        )
 
     def _unary(self, behavior: Callable[[Any, grpc.ServicerContext], Any], method: str) -> Callable[..., Any]:
         observe = self._metrics.observer(method)

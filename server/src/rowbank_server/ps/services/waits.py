@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
 from rowbank_server.guard import Guard
-
-if TYPE_CHECKING:  # Generic in the stubs alone.
-    _Interceptor = grpc.ServerInterceptor[Any, Any]
-else:
-    _Interceptor = grpc.ServerInterceptor
+from rowbank_server.ps.services.wrapping import Interceptor, wrapped
 
 READ_WAIT_S = 1.5  # For an answer of a few kilobytes.
 _REASON_S = 0.25  # What is left to the caller's deadline when it is told why there is no answer.
@@ -40,7 +36,7 @@ WAITS: dict[str, float | None] = {
 }
 
 
-class RedisWaits(_Interceptor):
+class RedisWaits(Interceptor):
     """Runs methods that need Redis behind a guard, so that one that stands still keeps neither callers nor threads."""
 
     def __init__(self, guard: Guard) -> None:
@@ -55,8 +51,9 @@ class RedisWaits(_Interceptor):
         method = str(handler_call_details.method)
         if handler is None or method not in WAITS:
             return handler  # type: ignore[no-any-return]
-        kind = "stream_unary" if handler.request_streaming else "unary_unary"
-        return handler._replace(**{kind: self._guarded(getattr(handler, kind), WAITS[method])})  # type: ignore[no-any-return]
+        guarded = functools.partial(self._guarded, limit_s=WAITS[method])
+        # None of them yields answers.
+        return wrapped(handler, unary=guarded, streaming=guarded)  # type: ignore[no-any-return]
 
     def _guarded(
         self, behavior: Callable[[Any, grpc.ServicerContext], Any], limit_s: float | None
