@@ -37,15 +37,20 @@ def caught_up(client: Client, *servers) -> None:
     until(done, what="the followers have what the owner has")
 
 
-@pytest.fixture
-def pair(start_ps, table_name):
-    """An owner with a table, and its standby, which has everything."""
+def followed(start_ps, table_name, part):
+    """An owner with a table, and a process that was started with `part` and has everything."""
     owner = start_ps()
-    standby = start_ps("--standby")
+    follower = start_ps(part)
     with Client(owner.target) as client:
         made(client, table_name).push(KEYS, ONES)
-        caught_up(client, standby)
-    return owner, standby
+        caught_up(client, follower)
+    return owner, follower
+
+
+@pytest.fixture
+def pair(start_ps, table_name):
+    """An owner and its standby."""
+    return followed(start_ps, table_name, "--standby")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
@@ -143,13 +148,8 @@ def test_the_command_line_shows_owner_standby_and_followers(pair, table_name):
 
 @pytest.fixture
 def replicated(start_ps, table_name):
-    """An owner with a table, and a replica that has everything."""
-    owner = start_ps()
-    replica = start_ps("--replica")
-    with Client(owner.target) as client:
-        made(client, table_name).push(KEYS, ONES)
-        caught_up(client, replica)
-    return owner, replica
+    """An owner and a replica."""
+    return followed(start_ps, table_name, "--replica")
 
 
 def test_a_client_reads_its_own_writes_from_replicas(replicated, table_name):

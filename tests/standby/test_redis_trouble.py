@@ -37,6 +37,19 @@ def everything(wire):
     return exported(wire, "t"), exported(wire, "relaxed")
 
 
+def writes_everything_again(standby, before, connect, start_cold):
+    """The standby takes over with what it has, and tells Redis, from which one that starts cold has it."""
+    takes_over(standby)
+    assert "Redis lost writes" in standby.log
+    wire = connect(standby.target)
+    assert everything(wire) == before
+    flush(wire)
+    standby.kill()
+    cold = start_cold()
+    owner_of(cold)
+    assert everything(connect(cold.target)) == before
+
+
 def test_redis_and_owner_are_killed_at_once(pair, connect, own_redis):
     owner, standby = pair(redis=own_redis.url)
     wire = connect(owner.target)
@@ -78,15 +91,7 @@ def test_redis_comes_back_empty_with_the_take_over(pair, start_standby, connect,
     shutil.rmtree(own_redis.data_dir / "redis")
     (own_redis.data_dir / "redis").mkdir()
     own_redis.restart()
-    takes_over(standby)
-    assert "Redis lost writes" in standby.log
-    wire = connect(standby.target)
-    assert everything(wire) == before
-    flush(wire)
-    standby.kill()
-    cold = start_standby(redis=own_redis.url)
-    owner_of(cold)
-    assert everything(connect(cold.target)) == before
+    writes_everything_again(standby, before, connect, lambda: start_standby(redis=own_redis.url))
 
 
 def test_redis_comes_back_older_with_the_take_over(pair, start_standby, connect, own_redis):
@@ -109,15 +114,7 @@ def test_redis_comes_back_older_with_the_take_over(pair, start_standby, connect,
     shutil.rmtree(own_redis.data_dir / "redis")
     copy.rename(own_redis.data_dir / "redis")
     own_redis.restart()
-    takes_over(standby)
-    assert "Redis lost writes" in standby.log
-    wire = connect(standby.target)
-    assert everything(wire) == before
-    flush(wire)
-    standby.kill()
-    cold = start_standby(redis=own_redis.url)
-    owner_of(cold)
-    assert everything(connect(cold.target)) == before
+    writes_everything_again(standby, before, connect, lambda: start_standby(redis=own_redis.url))
 
 
 def test_positions_rise_although_redis_lost_the_epoch_twice(pair, start_standby, connect, own_redis):
