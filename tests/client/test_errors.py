@@ -89,6 +89,9 @@ def test_reasons_and_codes_are_those_agreed():
     """Other programs branch on them, so a change here is a change of the protocol."""
     assert {reason: (cls.code.name, cls.retryable) for reason, cls in errors.BY_REASON.items()} == {
         "TABLE_NOT_FOUND": ("NOT_FOUND", False),
+        "MEMORY_LIMIT": ("RESOURCE_EXHAUSTED", False),
+        "UNAUTHENTICATED": ("UNAUTHENTICATED", False),
+        "PERMISSION_DENIED": ("PERMISSION_DENIED", False),
         "TABLE_EXISTS": ("ALREADY_EXISTS", False),
         "ID_COLLISION": ("ALREADY_EXISTS", False),
         "TABLE_HELD": ("FAILED_PRECONDITION", False),

@@ -159,6 +159,27 @@ class Overloaded(RequestError):
         super().__init__(message, metadata={"retry_after_s": "1", **(metadata or {})})
 
 
+class MemoryLimit(RequestError):
+    """A table is at its budget of bytes, or the shard at its limit of memory: no new rows, no new tables.
+
+    Rows that exist go on being trained and read. The metadata name the `table` that grew most, and the `limit_bytes`.
+    """
+
+    reason, code = "MEMORY_LIMIT", grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Unauthenticated(RequestError):
+    """The server asks for a token, and there was none, or none that it knows: unknown, expired or revoked."""
+
+    reason, code = "UNAUTHENTICATED", grpc.StatusCode.UNAUTHENTICATED
+
+
+class PermissionDenied(RequestError):
+    """The token's role or scope does not allow the call; the metadata say which `role` does."""
+
+    reason, code = "PERMISSION_DENIED", grpc.StatusCode.PERMISSION_DENIED
+
+
 class FilterNotFound(RequestError):
     """No filter of that name is stored with the model."""
 
@@ -296,6 +317,8 @@ _BARE = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.RESOURCE_EXHAUSTED: RequestTooLarge,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
 }
 
 # What gRPC says of a connection that fails, by a part of it.

@@ -10,12 +10,12 @@ from typing import Generic, Protocol, TypeVar
 import grpc
 
 from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
+from rowbank_server.restarts import Restarts
 from rowbank_server.settings import StartError
 
 _log = logging.getLogger("rowbank.up")
 _LOOK_S = 0.05
 _ANSWER_S = 1.0
-_MAX_RESTARTS = 5  # Within a minute; a server that falls this often has a reason that a restart does not mend.
 
 
 class Process(Protocol):
@@ -39,7 +39,7 @@ class Pair(Generic[_Process]):
     def __init__(self, processes: Sequence[_Process], start: Callable[[int], _Process]) -> None:
         self.processes = list(processes)
         self._start = start
-        self._restarts: list[float] = []
+        self._restarts = Restarts("the parameter servers", hint="; see above")
 
     def watch(self) -> None:
         """Looks once. Raises StartError if one of them ends again and again."""
@@ -50,10 +50,7 @@ class Pair(Generic[_Process]):
                 self._restart(index, status)
 
     def _restart(self, index: int, status: int) -> None:
-        now = time.monotonic()
-        self._restarts = [at for at in self._restarts if now - at < 60.0] + [now]
-        if len(self._restarts) > _MAX_RESTARTS:
-            raise StartError(f"the parameter servers ended {_MAX_RESTARTS + 1} times within a minute; see above")
+        self._restarts.note()
         _log.error("parameter server %d ended with status %s and is started again", index, status)
         self.processes[index] = self._start(index)
 

@@ -20,6 +20,7 @@ from rowbank_server.children import spawn
 from rowbank_server.listening import require_free
 from rowbank_server.pair import Pair, wait_for_owner
 from rowbank_server.redis_supervisor import EmbeddedRedis
+from rowbank_server.restarts import Restarts
 from rowbank_server.settings import (
     ApiSettings,
     PsSettings,
@@ -33,7 +34,6 @@ from rowbank_server.settings import (
 
 _log = logging.getLogger("rowbank.up")
 _WATCH_INTERVAL_S = 0.1
-_MAX_REDIS_RESTARTS = 5  # Within a minute; a server that falls this often has a reason that a restart does not mend.
 
 
 class StopAskedError(Exception):
@@ -108,7 +108,7 @@ class Up:
         self._common: list[str] = []
         self._children: list[Child] = []
         self._pair: Pair[Child] | None = None
-        self._redis_restarts: list[float] = []
+        self._redis_restarts = Restarts("the embedded Redis")
 
     def start(self) -> str:
         """Starts all, each after what it needs; returns the addresses as the ready line has them. Raises StartError."""
@@ -196,10 +196,7 @@ class Up:
         return child.wait_ready(timeout_s=self._settings.start_timeout_s)
 
     def _restart_redis(self, redis: EmbeddedRedis) -> None:
-        now = time.monotonic()
-        self._redis_restarts = [at for at in self._redis_restarts if now - at < 60.0] + [now]
-        if len(self._redis_restarts) > _MAX_REDIS_RESTARTS:
-            raise StartError(f"the embedded Redis ended {_MAX_REDIS_RESTARTS + 1} times within a minute")
+        self._redis_restarts.note()
         _log.error("the embedded Redis ended with status %s and is started again", redis.exit_status())
         redis.restart()
 

@@ -72,8 +72,8 @@ def _misplaced(name: str, processes: Mapping[str, Collection[str]], shared: Sequ
     """What is said of an unknown name at the top of the file, where a process's setting may be meant."""
     known = [*dict.fromkeys(shared), *processes]
     if closest(name, known) is None:
-        for role, names in processes.items():
-            meant = closest(name, names)
-            if meant is not None:
-                return f"is unknown; did you mean {meant} under [{role}]? Known at the top: {', '.join(known)}"
+        meant = closest(name, list(dict.fromkeys(one for names in processes.values() for one in names)))
+        if meant is not None:
+            homes = " or ".join(f"[{role}]" for role, names in processes.items() if meant in names)
+            return f"is unknown; did you mean {meant} under {homes}? Known at the top: {', '.join(known)}"
     return wording.unknown_field(name, known)

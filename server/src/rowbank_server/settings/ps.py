@@ -1,0 +1,132 @@
+"""Settings of the parameter server."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from rowbank.addresses import split_address
+from rowbank_server.settings.common import PROCESSES, RedisSettings
+
+_SHARD = re.compile(r"[0-9]{1,4}/[0-9]{1,4}")
+
+
+class PsSettings(RedisSettings):
+    """One shard of the parameter server."""
+
+    model_config = SettingsConfigDict(env_prefix="ROWBANK_PS_")
+    role = "ps"
+
+    bind: str = Field("127.0.0.1:7700", description="HOST:PORT of the gRPC server; port 0 takes a free one.")
+    metrics_bind: str = Field("", description="HOST:PORT of the Prometheus metrics (HTTP, /metrics); empty: off.")
+    shard: str = Field("0/1", description="Which shard of how many: I/N, I from 0.")
+    standby: bool = Field(
+        False, description="Follow the shard's owner, and become the owner when there is none or it falls silent."
+    )
+    replica: bool = Field(False, description="Follow the shard's owner and answer reads; never become the owner.")
+    advertise: str = Field(
+        "",
+        description="HOST:PORT at which others reach this process; empty: `bind`, where that is an address of all "
+        "interfaces with this machine's name.",
+    )
+    lease_s: float = Field(
+        0.6, ge=0.1, le=60, description="An owner that is silent for so long is replaced by a standby, if there is one."
+    )
+    bucket_count: int = Field(256, ge=1, le=65536, description="Buckets per table; fixed when a table is created.")
+    flush_interval_s: float = Field(1.0, gt=0, le=3600, description="Longest time between write-backs to Redis.")
+    max_dirty_rows: int = Field(
+        5_000_000, ge=1, description="Unwritten rows beyond which mutations are refused while Redis cannot be reached."
+    )
+    max_keys_per_request: int = Field(
+        1_000_000, ge=1, description="Keys that one request may carry, all tables together."
+    )
+    max_message_bytes: int = Field(64 << 20, ge=1 << 16, le=1 << 30, description="Largest gRPC message, both ways.")
+    worker_threads: int = Field(
+        16, ge=1, le=1024, description="Requests worked on at the same time; as many reads of rows beside them."
+    )
+    load_threads: int = Field(4, ge=1, le=64, description="Threads that read rows from Redis at start.")
+    dedup_window: int = Field(
+        1024,
+        ge=1,
+        description="Mutations remembered per client, so that repeats are recognised; about 0.2 KB of RAM each.",
+    )
+    dedup_clients: int = Field(
+        1024, ge=1, description="Clients whose mutations are remembered; the least recent go first."
+    )
+    journal_wait_s: float = Field(
+        2.0, gt=0, description="Longest wait for a mutation's journal append before its caller is told to try again."
+    )
+    journal_max_bytes: int = Field(
+        1 << 30, ge=1 << 20, description="Journal kept in Redis until it is written back; beyond it, mutations wait."
+    )
+    journal_max_pending_bytes: int = Field(
+        256 << 20, ge=1 << 20, description="Journal kept in RAM until Redis takes it; beyond it, mutations are refused."
+    )
+    follow_buffer_bytes: int = Field(
+        64 << 20,
+        ge=1 << 20,
+        description="Newest mutations kept in RAM while somebody follows, and a minute longer; who falls behind them "
+        "has to read the journal, or everything.",
+    )
+    max_followers: int = Field(
+        32, ge=1, le=1024, description="Followers of a shard at the same time, servers left out; one more is refused."
+    )
+    eviction_interval_s: float = Field(
+        1.0, gt=0, le=3600, description="Time between looks at which tables are over their caps or have expired rows."
+    )
+    eviction_budget_ms: float = Field(
+        5.0, gt=0, le=1000, description="Longest that eviction works on a table before it lets requests go first."
+    )
+    models_keep: int = Field(
+        0,
+        ge=0,
+        description="Newest versions of each model that stay, as `rowbank models prune --keep` has it, looked at every "
+        "minute; 0: nothing goes by itself.",
+    )
+    eviction_history: int = Field(10_000, ge=1, description="Eviction events kept in Redis, about.")
+    drain_timeout_s: float = Field(
+        20.0, gt=0, description="After SIGTERM: longest wait for requests in flight, and again for the last write-back."
+    )
+
+    @field_validator("bind")
+    @classmethod
+    def _check_bind(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+    @field_validator("metrics_bind", "advertise")
+    @classmethod
+    def _check_other_addresses(cls, value: str) -> str:
+        if value:
+            split_address(value)
+        return value
+
+    @field_validator("replica")
+    @classmethod
+    def _check_replica(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("standby"):
+            raise ValueError("expected one of standby and replica, got both; a standby does not answer reads")
+        return value
+
+    @field_validator("shard")
+    @classmethod
+    def _check_shard(cls, value: str) -> str:
+        index, count = (int(part) for part in value.split("/")) if _SHARD.fullmatch(value) else (0, 0)
+        if index >= count:
+            raise ValueError(f"expected I/N with I from 0 to N-1, such as 0/1, got {value!r}")
+        return value
+
+    @property
+    def shard_index(self) -> int:
+        """This shard, from 0."""
+        return int(self.shard.split("/")[0])
+
+    @property
+    def shard_count(self) -> int:
+        """How many shards there are."""
+        return int(self.shard.split("/")[1])
+
+
+PROCESSES.append(PsSettings)
