@@ -25,7 +25,9 @@ def run(app: typer.Typer, program: str) -> None:
     _reword(command)
     try:
         status = command.main(prog_name=program, standalone_mode=False)
-    except typer.Abort:
+    except typer.Abort as abort:
+        if isinstance(abort.__cause__, KeyboardInterrupt):
+            sys.exit(130)
         sys.stderr.write("aborted\n")
         sys.exit(1)
     except _ClickException as error:

@@ -9,7 +9,10 @@ import sys
 def main() -> None:
     """Runs the command in `sys.argv` and exits: 0 ok, 1 error, 2 wrong usage, 3 answered but degraded."""
     from rowbank.cli.app import app
+    from rowbank.cli.screen import terminal
     from rowbank.usage import run
+
+    terminal.show_what_cannot_be_encoded()
 
     try:
         run(app, "rowbank")

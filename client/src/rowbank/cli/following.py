@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import enum
 import json
 import sys
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rowbank.cli.options import Output, OutputFormat, TableName, Target, connect
-from rowbank.cli.output import shown
+from rowbank.cli.screen.csv_text import CsvWriter
+from rowbank.cli.screen.texts import shown
 
 if TYPE_CHECKING:
     from rowbank import ChangeBatch, Follower
 
 _SHOWN_VALUES = 4
-_FIELDS = ("change", "key", "reason", "position", "at_s", "values", "since")
 
 
 class Detail(str, enum.Enum):
@@ -92,9 +91,8 @@ def _line(batch: ChangeBatch, change: str, *, key: int | None = None, reason: st
 
 def _printer(output: OutputFormat) -> Callable[[dict[str, Any]], None]:
     if output is OutputFormat.CSV:
-        writer = csv.DictWriter(sys.stdout, _FIELDS, lineterminator="\n")
-        writer.writeheader()
-        return lambda line: _flushed(writer.writerow(line))
+        writer = CsvWriter()
+        return lambda line: writer.write([line])
     if output is OutputFormat.JSON:
         return lambda line: _flushed(sys.stdout.write(json.dumps(line) + "\n"))
     return lambda line: _flushed(sys.stdout.write(_text(line) + "\n"))

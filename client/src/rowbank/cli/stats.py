@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import itertools
-import time
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rowbank.cli.options import MISSING, Output, OutputFormat, Target, connect, missing_notes, report_degraded
-from rowbank.cli.output import console, emit_rows, rows_table
+from rowbank.cli.output import emit_rows
 
 if TYPE_CHECKING:
     from rowbank import Client
@@ -33,47 +29,18 @@ _COLUMNS = {
     "removed_rows": "REMOVED",
     "last_write_back_s": "WRITTEN BACK",
 }
-_EMPTY = "no tables"
 
 
 def stats(
     name: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Only this table.", show_default=False)] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Print again and again, until Ctrl-C.")] = False,
-    interval_s: Annotated[float, typer.Option("--interval", "-i", min=0.05, help="Seconds between two prints.")] = 2.0,
-    count: Annotated[int, typer.Option("--count", min=0, help="With --watch: end after so many; 0: never.")] = 0,
     target: Target = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show what tables hold and what happened to them since the server started."""
-    degraded: list[str] = []
-    with (
-        connect(target, partial=True) as client,
-        _screen(output, watch) as show,
-        contextlib.suppress(KeyboardInterrupt),
-    ):
-        for done in itertools.count(1):
-            records, degraded = _read(client, name)
-            show(records)
-            if not watch or done == count:
-                break
-            time.sleep(interval_s)
+    with connect(target, partial=True) as client:
+        records, degraded = _read(client, name)
+    emit_rows(records, _COLUMNS, output, empty="no tables")
     report_degraded(degraded)
-
-
-@contextlib.contextmanager
-def _screen(output: OutputFormat, watch: bool) -> Iterator[Callable[[Records], None]]:
-    """Yields what shows records: in place in a terminal, one print after the other elsewhere."""
-    if not (watch and output is OutputFormat.TABLE and console().is_terminal):
-        yield lambda records: emit_rows(records, _COLUMNS, output, empty=_EMPTY)
-        return
-    from rich.live import Live
-
-    with Live(console=console(), auto_refresh=False) as live:
-
-        def show(records: Records) -> None:
-            live.update(rows_table(records, _COLUMNS, live.console.width) if records else _EMPTY, refresh=True)
-
-        yield show
 
 
 def _read(client: Client, name: str | None) -> tuple[Records, list[str]]:
