@@ -19,6 +19,12 @@ const char* outcome_name(CycleOutcome outcome) {
   return "";
 }
 
+template <typename T>
+nb::object array_of(std::vector<T> column) {
+  const std::size_t count = column.size();
+  return owned_array(std::move(column), {count});
+}
+
 }  // namespace
 
 void bind_reports(nb::module_& m) {
@@ -32,11 +38,9 @@ void bind_reports(nb::module_& m) {
       .def_ro("bytes", &CycleReport::bytes)
       .def_ro("score_cut", &CycleReport::score_cut)
       .def_ro("duration_ms", &CycleReport::duration_ms)
-      .def_prop_ro("evicted_keys", [](const CycleReport& report) {
-        std::vector<std::int64_t> keys = report.evicted_keys;
-        const std::size_t count = keys.size();
-        return owned_array(std::move(keys), {count});
-      });
+      .def_prop_ro("evicted_keys", [](const CycleReport& report) { return array_of(report.gone.keys); })
+      .def_prop_ro("evicted_frequency", [](const CycleReport& report) { return array_of(report.gone.frequency); })
+      .def_prop_ro("evicted_last_used", [](const CycleReport& report) { return array_of(report.gone.last_used); });
   nb::class_<TableStats>(m, "TableStats")
       .def_ro("pulled_found", &TableStats::pulled_found)
       .def_ro("pulled_initialized", &TableStats::pulled_initialized)
@@ -68,7 +72,9 @@ void bind_reports(nb::module_& m) {
       .def_ro("bytes", &PyRestrictReport::bytes)
       .def_ro("score_cut", &PyRestrictReport::score_cut)
       .def_ro("sample_keys", &PyRestrictReport::sample_keys)
-      .def_ro("evicted_keys", &PyRestrictReport::evicted_keys);
+      .def_ro("evicted_keys", &PyRestrictReport::evicted_keys)
+      .def_ro("evicted_frequency", &PyRestrictReport::evicted_frequency)
+      .def_ro("evicted_last_used", &PyRestrictReport::evicted_last_used);
   nb::class_<PyRanks>(m, "Ranks")
       .def_ro("rows", &PyRanks::rows)
       .def_ro("below", &PyRanks::below)

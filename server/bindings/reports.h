@@ -25,7 +25,7 @@ struct PyLoadedFields {
 struct PyRestrictReport {
   std::uint64_t rows_before, rows_after, evicted, bytes;
   double score_cut;
-  nb::object sample_keys, evicted_keys;
+  nb::object sample_keys, evicted_keys, evicted_frequency, evicted_last_used;
 };
 struct PyRanks {
   std::uint64_t rows, below, within;

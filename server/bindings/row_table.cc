@@ -187,6 +187,19 @@ nb::object frequencies(const RowTable& table, const InArray& keys) {
   return owned_array(std::move(out), {span.size});
 }
 
+nb::tuple usage(const RowTable& table, const InArray& keys) {
+  const KeySpan span = keys_of(keys);
+  std::vector<std::uint8_t> found(span.size);
+  std::vector<std::uint32_t> frequency(span.size);
+  std::vector<std::uint32_t> last_used(span.size);
+  {
+    const Release nogil;
+    table.usage(span, found.data(), frequency.data(), last_used.data());
+  }
+  return nb::make_tuple(owned_array(std::move(found), {span.size}), owned_array(std::move(frequency), {span.size}),
+                        owned_array(std::move(last_used), {span.size}));
+}
+
 nb::object contains(const RowTable& table, const InArray& keys) {
   const KeySpan span = keys_of(keys);
   std::vector<std::uint8_t> found(span.size);
@@ -234,14 +247,16 @@ RestrictRequest restrict_request(std::uint64_t num_reserved, std::uint64_t trigg
 
 PyRestrictReport python_report(RestrictReport&& report) {
   const std::size_t sampled = report.sample_keys.size();
-  const std::size_t evicted = report.evicted_keys.size();
+  const std::size_t evicted = report.gone.keys.size();
   return {report.rows_before,
           report.rows_after,
           report.evicted,
           report.bytes,
           report.score_cut,
           owned_array(std::move(report.sample_keys), {sampled}),
-          owned_array(std::move(report.evicted_keys), {evicted})};
+          owned_array(std::move(report.gone.keys), {evicted}),
+          owned_array(std::move(report.gone.frequency), {evicted}),
+          owned_array(std::move(report.gone.last_used), {evicted})};
 }
 
 PyRestrictReport restrict_rows(RowTable& table, std::uint64_t num_reserved, std::uint64_t trigger,
@@ -349,6 +364,7 @@ void bind_row_table(nb::module_& m) {
            nb::arg("frequency").noconvert() = nb::none(), nb::arg("last_used").noconvert() = nb::none(),
            nb::arg("positions").noconvert() = nb::none())
       .def("contains", contains, keys)
+      .def("usage", usage, keys)
       .def("frequencies", frequencies, keys)
       .def("push", push, keys, nb::arg("gradients").noconvert(), nb::arg("counts").noconvert() = nb::none(),
            nb::kw_only(), nb::arg("step"), now, position, nb::arg("learning_rate") = nb::none(),

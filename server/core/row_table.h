@@ -100,6 +100,20 @@ struct LoadedRows {
   std::uint64_t loaded = 0;
   std::vector<std::int64_t> corrupt_keys;
 };
+// Rows that eviction took, as they were: parallel columns.
+struct EvictedRows {
+  std::vector<std::int64_t> keys;
+  std::vector<std::uint32_t> frequency;  // As `lookup` says it: of the time of the last use.
+  std::vector<std::uint32_t> last_used;
+
+  void reserve(std::size_t rows);
+  void add(const RowHeader& header, const FrequencyClock& clock) {
+    keys.push_back(header.key());
+    frequency.push_back(clock.to_count(header.usage().frequency));
+    last_used.push_back(header.usage().last_used);
+  }
+  void append(const EvictedRows& more);
+};
 struct RestrictRequest {
   std::uint64_t num_reserved = 0;
   std::uint64_t trigger = 0;
@@ -114,7 +128,7 @@ struct RestrictReport {
   std::uint64_t bytes = 0;  // Of the evicted rows.
   double score_cut = 0;     // The highest score that was evicted; 0 when nothing was.
   std::vector<std::int64_t> sample_keys;
-  std::vector<std::int64_t> evicted_keys;  // All of them.
+  EvictedRows gone;  // All of them.
 };
 // Where a row stands in the order of eviction: the lower standing goes first, then the lower lot. Alike on all shards.
 struct Place {
@@ -152,7 +166,7 @@ struct CycleReport {
   std::uint64_t bytes = 0;  // row_bytes() a row.
   double score_cut = 0;     // Rows that score less went first; 0 when nothing went.
   double duration_ms = 0;
-  std::vector<std::int64_t> evicted_keys;
+  EvictedRows gone;
 };
 // Counts since the table was made.
 struct TableStats {
@@ -211,6 +225,8 @@ class RowTable {
               std::uint64_t* positions = nullptr) const;
   // Which keys have rows.
   void contains(KeySpan keys, std::uint8_t* found) const;
+  // As `lookup` says them, without the values.
+  void usage(KeySpan keys, std::uint8_t* found, std::uint32_t* frequency, std::uint32_t* last_used) const;
   // How often each row was used, as `lookup` says it; 0 where absent.
   void frequencies(KeySpan keys, std::uint32_t* out) const;
   // The position last applied to each row; 0 where absent.
@@ -322,11 +338,10 @@ class RowTable {
   std::uint64_t capacity_rows(const CycleRequest& request) const;
   std::uint64_t evict_round(const CycleRequest& request, std::uint64_t goal, std::size_t round, const Stopwatch& watch,
                             CycleReport& report);
-  // Evicts up to `limit` rows of the bucket for which doomed(header) holds and adds their keys to `gone`; see
-  // table_evict.h.
+  // Evicts up to `limit` rows of the bucket for which doomed(header) holds and adds them to `gone`; see table_evict.h.
   template <typename Doomed>
   std::uint64_t evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed,
-                            std::vector<std::int64_t>& gone);
+                            EvictedRows& gone);
   std::vector<float> initial_common_values() const;
 
   const TableOptions options_;

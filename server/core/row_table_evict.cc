@@ -30,6 +30,18 @@ bool any_row(const Bucket& bucket, Doomed doomed) {
 
 }  // namespace
 
+void EvictedRows::reserve(std::size_t rows) {
+  keys.reserve(rows);
+  frequency.reserve(rows);
+  last_used.reserve(rows);
+}
+
+void EvictedRows::append(const EvictedRows& more) {
+  keys.insert(keys.end(), more.keys.begin(), more.keys.end());
+  frequency.insert(frequency.end(), more.frequency.begin(), more.frequency.end());
+  last_used.insert(last_used.end(), more.last_used.begin(), more.last_used.end());
+}
+
 // Rows of every bucket in proportion to its size, so that the sample looks like the table also when a cycle that ran
 // out of time has been through some buckets and not through others. Index order is hash order: any stretch of it is a
 // random choice. `round` moves the stretch.
@@ -123,7 +135,7 @@ std::uint64_t RowTable::evict_round(const CycleRequest& request, std::uint64_t g
   };
   std::uint64_t evicted = 0;
   for (std::uint32_t i = 0; i < options_.bucket_count && evicted < surplus; ++i) {
-    evicted += evict_where(buckets_[evict_cursor_], surplus - evicted, request.now, doomed, report.evicted_keys);
+    evicted += evict_where(buckets_[evict_cursor_], surplus - evicted, request.now, doomed, report.gone);
     evict_cursor_ = (evict_cursor_ + 1) % options_.bucket_count;
     if (watch.elapsed_ms() >= request.budget_ms) {
       break;
@@ -142,7 +154,7 @@ CycleReport RowTable::expire(std::uint32_t ttl_s, std::uint32_t now, double budg
   const auto too_old = [oldest_kept](const RowHeader& header) { return header.usage().last_used < oldest_kept; };
   for (std::uint32_t i = 0; i < options_.bucket_count; ++i) {
     if (any_row(buckets_[expire_cursor_], too_old)) {
-      report.evicted += evict_where(buckets_[expire_cursor_], kNoCap, now, too_old, report.evicted_keys);
+      report.evicted += evict_where(buckets_[expire_cursor_], kNoCap, now, too_old, report.gone);
     }
     expire_cursor_ = (expire_cursor_ + 1) % options_.bucket_count;
     if (i + 1 < options_.bucket_count && watch.elapsed_ms() >= budget_ms) {

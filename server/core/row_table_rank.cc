@@ -228,9 +228,9 @@ RestrictReport RowTable::restrict_rows(const RestrictRequest& request) {
     return std::move(report);
   }
   const unsigned threads = threads_for(report.rows_before);
-  std::vector<std::vector<std::int64_t>> gone(threads);
-  for (auto& keys : gone) {
-    keys.reserve(report.evicted / threads + report.evicted / 4);
+  std::vector<EvictedRows> gone(threads);
+  for (EvictedRows& rows : gone) {
+    rows.reserve(report.evicted / threads + report.evicted / 4);
   }
   const auto doomed = [&](const RowHeader& header) {
     return !(cut.last < Rank::of(header, request.score, request.now, clock_));
@@ -240,11 +240,11 @@ RestrictReport RowTable::restrict_rows(const RestrictRequest& request) {
       evict_where(buckets_[number], cut.going[number], request.now, doomed, gone[thread]);
     }
   });
-  report.evicted_keys = std::move(gone[0]);
+  report.gone = std::move(gone[0]);
   for (unsigned thread = 1; thread < threads; ++thread) {
-    report.evicted_keys.insert(report.evicted_keys.end(), gone[thread].begin(), gone[thread].end());
+    report.gone.append(gone[thread]);
   }
-  report.evicted = report.evicted_keys.size();
+  report.evicted = report.gone.keys.size();
   counters_.evicted.fetch_add(report.evicted, std::memory_order_relaxed);
   report.rows_after = report.rows_before - report.evicted;
   report.bytes = report.evicted * row_bytes();

@@ -25,6 +25,16 @@ void RowTable::frequencies(KeySpan keys, std::uint32_t* out) const {
   });
 }
 
+void RowTable::usage(KeySpan keys, std::uint8_t* found, std::uint32_t* frequency, std::uint32_t* last_used) const {
+  const Batch batch(keys.data, keys.size, options_.bucket_count);
+  visit<SharedLock>(batch, 0, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
+    const Usage usage = ref == kNoRow ? Usage{} : bucket.header(ref).usage();
+    found[place] = ref == kNoRow ? 0 : 1;
+    frequency[place] = clock_.to_count(usage.frequency);
+    last_used[place] = usage.last_used;
+  });
+}
+
 void RowTable::contains(KeySpan keys, std::uint8_t* found) const {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   visit<SharedLock>(

@@ -49,7 +49,7 @@ struct RowTable::Rank {
 // or two a row. Limit: that is a millisecond for a bucket of half a million rows.
 template <typename Doomed>
 std::uint64_t RowTable::evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed,
-                                    std::vector<std::int64_t>& gone) {
+                                    EvictedRows& gone) {
   constexpr std::size_t kAhead = 16;
   const UniqueLock lock(bucket.mutex());
   std::vector<RowRef> going(bucket.places() + 1);
@@ -64,11 +64,12 @@ std::uint64_t RowTable::evict_where(Bucket& bucket, std::uint64_t limit, std::ui
     if (i + kAhead < count) {
       bucket.index().prefetch(bucket.header(going[i + kAhead]).hash);
     }
-    const std::uint64_t hash = bucket.header(going[i]).hash;
+    const RowHeader& header = bucket.header(going[i]);
+    const std::uint64_t hash = header.hash;
+    gone.add(header, clock_);
     bucket.preserve(hash, going[i]);
     bucket.erase(going[i]);
     bucket.note_evicted(hash, now);
-    gone.push_back(key_of_hash(hash));
   }
   if (count > 0) {
     bucket.compact_if_sparse();

@@ -176,6 +176,11 @@ class RestrictReport:
     @property
     def evicted_keys(self) -> I64:
         """All keys that went; empty in a preview."""
+    @property
+    def evicted_frequency(self) -> U32:
+        """Their frequencies, as `lookup` says them."""
+    @property
+    def evicted_last_used(self) -> U32: ...
 
 class CycleReport:
     @property
@@ -194,6 +199,11 @@ class CycleReport:
     def duration_ms(self) -> float: ...
     @property
     def evicted_keys(self) -> I64: ...
+    @property
+    def evicted_frequency(self) -> U32:
+        """Their frequencies, as `lookup` says them."""
+    @property
+    def evicted_last_used(self) -> U32: ...
 
 class TableStats:
     """Counts since the table was made."""
@@ -308,6 +318,9 @@ class RowTable:
 
     def contains(self, keys: I64) -> U8:
         """1 for each key [N] that has a row, else 0. No side effects."""
+
+    def usage(self, keys: I64) -> tuple[U8, U32, U32]:
+        """Which keys have rows, their frequencies and last uses, as `lookup` says them."""
 
     def frequencies(self, keys: I64) -> U32:
         """How often each row was used, as `lookup` says it; 0 where absent. No side effects."""

@@ -168,7 +168,7 @@ class Driver {
     const CycleReport report = table_.expire(ttl_s, now_, 1e9);
     const std::size_t expired =
         std::erase_if(model_, [oldest_kept](const auto& entry) { return entry.second.last_used < oldest_kept; });
-    require(report.evicted == expired && report.evicted_keys.size() == expired, "expire counted wrong");
+    require(report.evicted == expired && report.gone.keys.size() == expired, "expire counted wrong");
   }
 
   // Takes a picture of the table, and the next time looks whether it still shows what there was.

@@ -246,7 +246,7 @@ TEST(threads, restrict_spreads_over_threads_while_rows_are_written) {
   for (const std::uint64_t reserved : {140000U, 20000U}) {
     const RestrictReport report = table.restrict_rows({reserved, reserved, Score::kFrequency, 1, 0});
     CHECK(report.rows_after >= reserved);
-    CHECK_EQ(report.evicted, report.evicted_keys.size());
+    CHECK_EQ(report.evicted, report.gone.keys.size());
     CHECK_EQ(table.size(), report.rows_after);
   }
   done = true;

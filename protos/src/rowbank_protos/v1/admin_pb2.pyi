@@ -31,7 +31,7 @@ SCORE_FREQUENCY: Score
 SCORE_LAST_USED: Score
 
 class EvictionEvent(_message.Message):
-    __slots__ = ("at_ms", "table", "reason", "rows", "bytes", "score_cut", "duration_ms", "rows_left", "shard", "outcome")
+    __slots__ = ("at_ms", "table", "reason", "rows", "bytes", "score_cut", "duration_ms", "rows_left", "shard", "outcome", "ages", "frequencies", "regretted")
     AT_MS_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,9 @@ class EvictionEvent(_message.Message):
     ROWS_LEFT_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    AGES_FIELD_NUMBER: _ClassVar[int]
+    FREQUENCIES_FIELD_NUMBER: _ClassVar[int]
+    REGRETTED_FIELD_NUMBER: _ClassVar[int]
     at_ms: int
     table: str
     reason: EvictionReason
@@ -52,7 +55,10 @@ class EvictionEvent(_message.Message):
     rows_left: int
     shard: int
     outcome: str
-    def __init__(self, at_ms: _Optional[int] = ..., table: _Optional[str] = ..., reason: _Optional[_Union[EvictionReason, str]] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., score_cut: _Optional[float] = ..., duration_ms: _Optional[float] = ..., rows_left: _Optional[int] = ..., shard: _Optional[int] = ..., outcome: _Optional[str] = ...) -> None: ...
+    ages: _containers.RepeatedScalarFieldContainer[int]
+    frequencies: _containers.RepeatedScalarFieldContainer[int]
+    regretted: int
+    def __init__(self, at_ms: _Optional[int] = ..., table: _Optional[str] = ..., reason: _Optional[_Union[EvictionReason, str]] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., score_cut: _Optional[float] = ..., duration_ms: _Optional[float] = ..., rows_left: _Optional[int] = ..., shard: _Optional[int] = ..., outcome: _Optional[str] = ..., ages: _Optional[_Iterable[int]] = ..., frequencies: _Optional[_Iterable[int]] = ..., regretted: _Optional[int] = ...) -> None: ...
 
 class RestrictRequest(_message.Message):
     __slots__ = ("table", "num_reserved", "trigger", "score", "reason", "sample_keys", "now_s")
@@ -131,12 +137,18 @@ class RankRowsResponse(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., below: _Optional[int] = ..., within: _Optional[int] = ..., standings: _Optional[bytes] = ..., lots: _Optional[bytes] = ..., now_s: _Optional[int] = ...) -> None: ...
 
 class ListEvictionsRequest(_message.Message):
-    __slots__ = ("table", "limit")
+    __slots__ = ("table", "limit", "since_ms", "until_ms", "reasons")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
+    REASONS_FIELD_NUMBER: _ClassVar[int]
     table: str
     limit: int
-    def __init__(self, table: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+    since_ms: int
+    until_ms: int
+    reasons: _containers.RepeatedScalarFieldContainer[EvictionReason]
+    def __init__(self, table: _Optional[str] = ..., limit: _Optional[int] = ..., since_ms: _Optional[int] = ..., until_ms: _Optional[int] = ..., reasons: _Optional[_Iterable[_Union[EvictionReason, str]]] = ...) -> None: ...
 
 class ListEvictionsResponse(_message.Message):
     __slots__ = ("events",)

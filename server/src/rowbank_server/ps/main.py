@@ -31,6 +31,7 @@ from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.following.following import Following
 from rowbank_server.ps.following.identity import Follower
+from rowbank_server.ps.insight.upkeep import InsightUpkeep
 from rowbank_server.ps.roles.again import start_again
 from rowbank_server.ps.roles.heartbeat import Heartbeat
 from rowbank_server.ps.roles.membership import Membership
@@ -52,6 +53,7 @@ from rowbank_server.ps.services.waits import RedisWaits
 from rowbank_server.ps.services.workers import WorkerServicer
 from rowbank_server.ps.serving import Parts, Serving
 from rowbank_server.ps.tables.custody import Custody
+from rowbank_server.ps.tables.departing import Departing
 from rowbank_server.ps.tables.evictor import Evictor
 from rowbank_server.ps.tables.holders import Holders
 from rowbank_server.ps.tables.shard import Shard
@@ -67,6 +69,7 @@ from rowbank_server.settings import PsSettings, SettingsError, require_private
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
+from rowbank_server.storage.departures import DepartureHistory
 from rowbank_server.storage.eviction_policy import Danger, EvictionPolicy, check_policy
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.holds import JobHolds
@@ -96,6 +99,14 @@ class ParameterServer:
         store = RowStore(redis, layout, shard=settings.shard_index, owner=owner)
         state = ShardState(redis, layout, shard=settings.shard_index, shard_count=settings.shard_count, owner=owner)
         history = EvictionHistory(redis, layout, max_events=settings.eviction_history)
+        self.departures = DepartureHistory(
+            redis,
+            layout,
+            shard=settings.shard_index,
+            max_bytes=settings.eviction_keys_bytes,
+            retention_s=settings.eviction_keys_retention_s,
+        )
+        self.departing = Departing(history, self.departures)
         streams = JournalStreams(
             redis,
             layout,
@@ -169,11 +180,12 @@ class ParameterServer:
         self.evictor = Evictor(
             self.shard,
             self.committer.commit,
-            history,
+            self.departing,
             ownership,
             interval_s=settings.eviction_interval_s,
             budget_ms=settings.eviction_budget_ms,
         )
+        self.insight = InsightUpkeep(self.shard, self.departures)
         self.metrics = CollectorRegistry()
         self._state = state
         self._dedup = dedup
@@ -266,6 +278,7 @@ class ParameterServer:
             journal=self.journal,
             keeper=self.keeper,
             evictor=self.evictor,
+            insight=self.insight,
             upkeep=self.upkeep,
             log=self.log,
             draining=self.draining,
@@ -319,8 +332,12 @@ class ParameterServer:
         trial = Trial(self._registry, features, rows.lookup)
         return Servicers(
             tables=TableServicer(self.shard, self.custody),
-            rows=RowServicer(self.shard, self.committer, self.custody, max_keys=settings.max_keys_per_request),
-            admin=AdminServicer(self.shard, self.keeper, self.committer, history, identity, self.membership),
+            rows=RowServicer(
+                self.shard, self.committer, self.custody, self.departing, max_keys=settings.max_keys_per_request
+            ),
+            admin=AdminServicer(
+                self.shard, self.keeper, self.committer, history, self.departing, identity, self.membership
+            ),
             snapshots=SnapshotServicer(
                 self.shard,
                 self.journal,

@@ -16,6 +16,7 @@ from rowbank_server.ps.durability.claiming import Claiming
 from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.following.following import Following
 from rowbank_server.ps.following.identity import Follower
+from rowbank_server.ps.insight.upkeep import InsightUpkeep
 from rowbank_server.ps.roles.heartbeat import Heartbeat
 from rowbank_server.ps.roles.membership import Membership
 from rowbank_server.ps.roles.standby import Standby
@@ -47,6 +48,7 @@ class Parts:
     journal: Journal
     keeper: Keeper
     evictor: Evictor
+    insight: InsightUpkeep
     upkeep: Upkeep
     log: DeltaLog
     draining: Draining
@@ -143,6 +145,7 @@ class Serving:
         parts.heartbeat.start()
         parts.keeper.start()
         parts.evictor.start()
+        parts.insight.start()
         parts.upkeep.start()
         parts.server.set_serving()
         parts.membership.note()
@@ -192,6 +195,7 @@ class Serving:
         parts.log.close("this server stops")
         parts.server.stop(grace_s=self._settings.drain_timeout_s)
         parts.evictor.stop()
+        parts.insight.stop()
         parts.upkeep.stop()
         appended = parts.journal.stop()
         parts.keeper.stop()

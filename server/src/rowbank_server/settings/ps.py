@@ -86,6 +86,15 @@ class PsSettings(RedisSettings):
         "minute; 0: nothing goes by itself.",
     )
     eviction_history: int = Field(10_000, ge=1, description="Eviction events kept in Redis, about.")
+    eviction_keys_bytes: int = Field(
+        64 << 20,
+        ge=0,
+        description="Redis memory of a shard for which keys left its tables, when and why, 18 bytes each; 0: none is "
+        "kept.",
+    )
+    eviction_keys_retention_s: float = Field(
+        604_800, ge=60, description="How long it is kept which keys left the tables."
+    )
     drain_timeout_s: float = Field(
         20.0, gt=0, description="After SIGTERM: longest wait for requests in flight, and again for the last write-back."
     )

@@ -35,6 +35,19 @@ class Layout:
         """Stream, capped: what was evicted."""
         return f"{self.namespace}:evictions"
 
+    @property
+    def emptied(self) -> str:
+        """Hash: shard and table name -> when the table was cleared or dropped there, as JSON."""
+        return f"{self.namespace}:emptied"
+
+    def departures(self, table_id: int, shard: int) -> str:
+        """Hash: chunk -> what is in it, as JSON."""
+        return f"{self.namespace}:{{t{table_id}.s{shard}}}:departures"
+
+    def departed(self, table_id: int, shard: int, chunk: str) -> str:
+        """String, expires: packed columns of keys that left a table's shard, and why."""
+        return f"{self.namespace}:{{t{table_id}.s{shard}}}:departed:{chunk}"
+
     def state(self, shard: int) -> str:
         """Hash: a shard's epoch, flush counter, number of shards, steps and journals."""
         return f"{self.namespace}:{{s{shard}}}:state"

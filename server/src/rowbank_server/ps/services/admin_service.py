@@ -15,6 +15,7 @@ from rowbank_server import _core
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.roles.membership import Membership
+from rowbank_server.ps.tables.departing import Departing
 from rowbank_server.ps.tables.mutations import REMOVAL_REASONS, Evict
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
@@ -61,6 +62,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         keeper: Keeper,
         committer: Committer,
         history: EvictionHistory,
+        departing: Departing,
         identity: ServerIdentity,
         membership: Membership,
     ) -> None:
@@ -68,6 +70,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self._keeper = keeper
         self._committer = committer
         self._history = history
+        self._departing = departing
         self._identity = identity
         self._membership = membership
         self._started_s = time.monotonic()
@@ -92,7 +95,9 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         assert report is not None
         duration_ms = (time.perf_counter() - started) * 1e3
         if report.evicted:
-            self._history.record(self._event(table, reason, report, duration_ms))
+            ways = self._departing.begin(table, self._event(table, reason, report, duration_ms))
+            ways.went(report)
+            ways.end()
         return _response(report, duration_ms)
 
     def PreviewEviction(  # noqa: N802
@@ -208,7 +213,6 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, table: ShardTable, reason: admin_pb2.EvictionReason, report: _core.RestrictReport, duration_ms: float
     ) -> admin_pb2.EvictionEvent:
         return admin_pb2.EvictionEvent(
-            at_ms=int(time.time() * 1000),
             table=table.name,
             reason=reason,
             rows=report.evicted,

@@ -21,6 +21,8 @@ from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.services.encoding import allocate_lookup, allocate_pull
 from rowbank_server.ps.services.exporting import export_messages
 from rowbank_server.ps.tables.custody import Custody
+from rowbank_server.ps.tables.departing import Departing
+from rowbank_server.ps.tables.mutations import Remove
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
 
@@ -33,13 +35,17 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
     """Serves rows of one shard.
 
     Args:
+        departing: is told what callers remove.
         max_keys: the limit `max_keys_per_request`.
     """
 
-    def __init__(self, shard: Shard, committer: Committer, custody: Custody, *, max_keys: int) -> None:
+    def __init__(
+        self, shard: Shard, committer: Committer, custody: Custody, departing: Departing, *, max_keys: int
+    ) -> None:
         self._shard = shard
         self._custody = custody
         self._committer = committer
+        self._departing = departing
         self._max_keys = max_keys
 
     def Pull(self, request: rows_pb2.PullRequest, context: grpc.ServicerContext) -> bytes:  # noqa: N802
@@ -124,6 +130,8 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
             data = request.SerializeToString()
         tables = [self._shard.get(name) for name in decode.tables_named(kind, request)]
         mutation = decode.build(kind, request, tables, max_keys=self._max_keys)
+        if isinstance(mutation, Remove):
+            self._departing.remove(mutation.table, mutation.keys)
         return self._committer.commit(mutation, data, request.request_id, timeout_s=context.time_remaining())
 
     def _table_keys(self, request: Any) -> tuple[ShardTable, Array]:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from rowbank.errors import RequestError
 from rowbank_protos.v1 import admin_pb2, tables_pb2
 from rowbank_server import _core
+from rowbank_server.ps.tables.departing import Departing
 from rowbank_server.ps.tables.mutations import REMOVAL_REASONS, Evict, Mutation
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import Ownership, ShardTable
-from rowbank_server.storage.evictions import EvictionHistory
 
 _log = logging.getLogger("rowbank.ps")
 _OUT_OF_TIME = "out_of_time"
@@ -29,6 +28,7 @@ class Evictor:
 
     Args:
         commit: makes a mutation last, as `Committer.commit`.
+        departing: is told what goes.
         budget_ms: longest slice of work on one table.
     """
 
@@ -36,7 +36,7 @@ class Evictor:
         self,
         shard: Shard,
         commit: Callable[[Mutation, bytes], Any],
-        history: EvictionHistory,
+        departing: Departing,
         ownership: Ownership,
         *,
         interval_s: float,
@@ -44,7 +44,7 @@ class Evictor:
     ) -> None:
         self._shard = shard
         self._commit_mutation = commit
-        self._history = history
+        self._departing = departing
         self._ownership = ownership
         self._interval_s = interval_s
         self._budget_ms = budget_ms
@@ -128,8 +128,10 @@ class Evictor:
     ) -> None:
         """Runs slices until the goal is reached, and records what went."""
         event = admin_pb2.EvictionEvent(table=table.name, reason=reason, shard=self._ownership.shard)
+        ways = self._departing.begin(table, event)
         while True:
             report = run_slice()
+            ways.went(report)
             event.rows += report.evicted
             event.bytes += report.bytes
             event.duration_ms += report.duration_ms
@@ -139,5 +141,5 @@ class Evictor:
             if report.outcome != _OUT_OF_TIME or self._stop.wait(report.duration_ms / 1e3):
                 break
         if event.rows:
-            event.at_ms, event.rows_left = int(time.time() * 1000), table.rows.size()
-            self._history.record(event)
+            event.rows_left = table.rows.size()
+            ways.end()
