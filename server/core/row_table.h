@@ -340,8 +340,7 @@ class RowTable {
                             CycleReport& report);
   // Evicts up to `limit` rows of the bucket for which doomed(header) holds and adds them to `gone`; see table_evict.h.
   template <typename Doomed>
-  std::uint64_t evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed,
-                            EvictedRows& gone);
+  std::uint64_t evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed, EvictedRows& gone);
   std::vector<float> initial_common_values() const;
 
   const TableOptions options_;
