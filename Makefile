@@ -35,7 +35,7 @@ ifneq ($(wildcard $(DATA)/u.data),)
 export ROWBANK_ML100K := $(abspath $(DATA))
 endif
 
-.PHONY: help install gen format check test demo up bench soak model clean
+.PHONY: help install gen format check test demo up bench soak model docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -114,6 +114,9 @@ model: install ## search every run of the model of a shard's owners; needs spin
 	@command -v spin >/dev/null || { echo "error: no spin on PATH; on Debian: apt-get install spin" >&2; exit 1; }
 	@PYTHONPATH=. $(BIN)/python -m tests.model.checker
 
+docs: install ## build the documentation's site into site/, with reference pages made from the code
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q && echo "site/index.html"
+
 clean: ## remove .venv and everything built
-	@rm -rf .venv .venv-keras3 .venv-feast build dist server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out
+	@rm -rf .venv .venv-keras3 .venv-feast build dist site server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
