@@ -18,7 +18,7 @@ RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links /wheels rowbank-server "rowbank[cli]"
 USER rowbank
 WORKDIR /home/rowbank
-EXPOSE 7700 7780
+EXPOSE 7700 7780 7782
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["rowbank"]
 CMD ["--help"]

@@ -71,6 +71,7 @@ def server(folder: Path) -> Iterator[tuple[str, str]]:
     say("starting Redis, parameter server and retrieval service")
     log = (folder / "up.log").open("w+")
     binds = ["--grpc-bind", "127.0.0.1:0", "--http-bind", "127.0.0.1:0", "--retrieval-grpc-bind", "127.0.0.1:0"]
+    binds += ["--ps-http-bind", "127.0.0.1:0"]
     up = [sys.executable, "-m", "rowbank.cli", "up", "--data-dir", str(folder / "data"), *binds]
     process = subprocess.Popen(up, stdout=subprocess.PIPE, stderr=log, text=True)
     try:

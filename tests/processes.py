@@ -78,17 +78,19 @@ class ServerProcess:
 
 
 class PsProcess(ServerProcess):
-    """A parameter-server shard; `target` is its address once it is ready."""
+    """A parameter-server shard; `target` is its address, and `http_url` with `--http-bind`, once it is ready."""
 
     def __init__(self, *arguments: str, redis_url: str, log: Path, environment: dict[str, str] | None = None) -> None:
         if "--bind" not in arguments:
             arguments = ("--bind", "127.0.0.1:0", *arguments)
         super().__init__("ps", "--redis", redis_url, *arguments, log=log, environment=environment)
         self.target = ""
+        self.http_url = ""
 
     def wait_ready(self) -> PsProcess:
-        role, name, self.target = self.ready_line().split()
+        role, name, self.target, *http = self.ready_line().split()
         assert (role, name) == ("ready", "rowbank-ps")
+        self.http_url = "".join(http).removeprefix("http=")
         return self
 
 
@@ -98,7 +100,7 @@ PATIENT = {"ROWBANK_API_QUERY_BUDGET_MS": "30000", "ROWBANK_API_ROW_TIMEOUT_S": 
 
 class UpProcess(ServerProcess):
     """`up`: Redis, a shard and the retrieval service; `target`, `standby` (the second shard's, if there is one),
-    `http_url` and `retrieval_target` are known once it is ready."""
+    `http_url`, `retrieval_target` and `ps_http_url` are known once it is ready."""
 
     def __init__(self, *arguments: str, log: Path, environment: dict[str, str] | None = None) -> None:
         ports = (
@@ -110,12 +112,15 @@ class UpProcess(ServerProcess):
             "127.0.0.1:0",
             "--retrieval-grpc-bind",
             "127.0.0.1:0",
+            "--ps-http-bind",
+            "127.0.0.1:0",
         )
         super().__init__("up", *ports, *arguments, log=log, environment=environment)
         self.target = ""
         self.standby = ""
         self.http_url = ""
         self.retrieval_target = ""
+        self.ps_http_url = ""
 
     def wait_ready(self) -> UpProcess:
         role, name, *addresses = self.ready_line().split()
@@ -123,6 +128,7 @@ class UpProcess(ServerProcess):
         named = dict(address.split("=", 1) for address in addresses)
         self.target, self.http_url, self.retrieval_target = named["grpc"], named["http"], named["retrieval_grpc"]
         self.standby = named.get("standby", "")
+        self.ps_http_url = named.get("ps_http", "")
         return self
 
 

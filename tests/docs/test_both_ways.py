@@ -209,10 +209,10 @@ def test_metrics_in_the_docs_exist_and_are_of_their_type():
     sources = [path.read_text() for path in (ROOT / "server" / "src").rglob("*.py")]
     names = {name for text in sources for name in re.findall(r'"(rowbank_[a-z_]+)"', text)}
     text = page("metrics.md")
-    rows = dict(re.findall(r"^\| `(rowbank_\w+)` \| (\w+) \|", text, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `((?:rowbank|process)_\w+)` \| (\w+) \|", text, re.MULTILINE))
     assert len(rows) > 30
     for name, kind in rows.items():
-        assert name in names or name.removesuffix("_total") in names, name
+        assert name.startswith("process_") or name in names or name.removesuffix("_total") in names, name
         assert name.endswith("_total") == (kind == "counter"), name
     for family in Metrics().registry.collect():
         assert rows[f"{family.name}_total" if family.type == "counter" else family.name] == family.type

@@ -30,7 +30,7 @@ ROWS = 20_000
 
 @pytest.fixture
 def both(tmp_path, redis_url, namespace):
-    with pair(tmp_path, redis_url, namespace, "--flush-interval-s", "0.2", "--metrics-bind", "127.0.0.1:0") as made:
+    with pair(tmp_path, redis_url, namespace, "--flush-interval-s", "0.2", "--http-bind", "127.0.0.1:0") as made:
         yield made
 
 

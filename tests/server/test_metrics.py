@@ -28,7 +28,7 @@ def scraped(server) -> dict[tuple, float]:
 
 @pytest.fixture
 def server(start_ps):
-    return start_ps("--metrics-bind", "127.0.0.1:0", "--log-format", "json")
+    return start_ps("--http-bind", "127.0.0.1:0", "--log-format", "json")
 
 
 def test_tables_and_requests_are_counted(server, connect):

@@ -113,3 +113,20 @@ def test_wrong_settings_end_with_status_2(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["nothing"])
     assert ended.value.code == 2
+
+
+def test_an_old_name_is_refused_with_the_new_one(tmp_path, monkeypatch, capsys):
+    (tmp_path / "rowbank.toml").write_text('[ps]\nmetrics_bind = "127.0.0.1:1"')
+    with pytest.raises(SettingsError, match=r"rowbank\.toml: setting metrics_bind in \[ps\] is called http_bind now"):
+        load(PsSettings, {})
+    (tmp_path / "rowbank.toml").unlink()
+    for arguments in (["ps", "--metrics-bind", "127.0.0.1:1"], ["ps", "--metrics-bind=127.0.0.1:1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+        assert "option --metrics-bind is called http_bind now; it serves" in capsys.readouterr().err
+    monkeypatch.setenv("ROWBANK_PS_METRICS_BIND", "")
+    for process in ("ps", "up"):
+        assert main([process]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("error: variable ROWBANK_PS_METRICS_BIND is called ROWBANK_PS_HTTP_BIND now; it serves")

@@ -63,7 +63,7 @@ def test_redis_unreachable(start_ps, tmp_path):
         (["--redis", ""], ("setting redis (ROWBANK_REDIS)",)),
         (["--redis", "redis+sentinel://127.0.0.1:1"], ("HOST:PORT,HOST:PORT/NAME/DATABASE", "the name of the master")),
         (["--bind", "0.0.0.0:0"], ("bind 0.0.0.0:0", "--insecure")),
-        (["--metrics-bind", "0.0.0.0:0"], ("metrics_bind 0.0.0.0:0", "--insecure")),
+        (["--http-bind", "0.0.0.0:0"], ("http_bind 0.0.0.0:0", "--insecure")),
         (["--bind", "nowhere"], ("setting bind (ROWBANK_PS_BIND)", "HOST:PORT", "'nowhere'")),
         (["--shard", "2/2"], ("setting shard", "I from 0 to N-1")),
         (["--flush-interval-s", "0"], ("flush_interval_s", "a number above 0", "'0'")),

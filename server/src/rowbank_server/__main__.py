@@ -17,6 +17,8 @@ from rowbank_server.settings import (
     StartError,
     UpSettings,
     load,
+    new_name,
+    refuse_old_variables,
     variables_without_effect,
 )
 
@@ -71,6 +73,9 @@ def _parse(arguments: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
     if left:
         word = left[0].partition("=")[0]
         wrong = f"has no option {word}" if word.startswith("-") else f"takes options only, got {word!r}"
+        renamed = new_name(role, word.lstrip("-"))
+        if renamed is not None:
+            parser.exit(2, f"error: {_COMMANDS[role]}: option {word} {renamed}\n")
         hint = did_you_mean(word, options) or f"; {_COMMANDS[role]} --help lists the options"
         parser.exit(2, f"error: {_COMMANDS[role]} {wrong}{hint}\n")
     return role, given
@@ -100,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server that the arguments name; returns the exit status: 0 ok, 1 failed, 2 wrong settings."""
     role, given = _parse(arguments)
     try:
+        refuse_old_variables(role)
         settings = load(_ROLES[role], given)
         for sentence in variables_without_effect():
             sys.stderr.write(f"warning: {sentence}\n")

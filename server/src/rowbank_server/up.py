@@ -23,10 +23,8 @@ from rowbank_server.redis_supervisor import EmbeddedRedis
 from rowbank_server.restarts import Restarts
 from rowbank_server.settings import (
     ApiSettings,
-    PsSettings,
     StartError,
     UpSettings,
-    load,
     require_private,
     unknown_variables,
     variable,
@@ -136,14 +134,20 @@ class Up:
             *(["--insecure"] if settings.insecure else []),
             *(["--allow-redis-eviction"] if settings.allow_redis_eviction else []),
         ]
-        addresses = self._start_pair() if settings.standby else self._start_child("ps", self._ps(settings.grpc_bind))
+        servers = self._start_pair() if settings.standby else [self._start_child("ps", self._ps(0))]
         arguments = ["--bind", settings.http_bind, "--grpc-bind", settings.retrieval_grpc_bind]
-        arguments += ["--targets", "|".join(map(_reachable, addresses)), "--model", settings.model]
+        targets = "|".join(_reachable(words[0]) for words in servers)
+        arguments += ["--targets", targets, "--model", settings.model]
         arguments += ["--workers", str(settings.api_workers)]
         http_url, *over_grpc = self._start_child("api", [*arguments, *common])
         retrieval = [f"retrieval_{address}" for address in over_grpc]  # grpc=HOST:PORT, where it is on.
-        servers = [f"{name}={address}" for name, address in zip(("grpc", "standby"), addresses, strict=False)]
-        return " ".join([*servers, f"http={http_url}", *retrieval])
+        over_http = [
+            f"{name}_{word}"  # http=URL, where it is on.
+            for name, words in zip(("ps", "standby"), servers, strict=False)
+            for word in words[1:]
+        ]
+        addresses = [f"{name}={words[0]}" for name, words in zip(("grpc", "standby"), servers, strict=False)]
+        return " ".join([*addresses, f"http={http_url}", *retrieval, *over_http])
 
     def watch(self) -> None:
         """Looks after the processes until one ends for good.
@@ -172,23 +176,27 @@ class Up:
             self._redis.stop()
         return max((0 if status == 0 else 1 for status in statuses), default=0)
 
-    def _ps(self, address: str, *options: str) -> list[str]:
-        return ["--bind", address, "--shard", "0/1", *options, *self._common]
+    def _ps(self, index: int, *options: str) -> list[str]:
+        """Arguments of one of the parameter servers."""
+        settings = self._settings
+        binds = (settings.grpc_bind, settings.ps_http_bind) if index == 0 else _of_standby(settings)
+        return ["--bind", binds[0], "--http-bind", binds[1], "--shard", "0/1", *options, *self._common]
 
-    def _start_pair(self) -> list[str]:
+    def _start_pair(self) -> list[list[str]]:
         """Starts two parameter servers that stand by for each other; returns their addresses once one serves."""
         settings = self._settings
-        metrics = load(PsSettings, {}).metrics_bind
-        options = [("--standby",), ("--standby", "--metrics-bind", _next_port(metrics))]
-        binds = [settings.grpc_bind, settings.standby_grpc_bind]
+        binds: list[tuple[str, ...]] = [(), ()]  # Where each of them listens, once it does.
 
         def start(index: int) -> Child:
-            return Child("ps", self._ps(binds[index], *options[index]), self._environment)
+            return Child("ps", [*self._ps(index, "--standby"), *binds[index]], self._environment)
 
         self._pair = Pair([start(0), start(1)], start)
-        binds[:] = [child.wait_ready(timeout_s=settings.start_timeout_s)[0] for child in self._pair.processes]
-        wait_for_owner([_reachable(address) for address in binds], timeout_s=settings.start_timeout_s)
-        return binds
+        ready = [child.wait_ready(timeout_s=settings.start_timeout_s) for child in self._pair.processes]
+        for index, (address, *http) in enumerate(ready):
+            over_http = [part for word in http for part in ("--http-bind", word.rpartition("/")[2])]
+            binds[index] = ("--bind", address, *over_http)
+        wait_for_owner([_reachable(words[0]) for words in ready], timeout_s=settings.start_timeout_s)
+        return ready
 
     def _start_child(self, role: str, arguments: list[str]) -> list[str]:
         child = Child(role, arguments, self._environment)
@@ -230,8 +238,15 @@ def run(settings: UpSettings) -> int:
 
 def _listened_on(settings: UpSettings) -> dict[str, str]:
     """The addresses that other programs connect to, by their settings."""
-    names = ("grpc_bind", *(["standby_grpc_bind"] if settings.standby else []), "http_bind", "retrieval_grpc_bind")
-    return {name: address for name in names if (address := getattr(settings, name))}
+    names = ("grpc_bind", "http_bind", "retrieval_grpc_bind", "ps_http_bind")
+    of_standby = dict(zip(("standby_grpc_bind", "ps_http_bind of the standby"), _of_standby(settings), strict=True))
+    addresses = {**{name: getattr(settings, name) for name in names}, **(of_standby if settings.standby else {})}
+    return {name: address for name, address in addresses.items() if address}
+
+
+def _of_standby(settings: UpSettings) -> tuple[str, str]:
+    """Where the second parameter server listens: gRPC, HTTP."""
+    return settings.standby_grpc_bind, _next_port(settings.ps_http_bind)
 
 
 def _next_port(address: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 import rowbank_server
-from rowbank.addresses import split_address
 from rowbank.errors import RedisUnavailable
 from rowbank_protos.v1 import deltas_pb2
-from rowbank_server import logs
+from rowbank_server import logs, process_metrics
 from rowbank_server.features import FeatureStore
 from rowbank_server.features.freshness import FreshnessCollector
 from rowbank_server.features.service import FeatureServicer
@@ -19,7 +18,6 @@ from rowbank_server.guard import Guard
 from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.release import ReleaseOrder
 from rowbank_server.journal.streams import JournalStreams
-from rowbank_server.listening import cannot
 from rowbank_server.ps.deltas.followers import Followers
 from rowbank_server.ps.deltas.log import DeltaLog
 from rowbank_server.ps.deltas.stream import Sources
@@ -31,6 +29,8 @@ from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.following.following import Following
 from rowbank_server.ps.following.identity import Follower
+from rowbank_server.ps.http.app import Served
+from rowbank_server.ps.http.opening import shown
 from rowbank_server.ps.insight.upkeep import InsightUpkeep
 from rowbank_server.ps.roles.again import start_again
 from rowbank_server.ps.roles.heartbeat import Heartbeat
@@ -226,10 +226,19 @@ class ParameterServer:
 
     def run(self) -> int:
         """Serves until asked to stop; returns the exit status."""
-        if self._settings.metrics_bind:
-            _serve_metrics(self._settings.metrics_bind, self.metrics)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        return self.serving.run()
+        with shown(self._settings.http_bind, self._shown()) as self.serving.http:
+            return self.serving.run()
+
+    def _shown(self) -> Served:
+        """What operators see of this process."""
+        process_metrics.register(self.metrics, "ps")
+        shard = self._settings.shard
+        return Served(
+            metrics=self.metrics,
+            not_ready=lambda: self.serving.not_ready(),
+            describe=lambda: {"role": self.part.role, "state": self.part.current_state, "shard": shard},
+        )
 
     def _new_part(self) -> Part:
         """What this process is at first."""
@@ -369,8 +378,8 @@ def run(settings: PsSettings) -> int:
     """
     logs.configure(settings.log_level, settings.log_format)
     require_private(settings.bind, insecure=settings.insecure, setting="bind")
-    if settings.metrics_bind:
-        require_private(settings.metrics_bind, insecure=settings.insecure, setting="metrics_bind")
+    if settings.http_bind:
+        require_private(settings.http_bind, insecure=settings.insecure, setting="http_bind")
     if not settings.redis:
         raise SettingsError(
             "setting redis (ROWBANK_REDIS): expected a URL such as redis://127.0.0.1:6379, got none; "
@@ -389,16 +398,7 @@ def run(settings: PsSettings) -> int:
         server.stop_request.ask_on_signals("rowbank-ps")
         status = server.run()
         if server.serving.again and server.serving.wait_for_redis(redis):
-            start_again(server.serving.address)
+            start_again(server.serving.address, server.serving.http)
         return status
     finally:
         redis.close()
-
-
-def _serve_metrics(address: str, registry: CollectorRegistry) -> None:
-    host, port = split_address(address)
-    try:
-        server, _ = start_http_server(port, addr=host.strip("[]"), registry=registry)
-    except OSError as error:
-        raise cannot("metrics_bind", address, error) from None
-    _log.info("metrics at http://%s:%d/metrics", host, server.server_port)

@@ -70,7 +70,11 @@ class Servicers:
 
 
 class PsServer:
-    """A gRPC server with health and reflection; NOT_SERVING until `set_serving`."""
+    """A gRPC server with health and reflection; NOT_SERVING until `set_serving`.
+
+    Attributes:
+        is_serving: what it tells health checks.
+    """
 
     def __init__(
         self,
@@ -156,10 +160,12 @@ class PsServer:
 
     def stop(self, *, grace_s: float) -> None:
         """Turns health off, refuses what is new, and waits up to `grace_s` for what is in flight."""
+        self.is_serving = False
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_s).wait()
 
     def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        self.is_serving = status == health_pb2.HealthCheckResponse.SERVING
         for name in ("", *self._names):
             self._health.set(name, status)
 

@@ -66,6 +66,7 @@ class Serving:
     Attributes:
         address: HOST:PORT that the server listens on, once it runs.
         again: it ended as what it was, and is to start again as a standby.
+        http: the URL at which it shows itself to operators; empty: it does not.
     """
 
     def __init__(self, parts: Parts, settings: PsSettings) -> None:
@@ -73,8 +74,10 @@ class Serving:
         self._settings = settings
         self._owns = False
         self._standby = self._new_standby()
+        self._stopping = ""
         self.address = ""
         self.again = False
+        self.http = ""
 
     def run(self) -> int:
         """Serves until asked to stop; returns the exit status."""
@@ -87,15 +90,27 @@ class Serving:
         parts.membership.start()
         self._follow()
         _log.info("shard %s of namespace %s: %s", self._settings.shard, self._settings.namespace, part.role)
-        sys.stdout.write(f"ready rowbank-ps {self.address}\n")
+        sys.stdout.write(f"ready rowbank-ps {self.address}{self.http and f' http={self.http}'}\n")
         sys.stdout.flush()
-        reason = parts.stop_request.wait()
+        reason = self._stopping = parts.stop_request.wait()
         if self._standby is not None:
             self._standby.stop()
         if not self._owns:
             return self._stop_following(reason)
         _log.info("stopping (%s): requests in flight end, then changed rows are written", reason)
         return self._drain()
+
+    def not_ready(self) -> str:
+        """Why requests of clients are not for this process now; empty: they are."""
+        if self._stopping:
+            return f"it stops ({self._stopping})"
+        part = self._parts.membership.part
+        if self._parts.server.is_serving:
+            return ""
+        if part.role == "owner":
+            return part.current_state
+        where = f"; the owner is at {part.owner_address}" if part.owner_address else ""
+        return f"{part.role}: {part.current_state}{where}"
 
     def _new_standby(self) -> Standby | None:
         parts = self._parts

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rowbank_server import process_metrics
 from rowbank_server.features.freshness import Freshness, FreshnessCollector
 from rowbank_server.features.unreadable import Unreadable
 from rowbank_server.guard import Guard
@@ -28,6 +29,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        process_metrics.register(self.registry, "api")
         self._bound: dict[tuple[str, int], Histogram] = {}  # By route and status.
         self._requests = Histogram(
             "rowbank_http_request_duration_seconds",

@@ -22,6 +22,7 @@ from rowbank_server.settings.common import (
 )
 from rowbank_server.settings.errors import SettingsError, StartError
 from rowbank_server.settings.ps import PsSettings
+from rowbank_server.settings.renamed import new_name, refuse_old_variables
 from rowbank_server.settings.up import UpSettings
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "UpSettings",
     "is_loopback",
     "load",
+    "new_name",
+    "refuse_old_variables",
     "require_private",
     "unknown_variables",
     "variable",

@@ -10,6 +10,7 @@ from typing import Any
 
 from rowbank.closest import closest
 from rowbank_server import wording
+from rowbank_server.settings.renamed import new_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -58,6 +59,9 @@ def _check_name(
         if not isinstance(value, dict):
             raise SettingsFileError(f"{path}: {name}: expected a table, [{name}], got {wording.show(value)}")
         for inner in value:
+            renamed = new_name(name, inner)
+            if renamed is not None:
+                raise SettingsFileError(f"{path}: setting {inner} in [{name}] {renamed}; rename it")
             if inner not in processes[name]:
                 unknown = wording.unknown_field(inner, list(processes[name]))
                 raise SettingsFileError(f"{path}: setting {inner} in [{name}] {unknown}")

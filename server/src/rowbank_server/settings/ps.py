@@ -20,7 +20,9 @@ class PsSettings(RedisSettings):
     role = "ps"
 
     bind: str = Field("127.0.0.1:7700", description="HOST:PORT of the gRPC server; port 0 takes a free one.")
-    metrics_bind: str = Field("", description="HOST:PORT of the Prometheus metrics (HTTP, /metrics); empty: off.")
+    http_bind: str = Field(
+        "", description="HOST:PORT of metrics, probes and the page /ui (HTTP); port 0 takes a free one; empty: off."
+    )
     shard: str = Field("0/1", description="Which shard of how many: I/N, I from 0.")
     standby: bool = Field(
         False, description="Follow the shard's owner, and become the owner when there is none or it falls silent."
@@ -105,7 +107,7 @@ class PsSettings(RedisSettings):
         split_address(value)
         return value
 
-    @field_validator("metrics_bind", "advertise")
+    @field_validator("http_bind", "advertise")
     @classmethod
     def _check_other_addresses(cls, value: str) -> str:
         if value:

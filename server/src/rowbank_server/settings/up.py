@@ -38,6 +38,11 @@ class UpSettings(RedisSettings):
     retrieval_grpc_bind: str = Field(
         "127.0.0.1:7781", description="HOST:PORT of the retrieval service over gRPC; empty: off."
     )
+    ps_http_bind: str = Field(
+        "127.0.0.1:7782",
+        description="HOST:PORT of the parameter server's metrics, probes and page /ui; empty: off. With `standby`, the "
+        "second one takes the next port.",
+    )
     api_workers: int = Field(1, ge=1, le=64, description="Processes of the retrieval service.")
     model: str = Field(
         "two_tower",
@@ -47,10 +52,10 @@ class UpSettings(RedisSettings):
     start_timeout_s: float = Field(300.0, gt=0, description="Longest wait for each process to become ready.")
     stop_timeout_s: float = Field(60.0, gt=0, description="Longest wait for each process to end before it is killed.")
 
-    @field_validator("grpc_bind", "standby_grpc_bind", "http_bind", "retrieval_grpc_bind")
+    @field_validator("grpc_bind", "standby_grpc_bind", "http_bind", "retrieval_grpc_bind", "ps_http_bind")
     @classmethod
     def _check_bind(cls, value: str, info: ValidationInfo) -> str:
-        if value or info.field_name != "retrieval_grpc_bind":
+        if value or info.field_name not in ("retrieval_grpc_bind", "ps_http_bind"):
             split_address(value)
         return value
 

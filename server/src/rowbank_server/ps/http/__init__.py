@@ -1,0 +1,1 @@
+"""The parameter server over HTTP: metrics, probes, and the page for operators."""

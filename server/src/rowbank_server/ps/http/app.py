@@ -1,0 +1,78 @@
+"""The HTTP application of a shard. Every route stands in `ROUTES`, so that nothing is served that is not listed."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from rowbank_server.web.answers import HEADERS, on_http_exception, problem, to_json
+
+_log = logging.getLogger("rowbank.http")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the application shows.
+
+    Attributes:
+        metrics: the registry that a scrape gets.
+        not_ready: why this process answers no requests of clients now; empty: it does.
+        describe: what this process is, for probes: role, state, shard and the like.
+    """
+
+    metrics: CollectorRegistry
+    not_ready: Callable[[], str]
+    describe: Callable[[], dict[str, Any]]
+
+
+Answer = Callable[[Served, Request], Response]
+
+
+def _metrics(served: Served, request: Request) -> Response:
+    encode, kind = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(served.metrics), headers={**HEADERS, "content-type": kind})
+
+
+def _healthz(served: Served, request: Request) -> Response:
+    return to_json({"status": "alive"})
+
+
+def _readyz(served: Served, request: Request) -> Response:
+    why = served.not_ready()
+    said = {"status": "not ready" if why else "ready", **({"problem": why} if why else {}), **served.describe()}
+    return to_json(said, 503 if why else 200)
+
+
+# Path -> what answers a GET of it.
+ROUTES: dict[str, Answer] = {"/healthz": _healthz, "/metrics": _metrics, "/readyz": _readyz}
+
+
+def create_app(served: Served) -> Starlette:
+    """The application; it owns nothing."""
+    routes = [
+        Route(path, functools.partial(_answer, answer, served), methods=["GET"]) for path, answer in ROUTES.items()
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: on_http_exception})
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _answer(answer: Answer, served: Served, request: Request) -> Response:
+    """In a thread of its own: what is shown may wait for locks that requests of clients hold."""
+    try:
+        return await run_in_threadpool(answer, served, request)
+    except Exception as error:
+        _log.exception("GET %s failed for a reason that is a defect", request.url.path)
+        return problem(500, "internal", f"this failed on the server ({type(error).__name__}); its log has the details")

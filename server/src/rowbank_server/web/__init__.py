@@ -1,0 +1,1 @@
+"""What HTTP ports share: a server in a thread of its own, connections that are kept short, answers, files."""
