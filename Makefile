@@ -115,7 +115,7 @@ model: install ## search every run of the model of a shard's owners; needs spin
 	@PYTHONPATH=. $(BIN)/python -m tests.model.checker
 
 docs: install ## build the documentation's site into site/, with reference pages made from the code
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q && echo "site/index.html; to search it, serve it: python3 -m http.server -d site --bind 127.0.0.1"
 
 clean: ## remove .venv and everything built
 	@rm -rf .venv .venv-keras3 .venv-feast build dist site server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out

@@ -74,7 +74,7 @@ def commands() -> str:
 def python() -> str:
     """The client's public names, for mkdocstrings."""
     listed = "\n\n".join(
-        f"::: {getattr(rowbank, name).__module__}.{name}"
+        f"::: rowbank.{name}"
         for name in sorted(rowbank.__all__)
         if inspect.isclass(getattr(rowbank, name))
     )
