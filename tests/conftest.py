@@ -87,11 +87,14 @@ def start_ps(redis_url: str, namespace: str, tmp_path: Path) -> Iterator[Callabl
     """Starts shards of a test's own: start_ps("--shard", "0/2", redis=url, wait=True). They end with the test."""
     started: list[ServerProcess] = []
 
-    def start(*arguments: str, redis: str | None = None, wait: bool = True) -> PsProcess:
+    def start(
+        *arguments: str, redis: str | None = None, wait: bool = True, environment: dict[str, str] | None = None
+    ) -> PsProcess:
         options = ["--namespace", namespace, *arguments]
         if "--flush-interval-s" not in options:
             options += ["--flush-interval-s", "0.05"]
-        server = PsProcess(*options, redis_url=redis or redis_url, log=tmp_path / f"ps{len(started)}.log")
+        log = tmp_path / f"ps{len(started)}.log"
+        server = PsProcess(*options, redis_url=redis or redis_url, log=log, environment=environment)
         started.append(server)
         return server.wait_ready() if wait else server
 

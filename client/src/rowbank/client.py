@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from rowbank.models import Models
 from rowbank.rows import Rows, Store
 from rowbank.specs import TableSpec
 from rowbank.table import Table
+from rowbank.tracing import rows_span
 from rowbank_protos import columns
 from rowbank_protos.v1 import admin_pb2, tables_pb2
 
@@ -243,7 +244,7 @@ class Client:
             Table name -> [..., dim] float32, read-only.
         """
         calls = self.calls.reading(max_staleness_s, at_least)
-        return self._fresh(keys, lambda: training.pull(calls, self._spec, keys, self._wire_dtype))
+        return self._fresh("pull", keys.items(), lambda: training.pull(calls, self._spec, keys, self._wire_dtype))
 
     def push(
         self,
@@ -283,8 +284,10 @@ class Client:
     ) -> dict[str, int]:
         """What `push` and `Table.push` share."""
         overrides = training.Overrides(step, learning_rate, clip_value, max_norm)
-        names = [part.table for part in pushes]
-        return self._fresh(names, lambda: training.push(self.calls, self._spec, pushes, overrides, self._wire_dtype))
+        keys = [(part.table, part.keys) for part in pushes]
+        return self._fresh(
+            "push", keys, lambda: training.push(self.calls, self._spec, pushes, overrides, self._wire_dtype)
+        )
 
     def lookup(
         self,
@@ -303,7 +306,7 @@ class Client:
         Side effects: renews `last_used` of stored rows in tables whose spec says `track_reads`.
         """
         calls = self.calls.reading(max_staleness_s, at_least)
-        return self._fresh(keys, lambda: storing.lookup(calls, self._spec, keys))
+        return self._fresh("lookup", keys.items(), lambda: storing.lookup(calls, self._spec, keys))
 
     def position(self) -> dict[int, int]:
         """By shard, the position of the last mutation of rows that this client was acknowledged; for `at_least`.
@@ -320,7 +323,8 @@ class Client:
         Returns:
             Table name -> how many rows are new, or, with `exists`, were added to or inserted.
         """
-        return self._fresh([part.table for part in parts], lambda: storing.store(self.calls, self._spec, parts))
+        keys = [(part.table, part.keys) for part in parts]
+        return self._fresh("store", keys, lambda: storing.store(self.calls, self._spec, parts))
 
     def follow(
         self, tables: str | Sequence[str], *, since: str | None = None, detail: str = "rows", name: str = ""
@@ -419,13 +423,14 @@ class Client:
             for name in names:
                 self._tables.pop(name, None)
 
-    def _fresh(self, names: Sequence[str] | Mapping[str, Any], call: Callable[[], T]) -> T:
+    def _fresh(self, verb: str, keys: Collection[tuple[str, Any]], call: Callable[[], T]) -> T:
         """Forgets what it knows of tables that turn out to be gone or different."""
-        try:
-            return call()
-        except (TableNotFound, DimMismatch):
-            self._forget(list(names))
-            raise
+        with rows_span(verb, keys):
+            try:
+                return call()
+            except (TableNotFound, DimMismatch):
+                self._forget([table for table, _ in keys])
+                raise
 
 
 # The clients of this process that were unpickled, by their servers and options.

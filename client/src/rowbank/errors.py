@@ -10,7 +10,7 @@ the same class at the other end. docs/protocol.md lists the reasons.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import grpc
 from google.protobuf import any_pb2
@@ -18,8 +18,12 @@ from google.protobuf.message import DecodeError
 
 from rowbank_protos.v1 import common_pb2
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 DOMAIN = "rowbank"
 DETAILS_KEY = "grpc-status-details-bin"
+REQUEST_ID_KEY = "x-request-id"
 _ERROR_INFO_URL = "type.googleapis.com/google.rpc.ErrorInfo"
 
 
@@ -29,12 +33,21 @@ class RowbankError(Exception):
     Attributes:
         message: what was wrong, what was got, what was expected.
         metadata: the same facts as strings, for programs: {"table": "user"}.
+        request_id: of the request that failed, as the server's log has it; empty: the server has not seen it.
     """
+
+    request_id = ""
 
     def __init__(self, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.metadata: dict[str, str] = dict(metadata or {})
+
+    def worded(self, message: str, **metadata: str) -> Self:
+        """The same error in other words, with more facts."""
+        result = type(self)(message, metadata={**self.metadata, **metadata})
+        result.request_id = self.request_id
+        return result
 
 
 class ClientClosed(RowbankError):
@@ -358,8 +371,14 @@ def from_rpc_error(error: grpc.RpcError, *, target: str = "") -> RequestError:
     """The error that a failed call stands for; `target` is named where the network is to blame."""
     # Every RpcError of a call is a grpc.Call too, which the type of the argument cannot say.
     call = cast(grpc.Call, error)
+    trailers = call.trailing_metadata() or ()
+    result = _told(call, _error_info(trailers), target)
+    result.request_id = _request_id(trailers)
+    return result
+
+
+def _told(call: grpc.Call, info: common_pb2.ErrorInfo | None, target: str) -> RequestError:
     message = call.details() or ""
-    info = _error_info(call.trailing_metadata() or ())
     if info is not None and info.reason in BY_REASON:
         return BY_REASON[info.reason](message, metadata=info.metadata)
     code = call.code()
@@ -379,6 +398,12 @@ def _plain(code: grpc.StatusCode, details: str) -> str:
             if found in details:
                 return words
     return f"{code.name}: {details}"
+
+
+def _request_id(trailers: object) -> str:
+    if not isinstance(trailers, Iterable):
+        return ""
+    return next((value for key, value in trailers if key == REQUEST_ID_KEY and isinstance(value, str)), "")
 
 
 def _error_info(trailers: object) -> common_pb2.ErrorInfo | None:

@@ -13,6 +13,7 @@ from rowbank.admin import RestrictReport, RowInfo, TableInfo, TableStats, TopRow
 from rowbank.calls import restricting, verbs
 from rowbank.rows import ExportChunk, Rows
 from rowbank.specs import TableSpec
+from rowbank.tracing import rows_span
 
 
 class Connection(Protocol):
@@ -137,7 +138,8 @@ class Table:
             max_staleness_s, at_least: see `Client.pull`.
         """
         calls = self._client.calls.reading(max_staleness_s, at_least)
-        return verbs.lookup(calls, self.spec, keys, with_metadata=with_metadata)
+        with rows_span("lookup", [(self.name, keys)]):
+            return verbs.lookup(calls, self.spec, keys, with_metadata=with_metadata)
 
     def upsert(self, keys: Any, values: Any) -> int:
         """Stores rows as they are; a new row starts with frequency 0 and fresh optimizer state.
@@ -150,7 +152,8 @@ class Table:
         Returns:
             How many rows are new.
         """
-        return verbs.upsert(self._client.calls, self.spec, keys, values)
+        with rows_span("upsert", [(self.name, keys)]):
+            return verbs.upsert(self._client.calls, self.spec, keys, values)
 
     def accumulate(self, keys: Any, deltas: Any, exists: Any) -> int:
         """Adds to rows that the caller saw, inserts rows that it did not see.
@@ -164,11 +167,13 @@ class Table:
         Returns:
             How many keys were added to or inserted.
         """
-        return verbs.accumulate(self._client.calls, self.spec, keys, deltas, exists)
+        with rows_span("accumulate", [(self.name, keys)]):
+            return verbs.accumulate(self._client.calls, self.spec, keys, deltas, exists)
 
     def remove(self, keys: Any) -> int:
         """Removes rows; returns how many there were. Keys that have no row are ignored."""
-        return verbs.remove(self._client.calls, self.spec, keys)
+        with rows_span("remove", [(self.name, keys)]):
+            return verbs.remove(self._client.calls, self.spec, keys)
 
     def touch(self, keys: Any, *, counts: Any = None) -> int:
         """Adds occurrences to the frequency of stored rows and renews their last_used, without a gradient.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import queue
 import threading
 import time
@@ -35,6 +36,7 @@ class _Job(Generic[T]):
 
     def __init__(self, work: Callable[[], T], within_s: float | None, is_probe: bool) -> None:
         self.work = work
+        self.context = contextvars.copy_context()  # Who it is for, which logs and traces go by.
         self.within_s = within_s
         self.is_probe = is_probe
         self.started_s: float | None = None
@@ -169,7 +171,7 @@ class Guard:
                 job.started_s = time.monotonic()
                 self._running.add(job)
             try:
-                job.answer = job.work()
+                job.answer = job.context.run(job.work)
             except BaseException as error:
                 job.error = error
             self._ended(job)

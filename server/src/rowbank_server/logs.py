@@ -7,6 +7,21 @@ import json
 import logging
 import sys
 
+from rowbank import tracing
+
+
+def _ids() -> dict[str, str]:
+    """Of the request that this thread or task works on."""
+    ids = {"request_id": tracing.request_id(), "trace_id": tracing.trace_id()}
+    return {name: value for name, value in ids.items() if value}
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line, *rest = super().format(record).split("\n", 1)  # A trace comes after the line that has the ids.
+        ids = " ".join(f"{name}={value}" for name, value in _ids().items())
+        return "\n".join([f"{line} [{ids}]" if ids else line, *rest])
+
 
 class _JsonFormatter(logging.Formatter):
     def __init__(self, worker: int | None) -> None:
@@ -21,6 +36,7 @@ class _JsonFormatter(logging.Formatter):
             "logger": record.name,
             **self._worker,
             "message": record.getMessage(),
+            **_ids(),
         }
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)
@@ -35,5 +51,5 @@ def configure(level: str, log_format: str, worker: int | None = None) -> None:
         handler.setFormatter(_JsonFormatter(worker))
     else:
         which = "" if worker is None else f"[{worker}]"
-        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s %(name)s{which}: %(message)s"))
+        handler.setFormatter(_TextFormatter(f"%(asctime)s %(levelname)-7s %(name)s{which}: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -132,6 +132,7 @@ class Up:
             *("--namespace", settings.namespace, "--redis-timeout-s", str(settings.redis_timeout_s)),
             *("--log-level", settings.log_level, "--log-format", settings.log_format),
             *(["--insecure"] if settings.insecure else []),
+            *(["--tracing"] if settings.tracing else []),
             *(["--allow-redis-eviction"] if settings.allow_redis_eviction else []),
         ]
         servers = self._start_pair() if settings.standby else [self._start_child("ps", self._ps(0))]

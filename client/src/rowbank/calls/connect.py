@@ -116,7 +116,7 @@ def _ask(transport: Transport, targets: Sequence[str], *, wait: bool, replicas: 
         transport.close()
         named = ", ".join(targets)
         text = error.message.removeprefix(f"{named}: ")
-        raise type(error)(f"cannot connect to {named}: {text}", metadata={**error.metadata}) from None
+        raise error.worded(f"cannot connect to {named}: {text}") from None
     except BaseException:
         transport.close()
         raise

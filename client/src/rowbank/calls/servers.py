@@ -14,6 +14,7 @@ from rowbank.calls.channels import open_channel
 from rowbank.calls.forked import forks
 from rowbank.calls.forked.relayed import RelayedChannel
 from rowbank.calls.methods import A, Method, Q
+from rowbank.tracing import Carrying
 from rowbank_protos.v1 import admin_pb2, common_pb2
 
 _serialize = operator.methodcaller("SerializeToString")
@@ -69,11 +70,12 @@ class Server:
     def _callable(self, method: Method[Any, Any], build: Callable[..., Any]) -> Any:
         found = self._callables.get(method.path)
         if found is None:
-            found = self._callables[method.path] = build(
+            made = build(
                 method.path,
                 request_serializer=_serialize,
                 response_deserializer=method.answer.FromString,
             )
+            found = self._callables[method.path] = Carrying(made)
         return found
 
 

@@ -307,4 +307,4 @@ def _exhausted(last: RequestError, attempts: int, elapsed_s: float) -> RequestEr
         text = f"{tried}; last: {last.message}; is the server running, and reachable from here?"
     else:
         text = f"{tried}; last: {last.message}"
-    return type(last)(text, metadata={**last.metadata, "attempts": str(attempts)})
+    return last.worded(text, attempts=str(attempts))

@@ -19,6 +19,7 @@ from rowbank.errors import ClientClosed, InvalidRequest, RequestError
 from rowbank.retrieval import operating, queries, stored
 from rowbank.retrieval.attempts import Attempts, Call, Places
 from rowbank.retrieval.connecting import CLOSED, DEFAULT_TIMEOUT_S, after, described_by, parse_targets, timeout_of
+from rowbank.tracing import Carrying, span
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -106,12 +107,13 @@ class AsyncRetrievalClient:
 
     async def _run(self, call: Call[R]) -> R:
         got: list[Any] = []
-        try:
-            for request in call.requests:
-                got.append(await self._one(call, request))  # noqa: PERF401 - the error says how many there are.
-        except RequestError as error:
-            raise after(error, len(got)) from None
-        return call.decode(got)
+        with span(f"rowbank.{call.method.name}", kind="client"):
+            try:
+                for request in call.requests:
+                    got.append(await self._one(call, request))  # noqa: PERF401 - the error says how many there are.
+            except RequestError as error:
+                raise after(error, len(got)) from None
+            return call.decode(got)
 
     async def _one(self, call: Call[Any], request: Any) -> Any:
         timeout_s = timeout_of(call, self._timeout_s)
@@ -139,9 +141,10 @@ class AsyncRetrievalClient:
         self._open()
         found = self._callables.get((place, method.path))
         if found is None:
-            found = self._callables[place, method.path] = self._channels[place].unary_unary(
+            made = self._channels[place].unary_unary(
                 method.path, request_serializer=_serialize, response_deserializer=method.answer.FromString
             )
+            found = self._callables[place, method.path] = Carrying(made)
         return found
 
     def _open(self) -> None:

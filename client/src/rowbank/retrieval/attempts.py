@@ -139,12 +139,12 @@ class Attempts:
         if self._repeatable or not error.retryable:
             return error
         text = f"{error.message}; this may have been done all the same, so it was not tried again"
-        return type(error)(text, metadata=error.metadata)
+        return error.worded(text)
 
     def _exhausted(self, last: RequestError) -> RequestError:
         tried = f"{self._count} attempt{'s' if self._count > 1 else ''} in {time.monotonic() - self._started:.1f} s"
         text = f"{tried}; last: {last.message}{_hint(last)}"
-        return type(last)(text, metadata={**last.metadata, "attempts": str(self._count)})
+        return last.worded(text, attempts=str(self._count))
 
 
 def _error(rpc: grpc.RpcError, target: str) -> RequestError:

@@ -16,6 +16,7 @@ from rowbank.errors import ClientClosed, RequestError
 from rowbank.retrieval import operating, queries, stored
 from rowbank.retrieval.attempts import Attempts, Call, Places
 from rowbank.retrieval.connecting import CLOSED, DEFAULT_TIMEOUT_S, after, described_by, parse_targets, timeout_of
+from rowbank.tracing import span
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -115,12 +116,13 @@ class RetrievalClient:
 
     def _run(self, call: Call[R]) -> R:
         got: list[Any] = []
-        try:
-            for request in call.requests:
-                got.append(self._one(call, request))  # noqa: PERF401 - the error says how many there are.
-        except RequestError as error:
-            raise after(error, len(got)) from None
-        return call.decode(got)
+        with span(f"rowbank.{call.method.name}", kind="client"):
+            try:
+                for request in call.requests:
+                    got.append(self._one(call, request))  # noqa: PERF401 - the error says how many there are.
+            except RequestError as error:
+                raise after(error, len(got)) from None
+            return call.decode(got)
 
     def _one(self, call: Call[Any], request: Any) -> Any:
         forks.settle()

@@ -37,7 +37,7 @@ def after(error: RequestError, done: int) -> RequestError:
     if not done:
         return error
     text = f"{error.message}; {done} request{'s' if done > 1 else ''} of this call had been answered before"
-    return type(error)(text, metadata={**error.metadata, "requests_answered": str(done)})
+    return error.worded(text, requests_answered=str(done))
 
 
 def described_by(ask: Callable[..., Call[Any]], method: Any) -> Any:

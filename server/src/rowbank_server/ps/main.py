@@ -49,6 +49,7 @@ from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.services.row_service import RowServicer
 from rowbank_server.ps.services.snapshots import SnapshotServicer
 from rowbank_server.ps.services.table_service import TableServicer
+from rowbank_server.ps.services.tracing import Tracing
 from rowbank_server.ps.services.waits import RedisWaits
 from rowbank_server.ps.services.workers import WorkerServicer
 from rowbank_server.ps.serving import Parts, Serving
@@ -79,6 +80,7 @@ from rowbank_server.storage.members import Members
 from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import ShardState, new_owner
 from rowbank_server.storage.stored_rows import StoredRows
+from rowbank_server.tracing import Exporting, exporting
 
 _log = logging.getLogger("rowbank.ps")
 _OTHER_WRITERS = 4  # Threads that change rows beside those that serve requests: eviction's, and some more to be safe.
@@ -197,6 +199,7 @@ class ParameterServer:
         self.server = PsServer(
             self._servicers(history, dedup),
             interceptors=[
+                Tracing(),
                 ErrorInterceptor(RequestMetrics(self.metrics)),
                 self.draining,
                 Door(
@@ -396,9 +399,15 @@ def run(settings: PsSettings) -> int:
         policy = check_policy(redis, allowed=settings.allow_redis_eviction, owns_rows=True)
         server = ParameterServer(settings, redis, policy)
         server.stop_request.ask_on_signals("rowbank-ps")
-        status = server.run()
+        with exporting(_spans(settings), enabled=settings.tracing):
+            status = server.run()
         if server.serving.again and server.serving.wait_for_redis(redis):
             start_again(server.serving.address, server.serving.http)
         return status
     finally:
         redis.close()
+
+
+def _spans(settings: PsSettings) -> Exporting:
+    facts = {"rowbank.namespace": settings.namespace, "rowbank.shard": settings.shard_index}
+    return Exporting("rowbank-ps", {"service.version": rowbank_server.__version__, **facts})

@@ -7,12 +7,14 @@ add its delay to every query at low load and still guess wrong at high load.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from rowbank import tracing
 from rowbank.errors import DeadlineExceeded, InternalError, Overloaded, RequestError
 from rowbank_server.retrieval.queries import Answer, Query
 
@@ -30,8 +32,10 @@ class _Waiting(NamedTuple):
 
     query: Query
     arrived_s: float
+    arrived_ns: int
     is_gone: Callable[[], bool]
     future: asyncio.Future[Answer]
+    origin: tracing.Origin
 
 
 class Batcher:
@@ -81,9 +85,10 @@ class Batcher:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         now = time.monotonic()
-        self._waiting.append(_Waiting(query, now, is_gone, future))
+        self._waiting.append(_Waiting(query, now, time.time_ns(), is_gone, future, tracing.origin()))
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run())
+            # The first query's context is not that of the batches that come after it.
+            self._running = contextvars.Context().run(asyncio.create_task, self._run())
         if query.deadline_s is None:
             return await future
         timer = loop.call_later(query.deadline_s - now, self._give_up, future)
@@ -120,6 +125,14 @@ class Batcher:
                 batch.append(one)
         return batch
 
+    def _answer_traced(self, batch: Sequence[_Waiting]) -> list[Answer | RequestError]:
+        now_ns = time.time_ns()
+        for one in batch:
+            tracing.past("query.queue", one.origin, one.arrived_ns, now_ns)
+        with tracing.joined("query.batch", [one.origin for one in batch]) as span:
+            span.note({"rowbank.batch_size": len(batch)})
+            return self._answer([one.query for one in batch], batch[0].arrived_s)
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
@@ -127,9 +140,8 @@ class Batcher:
             if not batch:
                 continue
             self._on_batch(len(batch))
-            queries = [one.query for one in batch]
             try:
-                answers = await loop.run_in_executor(self._executor, self._answer, queries, batch[0].arrived_s)
+                answers = await loop.run_in_executor(self._executor, self._answer_traced, batch)
             except RequestError as error:
                 answers = [error] * len(batch)
             except Exception as error:

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rowbank import tracing
 from rowbank.errors import DeadlineExceeded, NotReady, RequestError
+from rowbank.tracing import stage
 from rowbank_server.retrieval.budget import Budget, QueryParts
 from rowbank_server.retrieval.filters.stored import StoredFilters, resolved
 from rowbank_server.retrieval.filters.words import Filter
@@ -129,13 +131,15 @@ class Engine:
         watch = _Stopwatch(self._metrics, time.monotonic() - arrived_s)
         started = self._start(generation, queries)
         batch = [work for work in started if isinstance(work, Work)]
-        read_features(self._parts, generation, batch, budget, count=self._counts_reads)
+        with stage("query.features"):
+            read_features(self._parts, generation, batch, budget, count=self._counts_reads)
         watch.lap("features")
         tower.embed(self._parts, self._rows, generation, batch, budget)
         watch.lap("rows_and_tower")
         for work in batch:
             tower.fall_back(generation, work)
         answers = Search(generation, self._trends).answers(batch)
+        _note(generation, batch)
         watch.lap("search")
         for answer in answers:
             if isinstance(answer, Answer):
@@ -162,6 +166,20 @@ class Engine:
             else start(generation, query, resolve, now_s)
             for query in queries
         ]
+
+
+def _note(generation: Generation, batch: Sequence[Work]) -> None:
+    """Says in the batch's span what it was answered from."""
+    span = tracing.current()
+    if span.recording:
+        span.note(
+            {
+                "rowbank.model": generation.model.manifest.name,
+                "rowbank.model_version": generation.model.version,
+                "rowbank.index_version": generation.index_version,
+                "rowbank.degraded": sorted({why for work in batch for why in work.degraded}),
+            }
+        )
 
 
 def _late() -> DeadlineExceeded:

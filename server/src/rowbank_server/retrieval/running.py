@@ -17,18 +17,22 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+import rowbank_server
 from rowbank.addresses import split_address
 from rowbank.errors import NotReady
 from rowbank_server.listening import require_free, shown
 from rowbank_server.retrieval.api.grpc.registering import add_to_server
 from rowbank_server.retrieval.api.grpc.servicer import RetrievalServicer
+from rowbank_server.retrieval.api.grpc.tracing import Tracing
 from rowbank_server.retrieval.api.http.app import create_app
+from rowbank_server.retrieval.api.http.tracing import Traced
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
 from rowbank_server.retrieval.api.service import Service
 from rowbank_server.retrieval.processes.http_server import LINGER_S, HttpServer
 from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.settings import ApiSettings, StartError
+from rowbank_server.tracing import Exporting, exporting
 
 _log = logging.getLogger("rowbank.api")
 
@@ -82,14 +86,20 @@ async def serve(settings: ApiSettings, place: Place, opened: AbstractAsyncContex
         StartError: gRPC's address cannot be listened on.
     """
     stop = _Stop()
+    facts = {"service.version": rowbank_server.__version__, "rowbank.namespace": settings.namespace}
+    with exporting(Exporting("rowbank-api", facts), enabled=settings.tracing):
+        await _run(settings, place, opened, stop)
+    _log.info("stopped")
+    return 0
+
+
+async def _run(settings: ApiSettings, place: Place, opened: AbstractAsyncContextManager[Service], stop: _Stop) -> None:
     async with opened as service:
         operations = Operations(service)
         async with _answering_siblings(place.team, operations):
             if place.team is not None:
                 await _wait_for_model(operations, place.team.wait_s, stop)
             await _serve(settings, place, operations, stop)
-    _log.info("stopped")
-    return 0
 
 
 @contextlib.asynccontextmanager
@@ -117,7 +127,7 @@ async def _wait_for_model(operations: Operations, seconds: float, stop: _Stop) -
 
 async def _serve(settings: ApiSettings, place: Place, operations: Operations, stop: _Stop) -> None:
     server = HttpServer(
-        create_app(operations),
+        Traced(create_app(operations)),
         drain_timeout_s=settings.drain_timeout_s,
         board=place.team.board if place.team is not None else None,
         worker=place.team.worker if place.team is not None else 0,
@@ -148,6 +158,7 @@ class _Rpc:
         if not settings.grpc_bind:
             return None
         server = grpc.aio.server(
+            interceptors=[Tracing()],
             options=[("grpc.so_reuseport", int(is_shared)), ("grpc.max_receive_message_length", MAX_BODY_BYTES)],
             maximum_concurrent_rpcs=_CALLS_PER_PLACE * settings.max_queue,
         )

@@ -52,6 +52,12 @@ class CommonSettings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", validation_alias=shared_name("log_format"), description="One line of text or one JSON object a message."
     )
+    tracing: bool = Field(
+        False,
+        validation_alias=shared_name("tracing"),
+        description="Record spans of requests with OpenTelemetry, which its OTEL_* variables steer; needs the extra "
+        "`rowbank-server[tracing]`.",
+    )
     insecure: bool = Field(
         False,
         validation_alias=shared_name("insecure"),

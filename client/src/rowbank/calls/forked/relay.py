@@ -110,7 +110,7 @@ def _call(line: socket.socket, methods: _Methods) -> None:
                 uploaded.drop_rest()
             lines.send(line, {"data": True, "metadata": _metadata(call)}, answer)
         else:
-            _answers(line, method(payload, timeout=timeout_s))
+            _answers(line, method(payload, timeout=timeout_s, metadata=sent))
     except grpc.RpcError as error:
         lines.send(line, _status(error))
 

@@ -308,8 +308,8 @@ class _Future:
 
 
 class _Answers(_Method):
-    def __call__(self, request: Any, timeout: float | None = None) -> _Stream:
-        return _Stream(self._start(timeout, self._serialize(request)), self._read)
+    def __call__(self, request: Any, timeout: float | None = None, metadata: _Pairs | None = None) -> _Stream:
+        return _Stream(self._start(timeout, self._serialize(request), metadata), self._read)
 
 
 class _Stream:
@@ -338,8 +338,8 @@ class _Stream:
 
 
 class _Requests(_Method):
-    def __call__(self, requests: Iterator[Any], timeout: float | None = None) -> Any:
-        return self.with_call(requests, timeout)[0]
+    def __call__(self, requests: Iterator[Any], timeout: float | None = None, metadata: _Pairs | None = None) -> Any:
+        return self.with_call(requests, timeout, metadata)[0]
 
     def with_call(
         self, requests: Iterator[Any], timeout: float | None = None, metadata: _Pairs | None = None

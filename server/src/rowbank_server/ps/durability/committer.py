@@ -19,6 +19,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from rowbank.errors import RedisUnavailable
+from rowbank.tracing import stage
 from rowbank_protos.v1 import common_pb2, rows_pb2
 from rowbank_server import _core
 from rowbank_server.journal.entry import Entry
@@ -135,11 +136,12 @@ class Committer:
         if relaxed:
             return self._apply_relaxed(mutation, request, in_flight)
         synced = durability == common_pb2.DURABILITY_SYNCED
-        with self._passing(mutation):
+        with stage("commit.apply"), self._passing(mutation):
             entry, answer = _Ordered(self._journal, mutation, request, in_flight).run(synced=synced)
         if entry is not None:
             self._thread.position = entry.position
-            self._journal.wait(entry, timeout_s)
+            with stage("commit.append_wait"):
+                self._journal.wait(entry, timeout_s)
         return answer
 
     @contextlib.contextmanager
@@ -155,7 +157,7 @@ class Committer:
                 yield
 
     def _apply_relaxed(self, mutation: Mutation, request: bytes, in_flight: InFlight | None) -> Any:
-        with self._passing(mutation):
+        with stage("commit.apply"), self._passing(mutation):
             # Looked at inside: once the gate was closed, nothing that followers do not get is under way.
             if self._log.ordered and not any(table.frozen for table in mutation.tables):
                 ordered = _Ordered(self._journal, mutation, request, in_flight, journaled=False)

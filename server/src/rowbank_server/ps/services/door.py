@@ -17,7 +17,7 @@ import grpc
 
 from rowbank.errors import InvalidRequest, NotOwner, NotReady, ReplicaTooStale
 from rowbank_server.ps.following.copies import Copies, Copy
-from rowbank_server.ps.services.wrapping import Interceptor, wrapped
+from rowbank_server.ps.services.wrapping import Interceptor, add_trailers, wrapped
 
 OWNER, STANDBY, REPLICA = "owner", "standby", "replica"
 MAX_STALENESS = "rowbank-max-staleness-ms"
@@ -133,7 +133,7 @@ class Door(Interceptor):
     def _tell_position(self, context: grpc.ServicerContext) -> None:
         position = self._committed()
         if position:
-            context.set_trailing_metadata(((POSITION, str(position)),))
+            add_trailers(context, ((POSITION, str(position)),))
 
     def _unary(self, behavior: Callable[..., Any], method: str) -> Callable[..., Any]:
         tables_of = _READS.get(method)
@@ -209,7 +209,7 @@ class Door(Interceptor):
             if copy is None:
                 raise self._stale(f"table {name!r} is not here, or not whole yet")
             copies.append(copy)
-        context.set_trailing_metadata(((POSITION, str(position)), (AGE, _shown(age_ms))))
+        add_trailers(context, ((POSITION, str(position)), (AGE, _shown(age_ms))))
         return copies
 
     def _require_still(self, copies: Sequence[Copy]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import grpc
 
-from rowbank.errors import InternalError, RequestError, to_status
+from rowbank import tracing
+from rowbank.errors import REQUEST_ID_KEY, InternalError, RequestError, to_status
 from rowbank_server.ps.services.metrics import RequestMetrics
 from rowbank_server.ps.services.wrapping import Interceptor, wrapped
 
@@ -90,6 +91,7 @@ def _abort(context: grpc.ServicerContext, error: Exception, method: str) -> None
     if not isinstance(error, RequestError):
         _log.error("%s failed for a reason that is a defect", method, exc_info=error)
         error = InternalError(f"{method} failed on the server ({type(error).__name__}); its log has the details")
+    tracing.current().refuse(error)
     code, message, trailers = to_status(error)
-    context.set_trailing_metadata(trailers)
+    context.set_trailing_metadata((*trailers, (REQUEST_ID_KEY, tracing.request_id())))
     context.abort(code, message)

@@ -7,13 +7,15 @@ of it is applied.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import grpc
 
+from rowbank import tracing
 from rowbank.errors import InvalidRequest
-from rowbank_protos.columns import Array
+from rowbank.tracing import stage
+from rowbank_protos.columns import Array, Buffer
 from rowbank_protos.v1 import rows_pb2, rows_pb2_grpc
 from rowbank_server.journal.records import Kind
 from rowbank_server.ps.decoding import decode, requests
@@ -26,9 +28,18 @@ from rowbank_server.ps.tables.mutations import Remove
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
 
+_KEY_BYTES = 8
+
 
 def _now_s() -> int:
     return int(time.time())
+
+
+def _note(tables: Sequence[ShardTable], columns: Iterable[Buffer]) -> None:
+    """Says in the current span which tables a request is about, and how many keys its columns hold."""
+    span = tracing.current()
+    if span.recording:
+        span.note(tracing.of_tables([table.name for table in tables], sum(map(len, columns)) // _KEY_BYTES))
 
 
 class RowServicer(rows_pb2_grpc.RowServiceServicer):
@@ -49,27 +60,35 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         self._max_keys = max_keys
 
     def Pull(self, request: rows_pb2.PullRequest, context: grpc.ServicerContext) -> bytes:  # noqa: N802
-        columns = [(part.table, part.keys) for part in request.tables]
-        requests.require_key_limit((column for _, column in columns), max_keys=self._max_keys)
-        dtype = requests.wire_dtype_of(request.wire_dtype)
-        tables = [self._shard.get(name) for name, _ in columns]
-        keys = [requests.keys_of(table, column) for table, (_, column) in zip(tables, columns, strict=True)]
-        now = _now_s()
-        shapes = [(table.name, len(part), table.dim) for table, part in zip(tables, keys, strict=True)]
-        answer, room = allocate_pull(shapes, dtype)
-        for at, (table, table_keys) in enumerate(zip(tables, keys, strict=True)):
-            table.rows.pull(table_keys, room[2 * at], room[2 * at + 1], now=now)
+        with stage("pull.decode"):
+            columns = [(part.table, part.keys) for part in request.tables]
+            requests.require_key_limit((column for _, column in columns), max_keys=self._max_keys)
+            dtype = requests.wire_dtype_of(request.wire_dtype)
+            tables = [self._shard.get(name) for name, _ in columns]
+            keys = [requests.keys_of(table, column) for table, (_, column) in zip(tables, columns, strict=True)]
+        _note(tables, (column for _, column in columns))
+        with stage("pull.encode"):
+            shapes = [(table.name, len(part), table.dim) for table, part in zip(tables, keys, strict=True)]
+            answer, room = allocate_pull(shapes, dtype)
+        with stage("pull.look_up"):
+            now = _now_s()
+            for at, (table, table_keys) in enumerate(zip(tables, keys, strict=True)):
+                table.rows.pull(table_keys, room[2 * at], room[2 * at + 1], now=now)
         return answer
 
     def Push(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.PushResponse:  # noqa: N802
         return self._commit(Kind.PUSH, request, context)  # type: ignore[no-any-return]
 
     def Lookup(self, request: rows_pb2.LookupRequest, context: grpc.ServicerContext) -> bytes:  # noqa: N802
-        table, keys = self._table_keys(request)
-        answer, values, found, frequency, last_used = allocate_lookup(
-            len(keys), table.dim, requests.wire_dtype_of(request.wire_dtype), with_metadata=request.with_metadata
-        )
-        table.rows.lookup(keys, values, found, frequency=frequency, last_used=last_used)
+        with stage("lookup.decode"):
+            table, keys = self._table_keys(request)
+        _note([table], [request.keys])
+        with stage("lookup.encode"):
+            answer, values, found, frequency, last_used = allocate_lookup(
+                len(keys), table.dim, requests.wire_dtype_of(request.wire_dtype), with_metadata=request.with_metadata
+            )
+        with stage("lookup.look_up"):
+            table.rows.lookup(keys, values, found, frequency=frequency, last_used=last_used)
         return answer
 
     def Upsert(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.UpsertResponse:  # noqa: N802
@@ -124,12 +143,14 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
 
     def _commit(self, kind: Kind, data: bytes, context: grpc.ServicerContext) -> Any:
         """Checks and applies a mutation as it came on the wire, which is how the journal keeps it."""
-        request = decode.parse(kind, data)
-        if kind is Kind.REMOVE and request.reason:  # It is what evictions tell those who follow.
-            request.ClearField("reason")
-            data = request.SerializeToString()
-        tables = [self._shard.get(name) for name in decode.tables_named(kind, request)]
-        mutation = decode.build(kind, request, tables, max_keys=self._max_keys)
+        with stage(f"{kind.name.lower()}.decode"):
+            request = decode.parse(kind, data)
+            if kind is Kind.REMOVE and request.reason:  # It is what evictions tell those who follow.
+                request.ClearField("reason")
+                data = request.SerializeToString()
+            tables = [self._shard.get(name) for name in decode.tables_named(kind, request)]
+            mutation = decode.build(kind, request, tables, max_keys=self._max_keys)
+        _note(tables, [getattr(part, "keys", b"") for part in getattr(request, "tables", [request])])
         if isinstance(mutation, Remove):
             self._departing.remove(mutation.table, mutation.keys)
         return self._committer.commit(mutation, data, request.request_id, timeout_s=context.time_remaining())

@@ -15,6 +15,11 @@ else:
 Behavior = Callable[..., Any]
 
 
+def add_trailers(context: Any, pairs: tuple[tuple[str, Any], ...]) -> None:
+    """Adds to what goes with the end of an answer."""
+    context.set_trailing_metadata((*(context.trailing_metadata() or ()), *pairs))
+
+
 def wrapped(handler: Any, unary: Callable[[Behavior], Behavior], streaming: Callable[[Behavior], Behavior]) -> Any:
     """`handler` with its behavior put through `unary`, or through `streaming` where it yields answers."""
     if handler.response_streaming:

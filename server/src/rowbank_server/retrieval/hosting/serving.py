@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from rowbank import tracing
 from rowbank.errors import Overloaded
 from rowbank_protos.v1 import models_pb2
 from rowbank_server.features import FeatureStore
@@ -162,6 +164,16 @@ class Serving:
         """The answer to one query. Raises what its answering raises, and as `Batcher.ask`."""
         started = time.perf_counter()
         answer = await self.batcher.ask(query, is_gone)
+        span = tracing.current()
+        if span.recording:
+            span.note(
+                {
+                    "rowbank.model": self.manifest.name,
+                    "rowbank.model_version": answer.model_version,
+                    "rowbank.source": answer.source.value,
+                    "rowbank.degraded": answer.degraded,
+                }
+            )
         self.on_answer(self, query, answer, time.perf_counter() - started)
         return answer
 
@@ -199,7 +211,8 @@ class Serving:
         self._embedding += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._embedder, self._engine.embed, users, features, items)
+            context = contextvars.copy_context()
+            return await loop.run_in_executor(self._embedder, context.run, self._engine.embed, users, features, items)
         finally:
             self._embedding -= 1
 

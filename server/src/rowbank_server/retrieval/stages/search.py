@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.errors import RequestError
+from rowbank.tracing import stage
 from rowbank_server.retrieval.generation import Generation, Positions
 from rowbank_server.retrieval.index.bitmaps import set_bits
 from rowbank_server.retrieval.queries import Answer, Source
@@ -58,11 +59,14 @@ class Search:
 
     def answers(self, batch: Sequence[Work]) -> list[Answer | RequestError]:
         """One answer or error per query, in their order."""
-        unwanted = self._eligible.unwanted(batch)
-        listings = [self._listing(work, mine) for work, mine in zip(batch, unwanted, strict=True)]
+        with stage("query.filter"):
+            unwanted = self._eligible.unwanted(batch)
+            listings = [self._listing(work, mine) for work, mine in zip(batch, unwanted, strict=True)]
         asked = [one for one in listings if one.work.vector is not None and one.work.query.candidates is None]
-        self._search(asked)
-        return [self._answer_or_error(one) for one in listings]
+        with stage("query.search"):
+            self._search(asked)
+        with stage("query.assemble"):
+            return [self._answer_or_error(one) for one in listings]
 
     def _listing(self, work: Work, unwanted: Positions) -> _Listing:
         diversity, spread = work.query.diversity, None

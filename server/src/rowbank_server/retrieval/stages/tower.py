@@ -8,6 +8,7 @@ import numpy as np
 
 from rowbank.errors import RequestError
 from rowbank.tower_feeding import Fed, Ids, Rows, gather, usable
+from rowbank.tracing import stage
 from rowbank_server.retrieval.budget import ROWS_SHARE, Budget, QueryParts
 from rowbank_server.retrieval.generation import Generation
 from rowbank_server.retrieval.given import left_out
@@ -36,14 +37,17 @@ def embed(parts: QueryParts, reader: RowReader, generation: Generation, batch: S
         return rows
 
     try:
-        rows, known = parts.rows.call(
-            lambda: gather(model.query_inputs.inputs, fed, lookup, own_only=True), within_s=budget.share_s(ROWS_SHARE)
-        )
+        with stage("query.rows"):
+            rows, known = parts.rows.call(
+                lambda: gather(model.query_inputs.inputs, fed, lookup, own_only=True),
+                within_s=budget.share_s(ROWS_SHARE),
+            )
     except RequestError:
         for work in asked:
             work.degraded.append("rows:unavailable")
         return
-    vectors = model.query.run(rows)
+    with stage("query.tower"):
+        vectors = model.query.run(rows)
     known &= usable(vectors)
     for place, work in enumerate(asked):
         if known[place]:

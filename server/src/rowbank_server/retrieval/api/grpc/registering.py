@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from rowbank.errors import InvalidRequest, RequestError, to_status
+from rowbank import tracing
+from rowbank.errors import REQUEST_ID_KEY, InvalidRequest, RequestError, to_status
 from rowbank_protos.v1 import retrieval_pb2
 
 _SERVICE = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"]
@@ -36,7 +37,10 @@ def add_to_server(servicer: Any, server: grpc.aio.Server) -> str:
 async def abort(context: Context[Any, Any], error: RequestError) -> NoReturn:
     """Ends a call with an error."""
     code, message, trailers = to_status(error)
-    await context.abort(code, message, trailers)
+    span = tracing.current()
+    span.note({"rpc.grpc.status_code": code.value[0]})
+    span.refuse(error)
+    await context.abort(code, message, (*trailers, (REQUEST_ID_KEY, tracing.request_id())))
     raise AssertionError("abort returned")
 
 

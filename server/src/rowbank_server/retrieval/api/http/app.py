@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import rowbank_server
+from rowbank import tracing
 from rowbank_server.retrieval.api import schemas as s
 from rowbank_server.retrieval.api.http import openapi, problems
 from rowbank_server.retrieval.api.http.endpoints import Endpoint, Handler, Parameter
@@ -22,6 +24,8 @@ from rowbank_server.retrieval.api.http.paths import EncodedRoute
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.schemas.fields import MAX_K, MAX_NAME, MAX_OFFSET
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
+
+_log = logging.getLogger("rowbank.api")
 
 _QUERY = (400, 404, 408, 413, 422, 429, 503, 504)
 _ASKED = (404, 422, 429, 503, 504)
@@ -205,17 +209,25 @@ def _guarded(handler: Handler, endpoint: Endpoint, metrics: Metrics) -> Any:
     what = f"{endpoint.method} {endpoint.path}"
     known = [*(one.name for one in endpoint.query), *(["ids"] if endpoint.ids else [])]
     explained = endpoint.explained
+    route = {"http.route": endpoint.path}
 
     async def guarded(request: Request) -> Response:
         started = time.perf_counter()
+        span = tracing.current()
+        span.name(what)
+        span.note(route)
         try:
             # Probes and scrapers may add what they like to the others.
             if request.scope["query_string"] and endpoint.path.startswith("/v1/"):
                 problems.require_known(request.query_params, known, explained)
             response = await handler(request)
         except Exception as error:
-            response = problems.respond(problems.from_exception(error, what))
-        metrics.request(endpoint.path, response.status_code, time.perf_counter() - started)
+            problem = problems.from_exception(error, what)
+            span.fail(problem.kind, fault=problem.status >= 500)
+            response = problems.respond(problem)
+        took_s = time.perf_counter() - started
+        metrics.request(endpoint.path, response.status_code, took_s)
+        _log.debug("%s: %d in %.3f ms", what, response.status_code, 1e3 * took_s)
         return response
 
     return guarded

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rowbank import tracing
 from rowbank.closest import did_you_mean
 from rowbank.errors import RequestError, RequestTooLarge
 from rowbank_server.retrieval.api.schemas.validation import Fault, InvalidBody, MalformedJson
@@ -47,13 +48,14 @@ _TITLES = {
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What went wrong. `type` names the kind; it never changes for the same kind."""
+    """What went wrong. `type` names the kind; it never changes for the same kind. The log has `request_id`."""
 
     type: str
     title: str
     status: int
     detail: str
     errors: list[Fault] = []
+    request_id: str = ""
 
 
 class ProblemError(Exception):
@@ -75,6 +77,7 @@ def respond(problem: ProblemError) -> Response:
         status=problem.status,
         detail=problem.detail,
         errors=problem.errors,
+        request_id=tracing.request_id(),
     )
     headers = {"Retry-After": str(RETRY_AFTER_S)} if problem.status in (429, 503) else None
     return Response(msgspec.json.encode(body), problem.status, headers, CONTENT_TYPE)
