@@ -16,6 +16,7 @@ from rowbank.features import Features
 from rowbank.models import Models
 from rowbank_protos.v1 import (  # noqa: F401  # noqa: F401
     admin_pb2,
+    diagnosis_pb2,
     features_pb2,
     models_pb2,
     retrieval_pb2,
@@ -232,7 +233,7 @@ def test_services_and_methods_are_documented():
     text = page("protocol.md")
     pool = descriptor_pool.Default()
     rows = re.findall(r"^\| `(\w+Service)` \| [^|]* \| ([^|]*) \|$", text, re.MULTILINE)
-    assert len(rows) == 9
+    assert len(rows) == 10
     for service, cell in rows:
         found = pool.FindServiceByName(f"rowbank.v1.{service}")
         expected = []

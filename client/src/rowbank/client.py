@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from rowbank import admin
+from rowbank import admin, diagnosis
 from rowbank._checks import at_least as at_least_number
 from rowbank._checks import seconds, staleness
 from rowbank.admin import EvictionEvent, ServerInfo, ShardProcess, ShardStats, TableInfo, TableStats
@@ -22,6 +22,7 @@ from rowbank.calls.partial import PartialTransport
 from rowbank.calls.replicas import ReplicaTransport, positions_of
 from rowbank.calls.transport import Transport
 from rowbank.calls.verbs import Calls, Push
+from rowbank.diagnosis import ShardHealth
 from rowbank.errors import DimMismatch, InvalidRequest, TableNotFound
 from rowbank.features import Features
 from rowbank.models import Models
@@ -30,7 +31,7 @@ from rowbank.specs import TableSpec
 from rowbank.table import Table
 from rowbank.tracing import rows_span
 from rowbank_protos import columns
-from rowbank_protos.v1 import admin_pb2, tables_pb2
+from rowbank_protos.v1 import admin_pb2, diagnosis_pb2, tables_pb2
 
 T = TypeVar("T")
 
@@ -370,6 +371,11 @@ class Client:
             )
             for target, answer in zip(self._answering(), answers, strict=True)
         ]
+
+    def health(self) -> list[ShardHealth]:
+        """How each shard's owner is: requests and their times, journal, write-back, memory, Redis."""
+        answers = self._transport.each(methods.GET_HEALTH, diagnosis_pb2.GetHealthRequest())
+        return [diagnosis.shard_health(target, one) for target, one in zip(self._answering(), answers, strict=True)]
 
     def evictions(self, table: str | None = None, *, limit: int = 100) -> list[EvictionEvent]:
         """The latest eviction cycles of one table or of all, newest first."""

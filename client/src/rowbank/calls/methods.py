@@ -12,6 +12,7 @@ from rowbank.calls import wire
 from rowbank_protos.v1 import (
     admin_pb2,
     deltas_pb2,
+    diagnosis_pb2,
     features_pb2,
     models_pb2,
     rows_pb2,
@@ -76,6 +77,8 @@ TOP_ROWS = Method("AdminService", "TopRows", admin_pb2.TopRowsRequest, admin_pb2
 GET_SERVER_INFO = Method(
     "AdminService", "GetServerInfo", admin_pb2.GetServerInfoRequest, admin_pb2.GetServerInfoResponse
 )
+GET_HEALTH = Method("DiagnosisService", "GetHealth", diagnosis_pb2.GetHealthRequest, diagnosis_pb2.GetHealthResponse)
+DIAGNOSE = Method("DiagnosisService", "Diagnose", diagnosis_pb2.DiagnoseRequest, diagnosis_pb2.DiagnoseResponse)
 FLUSH = Method("AdminService", "Flush", admin_pb2.FlushRequest, admin_pb2.FlushResponse)
 
 FOLLOW = Method("DeltaService", "Follow", deltas_pb2.FollowRequest, deltas_pb2.FollowResponse)

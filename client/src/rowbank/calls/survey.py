@@ -13,8 +13,9 @@ from rowbank.admin import FollowerInfo, ShardProcess
 from rowbank.calls import failover, methods
 from rowbank.calls.methods import Method
 from rowbank.calls.servers import OWNER, Server, Shard, serves
+from rowbank.diagnosis import Diagnosis, diagnosis
 from rowbank.errors import ClientClosed, RequestError
-from rowbank_protos.v1 import admin_pb2, deltas_pb2
+from rowbank_protos.v1 import admin_pb2, deltas_pb2, diagnosis_pb2
 
 A = TypeVar("A")
 _Info = admin_pb2.GetServerInfoResponse
@@ -53,6 +54,18 @@ def survey(shards: Sequence[Shard], stop: threading.Event, *, timeout_s: float) 
             processes.append(_process(number, server, infos.get(server), told, listed, served=served))
     unique = {process.server_id or process.address: process for process in processes}
     return sorted(unique.values(), key=lambda one: (one.shard, one.role != OWNER, one.role, one.address))
+
+
+def diagnose(
+    shards: Sequence[Shard], stop: threading.Event, *, timeout_s: float
+) -> list[tuple[str, Diagnosis | RequestError]]:
+    """The address of every process of `shards` that is known by now, and what it finds, or how it failed."""
+    servers = [server for shard in shards for server in shard.servers]
+    answers = _ask(methods.DIAGNOSE, diagnosis_pb2.DiagnoseRequest(), servers, stop, timeout_s)
+    return [
+        (server.target, answer if isinstance(answer, RequestError) else diagnosis(server.target, answer))
+        for server, answer in answers.items()
+    ]
 
 
 def _told_of(server: Server, answered: dict[Server, _Info]) -> admin_pb2.ShardMember:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import typer
 
 from rowbank.cli import (
@@ -19,8 +22,11 @@ from rowbank.cli import (
     stats,
     tables,
 )
+from rowbank.cli.health import sizes, stat, status
 from rowbank.cli.retrieving import IDS
 from rowbank.cli.watching import watched
+
+Command = Callable[..., None]
 
 app = typer.Typer(
     help="Runs, watches and steers Rowbank. Commands that ask a parameter server take --target or ROWBANK_TARGETS; "
@@ -31,77 +37,83 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-serve = typer.Typer(help="Runs one process in the foreground.", no_args_is_help=True, rich_markup_mode=None)
-table = typer.Typer(help="Creates, describes and drops a table.", no_args_is_help=True, rich_markup_mode=None)
-models_ = typer.Typer(
-    help="Lists, describes, activates, rolls back and prunes model versions.",
-    invoke_without_command=True,
-    rich_markup_mode=None,
-)
-features_ = typer.Typer(
-    help="Lists, shows, reads, imports, judges and drops features of users and items.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-item = typer.Typer(help="Shows, writes and removes an item.", no_args_is_help=True, rich_markup_mode=None)
-filters = typer.Typer(help="Lists, stores and removes named filters.", no_args_is_help=True, rich_markup_mode=None)
-index = typer.Typer(help="Looks at the index of items.", no_args_is_help=True, rich_markup_mode=None)
-snapshot = typer.Typer(help="Saves and restores all tables.", no_args_is_help=True, rich_markup_mode=None)
 
-for group, name, handler in ((app, "up", processes.up), (serve, "ps", processes.ps), (serve, "api", processes.api)):
-    group.command(name, context_settings=processes.PASS_THROUGH, add_help_option=False)(handler)
-app.add_typer(serve, name="serve")
-app.add_typer(snapshot, name="snapshot")
-snapshot.command("save")(snapshots.save)
-snapshot.command("list")(watched(snapshots.list_snapshots))
-snapshot.command("verify")(snapshots.verify)
-snapshot.command("restore")(snapshots.restore)
-app.add_typer(models_, name="models")
-models_.callback()(models.overview)
-models_.command("list")(watched(models.list_models))
-models_.command("describe")(watched(models.describe))
-models_.command("activate")(models.activate)
-models_.command("rollback")(models.roll_back)
-models_.command("traffic")(models.traffic)
-models_.command("prune")(models.prune)
-app.add_typer(features_, name="features")
-features_.command("list")(watched(features.list_views))
-features_.command("show")(watched(features.show))
-features_.command("get", context_settings={"ignore_unknown_options": True})(
-    watched(features.get)
-)  # Ids may be negative.
-features_.command("import")(features.import_)
-features_.command("freshness")(watched(features.freshness))
-features_.command("drop")(features.drop)
-app.command("recommend", context_settings=IDS)(watched(recommending.recommend))
-app.command("similar", context_settings=IDS)(watched(recommending.similar))
-app.command("score", context_settings=IDS)(watched(recommending.score))
-app.command("popular")(watched(recommending.popular))
-app.command("embed")(watched(recommending.embed))
-app.add_typer(item, name="item")
-item.command("get", context_settings=IDS)(watched(catalogue.get_item))
-item.command("put", context_settings=IDS)(catalogue.put_item)
-item.command("delete", context_settings=IDS)(catalogue.delete_item)
-app.add_typer(filters, name="filters")
-filters.command("list")(watched(catalogue.list_filters))
-filters.command("put")(catalogue.put_filter)
-filters.command("delete")(catalogue.delete_filter)
-app.add_typer(index, name="index")
-index.command("probe")(watched(catalogue.probe_index))
-app.command("tables")(watched(tables.list_tables))
-app.add_typer(table, name="table")
-table.command("create")(tables.create)
-table.command("describe")(watched(tables.describe))
-table.command("drop")(tables.drop)
-app.command("stats")(watched(stats.stats))
-app.command("shards")(watched(shards.shards))
-app.command("follow")(following.follow)
-app.command("evictions")(watched(evictions.list_evictions))
-app.command("evict")(evictions.evict)
-app.command("row", context_settings=IDS)(watched(rows.row))
-app.command("top")(watched(rows.top))
-app.command("export")(files.export)
-app.command("import")(files.import_)
+
+def _group(name: str, text: str, **options: Any) -> typer.Typer:
+    """A group of commands below `rowbank`."""
+    group = typer.Typer(help=text, rich_markup_mode=None, **{"no_args_is_help": True, **options})
+    app.add_typer(group, name=name)
+    return group
+
+
+def _does(group: typer.Typer, **commands: Command) -> None:
+    """Adds commands that change something, or run something."""
+    for name, command in commands.items():
+        group.command(name.rstrip("_"))(command)
+
+
+def _reads(group: typer.Typer, context: dict[str, Any] | None = None, **commands: Command) -> None:
+    """Adds commands that only look, so that they can be watched."""
+    for name, command in commands.items():
+        group.command(name.rstrip("_"), context_settings=context)(watched(command))
+
+
+def _takes_ids(group: typer.Typer, **commands: Command) -> None:
+    """Adds commands that take ids, which may be negative, and change something."""
+    for name, command in commands.items():
+        group.command(name.rstrip("_"), context_settings=IDS)(command)
+
+
+def _runs(group: typer.Typer, **commands: Command) -> None:
+    """Adds commands that become another program, which reads their arguments."""
+    for name, command in commands.items():
+        group.command(name, context_settings=processes.PASS_THROUGH, add_help_option=False)(command)
+
+
+_runs(app, up=processes.up)
+_runs(_group("serve", "Runs one process in the foreground."), ps=processes.ps, api=processes.api)
+
+_reads(app, status=status.status, tables=tables.list_tables, bigtables=sizes.bigtables, stats=stats.stats)
+_does(app, stat=stat.stat, follow=following.follow)
+_reads(app, shards=shards.shards, evictions=evictions.list_evictions, top=rows.top)
+_reads(app, IDS, row=rows.row)
+_does(app, evict=evictions.evict, export=files.export, import_=files.import_)
+
+_table = _group("table", "Creates, describes and drops a table.")
+_does(_table, create=tables.create, drop=tables.drop)
+_reads(_table, describe=tables.describe)
+
+_snapshot = _group("snapshot", "Saves and restores all tables.")
+_does(_snapshot, save=snapshots.save, verify=snapshots.verify, restore=snapshots.restore)
+_reads(_snapshot, list=snapshots.list_snapshots)
+
+_models = _group(
+    "models",
+    "Lists, describes, activates, rolls back and prunes model versions.",
+    no_args_is_help=False,
+    invoke_without_command=True,
+)
+_models.callback()(models.overview)
+_reads(_models, list=models.list_models, describe=models.describe)
+_does(_models, activate=models.activate, rollback=models.roll_back, traffic=models.traffic, prune=models.prune)
+
+_features = _group("features", "Lists, shows, reads, imports, judges and drops features of users and items.")
+_reads(_features, list=features.list_views, show=features.show, freshness=features.freshness)
+_reads(_features, IDS, get=features.get)
+_does(_features, import_=features.import_, drop=features.drop)
+
+_reads(app, IDS, recommend=recommending.recommend, similar=recommending.similar, score=recommending.score)
+_reads(app, popular=recommending.popular, embed=recommending.embed)
+
+_item = _group("item", "Shows, writes and removes an item.")
+_reads(_item, IDS, get=catalogue.get_item)
+_takes_ids(_item, put=catalogue.put_item, delete=catalogue.delete_item)
+
+_filters = _group("filters", "Lists, stores and removes named filters.")
+_reads(_filters, list=catalogue.list_filters)
+_does(_filters, put=catalogue.put_filter, delete=catalogue.delete_filter)
+
+_reads(_group("index", "Looks at the index of items."), probe=catalogue.probe_index)
 
 
 @app.callback(invoke_without_command=True)

@@ -40,7 +40,7 @@ _TIMEOUT_S = 2.0
 
 def shards(target: Target = None, output: Output = OutputFormat.TABLE) -> None:
     """Show the processes of each shard and who follows them."""
-    found = _survey(target)
+    found = survey(target)
     records: list[dict[str, Any]] = [dataclasses.asdict(process) for process in found]
     if output is not OutputFormat.TABLE:
         for record in records:
@@ -51,20 +51,24 @@ def shards(target: Target = None, output: Output = OutputFormat.TABLE) -> None:
     report_degraded(_notes(found))
 
 
-def _survey(target: str | None) -> list[ShardProcess]:
-    from rowbank.calls import connect, survey
+def survey(target: str | None) -> list[ShardProcess]:
+    """Every process of every shard that can be found. Raises ShardUnavailable if none answers."""
+    from rowbank.calls import connect
+    from rowbank.calls import survey as calls
     from rowbank.calls.servers import Shard
     from rowbank.errors import ShardUnavailable
 
     places = [Shard(one) for one in connect.parse_targets(target)]
     try:
-        found = survey.survey(places, threading.Event(), timeout_s=_TIMEOUT_S)
+        found = calls.survey(places, threading.Event(), timeout_s=_TIMEOUT_S)
     finally:
         for shard in places:
             shard.close()
     if not any(process.answers for process in found):
         named = "; ".join(f"{process.address} {process.state}" for process in found)
-        raise ShardUnavailable(f"cannot connect to any parameter server: {named}; --target says where they are")
+        raise ShardUnavailable(
+            f"cannot connect to any parameter server: {named}; `rowbank up` starts one, --target says where they are"
+        )
     return found
 
 

@@ -109,6 +109,12 @@ class Journal:
         """Bytes of records that wait to be appended."""
         return self._pending_bytes
 
+    def lag_s(self) -> float:
+        """Age of the oldest mutation that Redis has not taken yet; 0: it has all."""
+        with self._lock:
+            oldest = next(iter(self._unappended.values()), None)
+        return 0.0 if oldest is None else time.monotonic() - oldest.begun
+
     @property
     def trimmed_through(self) -> int:
         """Nothing up to this position can be replayed any more."""

@@ -21,6 +21,10 @@ from rowbank_server.journal.streams import JournalStreams
 from rowbank_server.ps.deltas.followers import Followers
 from rowbank_server.ps.deltas.log import DeltaLog
 from rowbank_server.ps.deltas.stream import Sources
+from rowbank_server.ps.diagnosis.health import Health
+from rowbank_server.ps.diagnosis.looking import Looking
+from rowbank_server.ps.diagnosis.redis_look import RedisLook
+from rowbank_server.ps.diagnosis.service import DiagnosisServicer
 from rowbank_server.ps.durability.claiming import Claiming
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.dedup import DedupWindow
@@ -189,6 +193,7 @@ class ParameterServer:
         )
         self.insight = InsightUpkeep(self.shard, self.departures)
         self.metrics = CollectorRegistry()
+        self._requests = RequestMetrics(self.metrics)
         self._state = state
         self._dedup = dedup
         self.part = self._new_part()
@@ -200,7 +205,7 @@ class ParameterServer:
             self._servicers(history, dedup),
             interceptors=[
                 Tracing(),
-                ErrorInterceptor(RequestMetrics(self.metrics)),
+                ErrorInterceptor(self._requests),
                 self.draining,
                 Door(
                     role=lambda: self.part.role,
@@ -368,7 +373,22 @@ class ParameterServer:
             features=FeatureServicer(features, self._registry.readers),
             workers=WorkerServicer(),
             deltas=DeltaServicer(self.shard, self._sources(identity, dedup), self.followers, self.gate),
+            diagnosis=self._diagnosis(),
         )
+
+    def _diagnosis(self) -> DiagnosisServicer:
+        redis = RedisLook(self._redis)
+        health = Health(
+            self._settings,
+            self.journal,
+            self.keeper,
+            self._requests,
+            redis,
+            server_id=self._owner,
+            corrupt_records=lambda: self.recovery.corrupt_records,
+        )
+        looking = Looking(self._settings, self.shard, self.part, health, redis, self.membership.current)
+        return DiagnosisServicer(health, looking.about, looking.findings)
 
 
 def run(settings: PsSettings) -> int:

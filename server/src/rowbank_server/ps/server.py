@@ -20,6 +20,8 @@ from rowbank_protos.v1 import (
     admin_pb2_grpc,
     deltas_pb2,
     deltas_pb2_grpc,
+    diagnosis_pb2,
+    diagnosis_pb2_grpc,
     features_pb2,
     features_pb2_grpc,
     models_pb2,
@@ -67,6 +69,7 @@ class Servicers:
     features: features_pb2_grpc.FeatureServiceServicer
     workers: workers_pb2_grpc.WorkerServiceServicer
     deltas: deltas_pb2_grpc.DeltaServiceServicer
+    diagnosis: diagnosis_pb2_grpc.DiagnosisServiceServicer
 
 
 class PsServer:
@@ -115,6 +118,7 @@ class PsServer:
         features_pb2_grpc.add_FeatureServiceServicer_to_server(servicers.features, self._server)
         workers_pb2_grpc.add_WorkerServiceServicer_to_server(servicers.workers, self._server)
         deltas_pb2_grpc.add_DeltaServiceServicer_to_server(servicers.deltas, self._server)
+        diagnosis_pb2_grpc.add_DiagnosisServiceServicer_to_server(servicers.diagnosis, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = [
             module.DESCRIPTOR.services_by_name[name].full_name
@@ -127,6 +131,7 @@ class PsServer:
                 (features_pb2, "FeatureService"),
                 (workers_pb2, "WorkerService"),
                 (deltas_pb2, "DeltaService"),
+                (diagnosis_pb2, "DiagnosisService"),
             )
         ]
         reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 from rowbank_server.settings import StartError
-from rowbank_server.storage.connection import Redis, is_cluster, translated
+from rowbank_server.storage.connection import Redis
+from rowbank_server.storage.redis_info import nodes_info
 
 _log = logging.getLogger("rowbank.redis")
 _REMEDY = "set maxmemory-policy noeviction there (CONFIG SET, the server's file, or the managed service's parameters)"
@@ -44,13 +44,10 @@ class EvictionPolicy:
 
 def read_policy(redis: Redis) -> EvictionPolicy:
     """The policy that is in force now. Raises RedisUnavailable."""
-    with translated("INFO memory"):
-        if is_cluster(redis):
-            told = redis.info("memory", target_nodes=redis.PRIMARIES)
-            nodes: list[dict[str, Any]] = list(told.values()) if all(map(_is_node, told.values())) else [told]
-        else:
-            nodes = [redis.info("memory")]
-    found = [EvictionPolicy(str(node.get("maxmemory_policy", "")), int(node.get("maxmemory", 0))) for node in nodes]
+    found = [
+        EvictionPolicy(str(node.get("maxmemory_policy", "")), int(node.get("maxmemory", 0)))
+        for node in nodes_info(redis, "memory")
+    ]
     return max(found, key=lambda policy: policy.danger)
 
 
@@ -88,7 +85,3 @@ def check_policy(redis: Redis, *, allowed: bool, owns_rows: bool) -> EvictionPol
     elif not policy.name:
         _log.info("Redis does not tell its maxmemory-policy; make sure that it is noeviction")
     return policy
-
-
-def _is_node(told: Any) -> bool:
-    return isinstance(told, dict)

@@ -25,7 +25,9 @@ def shown(field: str, value: Any) -> str:
 def _number(field: str, value: int | float) -> str:
     if field.endswith(("at_ms", "at_s", "last_used", "write_back_s")):
         return _moment(value / 1000 if field.endswith("_ms") else value)
-    if field.endswith("bytes"):
+    if field == "uptime_s":
+        return _duration(value)
+    if field.endswith(("bytes", "bytes_per_h")):
         return binary(value)
     if field.endswith("share"):
         return f"{value:.1%}"
@@ -53,6 +55,17 @@ def _moment(unix_s: float) -> str:
     if unix_s == 0:
         return "never"
     return datetime.datetime.fromtimestamp(unix_s, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _duration(seconds: float) -> str:
+    """In its two largest units."""
+    left = int(seconds)
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or parts or unit == "s":
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
 
 
 def cells(text: str) -> int:

@@ -75,6 +75,7 @@ class Keeper:
         self._rewrite_due = False
         self._written_steps: dict[int, int] | None = None
         self._hurry = threading.Event()
+        self._written_through_s = time.monotonic()
 
     @property
     def redis_connected(self) -> bool:
@@ -86,8 +87,18 @@ class Keeper:
         """Whether another process serves the shard now."""
         return self._replaced
 
+    def dirty_rows(self) -> int:
+        """Rows that are not written back in their present state."""
+        return sum(table.rows.dirty_rows() for table in self._shard.tables())
+
+    def lag_s(self) -> float:
+        """How long ago everything was written back; 0: everything is, or this process does not write."""
+        behind = self._thread.is_alive() and self.dirty_rows() > 0
+        return time.monotonic() - self._written_through_s if behind else 0.0
+
     def start(self) -> None:
         """Starts the cycles."""
+        self._written_through_s = time.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -141,6 +152,7 @@ class Keeper:
     def _write_back(self, write_table: _WriteTable) -> int:
         """Writes tables, then what refers to them, then trims the journal of what is written: a crash in between
         leaves at worst records that replay recognises as applied."""
+        began_s = time.monotonic()
         through = self._journal.done_through()  # First: what is done by now shows in windows and tables taken later.
         self._serial += 1
         self._log.write_back(WriteBackMark.STAGE_BEGUN, self._serial)
@@ -168,6 +180,7 @@ class Keeper:
         # would rise again if the removal, in the next journal, were gone.
         self._recovery.written_back()
         self._journal.trim(through)
+        self._written_through_s = began_s
         return written
 
     def _write_table(self, write_table: _WriteTable, table: ShardTable) -> int:
@@ -183,7 +196,7 @@ class Keeper:
         """Raises RedisUnavailable if Redis is away and as many rows as may be wait to be written."""
         if self._failures == 0:
             return
-        dirty = sum(table.rows.dirty_rows() for table in self._shard.tables())
+        dirty = self.dirty_rows()
         if dirty >= self._max_dirty_rows:
             raise RedisUnavailable(
                 f"Redis cannot be reached and {dirty} rows wait to be written back, at most {self._max_dirty_rows} may "

@@ -32,6 +32,8 @@ _ALWAYS = frozenset(
         "/rowbank.v1.AdminService/GetServerInfo",
         "/rowbank.v1.AdminService/GetStats",
         "/rowbank.v1.DeltaService/ListFollowers",
+        "/rowbank.v1.DiagnosisService/Diagnose",
+        "/rowbank.v1.DiagnosisService/GetHealth",
     }
 )
 # Which tables a request reads. A replica answers these.

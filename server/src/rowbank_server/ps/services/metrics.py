@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -36,6 +38,21 @@ _COUNTERS = {
 _PULLED = {"pulled_found": "found", "pulled_initialized": "initialized", "pulled_not_admitted": "not_admitted"}
 
 
+@dataclass(frozen=True, slots=True)
+class MethodTimes:
+    """How long requests of a method took since the start.
+
+    Attributes:
+        upper_s: upper bounds of the buckets but the last, which has none.
+        counts: requests in each bucket.
+    """
+
+    method: str
+    failed: int
+    upper_s: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
 class RequestMetrics:
     """Requests by method: how long they took and how they ended."""
 
@@ -61,6 +78,28 @@ class RequestMetrics:
             (ok if code == "OK" else self._requests.labels(short, code)).inc()
 
         return observe
+
+    def times(self) -> list[MethodTimes]:
+        """Of every method that was called."""
+        below: dict[str, list[int]] = {}  # Requests up to each bound.
+        failed: dict[str, int] = {}
+        for sample in next(iter(self._seconds.collect())).samples:
+            if sample.name.endswith("_bucket"):
+                below.setdefault(sample.labels["method"], []).append(int(sample.value))
+        for sample in next(iter(self._requests.collect())).samples:
+            if sample.name.endswith("_total") and sample.labels["code"] != "OK":
+                method = sample.labels["method"]
+                failed[method] = failed.get(method, 0) + int(sample.value)
+        return [
+            MethodTimes(
+                method,
+                failed.get(method, 0),
+                _LATENCY_BUCKETS_S,
+                tuple(high - low for low, high in itertools.pairwise([0, *counts])),
+            )
+            for method, counts in below.items()
+            if counts[-1]
+        ]
 
 
 class TableCollector(Collector):

@@ -1,0 +1,1 @@
+"""Commands that say how the whole is: `status`, `stat`, `bigtables`, `doctor`."""
