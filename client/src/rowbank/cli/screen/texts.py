@@ -60,7 +60,7 @@ def _moment(unix_s: float) -> str:
 def _duration(seconds: float) -> str:
     """In its two largest units."""
     left = int(seconds)
-    parts = []
+    parts: list[str] = []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or parts or unit == "s":
