@@ -51,12 +51,12 @@ def test_no_line_is_wider_than_the_terminal(target, wide_table, width, command):
 
 
 def test_texts_are_cut_before_columns_are_left_out():
-    natural = {"name": 30, "rows": 6, "note": 20}
+    natural = {"name": 50, "rows": 6, "note": 20}
     texts = {"name": 5, "note": 4}
-    assert layout.fitted(natural, texts, 60) == natural  # 30 + 6 + 20 and two gaps of 2.
-    assert layout.fitted(natural, texts, 50) == {"name": 20, "rows": 6, "note": 20}
-    assert layout.fitted(natural, texts, 40) == {"name": 12, "rows": 6, "note": 18}
-    assert layout.fitted(natural, texts, 33) == {"name": 25, "rows": 6}  # 12 + 6 + 12 + 4 is more.
+    assert layout.fitted(natural, texts, 80) == natural  # 50 + 6 + 20 and two gaps of 2.
+    assert layout.fitted(natural, texts, 75) == {"name": 45, "rows": 6, "note": 20}
+    assert layout.fitted(natural, texts, 65) == {"name": 40, "rows": 6, "note": 15}
+    assert layout.fitted(natural, texts, 61) == {"name": 50, "rows": 6}  # 40 + 6 + 12 and the gaps are 62.
     assert layout.fitted(natural, texts, 10) == {"name": 10}
 
 

@@ -9,7 +9,7 @@ from rowbank.cli.health.cluster import Cluster, Table
 from rowbank.cli.screen.texts import binary
 
 FAIL, WARN = "fail", "warn"
-_JOURNAL_FULL, _REDIS_FULL, _TABLE_FULL = 0.9, 0.9, 1.2
+_JOURNAL_FULL, _REDIS_FULL, _TABLE_FULL = 0.9, 0.9, 2.0
 _BEHIND_S, _JOURNAL_BEHIND_S, _FOLLOWER_BEHIND_S = 30.0, 2.0, 10.0
 _REGRET, _REGRET_LEAST = 0.05, 100
 

@@ -12,6 +12,7 @@ from rowbank.cli.screen.texts import cells, cut, padded, shown
 Record = Mapping[str, Any]
 _GAP = 2
 _LEAST_TEXT = 12  # Columns to which a text may be cut to make room for others.
+_LEAST_NAME = 40  # The same of the first one, which says what a line is about.
 _LEAST_WRAPPED = 24  # Columns below which a value beside its name is not wrapped.
 
 
@@ -51,11 +52,12 @@ def fitted(natural: Mapping[str, int], texts: Mapping[str, int], width: int) -> 
         natural: the width of each column as it is.
         texts: columns that may be cut, with the widths of their headings, which are not.
     """
-    kept = dict(natural)
+    kept, first = dict(natural), next(iter(natural))
+    least = {field: max(heading, _LEAST_NAME if field == first else _LEAST_TEXT) for field, heading in texts.items()}
     while True:
         excess = sum(kept.values()) + _GAP * (len(kept) - 1) - width
         while excess > 0:
-            room = {field: kept[field] - max(texts[field], _LEAST_TEXT) for field in texts if field in kept}
+            room = {field: kept[field] - least[field] for field in texts if field in kept}
             widest = max(room, key=lambda field: (room[field] > 0, kept[field]), default=None)
             if widest is None or room[widest] <= 0:
                 break
