@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rowbank.diagnosis import MethodTimes, quantile_s
-
 if TYPE_CHECKING:
     from rowbank import Client
     from rowbank.admin import TableStats
-    from rowbank.diagnosis import ShardHealth
+    from rowbank.diagnosis import MethodTimes, ShardHealth
 
 _COUNTERS = ("pulled_rows", "pushed_rows", "inserted_rows", "evicted_rows", "regretted_rows")
 
@@ -72,6 +70,8 @@ def _method(
     method: str, plural: str, earlier: Look, now: Look, restarted: set[int], elapsed_s: float
 ) -> dict[str, Any]:
     """Requests of a method over all tables: how many, how many failed, how long they took."""
+    from rowbank.diagnosis import quantile_s
+
     between: list[MethodTimes] = []
     for shard, health in now.health.items():
         times = health.times(method) if shard in earlier.health else None
