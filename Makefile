@@ -56,7 +56,7 @@ install: .venv/.native ## create .venv with all packages, build the native core
 	@echo "== installing the pinned packages into .venv (a few minutes the first time)"
 	@$(UV) pip install -q -c constraints.txt --group build
 	@$(UV) pip install -q -c constraints.txt --group dev --compile-bytecode --no-build-isolation \
-	  -e protos -e "client[cli,tfra,parquet,redis]" -e "server[embedded,tracing]" -e trainer
+	  -e protos -e "client[cli,tfra,parquet,redis]" -e "server[embedded,tracing,ui]" -e trainer
 	@touch $@
 
 .venv/.native: .venv/.packages $(NATIVE)

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 import rowbank_server
 from rowbank.errors import RedisUnavailable
 from rowbank_protos.v1 import deltas_pb2
-from rowbank_server import logs, process_metrics
+from rowbank_server import logs
 from rowbank_server.features import FeatureStore
 from rowbank_server.features.freshness import FreshnessCollector
 from rowbank_server.features.service import FeatureServicer
@@ -33,8 +33,6 @@ from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.following.following import Following
 from rowbank_server.ps.following.identity import Follower
-from rowbank_server.ps.http.app import Served
-from rowbank_server.ps.http.opening import shown
 from rowbank_server.ps.insight.upkeep import InsightUpkeep
 from rowbank_server.ps.roles.again import start_again
 from rowbank_server.ps.roles.heartbeat import Heartbeat
@@ -57,6 +55,7 @@ from rowbank_server.ps.services.tracing import Tracing
 from rowbank_server.ps.services.waits import RedisWaits
 from rowbank_server.ps.services.workers import WorkerServicer
 from rowbank_server.ps.serving import Parts, Serving
+from rowbank_server.ps.showing import Showing
 from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.departing import Departing
 from rowbank_server.ps.tables.evictor import Evictor
@@ -230,23 +229,23 @@ class ParameterServer:
             )
         )
 
-        self.serving = self._new_serving()
+        parts = self._parts()
+        self.serving = Serving(parts, settings)
+        self.showing = Showing(
+            settings,
+            redis,
+            parts,
+            self.serving,
+            metrics=self.metrics,
+            history=history,
+            models=self._registry,
+        )
 
     def run(self) -> int:
         """Serves until asked to stop; returns the exit status."""
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        with shown(self._settings.http_bind, self._shown()) as self.serving.http:
+        with self.showing.at(self._settings.http_bind) as self.serving.http:
             return self.serving.run()
-
-    def _shown(self) -> Served:
-        """What operators see of this process."""
-        process_metrics.register(self.metrics, "ps")
-        shard = self._settings.shard
-        return Served(
-            metrics=self.metrics,
-            not_ready=lambda: self.serving.not_ready(),
-            describe=lambda: {"role": self.part.role, "state": self.part.current_state, "shard": shard},
-        )
 
     def _new_part(self) -> Part:
         """What this process is at first."""
@@ -287,8 +286,8 @@ class ParameterServer:
         seen = self.lease.look()
         return seen.address or None if seen.holder and seen.holder != self._owner else None
 
-    def _new_serving(self) -> Serving:
-        parts = Parts(
+    def _parts(self) -> Parts:
+        return Parts(
             server=self.server,
             shard=self.shard,
             claiming=self.claiming,
@@ -306,7 +305,6 @@ class ParameterServer:
             me=self.me,
             following=self.following,
         )
-        return Serving(parts, self._settings)
 
     def _sources(self, identity: ServerIdentity, dedup: DedupWindow) -> Sources:
         hello = deltas_pb2.FollowHello(

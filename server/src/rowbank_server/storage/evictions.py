@@ -29,10 +29,19 @@ class EvictionHistory:
         self._max_events = max_events
         self._waiting: collections.deque[admin_pb2.EvictionEvent] = collections.deque(maxlen=_WAITING_EVENTS)
         self._lock = threading.Lock()
+        self._rows: collections.Counter[tuple[str, int]] = collections.Counter()
+
+    @property
+    def rows(self) -> dict[tuple[str, int], int]:
+        """How many rows went, by table and reason, since this process started."""
+        with self._lock:
+            return dict(self._rows)
 
     def record(self, event: admin_pb2.EvictionEvent) -> None:
         """Keeps `event`, in Redis as soon as that can be reached."""
         self._waiting.append(event)
+        with self._lock:
+            self._rows[event.table, event.reason] += event.rows
         try:
             self.append_waiting()
         except RedisUnavailable:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import grpc
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+
+from rowbank.errors import RequestError
 
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 _TITLES = {
@@ -18,8 +21,10 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     422: "Invalid request",
+    429: "Too many requests",
     500: "Internal error",
     503: "Not available",
+    504: "Deadline exceeded",
 }
 
 
@@ -41,6 +46,22 @@ def problem(status: int, kind: str, detail: str, headers: Mapping[str, str] | No
         status,
         {**HEADERS, **(headers or {}), "content-type": "application/problem+json"},
     )
+
+
+_STATUS_OF_CODE = {
+    grpc.StatusCode.INVALID_ARGUMENT: 422,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+
+
+def of_error(error: RequestError) -> Response:
+    """One of our errors; its reason becomes the kind."""
+    return problem(_STATUS_OF_CODE.get(error.code, 500), error.reason.lower().replace("_", "-"), error.message)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

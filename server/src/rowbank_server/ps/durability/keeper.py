@@ -35,6 +35,10 @@ _WriteTable = Callable[[ShardTable, RowStore, Journal], int]
 class Keeper:
     """Runs the cycles.
 
+    Attributes:
+        last_duration_s: how long the last cycle took that succeeded.
+        written_rows: how many rows were written or deleted in Redis since the start.
+
     Args:
         on_replaced: called once, from the keeper's thread, when another process took over the shard.
     """
@@ -76,6 +80,8 @@ class Keeper:
         self._written_steps: dict[int, int] | None = None
         self._hurry = threading.Event()
         self._written_through_s = time.monotonic()
+        self.last_duration_s = 0.0
+        self.written_rows = 0
 
     @property
     def redis_connected(self) -> bool:
@@ -125,8 +131,12 @@ class Keeper:
 
     def _locked_flush(self, write_table: _WriteTable) -> int:
         with self._cycle_lock:
+            started = time.monotonic()
             try:
-                return self._flush(write_table)
+                written = self._flush(write_table)
+                self.last_duration_s = time.monotonic() - started
+                self.written_rows += written
+                return written
             except NotReady:
                 self._replaced = True
                 self._journal.fence()

@@ -17,7 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rowbank_server.web.answers import HEADERS, on_http_exception, problem, to_json
+from rowbank.errors import RequestError
+from rowbank_server.ui import data, files
+from rowbank_server.ui.data import Source
+from rowbank_server.web.answers import HEADERS, of_error, on_http_exception, problem, to_json
 
 _log = logging.getLogger("rowbank.http")
 
@@ -30,11 +33,13 @@ class Served:
         metrics: the registry that a scrape gets.
         not_ready: why this process answers no requests of clients now; empty: it does.
         describe: what this process is, for probes: role, state, shard and the like.
+        source: what the page is told.
     """
 
     metrics: CollectorRegistry
     not_ready: Callable[[], str]
     describe: Callable[[], dict[str, Any]]
+    source: Source
 
 
 Answer = Callable[[Served, Request], Response]
@@ -55,8 +60,34 @@ def _readyz(served: Served, request: Request) -> Response:
     return to_json(said, 503 if why else 200)
 
 
+def _page(served: Served, request: Request) -> Response:
+    return files.serve(request, files.INDEX)
+
+
+def _page_file(served: Served, request: Request) -> Response:
+    return files.serve(request, request.path_params["file"])
+
+
+def _page_data(served: Served, request: Request) -> Response:
+    what = request.path_params["what"]
+    try:
+        told = data.answer(served.source, what, request.query_params)
+    except RequestError as error:
+        return of_error(error)
+    if told is None:
+        return problem(404, "no-such-path", f"the page at /ui has no data {what[:80]!r}")
+    return to_json(told)
+
+
 # Path -> what answers a GET of it.
-ROUTES: dict[str, Answer] = {"/healthz": _healthz, "/metrics": _metrics, "/readyz": _readyz}
+ROUTES: dict[str, Answer] = {
+    "/healthz": _healthz,
+    "/metrics": _metrics,
+    "/readyz": _readyz,
+    "/ui": _page,
+    "/ui/{file}": _page_file,
+    "/ui/data/{what}": _page_data,
+}
 
 
 def create_app(served: Served) -> Starlette:
