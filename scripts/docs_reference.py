@@ -74,9 +74,7 @@ def commands() -> str:
 def python() -> str:
     """The client's public names, for mkdocstrings."""
     listed = "\n\n".join(
-        f"::: rowbank.{name}"
-        for name in sorted(rowbank.__all__)
-        if inspect.isclass(getattr(rowbank, name))
+        f"::: rowbank.{name}" for name in sorted(rowbank.__all__) if inspect.isclass(getattr(rowbank, name))
     )
     return f"# Python\n\n{NOTE}All of it is importable from `rowbank`.\n\n{listed}\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ ON_A_SYSTEM = [
     for page in PAGES
     if page not in BY_ITSELF and any(one.language == "sh" and not one.why for one in blocks(page))
 ]
+_LONGEST_S = 270.0
 _PORTS = ("grpc", "standby", "http", "retrieval", "ps_http")
 
 
@@ -45,10 +47,21 @@ def run(text: str, folder: Path, ports: dict[str, int]) -> None:
     }
     environment.pop("TF_USE_LEGACY_KERAS", None)
     (folder / "page.sh").write_text(moved(text, ports))
-    done = subprocess.run(
-        ["bash", "page.sh"], cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False
+    process = subprocess.Popen(
+        ["bash", "page.sh"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    try:
+        told, logged = process.communicate(timeout=_LONGEST_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGTERM)  # What it has begun, too.
+        told, logged = process.communicate()
+    assert process.returncode == 0, f"{told[-2000:]}\n{logged[-4000:]}"
 
 
 @pytest.mark.slow
