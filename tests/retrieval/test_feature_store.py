@@ -13,6 +13,8 @@ from rowbank_protos.v1 import features_pb2
 from rowbank_server.features import FeatureField, FeatureStatus, FeatureStore, FeatureType, FeatureView, layout
 from rowbank_server.features.service import FeatureServicer
 from rowbank_server.features.views import view_from_message, view_to_message
+from rowbank_server.registry import ModelRegistry
+from rowbank_server.registry.view_scope import ViewScope
 
 ITEMS = FeatureView(
     name="items",
@@ -193,8 +195,9 @@ def test_bad_views_are_refused(message: features_pb2.FeatureView, error: str) ->
         view_from_message(message)
 
 
-def test_the_service_reads_what_it_wrote(store: FeatureStore) -> None:
-    servicer, context = FeatureServicer(store, lambda view: ()), None
+def test_the_service_reads_what_it_wrote(store: FeatureStore, connection: redis.Redis, namespace: str) -> None:
+    scope = ViewScope(ModelRegistry(connection, namespace))
+    servicer, context = FeatureServicer(store, lambda view: (), scope), None
     servicer.PutView(features_pb2.PutViewRequest(view=view_to_message(ITEMS)), context)  # type: ignore[arg-type]
     write = features_pb2.WriteFeaturesRequest(view="items", event_time_s=5)
     row = write.rows.add(entity=3)

@@ -29,6 +29,7 @@ from rowbank.models import Models
 from rowbank.rows import Rows, Store
 from rowbank.specs import TableSpec
 from rowbank.table import Table
+from rowbank.tokens import Tokens
 from rowbank.tracing import rows_span
 from rowbank_protos import columns
 from rowbank_protos.v1 import admin_pb2, diagnosis_pb2, tables_pb2
@@ -120,6 +121,7 @@ class Client:
         self._tables_lock = forks.Lock()
         self.models = Models(self.calls)
         self.features = Features(self.calls)
+        self.tokens = Tokens(self.calls)
 
     def __reduce__(self) -> Any:
         return _reopened, (tuple(self._addresses), tuple(self._options.items()))

@@ -193,6 +193,12 @@ class PermissionDenied(RequestError):
     reason, code = "PERMISSION_DENIED", grpc.StatusCode.PERMISSION_DENIED
 
 
+class TokenNotFound(RequestError):
+    """No token has that name or id."""
+
+    reason, code = "TOKEN_NOT_FOUND", grpc.StatusCode.NOT_FOUND
+
+
 class FilterNotFound(RequestError):
     """No filter of that name is stored with the model."""
 

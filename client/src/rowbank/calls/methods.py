@@ -18,6 +18,7 @@ from rowbank_protos.v1 import (
     rows_pb2,
     snapshots_pb2,
     tables_pb2,
+    tokens_pb2,
     workers_pb2,
 )
 
@@ -79,6 +80,9 @@ GET_SERVER_INFO = Method(
 )
 GET_HEALTH = Method("DiagnosisService", "GetHealth", diagnosis_pb2.GetHealthRequest, diagnosis_pb2.GetHealthResponse)
 DIAGNOSE = Method("DiagnosisService", "Diagnose", diagnosis_pb2.DiagnoseRequest, diagnosis_pb2.DiagnoseResponse)
+CREATE_TOKEN = Method("TokenService", "CreateToken", tokens_pb2.CreateTokenRequest, tokens_pb2.CreateTokenResponse)
+LIST_TOKENS = Method("TokenService", "ListTokens", tokens_pb2.ListTokensRequest, tokens_pb2.ListTokensResponse)
+REVOKE_TOKEN = Method("TokenService", "RevokeToken", tokens_pb2.RevokeTokenRequest, tokens_pb2.RevokeTokenResponse)
 FLUSH = Method("AdminService", "Flush", admin_pb2.FlushRequest, admin_pb2.FlushResponse)
 
 FOLLOW = Method("DeltaService", "Follow", deltas_pb2.FollowRequest, deltas_pb2.FollowResponse)

@@ -21,6 +21,7 @@ from rowbank.cli import (
     snapshots,
     stats,
     tables,
+    tokens,
 )
 from rowbank.cli.health import sizes, stat, status
 from rowbank.cli.retrieving import IDS
@@ -96,6 +97,10 @@ _models = _group(
 _models.callback()(models.overview)
 _reads(_models, list=models.list_models, describe=models.describe)
 _does(_models, activate=models.activate, rollback=models.roll_back, traffic=models.traffic, prune=models.prune)
+
+_tokens = _group("tokens", "Makes, lists and revokes tokens.")
+_does(_tokens, create=tokens.create, revoke=tokens.revoke, generate=tokens.generate)
+_reads(_tokens, list=tokens.list_tokens)
 
 _features = _group("features", "Lists, shows, reads, imports, judges and drops features of users and items.")
 _reads(_features, list=features.list_views, show=features.show, freshness=features.freshness)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import grpc
 
@@ -26,30 +27,44 @@ _STATUS = {
 _ENTITIES_PER_ANSWER = 65_536  # At most 10 bytes each.
 
 
+class ViewScope(Protocol):
+    """Which views a caller's token is for."""
+
+    def require(self, views: Iterable[str], *, write: bool = False) -> None: ...
+
+    def shown(self, views: Iterable[str]) -> set[str]: ...
+
+
 class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     """Views and their rows. Raises the errors of `rowbank.errors`; an interceptor gives them their status.
 
     Args:
         readers: which stored model versions name a view, in words.
+        scope: which views a caller's token is for.
     """
 
-    def __init__(self, store: FeatureStore, readers: Callable[[str], Sequence[str]]) -> None:
+    def __init__(self, store: FeatureStore, readers: Callable[[str], Sequence[str]], scope: ViewScope) -> None:
         self._store = store
+        self._scope = scope
         self._readers = readers
 
     def PutView(  # noqa: N802
         self, request: features_pb2.PutViewRequest, context: grpc.ServicerContext
     ) -> features_pb2.PutViewResponse:
+        self._scope.require((request.view.name,), write=True)
         return features_pb2.PutViewResponse(changed=self._store.put_view(view_from_message(request.view)))
 
     def ListViews(  # noqa: N802
         self, request: features_pb2.ListViewsRequest, context: grpc.ServicerContext
     ) -> features_pb2.ListViewsResponse:
-        return features_pb2.ListViewsResponse(views=[view_to_message(view) for view in self._store.list_views()])
+        views = self._store.list_views()
+        shown = self._scope.shown(view.name for view in views)
+        return features_pb2.ListViewsResponse(views=[view_to_message(view) for view in views if view.name in shown])
 
     def WriteFeatures(  # noqa: N802
         self, request: features_pb2.WriteFeaturesRequest, context: grpc.ServicerContext
     ) -> features_pb2.WriteFeaturesResponse:
+        self._scope.require((request.view,), write=True)
         event_time_s = request.event_time_s if request.HasField("event_time_s") else None
         if event_time_s is not None and not 0 <= event_time_s < 1e11:
             raise InvalidFeature(f"event_time_s: expected Unix seconds from 0 to 1e11, or none, got {event_time_s}")
@@ -61,6 +76,7 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     def WriteColumns(  # noqa: N802
         self, request: features_pb2.WriteColumnsRequest, context: grpc.ServicerContext
     ) -> features_pb2.WriteColumnsResponse:
+        self._scope.require((request.view,), write=True)
         view = self._store.view(request.view)
         columns = columns_from_message(view, request, time.time_ns() // 1000)
         written = self._store.write_columns(view, columns)
@@ -69,6 +85,7 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     def ReadFeatures(  # noqa: N802
         self, request: features_pb2.ReadFeaturesRequest, context: grpc.ServicerContext
     ) -> features_pb2.ReadFeaturesResponse:
+        self._scope.require((request.view, request.overlay.view))
         if request.HasField("overlay"):
             return self._read_layers(request)
         view = self._store.view(request.view)
@@ -89,6 +106,7 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     def DropView(  # noqa: N802
         self, request: features_pb2.DropViewRequest, context: grpc.ServicerContext
     ) -> features_pb2.DropViewResponse:
+        self._scope.require((request.view,), write=True)
         readers = self._readers(request.view)
         if readers:
             raise InvalidFeature(
@@ -102,6 +120,7 @@ class FeatureServicer(features_pb2_grpc.FeatureServiceServicer):
     def ListEntities(  # noqa: N802
         self, request: features_pb2.ListEntitiesRequest, context: grpc.ServicerContext
     ) -> Iterator[features_pb2.ListEntitiesResponse]:
+        self._scope.require((request.view,))
         entities = self._store.entities(request.view).tolist()
         for start in range(0, len(entities), _ENTITIES_PER_ANSWER):
             yield features_pb2.ListEntitiesResponse(entities=entities[start : start + _ENTITIES_PER_ANSWER])

@@ -40,6 +40,7 @@ from rowbank_server.ps.roles.membership import Membership
 from rowbank_server.ps.roles.part import Part, Role
 from rowbank_server.ps.server import PsServer, Servicers
 from rowbank_server.ps.services.admin_service import AdminServicer, ServerIdentity
+from rowbank_server.ps.services.auth import Interceptors
 from rowbank_server.ps.services.cluster_tables import ClusterTables
 from rowbank_server.ps.services.delta_service import DeltaServicer
 from rowbank_server.ps.services.door import Door
@@ -51,6 +52,7 @@ from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.services.row_service import RowServicer
 from rowbank_server.ps.services.snapshots import SnapshotServicer
 from rowbank_server.ps.services.table_service import TableServicer
+from rowbank_server.ps.services.token_service import TokenServicer
 from rowbank_server.ps.services.tracing import Tracing
 from rowbank_server.ps.services.waits import RedisWaits
 from rowbank_server.ps.services.workers import WorkerServicer
@@ -69,6 +71,8 @@ from rowbank_server.registry.pruning import Pruning
 from rowbank_server.registry.service import ModelServicer
 from rowbank_server.registry.trial import Trial
 from rowbank_server.registry.upkeep import Upkeep
+from rowbank_server.registry.view_scope import ViewScope
+from rowbank_server.security.opening import Security
 from rowbank_server.settings import PsSettings, SettingsError, require_private
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
@@ -200,11 +204,14 @@ class ParameterServer:
         self.me: Follower | None = None
         self.following = self._new_following()
         self.draining = Draining()
+        self.security = Interceptors(Security.of(settings, redis, settings.namespace, self.metrics))
         self.server = PsServer(
             self._servicers(history, dedup),
             interceptors=[
+                *self.security.outermost(),
                 Tracing(),
                 ErrorInterceptor(self._requests),
+                *self.security.inner(),
                 self.draining,
                 Door(
                     role=lambda: self.part.role,
@@ -244,7 +251,7 @@ class ParameterServer:
     def run(self) -> int:
         """Serves until asked to stop; returns the exit status."""
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        with self.showing.at(self._settings.http_bind) as self.serving.http:
+        with self.security.parts, self.showing.at(self._settings.http_bind) as self.serving.http:
             return self.serving.run()
 
     def _new_part(self) -> Part:
@@ -345,6 +352,7 @@ class ParameterServer:
         pruning = Pruning(self._registry, features, cluster)
         self.upkeep = Upkeep(self._registry, pruning, settings.models_keep, owner=identity.server_id)
         trial = Trial(self._registry, features, rows.lookup)
+        views = ViewScope(self._registry)
         return Servicers(
             tables=TableServicer(self.shard, self.custody),
             rows=RowServicer(
@@ -367,11 +375,13 @@ class ParameterServer:
                 Activation(self._registry, features, trial),
                 pruning,
                 features,
+                views,
             ),
-            features=FeatureServicer(features, self._registry.readers),
+            features=FeatureServicer(features, self._registry.readers, views),
             workers=WorkerServicer(),
             deltas=DeltaServicer(self.shard, self._sources(identity, dedup), self.followers, self.gate),
             diagnosis=self._diagnosis(),
+            tokens=TokenServicer(self.security.parts.book),
         )
 
     def _diagnosis(self) -> DiagnosisServicer:

@@ -32,6 +32,8 @@ from rowbank_protos.v1 import (
     snapshots_pb2_grpc,
     tables_pb2,
     tables_pb2_grpc,
+    tokens_pb2,
+    tokens_pb2_grpc,
     workers_pb2,
     workers_pb2_grpc,
 )
@@ -70,6 +72,7 @@ class Servicers:
     workers: workers_pb2_grpc.WorkerServiceServicer
     deltas: deltas_pb2_grpc.DeltaServiceServicer
     diagnosis: diagnosis_pb2_grpc.DiagnosisServiceServicer
+    tokens: tokens_pb2_grpc.TokenServiceServicer
 
 
 class PsServer:
@@ -119,6 +122,7 @@ class PsServer:
         workers_pb2_grpc.add_WorkerServiceServicer_to_server(servicers.workers, self._server)
         deltas_pb2_grpc.add_DeltaServiceServicer_to_server(servicers.deltas, self._server)
         diagnosis_pb2_grpc.add_DiagnosisServiceServicer_to_server(servicers.diagnosis, self._server)
+        tokens_pb2_grpc.add_TokenServiceServicer_to_server(servicers.tokens, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = [
             module.DESCRIPTOR.services_by_name[name].full_name
@@ -132,6 +136,7 @@ class PsServer:
                 (workers_pb2, "WorkerService"),
                 (deltas_pb2, "DeltaService"),
                 (diagnosis_pb2, "DiagnosisService"),
+                (tokens_pb2, "TokenService"),
             )
         ]
         reflected = [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME]

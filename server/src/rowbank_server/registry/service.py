@@ -16,6 +16,7 @@ from rowbank_server.registry.pruning import Pruning
 from rowbank_server.registry.store import CHUNK_BYTES, ModelRegistry, StoredModel
 from rowbank_server.registry.traffic import get_traffic, set_traffic
 from rowbank_server.registry.validation import validate
+from rowbank_server.registry.view_scope import ViewScope
 
 MAX_MODEL_BYTES = 512 << 20
 
@@ -26,16 +27,24 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     Args:
         binder: knows the tables.
         store: where the features are that the towers take.
+        views: which of them a publisher's token may name.
     """
 
     def __init__(
-        self, registry: ModelRegistry, binder: Binder, activation: Activation, pruning: Pruning, store: FeatureStore
+        self,
+        registry: ModelRegistry,
+        binder: Binder,
+        activation: Activation,
+        pruning: Pruning,
+        store: FeatureStore,
+        views: ViewScope,
     ) -> None:
         self._registry = registry
         self._binder = binder
         self._activation = activation
         self._pruning = pruning
         self._store = store
+        self._views = views
 
     def PublishModel(  # noqa: N802
         self, request_iterator: Iterator[models_pb2.PublishModelRequest], context: grpc.ServicerContext
@@ -44,6 +53,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         if first is None or first.WhichOneof("part") != "manifest":
             raise InvalidModel("the first message of a publication must hold the manifest")
         manifest = first.manifest
+        self._views.require((manifest.item_view, manifest.user_view, manifest.item_overlay, manifest.user_overlay))
         files = _collect(manifest, request_iterator)
         self._binder.begin()
         validate(manifest, files, self._binder.dim, self._store)

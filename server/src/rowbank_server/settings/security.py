@@ -51,6 +51,12 @@ class SecuritySettings(BaseSettings):
         validation_alias=shared_name("require_tokens"),
         description="Answer only callers with a token whose role allows what they ask for.",
     )
+    audit_file: str = Field(
+        "",
+        validation_alias=shared_name("audit_file"),
+        description="File to which each call that steers, and each that is refused for its token, adds a line of JSON "
+        "while tokens are required; empty: standard error.",
+    )
     admin_token_file: str = Field(
         "",
         validation_alias=shared_name("admin_token_file"),

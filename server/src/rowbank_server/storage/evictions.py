@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import threading
+from collections.abc import Callable
 
 from google.protobuf import json_format
 
@@ -55,8 +56,14 @@ class EvictionHistory:
                 self._redis.xadd(self._key, {_FIELD: text}, maxlen=self._max_events, approximate=True)
                 self._waiting.popleft()
 
-    def newest(self, *, table: str, limit: int) -> list[admin_pb2.EvictionEvent]:
-        """At most `limit` events of `table` (empty: of all tables), newest first. Raises RedisUnavailable."""
+    def newest(
+        self, *, table: str, limit: int, shown: Callable[[str], bool] = lambda table: True
+    ) -> list[admin_pb2.EvictionEvent]:
+        """At most `limit` events of `table` (empty: of all tables), newest first. Raises RedisUnavailable.
+
+        Args:
+            shown: which tables' events are told.
+        """
         events: list[admin_pb2.EvictionEvent] = []
         before = "+"
         while len(events) < limit:
@@ -64,7 +71,7 @@ class EvictionHistory:
                 page: list[tuple[bytes, dict[bytes, bytes]]] = self._redis.xrevrange(self._key, max=before, count=_PAGE)
             for entry_id, fields in page:
                 event = json_format.Parse(fields[_FIELD], admin_pb2.EvictionEvent(), ignore_unknown_fields=True)
-                if not table or event.table == table:
+                if (not table or event.table == table) and shown(event.table):
                     events.append(event)
                 before = f"({entry_id.decode()}"
             if len(page) < _PAGE:

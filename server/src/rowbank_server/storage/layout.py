@@ -31,6 +31,11 @@ class Layout:
         return f"{self.namespace}:holds"
 
     @property
+    def tokens(self) -> str:
+        """Hash: id of a token -> who it is for, with a hash of its text, as JSON; its revocation; its last use."""
+        return f"{self.namespace}:tokens"
+
+    @property
     def evictions(self) -> str:
         """Stream, capped: what was evicted."""
         return f"{self.namespace}:evictions"

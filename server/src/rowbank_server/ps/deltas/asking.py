@@ -8,6 +8,7 @@ from typing import Protocol
 from rowbank.errors import InvalidRequest
 from rowbank_protos.v1 import deltas_pb2
 from rowbank_server.ps.deltas.log import DeltaLog
+from rowbank_server.security.caller import ANYBODY, Caller
 
 KEYS, ROWS, RECORDS = (
     deltas_pb2.FOLLOW_DETAIL_KEYS,
@@ -33,6 +34,7 @@ class Asked:
         tables: names; empty: all.
         since: the server and the position to go on from; None: not asked to go on.
         complete: ids of tables that the follower has whole as of `since`; of records alone.
+        caller: whose scope its tables are in, those that are made later, too.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Asked:
     complete: frozenset[int]
     role: str
     address: str
+    caller: Caller = ANYBODY
 
     @property
     def records(self) -> bool:
@@ -51,10 +54,11 @@ class Asked:
 
     def wants(self, table: deltas_pb2.FollowedTable) -> bool:
         """Whether it follows that table."""
-        return not self.tables or table.spec.name in self.tables
+        name = table.spec.name
+        return name in self.tables if self.tables else self.caller.may_use_table(name)
 
 
-def check(request: deltas_pb2.FollowRequest) -> Asked:
+def check(request: deltas_pb2.FollowRequest, caller: Caller = ANYBODY) -> Asked:
     """Raises InvalidRequest."""
     for name in ("name", "role", "address"):
         if len(getattr(request, name)) > _MAX_TEXT:
@@ -81,6 +85,7 @@ def check(request: deltas_pb2.FollowRequest) -> Asked:
         complete=frozenset(request.complete_tables),
         role=request.role,
         address=request.address,
+        caller=caller,
     )
 
 

@@ -19,6 +19,7 @@ from rowbank_server.ps.tables.departing import Departing
 from rowbank_server.ps.tables.mutations import REMOVAL_REASONS, Evict
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
+from rowbank_server.security.caller import current
 from rowbank_server.storage.evictions import EvictionHistory
 
 _DEFAULT_EVENTS = 100
@@ -134,7 +135,9 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.ListEvictionsRequest, context: grpc.ServicerContext
     ) -> admin_pb2.ListEvictionsResponse:
         self._history.append_waiting()
-        events = self._history.newest(table=request.table, limit=request.limit or _DEFAULT_EVENTS)
+        events = self._history.newest(
+            table=request.table, limit=request.limit or _DEFAULT_EVENTS, shown=current().may_use_table
+        )
         return admin_pb2.ListEvictionsResponse(events=events)
 
     def GetStats(  # noqa: N802

@@ -14,6 +14,7 @@ from rowbank_server.ps.deltas.followers import Followers
 from rowbank_server.ps.deltas.stream import Sources, Stream
 from rowbank_server.ps.durability.gate import MutationGate
 from rowbank_server.ps.tables.shard import Shard
+from rowbank_server.security.caller import current
 
 _GATE_WAIT_S = 12.0  # A snapshot closes it for 10 s at most.
 
@@ -36,7 +37,7 @@ class DeltaServicer(deltas_pb2_grpc.DeltaServiceServicer):
         self, request: deltas_pb2.FollowRequest, context: grpc.ServicerContext
     ) -> Iterator[bytes]:
         """Yields serialized FollowResponses."""
-        asked = check(request)
+        asked = check(request, current())
         if not self._log.opened_at:
             raise NotReady("this shard is loading its tables; try again in a moment")
         if asked.since is None:  # One that goes on learns of a table that is gone from the list.

@@ -27,6 +27,7 @@ from rowbank_server.ps.tables.departing import Departing
 from rowbank_server.ps.tables.mutations import Remove
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
+from rowbank_server.security.caller import require_tables
 
 _KEY_BYTES = 8
 
@@ -105,6 +106,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
 
     def Clear(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.ClearResponse:  # noqa: N802
         asked = decode.parse(Kind.CLEAR, request)
+        require_tables((asked.table,))
         self._custody.prepare_clear(asked.table, force=asked.force)
         return self._commit(Kind.CLEAR, request, context)  # type: ignore[no-any-return]
 
@@ -132,6 +134,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         for data in request_iterator:
             request = decode.parse(Kind.IMPORT, data)
             if table is None:
+                require_tables((request.table,))
                 table = self._shard.get(request.table)
                 if request.keys:
                     self._custody.note_import(table)
@@ -148,7 +151,9 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
             if kind is Kind.REMOVE and request.reason:  # It is what evictions tell those who follow.
                 request.ClearField("reason")
                 data = request.SerializeToString()
-            tables = [self._shard.get(name) for name in decode.tables_named(kind, request)]
+            names = decode.tables_named(kind, request)
+            require_tables(names)
+            tables = [self._shard.get(name) for name in names]
             mutation = decode.build(kind, request, tables, max_keys=self._max_keys)
         _note(tables, [getattr(part, "keys", b"") for part in getattr(request, "tables", [request])])
         if isinstance(mutation, Remove):

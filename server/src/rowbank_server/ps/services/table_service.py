@@ -8,6 +8,7 @@ from rowbank.errors import InvalidRequest
 from rowbank_protos.v1 import tables_pb2, tables_pb2_grpc
 from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.shard import Shard
+from rowbank_server.security.caller import require_tables
 
 _REFRESH_WAIT_S = 1.0  # A list without the tables of a moment ago is better than none.
 _MAX_HOLDER = 200
@@ -57,12 +58,14 @@ class TableServicer(tables_pb2_grpc.TableServiceServicer):
             raise InvalidRequest(f"holder: expected 1 to {_MAX_HOLDER} characters, got {len(request.holder)}")
         if not 0 < request.ttl_s <= _MAX_TTL_S:
             raise InvalidRequest(f"ttl_s: expected above 0 and at most {_MAX_TTL_S:.0f} seconds, got {request.ttl_s}")
+        require_tables(self._custody.held_by(request.holder))
         self._custody.hold(request.holder, request.tables, run=request.run, ttl_s=request.ttl_s)
         return tables_pb2.HoldTablesResponse()
 
     def ReleaseTables(  # noqa: N802
         self, request: tables_pb2.ReleaseTablesRequest, context: grpc.ServicerContext
     ) -> tables_pb2.ReleaseTablesResponse:
+        require_tables(self._custody.held_by(request.holder))
         return tables_pb2.ReleaseTablesResponse(held=self._custody.release(request.holder))
 
     def ListHolders(  # noqa: N802

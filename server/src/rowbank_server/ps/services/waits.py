@@ -33,6 +33,9 @@ WAITS: dict[str, float | None] = {
     "/rowbank.v1.TableService/ListHolders": READ_WAIT_S,
     "/rowbank.v1.TableService/ReleaseTables": None,
     "/rowbank.v1.TableService/UpdateTable": None,
+    "/rowbank.v1.TokenService/CreateToken": None,
+    "/rowbank.v1.TokenService/ListTokens": READ_WAIT_S,
+    "/rowbank.v1.TokenService/RevokeToken": None,
 }
 
 

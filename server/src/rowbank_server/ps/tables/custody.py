@@ -50,6 +50,10 @@ class Custody:
                 if identity is not None:
                     self._trained_by(identity, run)
 
+    def held_by(self, holder: str) -> tuple[str, ...]:
+        """The tables that a job holds. Raises RedisUnavailable."""
+        return next((hold.tables for hold in self._holders.jobs.current() if hold.holder == holder), ())
+
     def release(self, holder: str) -> bool:
         """Ends what a job holds; False: nothing. Raises RedisUnavailable."""
         return self._holders.jobs.release(holder)
