@@ -233,7 +233,7 @@ def test_services_and_methods_are_documented():
     text = page("protocol.md")
     pool = descriptor_pool.Default()
     rows = re.findall(r"^\| `(\w+Service)` \| [^|]* \| ([^|]*) \|$", text, re.MULTILINE)
-    assert len(rows) == 10
+    assert len(rows) == 11
     for service, cell in rows:
         found = pool.FindServiceByName(f"rowbank.v1.{service}")
         expected = []
@@ -264,6 +264,7 @@ def test_reasons_and_outcomes_of_evictions_are_documented():
 def test_keys_in_redis_are_documented():
     layout, text = Layout("rowbank"), page("redis-layout.md")
     keys = [layout.catalog, layout.shards, layout.holds, layout.evictions]
+    keys += [layout.tokens]
     keys += [layout.state(0), layout.common(0), layout.dedup(0), layout.journal_quarantine(0)]
     keys += [layout.journal(0, "5:name"), layout.sealed_journal(0, "5:name")]
     keys += [layout.epoch(3, 17), layout.rows(3, 17), layout.rows_rebuilt(3, 17), layout.quarantine(3, 17)]
@@ -296,4 +297,4 @@ def test_methods_of_the_client_in_the_docs_exist():
     homes = {"client": Client, "Client": Client, "client.models": Models, "client.features": Features, "Table": Table}
     for one in PAGES:
         for home, name in re.findall(r"`(client\.models|client\.features|[cC]lient|Table)\.(\w+)", one.read_text()):
-            assert hasattr(homes[home], name) or name in ("models", "features"), f"{one.name}: {home}.{name}"
+            assert hasattr(homes[home], name) or name in ("models", "features", "tokens"), f"{one.name}: {home}.{name}"

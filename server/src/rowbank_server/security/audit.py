@@ -45,7 +45,15 @@ class Audit:
             except OSError as error:
                 raise StartError(f"setting audit_file: {path}: {error.strerror}") from None
 
-    def note(self, caller: Caller | None, peer: str, method: str, subjects: dict[str, list[str]], outcome: str) -> None:
+    def note(
+        self,
+        caller: Caller | None,
+        peer: str,
+        method: str,
+        subjects: dict[str, list[str]],
+        outcome: str,
+        token_id: str = "",
+    ) -> None:
         """Writes a line.
 
         Args:
@@ -53,12 +61,13 @@ class Audit:
             peer: where the call came from.
             subjects: what it is about: {"tables": [...]}.
             outcome: "ok", or the reason of the error.
+            token_id: of what an unknown caller showed.
         """
         now = time.time()
         said: dict[str, object] = {
             "at": datetime.datetime.fromtimestamp(now, datetime.timezone.utc).isoformat(timespec="milliseconds"),
             "caller": "" if caller is None else caller.name,
-            "token": "" if caller is None else caller.token_id,
+            "token": token_id if caller is None else caller.token_id,
             "role": "" if caller is None else caller.role,
             "peer": _short(peer),
             "method": _short(method),

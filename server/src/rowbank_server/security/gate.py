@@ -43,7 +43,8 @@ class Gate:
         """Counts a refusal, and writes it into the audit log."""
         self.failures.note(error, peer, method)
         subjects = {f"{kind}s": [error.metadata[kind]] for kind in ("table", "model", "view") if kind in error.metadata}
-        self.audit.note(caller, peer, method, subjects, error.metadata.get("cause", error.reason))
+        outcome, shown = error.metadata.get("cause", error.reason), error.metadata.get("token", "")
+        self.audit.note(caller, peer, method, subjects, outcome, shown)
 
 
 def require_role(caller: Caller, rule: Rule, what: str) -> None:

@@ -21,7 +21,14 @@ from rowbank_server.settings.security import SecuritySettings
 
 # Beside the settings: read by other parts of the product, or set for its tests.
 OTHER_VARIABLES = frozenset(
-    {CONFIG_VARIABLE, "ROWBANK_REDIS_SERVER", "ROWBANK_RETRIEVAL", "ROWBANK_CHAOS_SEED", "ROWBANK_TEST_NEWEST"}
+    {
+        CONFIG_VARIABLE,
+        "ROWBANK_REDIS_SERVER",
+        "ROWBANK_RETRIEVAL",
+        "ROWBANK_CHAOS_SEED",
+        "ROWBANK_TEST_NEWEST",
+        "ROWBANK_TOKEN",
+    }
 )
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LOOPBACK_HOSTS = {"localhost", "[::1]"}
