@@ -20,6 +20,7 @@ from rowbank._version import __version__
 _HOMES = {
     "rowbank.client": ("Client",),
     "rowbank.table": ("Table",),
+    "rowbank.credentials": ("Credentials",),
     "rowbank.rows": ("ExportChunk", "Rows", "Store"),
     "rowbank.admin": ("RestrictReport",),
     "rowbank.calls.following.follower": ("Follower",),
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from rowbank.calls.following.follower import Follower
     from rowbank.changes import ChangeBatch
     from rowbank.client import Client
+    from rowbank.credentials import Credentials
     from rowbank.errors import RowbankError
     from rowbank.retrieval import AsyncRetrievalClient, RetrievalClient
     from rowbank.rows import ExportChunk, Rows, Store
@@ -72,6 +74,7 @@ __all__ = [
     "ChangeBatch",
     "Client",
     "Constant",
+    "Credentials",
     "Eviction",
     "ExportChunk",
     "Follower",

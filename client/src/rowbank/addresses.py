@@ -108,6 +108,17 @@ def alternatives_of(target: str) -> list[str]:
     return target.split(_OR)
 
 
+def is_local(target: str) -> bool:
+    """Whether a target, as `parse_target` gives it, is on this machine for certain: its loopback, or a socket file."""
+    if target.startswith("unix:"):
+        return True
+    host = target.rpartition(":")[0].strip("[]").lower()
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _parse_alternatives(target: str, default_port: int, *, allowed: bool) -> str:
     parts = target.split(_OR)
     if len(parts) > 1 and not allowed:

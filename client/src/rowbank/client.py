@@ -22,6 +22,7 @@ from rowbank.calls.partial import PartialTransport
 from rowbank.calls.replicas import ReplicaTransport, positions_of
 from rowbank.calls.transport import Transport
 from rowbank.calls.verbs import Calls, Push
+from rowbank.credentials import Credentials
 from rowbank.diagnosis import ShardHealth
 from rowbank.errors import DimMismatch, InvalidRequest, TableNotFound
 from rowbank.features import Features
@@ -62,6 +63,8 @@ class Client:
             replicas whose rows are at most so many seconds old and show all that this client was acknowledged; where
             none can, by the owners. 0: by the owners, unless a call says otherwise.
         max_keys_per_call: more keys than this in one call are refused; reads up to it are split as servers need it.
+        credentials: whom to trust and which token to show; None: what the variables ROWBANK_TLS_CA, ROWBANK_TOKEN_FILE
+            and the like say.
     Raises:
         ShardUnavailable, NotReady: a server is not there in time; the message names the targets.
         WrongShard: the targets are not every shard of one cluster.
@@ -80,6 +83,7 @@ class Client:
         wire_dtype: str = "float32",
         max_staleness_s: float | None = None,
         max_keys_per_call: int = 4_194_304,
+        credentials: Credentials | None = None,
     ) -> None:
         seconds("timeout_s", timeout_s)
         wait_s = min(_CONNECT_TIMEOUT_S, timeout_s) if connect_timeout_s is None else connect_timeout_s
@@ -100,14 +104,18 @@ class Client:
             "max_staleness_s": max_staleness_s,
             "max_keys_per_call": max_keys_per_call,
             "partial": partial,
+            "credentials": credentials,
         }
         self._addresses = addresses = connect.parse_targets(targets)
         if partial:
-            shards, self._servers, missing = connect.connect_partly(addresses, timeout_s=wait_s)
+            found = connect.connect_partly(addresses, timeout_s=wait_s, credentials=credentials)
+            shards, self._servers, missing = found
             self._transport: Transport = PartialTransport(shards, timeout_s=timeout_s, missing=missing)
         else:
             replicas = max_staleness_s is not None
-            shards, self._servers = connect.connect(addresses, timeout_s=wait_s, wait=wait_for_ready, replicas=replicas)
+            shards, self._servers = connect.connect(
+                addresses, timeout_s=wait_s, wait=wait_for_ready, replicas=replicas, credentials=credentials
+            )
             self._transport = Transport(shards, timeout_s=timeout_s)
             if max_staleness_s is not None:
                 self._transport = ReplicaTransport(shards, timeout_s=timeout_s, max_staleness_s=max_staleness_s)

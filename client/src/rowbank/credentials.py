@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 SYSTEM = "system"  # As `ca_file`: the CAs that the machine trusts.
 
@@ -20,6 +22,8 @@ class Credentials:
         server_name: the name that servers' certificates must have, where it is not the host of their address.
         token: what is shown to servers as `authorization: Bearer TOKEN`.
         token_file: a file with the token, instead of `token`.
+
+    A pickle holds the names of files and never a token: credentials with a literal `token` cannot be pickled.
     """
 
     ca_file: str | None = None
@@ -41,3 +45,27 @@ class Credentials:
             token=given.get("ROWBANK_TOKEN") or None,
             token_file=given.get("ROWBANK_TOKEN_FILE") or None,
         )
+
+    def __reduce__(self) -> Any:
+        if self.token:
+            raise pickle.PicklingError(
+                "pickle: credentials with a literal token would write it to wherever the pickle goes; use token_file, "
+                "or the variable ROWBANK_TOKEN where the pickle is read"
+            )
+        return _made, (self.ca_file, self.certificate_file, self.key_file, self.server_name, self.token_file)
+
+
+def _made(
+    ca_file: str | None,
+    certificate_file: str | None,
+    key_file: str | None,
+    server_name: str | None,
+    token_file: str | None,
+) -> Credentials:
+    return Credentials(
+        ca_file=ca_file,
+        certificate_file=certificate_file,
+        key_file=key_file,
+        server_name=server_name,
+        token_file=token_file,
+    )

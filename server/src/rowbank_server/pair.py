@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 import grpc
 
+from rowbank.credentials import Credentials
+from rowbank.errors import InvalidRequest
+from rowbank.secure import channels, diagnosis
 from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
 from rowbank_server.restarts import Restarts
 from rowbank_server.settings import StartError
@@ -55,20 +58,32 @@ class Pair(Generic[_Process]):
         self.processes[index] = self._start(index)
 
 
-def wait_for_owner(addresses: Sequence[str], *, timeout_s: float) -> None:
-    """Waits until one of the servers at `addresses` owns their shard. Raises StartError."""
+def wait_for_owner(addresses: Sequence[str], credentials: Credentials, *, timeout_s: float) -> None:
+    """Waits until one of the servers at `addresses` owns their shard.
+
+    Raises:
+        StartError: that takes too long, or a connection cannot come about.
+    """
     deadline = time.monotonic() + timeout_s
-    while not any(_owns(address) for address in addresses):
+    while not any(_owns(address, credentials) for address in addresses):
         if time.monotonic() > deadline:
             raise StartError(f"none of the parameter servers serves within {timeout_s:g} s (setting start_timeout_s)")
         time.sleep(_LOOK_S)
 
 
-def _owns(address: str) -> bool:
-    with grpc.insecure_channel(address) as channel:
+def _owns(address: str, credentials: Credentials) -> bool:
+    try:
+        channel = channels.open_channel(address, credentials)
+    except InvalidRequest as error:
+        raise StartError(str(error)) from None
+    with channel:
         stub = admin_pb2_grpc.AdminServiceStub(channel)
         try:
             info = stub.GetServerInfo(admin_pb2.GetServerInfoRequest(), timeout=_ANSWER_S)
-        except grpc.RpcError:
+        except grpc.RpcError as error:
+            details = str(cast(grpc.Call, error).details() or "")
+            finding = diagnosis.explain(address, credentials) if diagnosis.may_be_tls(details) else None
+            if finding is not None:
+                raise StartError(f"{address}: {finding.text}") from None
             return False
     return bool(info.role == "owner" and info.state == "serving")

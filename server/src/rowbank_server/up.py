@@ -15,20 +15,25 @@ import sys
 import time
 from types import FrameType
 
+from rowbank.credentials import Credentials
 from rowbank_server import logs
 from rowbank_server.children import spawn
 from rowbank_server.listening import require_free
 from rowbank_server.pair import Pair, wait_for_owner
 from rowbank_server.redis_supervisor import EmbeddedRedis
 from rowbank_server.restarts import Restarts
+from rowbank_server.security import outgoing
+from rowbank_server.security.binds import require_private
+from rowbank_server.security.tls import served_tls
 from rowbank_server.settings import (
     ApiSettings,
+    SettingsError,
     StartError,
     UpSettings,
-    require_private,
     unknown_variables,
     variable,
 )
+from rowbank_server.settings.security import SecuritySettings
 
 _log = logging.getLogger("rowbank.up")
 _WATCH_INTERVAL_S = 0.1
@@ -99,8 +104,9 @@ class Child:
 class Up:
     """The processes of one machine."""
 
-    def __init__(self, settings: UpSettings) -> None:
+    def __init__(self, settings: UpSettings, credentials: Credentials) -> None:
         self._settings = settings
+        self._credentials = credentials
         self._redis: EmbeddedRedis | None = None
         self._environment: dict[str, str] = {}
         self._common: list[str] = []
@@ -125,6 +131,7 @@ class Up:
             variable(ApiSettings, "index_dir"): str(settings.data_dir / "index"),
             **os.environ,
             variable(UpSettings, "redis"): url,
+            **_protection(settings),
         }
         for name in unknown_variables():  # Once warned of is enough.
             del self._environment[name]
@@ -196,7 +203,7 @@ class Up:
         for index, (address, *http) in enumerate(ready):
             over_http = [part for word in http for part in ("--http-bind", word.rpartition("/")[2])]
             binds[index] = ("--bind", address, *over_http)
-        wait_for_owner([_reachable(words[0]) for words in ready], timeout_s=settings.start_timeout_s)
+        wait_for_owner([_reachable(words[0]) for words in ready], self._credentials, timeout_s=settings.start_timeout_s)
         return ready
 
     def _start_child(self, role: str, arguments: list[str]) -> list[str]:
@@ -218,10 +225,16 @@ def run(settings: UpSettings) -> int:
         StartError: something could not be started or ended by itself.
     """
     logs.configure(settings.log_level, settings.log_format)
-    for name, address in _listened_on(settings).items():
-        require_private(address, insecure=settings.insecure, setting=name)
+    require_private(settings, _listened_on(settings))
+    served_tls(settings)
+    credentials = outgoing.credentials(settings)
+    if settings.tls_certificate and not settings.tls_ca:
+        raise SettingsError(
+            "setting tls_ca (ROWBANK_TLS_CA): expected the PEM file of the CA that signed tls_certificate, with which "
+            "the processes check each other, got none"
+        )
     _stop_on_signals()
-    up = Up(settings)
+    up = Up(settings, credentials)
     failure: StartError | None = None
     try:
         sys.stdout.write(f"ready rowbank-up {up.start()}\n")
@@ -235,6 +248,15 @@ def run(settings: UpSettings) -> int:
     if failure is not None:
         raise failure
     return status
+
+
+def _protection(settings: UpSettings) -> dict[str, str]:
+    """Variables by which the children serve and connect as this process was told to."""
+    return {
+        variable(UpSettings, name): "1" if value is True else str(value)
+        for name in SecuritySettings.model_fields
+        if (value := getattr(settings, name))
+    }
 
 
 def _listened_on(settings: UpSettings) -> dict[str, str]:

@@ -7,6 +7,9 @@ from typing import cast
 
 import grpc
 
+from rowbank.credentials import Credentials
+from rowbank.secure import channels
+
 _MIB = 1 << 20
 
 # The read chunk sizes halve the time of a megabyte answer; the reconnect backoff lets a call find a restarted server
@@ -25,14 +28,19 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
 _NOT_CONNECTED = ("failed to connect to all addresses", "DNS resolution failed", "connection attempt timed out")
 
 
-def open_channel(target: str) -> grpc.Channel:
+def open_channel(target: str, credentials: Credentials | None = None) -> grpc.Channel:
     """A channel to one server; it connects when it is first used.
+
+    Args:
+        credentials: None: those that the environment names.
+    Raises:
+        InvalidRequest: they cannot be used, or would send a token in plain text to another machine.
 
     Side effects: sets GRPC_ENABLE_FORK_SUPPORT to 0 where nobody has set it. grpcio 1.62 has it on by default, and then
     restarts threads in forked children that disturb the process that makes their calls.
     """
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    return grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+    return channels.open_channel(target, credentials, CHANNEL_OPTIONS)
 
 
 def never_sent(error: grpc.RpcError) -> bool:

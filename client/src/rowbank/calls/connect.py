@@ -16,6 +16,7 @@ from rowbank.calls.methods import GET_SERVER_INFO
 from rowbank.calls.partial import PartialTransport
 from rowbank.calls.servers import REPLICA, Shard, serves
 from rowbank.calls.transport import Transport
+from rowbank.credentials import Credentials
 from rowbank.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -60,7 +61,12 @@ def parse_targets(
 
 
 def connect(
-    targets: Sequence[str], *, timeout_s: float, wait: bool, replicas: bool = False
+    targets: Sequence[str],
+    *,
+    timeout_s: float,
+    wait: bool,
+    replicas: bool = False,
+    credentials: Credentials | None = None,
 ) -> tuple[list[Shard], list[ServerInfo]]:
     """Channels to `targets` and what their servers say of themselves, both in the order of the shards.
 
@@ -68,12 +74,13 @@ def connect(
         timeout_s: how long to wait for all servers to be there.
         wait: False: a server that is away now is an error at once.
         replicas: whether a replica is enough where a shard's owner is away.
+        credentials: what connections are made with; None: those that the environment names.
     Raises:
         ShardUnavailable, NotReady, DeadlineExceeded: a server is away, starting or mute; the message names the targets.
         WrongShard: the servers are not all the shards of one cluster.
         VersionMismatch: a server speaks another version.
     """
-    shards = [Shard(target) for target in targets]
+    shards = [Shard(target, credentials) for target in targets]
     transport = Transport(shards, timeout_s=timeout_s, numbered=False)
     infos = _ask(transport, targets, wait=wait, replicas=replicas)
     order = sorted(range(len(infos)), key=lambda index: infos[index].shard)
@@ -81,7 +88,7 @@ def connect(
 
 
 def connect_partly(
-    targets: Sequence[str], *, timeout_s: float
+    targets: Sequence[str], *, timeout_s: float, credentials: Credentials | None = None
 ) -> tuple[list[Shard], list[ServerInfo], dict[int, RequestError]]:
     """As `connect`, without waiting for servers that are away: these by shard, and how that was noticed.
 
@@ -90,7 +97,7 @@ def connect_partly(
     Raises:
         as `connect` does, but for a server that is away only if all are.
     """
-    shards = [Shard(target) for target in targets]
+    shards = [Shard(target, credentials) for target in targets]
     transport = PartialTransport(shards, timeout_s=timeout_s, numbered=False)
     found = _ask(transport, targets, wait=False, replicas=False)
     numbers = {index: info.shard for index, info in zip(transport.present, found, strict=True)}

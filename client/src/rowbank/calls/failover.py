@@ -21,6 +21,7 @@ from rowbank.calls.forked import forks
 from rowbank.calls.methods import GET_SERVER_INFO, A, Method, Q
 from rowbank.calls.servers import REPLICA, STANDBY, Server, Shard, best_owner, serves
 from rowbank.errors import NotOwner, NotReady, ReplicaTooStale, RequestError, ShardUnavailable, from_rpc_error
+from rowbank.secure import diagnosis
 from rowbank_protos.v1 import admin_pb2
 
 HANG_S = 0.25  # A call without an answer for so long, where another process could serve, is looked after.
@@ -32,6 +33,7 @@ _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 2.0
 _LONGEST_WITH_ALTERNATIVES_S = 0.1
 _UNSENT = "unsent"  # Among an error's facts: the request never left.
+TLS = "tls"  # The two ends disagree about TLS, so that trying again is of no use; the cause.
 
 
 def look_for_owner(
@@ -191,12 +193,24 @@ def waited(future: Any, timeout_s: float) -> Any:
         return None
 
 
-def error_of(error: grpc.RpcError, where: str) -> RequestError:
+def error_of(error: grpc.RpcError, where: str, server: Server) -> RequestError:
     """The error that a failed call stands for, with what `never_done` goes by; `where` says which server it was."""
     result = from_rpc_error(error, target=where)
     if isinstance(result, ShardUnavailable) and never_sent(error):
+        finding = finding_of(error, server)
+        if finding is not None:
+            said = f"{where}: {finding.text}" if where else finding.text
+            result = ShardUnavailable(said, metadata={**result.metadata, TLS: finding.cause})
         result.metadata[_UNSENT] = "yes"
     return result
+
+
+def finding_of(error: grpc.RpcError, server: Server) -> diagnosis.Finding | None:
+    """What is wrong with TLS, where a connection failed for that and the files did not change meanwhile."""
+    details = str(cast(grpc.Call, error).details() or "")
+    if not diagnosis.may_be_tls(details) or server.reopened():
+        return None
+    return diagnosis.explain(server.target, server.credentials)
 
 
 def never_done(error: RequestError) -> bool:

@@ -148,7 +148,7 @@ class ReplicaTransport(Transport):
         try:
             answer: A = call(request, timeout=min(failover.HANG_S, timeout_s), metadata=bounds)
         except grpc.RpcError as error:
-            if not isinstance(failover.error_of(error, replica.target), DeadlineExceeded):
+            if not isinstance(failover.error_of(error, replica.target, replica), DeadlineExceeded):
                 self._leave_alone(replica, error)
             elif _lives(replica):
                 self._slow_until = {replica: time.monotonic() + _SLOW_S}
@@ -182,7 +182,7 @@ class ReplicaTransport(Transport):
             self._again_at = {}  # Replicas come and go.
         for_s = _MUTE_S
         if error is not None:
-            stale = isinstance(failover.error_of(error, replica.target), ReplicaTooStale)
+            stale = isinstance(failover.error_of(error, replica.target, replica), ReplicaTooStale)
             for_s = _STALE_S if stale else _AWAY_S
         self._again_at[replica] = time.monotonic() + for_s
 

@@ -14,6 +14,9 @@ from rowbank.calls.channels import open_channel
 from rowbank.calls.forked import forks
 from rowbank.calls.forked.relayed import RelayedChannel
 from rowbank.calls.methods import A, Method, Q
+from rowbank.credentials import Credentials
+from rowbank.secure.channels import SecuredChannel
+from rowbank.secure.tokens import may_go_to
 from rowbank.tracing import Carrying
 from rowbank_protos.v1 import admin_pb2, common_pb2
 
@@ -29,10 +32,12 @@ class Server:
         role: "owner", "standby" or "replica", as it said last, or another process said of it; "": not known.
         server_id: new at every start of the process; "": not known.
         given: whether the caller named its address; others were learnt from servers, and are forgotten again.
+        credentials: what its connection is made with.
     """
 
-    def __init__(self, target: str, *, given: bool = True) -> None:
+    def __init__(self, target: str, credentials: Credentials, *, given: bool = True) -> None:
         self.target = target
+        self.credentials = credentials
         self.given = given
         self.role = ""
         self.server_id = ""
@@ -45,7 +50,8 @@ class Server:
         self._begin()
 
     def _begin(self) -> None:
-        self._channel = open_channel(self.target) if forks.may_run_grpc() else RelayedChannel(self.target)
+        open_one = open_channel if forks.may_run_grpc() else RelayedChannel
+        self._channel: Any = open_one(self.target, self.credentials)
         self._callables: dict[str, Any] = {}
 
     def unary(self, method: Method[Q, A]) -> grpc.UnaryUnaryMultiCallable[Q, A]:
@@ -62,6 +68,10 @@ class Server:
         """The method of a stream of requests and one answer."""
         found: grpc.StreamUnaryMultiCallable[Q, A] = self._callable(method, self._channel.stream_unary)
         return found
+
+    def reopened(self) -> bool:
+        """Whether the files that its connection is made with have changed, so that another one is made from now on."""
+        return isinstance(self._channel, SecuredChannel) and self._channel.reopened()
 
     def close(self) -> None:
         """Ends the connection; calls under way are cancelled."""
@@ -85,6 +95,7 @@ class Shard:
     Args:
         target: an address, or several of one shard separated by |; the first is taken for the owner's until one says
             that it is.
+        credentials: what connections are made with; None: those that the environment names.
 
     Attributes:
         servers: all that are known; the list is replaced, never changed.
@@ -95,8 +106,9 @@ class Shard:
         epoch: the highest that an owner said; 0: none did.
     """
 
-    def __init__(self, target: str) -> None:
-        self.servers: list[Server] = [Server(one) for one in alternatives_of(target)]
+    def __init__(self, target: str, credentials: Credentials | None = None) -> None:
+        self._credentials = Credentials.from_environment() if credentials is None else credentials
+        self.servers: list[Server] = [Server(one, self._credentials) for one in alternatives_of(target)]
         self.active = self.servers[0]
         self.alone = len(self.servers) == 1
         self.replicas: list[Server] = []
@@ -150,7 +162,9 @@ class Shard:
             ids = {server.server_id for server in kept}
             if not address or (member.server_id and member.server_id in ids):
                 continue
-            server = known.get(address) or Server(address, given=False)
+            if not may_go_to(address, self._credentials):
+                continue
+            server = known.get(address) or Server(address, self._credentials, given=False)
             server.role = server.role if server is self.active else member.role
             if server not in kept:
                 kept.append(server)

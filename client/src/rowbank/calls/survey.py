@@ -152,5 +152,5 @@ def _ask(
         try:
             answers[server] = future.result()
         except grpc.RpcError as error:  # noqa: PERF203 - one per process.
-            answers[server] = failover.error_of(error, "")
+            answers[server] = failover.error_of(error, "", server)
     return answers

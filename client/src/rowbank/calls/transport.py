@@ -180,6 +180,9 @@ class Transport:
         return self.run(method, calls)
 
     def _may_repeat(self, shard: Shard, error: RequestError, *, retry: bool) -> bool:
+        if failover.TLS in error.metadata:  # It fails for certain, unless another process serves.
+            failed = shard.active
+            return not shard.alone and failover.look_for_owner(shard, self._closed, failed=failed) not in (None, failed)
         if retry and error.retryable and error.code is grpc.StatusCode.UNAVAILABLE:
             return True
         return not shard.alone and failover.never_done(error)
@@ -268,7 +271,7 @@ class Transport:
                 if metadata is not None:
                     self._note(number, made)
             except grpc.RpcError as error:
-                failures[index] = failover.error_of(error, self._where(number, shard.active))
+                failures[index] = failover.error_of(error, self._where(number, shard.active), shard.active)
             except ShardUnavailable as error:
                 failures[index] = error
             except BaseException:
@@ -283,7 +286,7 @@ class Transport:
     def _failure(self, error: grpc.RpcError, shard: int, server: Server) -> RowbankError:
         if self._closed.is_set():
             return ClientClosed(_CLOSED)
-        return failover.error_of(error, self._where(shard, server))
+        return failover.error_of(error, self._where(shard, server), server)
 
     def _where(self, shard: int, server: Server) -> str:
         return f"shard {shard} at {server.target}" if self._numbered else server.target

@@ -11,6 +11,7 @@ from typing import Any
 from rowbank.calls.connect import parse_targets
 from rowbank.calls.forked import forks
 from rowbank.client import Client
+from rowbank.credentials import Credentials
 from rowbank.errors import InvalidRequest
 
 _lock = forks.Lock()
@@ -18,7 +19,11 @@ _clients: dict[tuple[Any, ...], Client] = {}
 
 
 def shared_client(
-    target: str | Sequence[str] | Client | None, *, timeout_s: float | None = None, wire_dtype: str | None = None
+    target: str | Sequence[str] | Client | None,
+    *,
+    timeout_s: float | None = None,
+    wire_dtype: str | None = None,
+    credentials: Credentials | None = None,
 ) -> Client:
     """Returns `target` itself if it is a client, else this process's client for it, which is opened at first use.
 
@@ -26,12 +31,12 @@ def shared_client(
         target: a client, "host:port" or several joined with commas, a sequence of them, or None for ROWBANK_TARGETS.
         timeout_s: deadline of one call, in seconds; None: the client's default.
         wire_dtype: as for `Client`; None: the client's default.
+        credentials: as for `Client`; None: those that the environment names.
     Raises:
         InvalidRequest: options are given with an open client, which has its own.
     """
-    options: dict[str, Any] = {
-        name: value for name, value in (("timeout_s", timeout_s), ("wire_dtype", wire_dtype)) if value is not None
-    }
+    given = {"timeout_s": timeout_s, "wire_dtype": wire_dtype, "credentials": credentials}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if isinstance(target, Client):
         if options:
             raise InvalidRequest(f"expected {', '.join(options)} to be set on the open client; got both")

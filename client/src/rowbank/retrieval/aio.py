@@ -6,7 +6,7 @@ import asyncio
 import operator
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -15,10 +15,13 @@ from rowbank._checks import seconds
 from rowbank.calls.channels import CHANNEL_OPTIONS
 from rowbank.calls.forked import forks
 from rowbank.calls.methods import Method
+from rowbank.credentials import Credentials
 from rowbank.errors import ClientClosed, InvalidRequest, RequestError
 from rowbank.retrieval import operating, queries, stored
 from rowbank.retrieval.attempts import Attempts, Call, Places
 from rowbank.retrieval.connecting import CLOSED, DEFAULT_TIMEOUT_S, after, described_by, parse_targets, timeout_of
+from rowbank.secure import diagnosis
+from rowbank.secure.channels import Dialing
 from rowbank.tracing import Carrying, span
 
 P = ParamSpec("P")
@@ -52,11 +55,15 @@ class AsyncRetrievalClient:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         wait_for_ready: bool = True,
+        credentials: Credentials | None = None,
     ) -> None:
         self._timeout_s = seconds("timeout_s", timeout_s)
         self._wait = wait_for_ready
         self._places = Places(parse_targets(targets))
+        used = Credentials.from_environment() if credentials is None else credentials
+        self._dialing = [Dialing(target, used, CHANNEL_OPTIONS) for target in self._places.targets]
         self._channels: list[grpc.aio.Channel] = []
+        self._old: list[grpc.aio.Channel] = []
         self._callables: dict[tuple[int, str], Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -93,7 +100,7 @@ class AsyncRetrievalClient:
     async def close(self) -> None:
         """Ends all connections. Calls under way fail; calling it twice does no harm."""
         self._closed = True
-        channels, self._channels = self._channels, []
+        channels, self._channels, self._old = [*self._channels, *self._old], [], []
         for channel in channels:
             await channel.close(None)
 
@@ -122,11 +129,16 @@ class AsyncRetrievalClient:
             if attempts.pause_s:
                 await asyncio.sleep(attempts.pause_s)
             try:
-                answer = await self._callable(attempts.place, call.method)(request, timeout=attempts.timeout_s)
+                method = self._callable(attempts.place, call.method)
+                tokens = self._dialing[attempts.place].tokens
+                shown = tokens.metadata()
+                answer = await method(request, timeout=attempts.timeout_s, metadata=shown or None)
             except grpc.RpcError as error:
                 if self._closed:
                     raise ClientClosed(CLOSED) from None
-                attempts.failed(error)
+                if error.code() is grpc.StatusCode.UNAUTHENTICATED and tokens.changed(shown):
+                    continue  # It was refused for a token that has been replaced since.
+                attempts.failed(error, await self._finding(attempts.place, error))
             except asyncio.CancelledError:
                 if self._closed:  # By `close`, which cancels what is under way.
                     raise ClientClosed(CLOSED) from None
@@ -135,10 +147,28 @@ class AsyncRetrievalClient:
                 attempts.worked()
                 return answer
 
+    async def _finding(self, place: int, error: grpc.RpcError) -> diagnosis.Finding | None:
+        """What is wrong with TLS there, where a connection failed for that and the files did not change meanwhile."""
+        if not diagnosis.may_be_tls(str(cast(grpc.Call, error).details() or "")):
+            return None
+        dialing = self._dialing[place]
+        if dialing.changed(at_once=True):
+            self._reopen(place)
+            return None
+        return await asyncio.to_thread(diagnosis.explain, self._places.targets[place], dialing.credentials)
+
+    def _reopen(self, place: int) -> None:
+        """Makes another channel by files that changed; calls under way go on over the one before."""
+        self._old.append(self._channels[place])
+        self._channels[place] = self._dialing[place].aio_channel()
+        self._callables = {key: method for key, method in self._callables.items() if key[0] != place}
+
     def _callable(self, place: int, method: Method[Any, Any]) -> Any:
         if self._closed:
             raise ClientClosed(CLOSED)
         self._open()
+        if self._dialing[place].changed():
+            self._reopen(place)
         found = self._callables.get((place, method.path))
         if found is None:
             made = self._channels[place].unary_unary(
@@ -161,4 +191,4 @@ class AsyncRetrievalClient:
         if self._loop is not None and not self._loop.is_closed():
             raise InvalidRequest("the client belongs to another event loop, which still runs; make one for each loop")
         self._loop, self._callables = loop, {}
-        self._channels = [grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS) for target in self._places.targets]
+        self._channels = [dialing.aio_channel() for dialing in self._dialing]

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import grpc
 
 from rowbank.calls.channels import never_sent
+from rowbank.calls.failover import TLS
 from rowbank.calls.methods import Method
 from rowbank.errors import (
     DeadlineExceeded,
@@ -29,6 +30,7 @@ from rowbank.errors import (
     VersionMismatch,
     from_rpc_error,
 )
+from rowbank.secure.diagnosis import Finding
 
 R = TypeVar("R", covariant=True)
 
@@ -117,9 +119,13 @@ class Attempts:
         """The attempt was answered, by whatever the service had to say."""
         self._places.worked(self.place)
 
-    def failed(self, rpc: grpc.RpcError) -> None:
-        """Says when and where the next attempt is made. Raises the error that is left where there is none."""
-        error = _error(rpc, self._places.targets[self.place])
+    def failed(self, rpc: grpc.RpcError, finding: Finding | None = None) -> None:
+        """Says when and where the next attempt is made. Raises the error that is left where there is none.
+
+        Args:
+            finding: what is wrong with TLS at this place, so that it fails for certain.
+        """
+        error = _error(rpc, self._places.targets[self.place], finding)
         refused = isinstance(error, NotReady | Overloaded) or never_sent(rpc)
         away = isinstance(error, ServiceUnavailable | DeadlineExceeded) or refused
         if away:
@@ -128,6 +134,8 @@ class Attempts:
             self._places.worked(self.place)
         if not error.retryable or not (self._repeatable or refused):
             raise self._uncertain(error)
+        if finding is not None and self._count >= len(self._places.targets):
+            raise error
         self.place, self.pause_s = self._places.choose()
         if not self._wait and isinstance(error, ServiceUnavailable) and self._count >= len(self._places.targets):
             raise ServiceUnavailable(error.message + _hint(error), metadata=error.metadata)
@@ -147,8 +155,10 @@ class Attempts:
         return last.worded(text, attempts=str(self._count))
 
 
-def _error(rpc: grpc.RpcError, target: str) -> RequestError:
+def _error(rpc: grpc.RpcError, target: str, finding: Finding | None) -> RequestError:
     error = from_rpc_error(rpc, target=target)
+    if finding is not None:
+        return ServiceUnavailable(f"{target}: {finding.text}", metadata={**error.metadata, TLS: finding.cause})
     details = str(rpc.details() or "")
     if isinstance(error, ShardUnavailable):
         message = error.message

@@ -10,8 +10,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import grpc
 
 from rowbank._checks import seconds
+from rowbank.calls import failover
 from rowbank.calls.forked import forks
 from rowbank.calls.servers import Server
+from rowbank.credentials import Credentials
 from rowbank.errors import ClientClosed, RequestError
 from rowbank.retrieval import operating, queries, stored
 from rowbank.retrieval.attempts import Attempts, Call, Places
@@ -43,6 +45,8 @@ class RetrievalClient:
             works is asked. None: the variable ROWBANK_RETRIEVAL, else 127.0.0.1:7781.
         timeout_s: deadline of every request, retries included; each call may say another one.
         wait_for_ready: False: where none of the services is there now, that is an error at once.
+        credentials: whom to trust and which token to show; None: what the variables ROWBANK_TLS_CA, ROWBANK_TOKEN_FILE
+            and the like say.
     Raises:
         InvalidRequest: an argument is wrong.
     """
@@ -53,11 +57,14 @@ class RetrievalClient:
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         wait_for_ready: bool = True,
+        credentials: Credentials | None = None,
     ) -> None:
         self._timeout_s = seconds("timeout_s", timeout_s)
         self._wait = wait_for_ready
         self._places = Places(parse_targets(targets))
-        self._servers = [Server(target) for target in self._places.targets]
+        self._credentials = credentials
+        used = Credentials.from_environment() if credentials is None else credentials
+        self._servers = [Server(target, used) for target in self._places.targets]
         self._closed = threading.Event()
         forks.watch(self)
 
@@ -112,7 +119,7 @@ class RetrievalClient:
         self.close()
 
     def __reduce__(self) -> Any:
-        return _reopened, (self.targets, self._timeout_s, self._wait)
+        return _reopened, (self.targets, self._timeout_s, self._wait, self._credentials)
 
     def _run(self, call: Call[R]) -> R:
         got: list[Any] = []
@@ -137,7 +144,7 @@ class RetrievalClient:
             except grpc.RpcError as error:
                 if self._closed.is_set():
                     raise ClientClosed(CLOSED) from None
-                attempts.failed(error)
+                attempts.failed(error, failover.finding_of(error, self._servers[attempts.place]))
             except (ValueError, grpc.FutureCancelledError):  # What gRPC raises for a channel that was closed.
                 if self._closed.is_set():
                     raise ClientClosed(CLOSED) from None
@@ -147,5 +154,7 @@ class RetrievalClient:
                 return answer
 
 
-def _reopened(targets: list[str], timeout_s: float, wait_for_ready: bool) -> RetrievalClient:
-    return RetrievalClient(targets, timeout_s=timeout_s, wait_for_ready=wait_for_ready)
+def _reopened(
+    targets: list[str], timeout_s: float, wait_for_ready: bool, credentials: Credentials | None
+) -> RetrievalClient:
+    return RetrievalClient(targets, timeout_s=timeout_s, wait_for_ready=wait_for_ready, credentials=credentials)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_recommenders_addons import dynamic_embedding as de
 
 from rowbank import TableSpec
+from rowbank.credentials import Credentials
 from rowbank.errors import TableNotFound
 from rowbank.remote.clients import shared_client, targets_of
 from rowbank.tfra.codec import Codec, codec_for
@@ -35,6 +36,8 @@ class TableCreator(de.KVCreator):
         durability: of new tables: "relaxed", "journaled" or "synced"; None: the server's default.
         timeout_s: deadline of one call, in seconds; None: the client's default. Not for an open client.
         saver: a `de.FileSystemSaver`, as for any creator of TFRA.
+        credentials: whom to trust and which token to show; None: what the environment says. Not for an open client,
+            and never part of a saved model, which goes by the environment where it is loaded.
     """
 
     def __init__(
@@ -45,10 +48,12 @@ class TableCreator(de.KVCreator):
         durability: str | None = None,
         timeout_s: float | None = None,
         saver: Any = None,
+        credentials: Credentials | None = None,
     ) -> None:
         super().__init__(config=None, saver=saver)
         self._target = target
         self._timeout_s = timeout_s
+        self._credentials = credentials
         self.prefix = prefix
         self.durability = durability
         self._dictionary: Dictionary | None = None
@@ -56,7 +61,7 @@ class TableCreator(de.KVCreator):
     @property
     def client(self) -> Client:
         """The client in use: the one given, or the one that all creators of this process share for the target."""
-        return shared_client(self._target, timeout_s=self._timeout_s)
+        return shared_client(self._target, timeout_s=self._timeout_s, credentials=self._credentials)
 
     @tf.autograph.experimental.do_not_convert  # Slots are created inside `fit`, which rewrites what it calls.
     def create(

@@ -8,6 +8,7 @@ import sys
 from prometheus_client import CollectorRegistry
 
 import rowbank_server
+from rowbank.credentials import Credentials
 from rowbank.errors import RedisUnavailable
 from rowbank_protos.v1 import deltas_pb2
 from rowbank_server import logs
@@ -72,8 +73,11 @@ from rowbank_server.registry.service import ModelServicer
 from rowbank_server.registry.trial import Trial
 from rowbank_server.registry.upkeep import Upkeep
 from rowbank_server.registry.view_scope import ViewScope
+from rowbank_server.security import outgoing
+from rowbank_server.security.binds import require_private
 from rowbank_server.security.opening import Security
-from rowbank_server.settings import PsSettings, SettingsError, require_private
+from rowbank_server.security.tls import ServedTls, served_tls
+from rowbank_server.settings import PsSettings, SettingsError
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
@@ -99,8 +103,16 @@ _SWITCH_INTERVAL_S = 0.0005
 class ParameterServer:
     """Wires the parts of one shard together."""
 
-    def __init__(self, settings: PsSettings, redis: Redis, policy: EvictionPolicy) -> None:
+    def __init__(
+        self,
+        settings: PsSettings,
+        redis: Redis,
+        policy: EvictionPolicy,
+        tls: ServedTls | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._settings = settings
+        self._credentials = credentials or Credentials()
         self._policy = policy
         self._redis = redis
         layout, owner = Layout(settings.namespace), new_owner()
@@ -224,7 +236,10 @@ class ParameterServer:
             worker_threads=settings.worker_threads,
             max_message_bytes=settings.max_message_bytes,
             max_followers=settings.max_followers,
+            tls=tls,
         )
+        if tls is not None:
+            self.metrics.register(tls)
         self.metrics.register(FollowerCollector(self.followers, self.log))
         self.metrics.register(
             TableCollector(
@@ -246,6 +261,8 @@ class ParameterServer:
             metrics=self.metrics,
             history=history,
             models=self._registry,
+            tls=tls,
+            credentials=self._credentials,
         )
 
     def run(self) -> int:
@@ -283,7 +300,7 @@ class ParameterServer:
             shard=settings.shard_index,
             shard_count=settings.shard_count,
         )
-        following = Following(self.shard, self._dedup, self.log, self.me, self._find_owner)
+        following = Following(self.shard, self._dedup, self.log, self.me, self._find_owner, self._credentials)
         self.part.follows = lambda: following.state
         self.metrics.register(FollowingCollector(following))
         return following
@@ -408,9 +425,8 @@ def run(settings: PsSettings) -> int:
         RedisUnavailable: Redis cannot be reached at start.
     """
     logs.configure(settings.log_level, settings.log_format)
-    require_private(settings.bind, insecure=settings.insecure, setting="bind")
-    if settings.http_bind:
-        require_private(settings.http_bind, insecure=settings.insecure, setting="http_bind")
+    require_private(settings, {"bind": settings.bind, "http_bind": settings.http_bind})
+    tls, credentials = served_tls(settings), outgoing.credentials(settings)
     if not settings.redis:
         raise SettingsError(
             "setting redis (ROWBANK_REDIS): expected a URL such as redis://127.0.0.1:6379, got none; "
@@ -425,7 +441,7 @@ def run(settings: PsSettings) -> int:
     _log.info("connected to %s", without_password(settings.redis))
     try:
         policy = check_policy(redis, allowed=settings.allow_redis_eviction, owns_rows=True)
-        server = ParameterServer(settings, redis, policy)
+        server = ParameterServer(settings, redis, policy, tls, credentials)
         server.stop_request.ask_on_signals("rowbank-ps")
         with exporting(_spans(settings), enabled=settings.tracing):
             status = server.run()

@@ -39,6 +39,7 @@ from rowbank_protos.v1 import (
 )
 from rowbank_server.listening import require_free
 from rowbank_server.ps.deltas.followers import SERVERS
+from rowbank_server.security.tls import ServedTls
 from rowbank_server.settings import StartError
 
 # Reads in pieces of a megabyte: gRPC's own choice makes a message of a megabyte take twice as long.
@@ -90,8 +91,10 @@ class PsServer:
         worker_threads: int,
         max_message_bytes: int,
         max_followers: int,
+        tls: ServedTls | None = None,
     ) -> None:
         keep_freed_blocks()
+        self._tls = tls
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes + min(_RECORD_BYTES, max_message_bytes // 16)),
@@ -152,7 +155,10 @@ class PsServer:
         host, port = split_address(address)
         require_free("bind", address)
         try:
-            bound = self._server.add_insecure_port(address)
+            if self._tls is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, self._tls.for_grpc())
         except RuntimeError:
             bound = 0
         if not bound:

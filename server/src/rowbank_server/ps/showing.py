@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 import rowbank_server
+from rowbank.credentials import Credentials
 from rowbank_server import process_metrics
 from rowbank_server.ps.http.app import Served, create_app
 from rowbank_server.ps.http.cluster import Cluster, open_client
@@ -18,6 +20,7 @@ from rowbank_server.ps.http.source import SERIES, Known, PsSource
 from rowbank_server.ps.services.keeping_metrics import KeepingCollector
 from rowbank_server.ps.serving import Parts, Serving
 from rowbank_server.registry.store import ModelRegistry
+from rowbank_server.security.tls import ServedTls
 from rowbank_server.settings import PsSettings
 from rowbank_server.storage.connection import Redis
 from rowbank_server.storage.evictions import EvictionHistory
@@ -38,6 +41,8 @@ class Showing:
         parts, serving: what it is made of, and what it does now.
         metrics: the registry that a scrape gets; it is completed here.
         history, models: of evictions; of versions.
+        tls: what the port is protected with; None: nothing.
+        credentials: what other shards are connected to with.
     """
 
     def __init__(
@@ -50,6 +55,8 @@ class Showing:
         metrics: CollectorRegistry,
         history: EvictionHistory,
         models: ModelRegistry,
+        tls: ServedTls | None,
+        credentials: Credentials,
     ) -> None:
         self._settings = settings
         self._parts = parts
@@ -59,12 +66,17 @@ class Showing:
         self._sampler = Sampler(metrics, SERIES)
         layout, shards = Layout(settings.namespace), range(settings.shard_count)
         me = (settings.shard_index, parts.membership.current)
-        self._cluster = Cluster([Members(redis, layout, shard=shard) for shard in shards], me, open_client)
+        self._cluster = Cluster(
+            [Members(redis, layout, shard=shard) for shard in shards],
+            me,
+            functools.partial(open_client, credentials=credentials),
+        )
         known = Known(parts.shard, self._cluster, history, models, self._sampler, self._process)
         self._source = PsSource(known)
         process_metrics.register(metrics, "ps")
         metrics.register(KeepingCollector(parts.shard, parts.keeper, history, self._memory))
-        self._server = HttpThread(create_app(Served(metrics, serving.not_ready, self._description, self._source)))
+        served = Served(metrics, serving.not_ready, self._description, self._source)
+        self._server = HttpThread(create_app(served), (lambda: None) if tls is None else tls.for_http)
 
     @contextlib.contextmanager
     def at(self, address: str) -> Iterator[str]:

@@ -43,6 +43,7 @@ from rowbank_server.retrieval.reach import Reach
 from rowbank_server.retrieval.rows import ClientRows
 from rowbank_server.retrieval.running import Place, serve
 from rowbank_server.retrieval.starting import connect
+from rowbank_server.security import outgoing
 from rowbank_server.settings import ApiSettings, StartError
 from rowbank_server.storage.connection import Redis
 from rowbank_server.storage.layout import Layout
@@ -73,9 +74,15 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     registry = ModelRegistry(redis, settings.namespace)
     stored_rows = StoredRows(redis, Layout(settings.namespace))
     metrics = Metrics()
-    build_rows = ClientRows(settings.targets, _BUILD_TIMEOUT_S)
-    query_rows = ClientRows(settings.targets, settings.row_timeout_s, max_staleness_s=settings.max_staleness_s)
-    rows_feed = RowsFeed(lambda tables, sink: RowFollow(settings.targets, tables, sink, _follower_name()))
+    credentials = outgoing.credentials(settings)
+    build_rows = ClientRows(settings.targets, _BUILD_TIMEOUT_S, credentials=credentials)
+    query_rows = ClientRows(
+        settings.targets,
+        settings.row_timeout_s,
+        max_staleness_s=settings.max_staleness_s,
+        credentials=credentials,
+    )
+    rows_feed = RowsFeed(lambda tables, sink: RowFollow(settings.targets, tables, sink, _follower_name(), credentials))
     popularity = PopularityStore(redis, settings.namespace, settings.popular_retention_h)
     parts = QueryParts(settings.query_budget_ms / 1e3)
     redis_guard = Guard("Redis", RedisUnavailable, threads=_REDIS_THREADS)
@@ -108,7 +115,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     )
     hosts = Hosts(settings.model, equipment, asyncio.get_running_loop())
     metrics.watch_tables(lambda: _lost_tables(hosts))
-    reach = Reach(settings.targets)
+    reach = Reach(settings.targets, credentials)
     if team is not None:
         metrics.watch_team(team)
     trends.start()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from rowbank import Client
+from rowbank.credentials import Credentials
 from rowbank.errors import RequestError
 
 _log = logging.getLogger("rowbank.api")
@@ -21,12 +22,14 @@ class Reach:
 
     Args:
         targets: addresses of all shards.
+        credentials: what they are connected to with.
         interval_s: time between two questions; after a failure a fifth of it.
     """
 
-    def __init__(self, targets: Sequence[str], *, interval_s: float = 5.0) -> None:
+    def __init__(self, targets: Sequence[str], credentials: Credentials, *, interval_s: float = 5.0) -> None:
         self.problem = ""
         self._targets = list(targets)
+        self._credentials = credentials
         self._interval_s = interval_s
         self._stop = threading.Event()
         self._client: Client | None = None
@@ -57,7 +60,11 @@ class Reach:
         try:
             if self._client is None:
                 self._client = Client(
-                    self._targets, timeout_s=_TIMEOUT_S, connect_timeout_s=_TIMEOUT_S, wait_for_ready=False
+                    self._targets,
+                    timeout_s=_TIMEOUT_S,
+                    connect_timeout_s=_TIMEOUT_S,
+                    wait_for_ready=False,
+                    credentials=self._credentials,
                 )
             self._client.server_info()
         except RequestError as error:

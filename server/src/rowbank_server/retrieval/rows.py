@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank import Client, Rows, Table
+from rowbank.credentials import Credentials
 from rowbank.errors import DimMismatch, RequestError
 from rowbank_protos.columns import ColumnError
 
@@ -30,10 +31,19 @@ class ClientRows:
         targets: addresses of all shards.
         timeout_s: longest wait for one read.
         max_staleness_s: rows of replicas count that are at most so old; None: of owners alone.
+        credentials: what shards are connected to with; None: as for `Client`.
     """
 
-    def __init__(self, targets: Sequence[str], timeout_s: float, *, max_staleness_s: float | None = None) -> None:
+    def __init__(
+        self,
+        targets: Sequence[str],
+        timeout_s: float,
+        *,
+        max_staleness_s: float | None = None,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._targets = list(targets)
+        self._credentials = credentials
         self._timeout_s = timeout_s
         self._max_staleness_s = max_staleness_s
         self._lock = threading.Lock()
@@ -92,5 +102,6 @@ class ClientRows:
                     connect_timeout_s=self._timeout_s,
                     wait_for_ready=True,
                     max_staleness_s=self._max_staleness_s,
+                    credentials=self._credentials,
                 )
             return self._client

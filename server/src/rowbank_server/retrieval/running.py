@@ -31,6 +31,7 @@ from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
 from rowbank_server.retrieval.api.service import Service
 from rowbank_server.retrieval.processes.http_server import LINGER_S, HttpServer
 from rowbank_server.retrieval.processes.team import Team
+from rowbank_server.security.tls import ServedTls, served_tls
 from rowbank_server.settings import ApiSettings, StartError
 from rowbank_server.tracing import Exporting, exporting
 
@@ -96,10 +97,13 @@ async def serve(settings: ApiSettings, place: Place, opened: AbstractAsyncContex
 async def _run(settings: ApiSettings, place: Place, opened: AbstractAsyncContextManager[Service], stop: _Stop) -> None:
     async with opened as service:
         operations = Operations(service)
+        tls = served_tls(settings)
+        if tls is not None:
+            service.metrics.registry.register(tls)
         async with _answering_siblings(place.team, operations):
             if place.team is not None:
                 await _wait_for_model(operations, place.team.wait_s, stop)
-            await _serve(settings, place, operations, stop)
+            await _serve(settings, place, operations, tls, stop)
 
 
 @contextlib.asynccontextmanager
@@ -125,20 +129,24 @@ async def _wait_for_model(operations: Operations, seconds: float, stop: _Stop) -
             return
 
 
-async def _serve(settings: ApiSettings, place: Place, operations: Operations, stop: _Stop) -> None:
+async def _serve(
+    settings: ApiSettings, place: Place, operations: Operations, tls: ServedTls | None, stop: _Stop
+) -> None:
     server = HttpServer(
         Traced(create_app(operations)),
         drain_timeout_s=settings.drain_timeout_s,
         board=place.team.board if place.team is not None else None,
         worker=place.team.worker if place.team is not None else 0,
+        tls=tls,
     )
-    rpc = await _Rpc.start(settings, operations, is_shared=place.team is not None)
+    rpc = await _Rpc.start(settings, operations, tls, is_shared=place.team is not None)
     serving = asyncio.create_task(server.serve(sockets=[place.listener]))
     while not server.started and not serving.done():
         await asyncio.sleep(_SETTLE_S)
     if server.started:
         _log.info("listening for model %r of namespace %s", settings.model, settings.namespace)
-        place.tell(f"http://{shown(place.listener)}{f' grpc={rpc.address}' if rpc is not None else ''}")
+        scheme, over_grpc = "http" if tls is None else "https", f" grpc={rpc.address}" if rpc is not None else ""
+        place.tell(f"{scheme}://{shown(place.listener)}{over_grpc}")
     await asyncio.wait([serving, asyncio.create_task(stop.asked.wait())], return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     await asyncio.gather(serving, *([] if rpc is None else [rpc.drain(settings.drain_timeout_s)]))
@@ -153,7 +161,9 @@ class _Rpc:
     address: str
 
     @classmethod
-    async def start(cls, settings: ApiSettings, operations: Operations, *, is_shared: bool) -> _Rpc | None:
+    async def start(
+        cls, settings: ApiSettings, operations: Operations, tls: ServedTls | None, *, is_shared: bool
+    ) -> _Rpc | None:
         """Serves at `grpc_bind`, which several processes may share; None where it is off."""
         if not settings.grpc_bind:
             return None
@@ -171,7 +181,10 @@ class _Rpc:
         if not is_shared:
             require_free("grpc_bind", settings.grpc_bind)
         try:
-            port = server.add_insecure_port(settings.grpc_bind)
+            if tls is None:
+                port = server.add_insecure_port(settings.grpc_bind)
+            else:
+                port = server.add_secure_port(settings.grpc_bind, tls.for_grpc())
         except RuntimeError as error:
             raise StartError(f"grpc_bind {settings.grpc_bind}: cannot listen there: {error}") from None
         await server.start()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from rowbank_server.retrieval.index.faiss_index import FaissMissingError, require_faiss
-from rowbank_server.settings import ApiSettings, SettingsError, require_private
+from rowbank_server.security.binds import require_private
+from rowbank_server.settings import ApiSettings, SettingsError
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
 from rowbank_server.storage.eviction_policy import check_policy
 
@@ -20,9 +21,7 @@ def connect(settings: ApiSettings) -> Redis:
         StartError: Redis may evict keys.
         RedisUnavailable: Redis cannot be reached.
     """
-    for name, address in (("bind", settings.bind), ("grpc_bind", settings.grpc_bind)):
-        if address:
-            require_private(address, insecure=settings.insecure, setting=name)
+    require_private(settings, {"bind": settings.bind, "grpc_bind": settings.grpc_bind})
     if not settings.redis:
         raise SettingsError(
             "setting redis (ROWBANK_REDIS): expected a URL such as redis://127.0.0.1:6379, got none; "

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rowbank import variables
-from rowbank.addresses import split_address
+from rowbank.addresses import is_local, split_address
 from rowbank_server import wording
 from rowbank_server.settings.errors import SettingsError
 from rowbank_server.settings.file import CONFIG_VARIABLE, SettingsFileError, values_for
@@ -31,15 +31,14 @@ OTHER_VARIABLES = frozenset(
     }
 )
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_LOOPBACK_HOSTS = {"localhost", "[::1]"}
 # The settings of each process; the modules beside this one add theirs.
 PROCESSES: list[type[CommonSettings]] = []
 
 
 def is_loopback(address: str) -> bool:
     """Whether only this machine can reach `address`."""
-    host, _ = split_address(address)
-    return host in _LOOPBACK_HOSTS or host.startswith("127.")
+    split_address(address)
+    return is_local(address)
 
 
 class CommonSettings(BaseSettings):
@@ -68,7 +67,7 @@ class CommonSettings(BaseSettings):
     insecure: bool = Field(
         False,
         validation_alias=shared_name("insecure"),
-        description="Allow binding to addresses that other machines can reach, without TLS or tokens.",
+        description="Allow binding to addresses that other machines can reach, without TLS or without tokens.",
     )
 
     @field_validator("namespace")
@@ -135,19 +134,6 @@ def variable(cls: type[CommonSettings], name: str) -> str:
     if isinstance(alias, AliasChoices):
         return str(alias.choices[-1])
     return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
-
-
-def require_private(address: str, *, insecure: bool, setting: str) -> None:
-    """Refuses an address that other machines can reach, unless told that this is meant.
-
-    Raises:
-        SettingsError: it can be reached and `insecure` is not set.
-    """
-    if not insecure and not is_loopback(address):
-        raise SettingsError(
-            f"{setting} {address} can be reached from other machines without TLS or tokens; "
-            "bind to 127.0.0.1, or pass --insecure if the network is trusted"
-        )
 
 
 def unknown_variables() -> list[str]:

@@ -133,7 +133,7 @@ class ShardStream:
         except StopIteration:
             raise ShardUnavailable(f"{where}: the server ended the stream") from None
         except grpc.RpcError as error:
-            raise failover.error_of(error, where) from None
+            raise failover.error_of(error, where, server) from None
         except ValueError:  # What gRPC raises for a channel that was closed.
             raise ClientClosed("the client is closed; make a new one") from None
         finally:

@@ -9,7 +9,8 @@ from typing import Any
 
 _SIZES = struct.Struct("<IQ")
 
-# Kinds of calls, and what the frames of each say besides: the first one has "target", "path", "kind" and "timeout".
+# Kinds of calls, and what the frames of each say besides: the first one has "target", "credentials", "path", "kind" and
+# "timeout".
 UNARY, ANSWERS, REQUESTS = "unary", "answers", "requests"
 
 

@@ -19,6 +19,8 @@ import grpc
 
 from rowbank.calls.channels import open_channel
 from rowbank.calls.forked import lines
+from rowbank.credentials import Credentials
+from rowbank.errors import InvalidRequest
 
 
 class _Methods:
@@ -26,22 +28,22 @@ class _Methods:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._channels: dict[str, grpc.Channel] = {}
-        self._methods: dict[tuple[str, str, str], Any] = {}
+        self._channels: dict[tuple[str, Credentials], grpc.Channel] = {}
+        self._methods: dict[tuple[str, Credentials, str, str], Any] = {}
 
-    def get(self, target: str, path: str, kind: str) -> Any:
+    def get(self, target: str, credentials: Credentials, path: str, kind: str) -> Any:
         with self._lock:
-            found = self._methods.get((target, path, kind))
+            found = self._methods.get((target, credentials, path, kind))
             if found is None:
-                if target not in self._channels:
-                    self._channels[target] = open_channel(target)
-                channel = self._channels[target]
+                if (target, credentials) not in self._channels:
+                    self._channels[target, credentials] = open_channel(target, credentials)
+                channel = self._channels[target, credentials]
                 builders: dict[str, Callable[..., Any]] = {
                     lines.UNARY: channel.unary_unary,
                     lines.ANSWERS: channel.unary_stream,
                     lines.REQUESTS: channel.stream_unary,
                 }
-                found = self._methods[target, path, kind] = builders[kind](path)
+                found = self._methods[target, credentials, path, kind] = builders[kind](path)
             return found
 
 
@@ -95,7 +97,11 @@ def _serve(line: socket.socket, methods: _Methods) -> None:
 
 def _call(line: socket.socket, methods: _Methods) -> None:
     header, payload = lines.receive(line)
-    method = methods.get(header["target"], header["path"], header["kind"])
+    try:
+        method = methods.get(header["target"], Credentials(**header["credentials"]), header["path"], header["kind"])
+    except InvalidRequest as error:  # Its files changed since they were looked at.
+        lines.send(line, {"code": error.code.name, "details": error.message, "metadata": []})
+        return
     timeout_s = header["timeout"]
     sent = [tuple(pair) for pair in header["metadata"]] if "metadata" in header else None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import json
 import os
 import select
@@ -20,6 +21,8 @@ from typing import Any
 import grpc
 
 from rowbank.calls.forked import forks, lines
+from rowbank.credentials import Credentials
+from rowbank.secure.channels import Dialing
 
 # A relay that does not answer so long after a call's deadline has stopped answering.
 _PATIENCE_S = 5.0
@@ -129,8 +132,11 @@ _relay = _Relay()
 class RelayedChannel:
     """What `Shard` uses of a `grpc.Channel`, through the relay."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, credentials: Credentials) -> None:
+        if credentials != Credentials():
+            Dialing(target, credentials, ())  # What is wrong with them is said here, and not by the relay.
         self._target = target
+        self._credentials = dataclasses.asdict(credentials)
         self._busy: weakref.WeakSet[_Call] = weakref.WeakSet()
 
     def unary_unary(self, path: str, *, request_serializer: Any, response_deserializer: Any) -> _Unary:
@@ -149,7 +155,7 @@ class RelayedChannel:
         self, kind: str, path: str, timeout_s: float | None, payload: bytes = b"", metadata: _Pairs | None = None
     ) -> _Call:
         """Asks for a call."""
-        call = _Call(self._target, kind, path, timeout_s, payload, metadata)
+        call = _Call(self._target, self._credentials, kind, path, timeout_s, payload, metadata)
         self._busy.add(call)
         return call
 
@@ -165,6 +171,7 @@ class _Call:
     def __init__(
         self,
         target: str,
+        credentials: dict[str, Any],
         kind: str,
         path: str,
         timeout_s: float | None,
@@ -173,6 +180,7 @@ class _Call:
     ) -> None:
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s + _PATIENCE_S
         header: dict[str, Any] = {"target": target, "kind": kind, "path": path, "timeout": timeout_s}
+        header["credentials"] = credentials
         if metadata:
             header["metadata"] = metadata
         self.trailing: tuple[tuple[str, str | bytes], ...] = ()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import grpc
 
+from rowbank.credentials import Credentials
+from rowbank.secure import channels
+
 _MIB = 1 << 20
 
 # As clients have them; rowbank.calls is not for the server. No keepalive: an owner says something all the time.
@@ -19,6 +22,6 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
-def open_channel(address: str) -> grpc.Channel:
-    """A channel to one owner; it connects when it is first used."""
-    return grpc.insecure_channel(address, options=_OPTIONS)
+def open_channel(address: str, credentials: Credentials) -> grpc.Channel:
+    """A channel to one owner; it connects when it is first used. Raises InvalidRequest, as the client's do."""
+    return channels.open_channel(address, credentials, _OPTIONS)

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from rowbank.errors import RedisUnavailable
+from rowbank.credentials import Credentials
+from rowbank.errors import InvalidRequest, RedisUnavailable
 from rowbank_protos.v1 import deltas_pb2
 from rowbank_server.ps.deltas.log import DeltaLog
 from rowbank_server.ps.durability.dedup import DedupWindow
@@ -38,9 +39,16 @@ class Following:
     """
 
     def __init__(
-        self, shard: Shard, dedup: DedupWindow, log: DeltaLog, me: Follower, find_owner: Callable[[], str | None]
+        self,
+        shard: Shard,
+        dedup: DedupWindow,
+        log: DeltaLog,
+        me: Follower,
+        find_owner: Callable[[], str | None],
+        credentials: Credentials,
     ) -> None:
         self._me = me
+        self._credentials = credentials
         self._find_owner = find_owner
         self._applier = Applier(shard, dedup, log if me.role == "standby" else None)
         self._applying = threading.Lock()
@@ -164,7 +172,7 @@ class Following:
                 self._reason = "waiting for an owner"
                 return
             self._follow(address, ended)
-        except (StreamEndedError, RefusedError, VoidError, RedisUnavailable) as error:
+        except (StreamEndedError, RefusedError, VoidError, RedisUnavailable, InvalidRequest) as error:
             if not ended.is_set():
                 self._note(error)
         except Exception as error:
@@ -185,7 +193,9 @@ class Following:
         with self._applying:  # As `detach` does, so that it sees either the stream or nothing that goes on.
             if ended.is_set():
                 return
-            stream = self._stream = OwnerStream(address, self._request(), silence_s=_SILENCE_S)
+            stream = self._stream = OwnerStream(
+                address, self._request(), silence_s=_SILENCE_S, credentials=self._credentials
+            )
         try:
             self._take_all(stream, address, ended)
         finally:

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 
+from rowbank.credentials import Credentials
 from rowbank.errors import from_rpc_error
 from rowbank_protos.v1 import deltas_pb2, deltas_pb2_grpc
 from rowbank_server.ps.following.channels import open_channel
@@ -32,13 +33,18 @@ class OwnerStream:
 
     Args:
         silence_s: an owner that says nothing for so long is given up.
+        credentials: what it is connected to with.
+    Raises:
+        InvalidRequest: they cannot be used.
     """
 
-    def __init__(self, address: str, request: deltas_pb2.FollowRequest, *, silence_s: float) -> None:
+    def __init__(
+        self, address: str, request: deltas_pb2.FollowRequest, *, silence_s: float, credentials: Credentials
+    ) -> None:
         self._silence_s = silence_s
         self._messages: queue.Queue[tuple[deltas_pb2.FollowResponse, float] | Exception] = queue.Queue(_READ_AHEAD)
         self._ended = threading.Event()
-        self._channel = open_channel(address)
+        self._channel = open_channel(address, credentials)
         self.asked = self.heard = time.monotonic()
         self._call: Any = deltas_pb2_grpc.DeltaServiceStub(self._channel).Follow(request)
         threading.Thread(target=self._read, name="follow-read", daemon=True).start()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from rowbank import Client
 from rowbank.admin import TableStats
+from rowbank.credentials import Credentials
 from rowbank.errors import RequestError
 from rowbank_protos.v1 import admin_pb2
 from rowbank_server.storage.members import Members
@@ -81,6 +82,13 @@ class Cluster:
         self._client = None
 
 
-def open_client(targets: list[str]) -> Client:
+def open_client(targets: list[str], *, credentials: Credentials) -> Client:
     """A client that leaves out what is away."""
-    return Client(targets, timeout_s=_TIMEOUT_S, connect_timeout_s=_TIMEOUT_S, wait_for_ready=False, partial=True)
+    return Client(
+        targets,
+        timeout_s=_TIMEOUT_S,
+        connect_timeout_s=_TIMEOUT_S,
+        wait_for_ready=False,
+        partial=True,
+        credentials=credentials,
+    )

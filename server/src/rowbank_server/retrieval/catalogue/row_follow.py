@@ -15,6 +15,7 @@ import numpy as np
 
 from rowbank import ChangeBatch, Client
 from rowbank.changes import read_position
+from rowbank.credentials import Credentials
 from rowbank.errors import RowbankError
 from rowbank_server.retrieval.catalogue.rows_feed import Sink
 
@@ -32,9 +33,18 @@ class RowFollow:
     Args:
         targets: addresses of all shards.
         name: by which the shards' lists of followers name this process.
+        credentials: what shards are connected to with; None: as for `Client`.
     """
 
-    def __init__(self, targets: Sequence[str], tables: Sequence[str], sink: Sink, name: str) -> None:
+    def __init__(
+        self,
+        targets: Sequence[str],
+        tables: Sequence[str],
+        sink: Sink,
+        name: str,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self._credentials = credentials
         self._targets = list(targets)
         self._tables = list(tables)
         self._sink = sink
@@ -78,7 +88,7 @@ class RowFollow:
     def _follow(self) -> None:
         """Tells the sink what one follower says, until it fails or is not wanted any more. Raises `RowbankError`."""
         with (
-            Client(self._targets, timeout_s=_TIMEOUT_S) as client,
+            Client(self._targets, timeout_s=_TIMEOUT_S, credentials=self._credentials) as client,
             client.follow(self._tables, since="now", detail="keys", name=self._name) as follower,
         ):
             self._problem = ""

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable
 
 from rowbank_server.retrieval.processes.board import Board
+from rowbank_server.security.tls import ServedTls
 
 BACKLOG = 2048
 _AT_ONCE = 64  # Connections that a process which is alone takes before its others get a turn.
 _LET_OTHERS_S = 0.002
+_HANDSHAKE_S = 10.0  # A connection whose TLS takes longer to come about is given up.
 _LAST_S = 0.05  # How long connections that were on their way when the end began are still waited for.
 
 
@@ -30,6 +32,7 @@ class Acceptor:
         protocol: makes the protocol of a connection.
         connections: how many this process has.
         board, worker: what the workers know of each other, and which this one is; None: it is alone.
+        tls: what connections are protected with; None: nothing.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class Acceptor:
         connections: Callable[[], int],
         board: Board | None = None,
         worker: int = 0,
+        *,
+        tls: ServedTls | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
@@ -47,6 +52,7 @@ class Acceptor:
         self._connections = connections
         self._board = board
         self._worker = worker
+        self._tls = tls
         self._opening: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
@@ -126,8 +132,15 @@ class Acceptor:
 
     async def _open(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection)
+            if self._tls is None:
+                await self._loop.connect_accepted_socket(self._protocol, connection)
+            else:
+                await self._loop.connect_accepted_socket(
+                    self._protocol, connection, ssl=self._tls.for_http(), ssl_handshake_timeout=_HANDSHAKE_S
+                )
         except OSError:
+            if self._tls is not None:
+                self._tls.handshake_failed()
             connection.close()
 
 

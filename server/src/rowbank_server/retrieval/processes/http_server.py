@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rowbank_server.retrieval.processes.accepting import Acceptor
 from rowbank_server.retrieval.processes.board import Board
+from rowbank_server.security.tls import ServedTls
 
 LINGER_S = 0.25  # How long a drain waits for requests that are on their way.
 _LOOK_S = 0.01
@@ -45,9 +46,18 @@ class HttpServer(uvicorn.Server):
         app: the ASGI application.
         drain_timeout_s: how long a drain waits for answers.
         board, worker: what the workers know of each other, and which this one is; None: it is alone.
+        tls: what connections are protected with; None: nothing.
     """
 
-    def __init__(self, app: Any, *, drain_timeout_s: float, board: Board | None = None, worker: int = 0) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *,
+        drain_timeout_s: float,
+        board: Board | None = None,
+        worker: int = 0,
+        tls: ServedTls | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -64,6 +74,7 @@ class HttpServer(uvicorn.Server):
         self._drain_timeout_s = drain_timeout_s
         self._board = board
         self._worker = worker
+        self._tls = tls
         self._acceptor: Acceptor | None = None
 
     @contextlib.contextmanager
@@ -76,7 +87,12 @@ class HttpServer(uvicorn.Server):
         assert sockets is not None
         self.servers = []
         self._acceptor = Acceptor(
-            sockets[0], self._protocol, lambda: len(self.server_state.connections), self._board, self._worker
+            sockets[0],
+            self._protocol,
+            lambda: len(self.server_state.connections),
+            self._board,
+            self._worker,
+            tls=self._tls,
         )
         self._acceptor.start()
         self.started = True

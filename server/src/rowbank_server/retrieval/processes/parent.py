@@ -182,7 +182,8 @@ class Parent:
         if not self._is_ready and all(one.serving_since is not None for one in self._workers):
             self._is_ready = True
             over_grpc = f" grpc={shown(self._grpc)}" if self._grpc is not None else ""
-            sys.stdout.write(f"ready rowbank-api http://{shown(self._listener)}{over_grpc}\n")
+            scheme = "https" if self._settings.tls_certificate else "http"
+            sys.stdout.write(f"ready rowbank-api {scheme}://{shown(self._listener)}{over_grpc}\n")
             sys.stdout.flush()
 
     def _look(self) -> None:
