@@ -20,7 +20,15 @@ from rowbank.calls.channels import never_sent
 from rowbank.calls.forked import forks
 from rowbank.calls.methods import GET_SERVER_INFO, A, Method, Q
 from rowbank.calls.servers import REPLICA, STANDBY, Server, Shard, best_owner, serves
-from rowbank.errors import NotOwner, NotReady, ReplicaTooStale, RequestError, ShardUnavailable, from_rpc_error
+from rowbank.errors import (
+    NotOwner,
+    NotReady,
+    Overloaded,
+    ReplicaTooStale,
+    RequestError,
+    ShardUnavailable,
+    from_rpc_error,
+)
 from rowbank.secure import diagnosis
 from rowbank_protos.v1 import admin_pb2
 
@@ -32,6 +40,7 @@ _POLL_S = 0.002
 _FIRST_BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 2.0
 _LONGEST_WITH_ALTERNATIVES_S = 0.1
+_LONGEST_ASKED_S = 3600.0
 _UNSENT = "unsent"  # Among an error's facts: the request never left.
 TLS = "tls"  # The two ends disagree about TLS, so that trying again is of no use; the cause.
 
@@ -224,6 +233,17 @@ def pause_s(shard: Shard, attempt: int) -> float:
     process may take over any moment, up to 100 ms."""
     longest = _LONGEST_BACKOFF_S if shard.alone else _LONGEST_WITH_ALTERNATIVES_S
     return random.uniform(0.0, min(longest, _FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, 16)))
+
+
+def asked_pause_s(error: Overloaded) -> float:
+    """A random time to wait that is at least what an overloaded server asked for, and at most half as much again."""
+    try:
+        asked_s = float(error.metadata["retry_after_s"])
+    except (KeyError, ValueError):
+        asked_s = 1.0
+    if not 0.0 <= asked_s <= _LONGEST_ASKED_S:  # Also where it is no number.
+        asked_s = 1.0
+    return max(_FIRST_BACKOFF_S, asked_s) * random.uniform(1.0, 1.5)
 
 
 class Acquaintance:

@@ -17,7 +17,7 @@ from rowbank.calls import failover
 from rowbank.calls.forked import forks
 from rowbank.calls.methods import A, Method, Q
 from rowbank.calls.servers import Server, Shard
-from rowbank.errors import ClientClosed, InvalidRequest, RequestError, RowbankError, ShardUnavailable
+from rowbank.errors import ClientClosed, InvalidRequest, Overloaded, RequestError, RowbankError, ShardUnavailable
 from rowbank_protos.memory import keep_freed_blocks
 from rowbank_protos.v1 import common_pb2
 
@@ -123,8 +123,9 @@ class Transport:
         """The answers to (shard, request) pairs, in their order, within one deadline.
 
         A call that failed because its server is away, starting or without Redis is made again after a random pause
-        of at most 50 ms, 100 ms, 200 ms ... 2 s, as long as the deadline allows; a mutation keeps its request id, by
-        which the server knows that it has applied it already. Where another process serves the shard by then, it is
+        of at most 50 ms, 100 ms, 200 ms ... 2 s, as long as the deadline allows; one that was refused by an overloaded
+        server after at least the time that the server asked for. A mutation keeps its request id, by which the server
+        knows that it has applied it already. Where another process serves the shard by then, it is
         made there, at once; so is one that hangs.
 
         Args:
@@ -183,12 +184,16 @@ class Transport:
         if failover.TLS in error.metadata:  # It fails for certain, unless another process serves.
             failed = shard.active
             return not shard.alone and failover.look_for_owner(shard, self._closed, failed=failed) not in (None, failed)
+        if isinstance(error, Overloaded):
+            return True  # Nothing was done.
         if retry and error.retryable and error.code is grpc.StatusCode.UNAVAILABLE:
             return True
         return not shard.alone and failover.never_done(error)
 
     def _after(self, shard: Shard, error: RequestError, attempt: int) -> float:
         """Looks for the process that serves a shard after a call failed; seconds to wait before the next one."""
+        if isinstance(error, Overloaded):
+            return failover.asked_pause_s(error)
         if shard.alone and isinstance(error, ShardUnavailable):
             return failover.pause_s(shard, attempt)  # There is nobody to ask.
         failed = shard.active

@@ -79,7 +79,10 @@ class Places:
         self._again_at[place] = 0.0
 
     def failed(self, place: int, pause_s: float | None) -> None:
-        """It did not; `pause_s` is how long it asked to be left alone, if it did."""
+        """It did not; `pause_s` is how long it asked to be left alone, if it did: a little longer is as good, as others
+        were asked the same."""
+        if pause_s is not None:
+            pause_s *= random.uniform(1.0, 1.25)
         self._failures[place] = failures = min(self._failures[place] + 1, 16)
         if pause_s is None:
             longest = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** (failures - 1))

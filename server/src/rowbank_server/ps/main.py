@@ -35,6 +35,8 @@ from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.following.following import Following
 from rowbank_server.ps.following.identity import Follower
 from rowbank_server.ps.insight.upkeep import InsightUpkeep
+from rowbank_server.ps.limits.limiting import Limiting
+from rowbank_server.ps.limits.turns import leave_early
 from rowbank_server.ps.roles.again import start_again
 from rowbank_server.ps.roles.heartbeat import Heartbeat
 from rowbank_server.ps.roles.membership import Membership
@@ -49,6 +51,8 @@ from rowbank_server.ps.services.draining import Draining
 from rowbank_server.ps.services.errors import ErrorInterceptor
 from rowbank_server.ps.services.follower_metrics import FollowerCollector
 from rowbank_server.ps.services.following_metrics import FollowingCollector
+from rowbank_server.ps.services.intake import Intake
+from rowbank_server.ps.services.limits import Limits
 from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.services.row_service import RowServicer
 from rowbank_server.ps.services.snapshots import SnapshotServicer
@@ -133,7 +137,7 @@ class ParameterServer:
             layout,
             shard=settings.shard_index,
             owner=owner,
-            writers=settings.worker_threads + _OTHER_WRITERS,
+            writers=settings.worker_threads + settings.max_calls + _OTHER_WRITERS,
         )
         dedup = DedupWindow(window=settings.dedup_window, max_clients=settings.dedup_clients)
         self.log = DeltaLog(buffer_bytes=settings.follow_buffer_bytes)
@@ -197,6 +201,7 @@ class ParameterServer:
             gate=self.gate,
             require_room=self.keeper.require_room,
             wait_s=settings.journal_wait_s,
+            before_wait=leave_early,
         )
         self.evictor = Evictor(
             self.shard,
@@ -208,6 +213,7 @@ class ParameterServer:
         )
         self.insight = InsightUpkeep(self.shard, self.departures)
         self.metrics = CollectorRegistry()
+        self.limiting = Limiting(settings, self.metrics)
         self._requests = RequestMetrics(self.metrics)
         self._state = state
         self._dedup = dedup
@@ -223,7 +229,14 @@ class ParameterServer:
                 *self.security.outermost(),
                 Tracing(),
                 ErrorInterceptor(self._requests),
+                Intake(
+                    timeout_s=settings.message_timeout_s,
+                    most=settings.max_calls_per_caller,
+                    total=settings.max_calls // 2,
+                    on_refused=self.limiting.metrics.refused,
+                ),
                 *self.security.inner(),
+                Limits(self.limiting.in_flight),
                 self.draining,
                 Door(
                     role=lambda: self.part.role,
@@ -233,7 +246,8 @@ class ParameterServer:
                 ),
                 RedisWaits(Guard("Redis", RedisUnavailable, threads=settings.worker_threads, quick_s=_QUICK_S)),
             ],
-            worker_threads=settings.worker_threads,
+            max_calls=settings.max_calls,
+            max_streams_per_connection=settings.max_streams_per_connection,
             max_message_bytes=settings.max_message_bytes,
             max_followers=settings.max_followers,
             tls=tls,
@@ -373,7 +387,12 @@ class ParameterServer:
         return Servicers(
             tables=TableServicer(self.shard, self.custody),
             rows=RowServicer(
-                self.shard, self.committer, self.custody, self.departing, max_keys=settings.max_keys_per_request
+                self.shard,
+                self.committer,
+                self.custody,
+                self.departing,
+                self.limiting.rows,
+                max_keys=settings.max_keys_per_request,
             ),
             admin=AdminServicer(
                 self.shard, self.keeper, self.committer, history, self.departing, identity, self.membership

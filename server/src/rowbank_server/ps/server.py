@@ -55,6 +55,8 @@ _KEEPALIVE_OPTIONS = (
     ("grpc.http2.ping_timeout_ms", 15_000),  # What newer versions of gRPC go by.
     ("grpc.http2.max_pings_without_data", 0),
 )
+_METADATA_BYTES = 16 << 10
+_REFUSING_THREADS = 32
 _RECORD_BYTES = 4 << 20  # What a record may have beside the request that it holds, at most.
 _DELTA_SERVICE = deltas_pb2.DESCRIPTOR.services_by_name["DeltaService"].full_name
 _ROW_SERVICE = rows_pb2.DESCRIPTOR.services_by_name["RowService"].full_name
@@ -88,7 +90,8 @@ class PsServer:
         servicers: Servicers,
         *,
         interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
-        worker_threads: int,
+        max_calls: int,
+        max_streams_per_connection: int,
         max_message_bytes: int,
         max_followers: int,
         tls: ServedTls | None = None,
@@ -99,11 +102,16 @@ class PsServer:
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes + min(_RECORD_BYTES, max_message_bytes // 16)),
             ("grpc.so_reuseport", 0),  # A port that is in use is an error, not a port to share.
+            ("grpc.max_concurrent_streams", max_streams_per_connection),
+            ("grpc.max_metadata_size", _METADATA_BYTES),
             *READ_CHUNK_OPTIONS,
             *_KEEPALIVE_OPTIONS,
         ]
-        executor = concurrent.futures.ThreadPoolExecutor(worker_threads, thread_name_prefix="grpc")
-        readers = concurrent.futures.ThreadPoolExecutor(worker_threads, thread_name_prefix="grpc-read")
+        # Threads start when needed. Most of them wait for their turn, or for Redis; beyond as many calls as there may
+        # be calls, some are needed to refuse more.
+        threads = max_calls + _REFUSING_THREADS
+        executor = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
+        readers = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc-read")
         # Each follower keeps a thread; beyond those that may be, some are needed to refuse more.
         streams = concurrent.futures.ThreadPoolExecutor(max_followers + SERVERS + 4, thread_name_prefix="grpc-follow")
         self._server = grpc.server(executor, interceptors=list(interceptors), options=options)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from rowbank.addresses import split_address
 from rowbank_server.settings.common import PROCESSES, RedisSettings
@@ -47,6 +48,29 @@ class PsSettings(RedisSettings):
     max_message_bytes: int = Field(64 << 20, ge=1 << 16, le=1 << 30, description="Largest gRPC message, both ways.")
     worker_threads: int = Field(
         16, ge=1, le=1024, description="Requests worked on at the same time; as many reads of rows beside them."
+    )
+    max_calls: int = Field(
+        512, ge=16, le=8192, description="Calls in flight, those that wait included; one more is refused as overload."
+    )
+    max_calls_per_caller: int = Field(
+        256, ge=1, le=8192, description="Calls in flight of one token, or without tokens of one machine."
+    )
+    max_calls_per_table: int = Field(256, ge=1, le=8192, description="Reads and changes of one table in flight.")
+    max_bytes: int = Field(
+        1 << 30, ge=1 << 20, description="Bytes of requests, and of the rows that reads ask for, in flight."
+    )
+    max_bytes_per_caller: int = Field(256 << 20, ge=1 << 20, description="The same of one caller.")
+    max_bytes_per_table: int = Field(512 << 20, ge=1 << 20, description="The same of one table.")
+    table_weights: Annotated[dict[str, float], NoDecode] = Field(
+        default_factory=dict,
+        description="Shares of tables in what is worked on while requests wait, such as `user=4,item=1`; a table that "
+        "is not named has 1.",
+    )
+    max_streams_per_connection: int = Field(
+        128, ge=1, le=8192, description="Calls in flight on one connection; a client lets more of them wait."
+    )
+    message_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="Longest that a request may take to arrive once its call has begun."
     )
     load_threads: int = Field(4, ge=1, le=64, description="Threads that read rows from Redis at start.")
     dedup_window: int = Field(
@@ -100,6 +124,22 @@ class PsSettings(RedisSettings):
     drain_timeout_s: float = Field(
         20.0, gt=0, description="After SIGTERM: longest wait for requests in flight, and again for the last write-back."
     )
+
+    @field_validator("table_weights", mode="before")
+    @classmethod
+    def _split_weights(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = [part.partition("=") for part in value.split(",") if part.strip()]
+        return {name.strip(): weight.strip() for name, _, weight in parts}
+
+    @field_validator("table_weights")
+    @classmethod
+    def _check_weights(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, weight in value.items():
+            if not name or not 0.001 <= weight <= 1000:
+                raise ValueError(f"expected TABLE=WEIGHT with weights of 0.001 to 1000, got {name}={weight:g}")
+        return value
 
     @field_validator("bind")
     @classmethod

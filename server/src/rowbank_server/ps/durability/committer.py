@@ -51,6 +51,7 @@ class Committer:
         log: what followers get.
         gate: closed for the moment in which a snapshot is taken, or relaxed tables begin to be followed.
         wait_s: how long a repeat waits for the first try of its request.
+        before_wait: called when a thread has nothing more to do for a mutation but wait.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Committer:
         gate: MutationGate,
         require_room: Callable[[], None],
         wait_s: float,
+        before_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self._dedup = dedup
@@ -69,6 +71,7 @@ class Committer:
         self._gate = gate
         self._require_room = require_room
         self._wait_s = wait_s
+        self._before_wait = before_wait
         self._thread = threading.local()
 
     def committed(self) -> int:
@@ -107,6 +110,7 @@ class Committer:
             assert in_flight is not None
             if entered.mine:
                 return self._apply(mutation, request, in_flight, timeout_s)
+            self._before_wait()
             if not in_flight.done.wait(self._wait_s if timeout_s is None else min(self._wait_s, timeout_s)):
                 raise RedisUnavailable(
                     "this request was sent before and is still under way; send it again to learn what became of it"

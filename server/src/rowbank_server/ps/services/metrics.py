@@ -59,7 +59,7 @@ class RequestMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = Histogram(
             "rowbank_request_seconds",
-            "Time from a parsed request to its answer.",
+            "Time from a request's headers to its answer.",
             ["method"],
             buckets=_LATENCY_BUCKETS_S,
             registry=registry,

@@ -20,6 +20,7 @@ from rowbank_protos.v1 import rows_pb2, rows_pb2_grpc
 from rowbank_server.journal.records import Kind
 from rowbank_server.ps.decoding import decode, requests
 from rowbank_server.ps.durability.committer import Committer
+from rowbank_server.ps.limits.row_limits import RowLimits
 from rowbank_server.ps.services.encoding import allocate_lookup, allocate_pull
 from rowbank_server.ps.services.exporting import export_messages
 from rowbank_server.ps.tables.custody import Custody
@@ -36,6 +37,11 @@ def _now_s() -> int:
     return int(time.time())
 
 
+def _read_bytes(table: ShardTable, keys: Array) -> int:
+    """What a read takes and gives, about."""
+    return len(keys) * (_KEY_BYTES + 4 * table.dim)
+
+
 def _note(tables: Sequence[ShardTable], columns: Iterable[Buffer]) -> None:
     """Says in the current span which tables a request is about, and how many keys its columns hold."""
     span = tracing.current()
@@ -48,12 +54,21 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
 
     Args:
         departing: is told what callers remove.
+        limits: what every request passes before its rows are read or changed.
         max_keys: the limit `max_keys_per_request`.
     """
 
     def __init__(
-        self, shard: Shard, committer: Committer, custody: Custody, departing: Departing, *, max_keys: int
+        self,
+        shard: Shard,
+        committer: Committer,
+        custody: Custody,
+        departing: Departing,
+        limits: RowLimits,
+        *,
+        max_keys: int,
     ) -> None:
+        self._limits = limits
         self._shard = shard
         self._custody = custody
         self._committer = committer
@@ -68,14 +83,15 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
             tables = [self._shard.get(name) for name, _ in columns]
             keys = [requests.keys_of(table, column) for table, (_, column) in zip(tables, columns, strict=True)]
         _note(tables, (column for _, column in columns))
-        with stage("pull.encode"):
-            shapes = [(table.name, len(part), table.dim) for table, part in zip(tables, keys, strict=True)]
-            answer, room = allocate_pull(shapes, dtype)
-        with stage("pull.look_up"):
-            now = _now_s()
-            for at, (table, table_keys) in enumerate(zip(tables, keys, strict=True)):
-                table.rows.pull(table_keys, room[2 * at], room[2 * at + 1], now=now)
-        return answer
+        with self._limits.read(context, tables, sum(map(_read_bytes, tables, keys))):
+            with stage("pull.encode"):
+                shapes = [(table.name, len(part), table.dim) for table, part in zip(tables, keys, strict=True)]
+                answer, room = allocate_pull(shapes, dtype)
+            with stage("pull.look_up"):
+                now = _now_s()
+                for at, (table, table_keys) in enumerate(zip(tables, keys, strict=True)):
+                    table.rows.pull(table_keys, room[2 * at], room[2 * at + 1], now=now)
+            return answer
 
     def Push(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.PushResponse:  # noqa: N802
         return self._commit(Kind.PUSH, request, context)  # type: ignore[no-any-return]
@@ -84,13 +100,15 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         with stage("lookup.decode"):
             table, keys = self._table_keys(request)
         _note([table], [request.keys])
-        with stage("lookup.encode"):
-            answer, values, found, frequency, last_used = allocate_lookup(
-                len(keys), table.dim, requests.wire_dtype_of(request.wire_dtype), with_metadata=request.with_metadata
-            )
-        with stage("lookup.look_up"):
-            table.rows.lookup(keys, values, found, frequency=frequency, last_used=last_used)
-        return answer
+        dtype = requests.wire_dtype_of(request.wire_dtype)
+        with self._limits.read(context, [table], _read_bytes(table, keys)):
+            with stage("lookup.encode"):
+                answer, values, found, frequency, last_used = allocate_lookup(
+                    len(keys), table.dim, dtype, with_metadata=request.with_metadata
+                )
+            with stage("lookup.look_up"):
+                table.rows.lookup(keys, values, found, frequency=frequency, last_used=last_used)
+            return answer
 
     def Upsert(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.UpsertResponse:  # noqa: N802
         return self._commit(Kind.UPSERT, request, context)  # type: ignore[no-any-return]
@@ -122,7 +140,8 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         table = self._shard.get(request.table)
         most_rows = request.chunk_rows or self._max_keys
         for bucket in table.buckets:
-            rows = table.rows.export_bucket(bucket, with_slots=request.with_slots)
+            with self._limits.read(context, [table], 0):
+                rows = table.rows.export_bucket(bucket, with_slots=request.with_slots)
             yield from export_messages(rows, most_rows=most_rows)
 
     def Import(  # noqa: N802
@@ -140,25 +159,27 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
                     self._custody.note_import(table)
             elif request.table not in ("", table.name):
                 raise InvalidRequest(f"import: one stream is for one table, {table.name!r}, got also {request.table!r}")
-            mutation = decode.build(Kind.IMPORT, request, [table], max_keys=self._max_keys)
-            imported += self._committer.commit(mutation, data, timeout_s=context.time_remaining()).imported
+            with self._limits.change_of_stream(context, table, len(data)):
+                mutation = decode.build(Kind.IMPORT, request, [table], max_keys=self._max_keys)
+                imported += self._committer.commit(mutation, data, timeout_s=context.time_remaining()).imported
         return rows_pb2.ImportResponse(imported=imported)
 
     def _commit(self, kind: Kind, data: bytes, context: grpc.ServicerContext) -> Any:
         """Checks and applies a mutation as it came on the wire, which is how the journal keeps it."""
-        with stage(f"{kind.name.lower()}.decode"):
-            request = decode.parse(kind, data)
-            if kind is Kind.REMOVE and request.reason:  # It is what evictions tell those who follow.
-                request.ClearField("reason")
-                data = request.SerializeToString()
-            names = decode.tables_named(kind, request)
-            require_tables(names)
-            tables = [self._shard.get(name) for name in names]
-            mutation = decode.build(kind, request, tables, max_keys=self._max_keys)
-        _note(tables, [getattr(part, "keys", b"") for part in getattr(request, "tables", [request])])
-        if isinstance(mutation, Remove):
-            self._departing.remove(mutation.table, mutation.keys)
-        return self._committer.commit(mutation, data, request.request_id, timeout_s=context.time_remaining())
+        request = decode.parse(kind, data)
+        if kind is Kind.REMOVE and request.reason:  # It is what evictions tell those who follow.
+            request.ClearField("reason")
+            data = request.SerializeToString()
+        names = decode.tables_named(kind, request)
+        require_tables(names)
+        tables = [self._shard.get(name) for name in names]
+        with self._limits.change(context, tables, len(data)):
+            with stage(f"{kind.name.lower()}.decode"):
+                mutation = decode.build(kind, request, tables, max_keys=self._max_keys)
+            _note(tables, [getattr(part, "keys", b"") for part in getattr(request, "tables", [request])])
+            if isinstance(mutation, Remove):
+                self._departing.remove(mutation.table, mutation.keys)
+            return self._committer.commit(mutation, data, request.request_id, timeout_s=context.time_remaining())
 
     def _table_keys(self, request: Any) -> tuple[ShardTable, Array]:
         requests.require_key_limit([request.keys], max_keys=self._max_keys)

@@ -1,0 +1,143 @@
+"""Who goes next where more wait than can be worked on: whoever has had least, callers and tables alike.
+
+Problem: in a queue that serves first come, first served, whoever asks most gets most, and a caller who asks once waits
+behind all of it. Idea: every caller and every table has a clock that advances by the work done for it, divided by its
+weight. Of the flows that wait - a flow is a caller and the tables it asks for - the one goes next whose caller's and
+tables' clocks have advanced least, added up. Who was idle begins where those that are served stand now, so nobody
+saves up work or pays for what others did. Work that is begun is charged at what such work took lately, and
+settled when it has ended. Not thread-safe.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+_SMOOTHING = 0.1
+_MOST_ACCOUNTS = 4096  # Beyond it, those of the idle are forgotten.
+
+
+@dataclass(slots=True)
+class _Account:
+    """One caller or table. `busy`: how much of it waits or is worked on."""
+
+    clock: float = 0.0
+    busy: int = 0
+    usual: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Who asks, and for which tables."""
+
+    caller: str
+    tables: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Side:
+    """The accounts of all callers, or of all tables. `now`: where those that are served stand."""
+
+    accounts: dict[str, _Account] = field(default_factory=dict)
+    now: float = 0.0
+
+    def enter(self, name: str) -> None:
+        account = self.accounts.get(name)
+        if account is None:
+            account = self.accounts[name] = _Account(self.now)
+        if not account.busy:
+            account.clock = max(account.clock, self.now)
+        account.busy += 1
+
+    def leave(self, name: str) -> None:
+        self.accounts[name].busy -= 1
+        if len(self.accounts) > _MOST_ACCOUNTS:
+            for idle in [one for one, account in self.accounts.items() if not account.busy]:
+                del self.accounts[idle]
+
+
+class FairQueue(Generic[Item]):
+    """What waits, by flow, and the clocks.
+
+    Args:
+        weights: of tables; a table that is not named has weight 1.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self._weights = weights
+        self._callers, self._tables = _Side(), _Side()
+        self._flows: dict[Flow, deque[Item]] = {}
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def enter(self, flow: Flow) -> None:
+        """A piece of work of `flow` is here, to wait or to begin; `end` or `withdraw` must follow."""
+        self._callers.enter(flow.caller)
+        for table in flow.tables:
+            self._tables.enter(table)
+
+    def wait(self, flow: Flow, item: Item) -> None:
+        """Puts what entered in line."""
+        self._flows.setdefault(flow, deque()).append(item)
+        self._length += 1
+
+    def withdraw(self, flow: Flow, item: Item) -> None:
+        """Takes what waits out of line again."""
+        self._flows[flow].remove(item)
+        self._forget_if_empty(flow)
+        self._length -= 1
+        self._leave(flow)
+
+    def next(self, may_go: Callable[[Flow, Item], bool]) -> tuple[Flow, Item] | None:
+        """Takes what goes next out of line, of the flows whose first `may_go`; None: there is none."""
+        able = [flow for flow, items in self._flows.items() if may_go(flow, items[0])]
+        if not able:
+            return None
+        flow = min(able, key=self._stands_at)
+        items = self._flows.pop(flow)
+        item = items.popleft()
+        if items:
+            self._flows[flow] = items  # Behind all others, to which it loses where they stand alike.
+        self._length -= 1
+        return flow, item
+
+    def begin(self, flow: Flow) -> float:
+        """Charges work that begins; returns what was charged, for `end`."""
+        account = self._callers.accounts[flow.caller]
+        self._callers.now = account.clock
+        if flow.tables:
+            self._tables.now = max(self._tables.accounts[table].clock for table in flow.tables)
+        self._charge(flow, account.usual)
+        return account.usual
+
+    def end(self, flow: Flow, charged: float, cost: float) -> None:
+        """Settles work that has ended and took `cost`."""
+        account = self._callers.accounts[flow.caller]
+        account.usual += _SMOOTHING * (cost - account.usual) if account.usual else cost
+        self._charge(flow, cost - charged)
+        self._leave(flow)
+
+    def _stands_at(self, flow: Flow) -> float:
+        tables = self._tables.accounts
+        return self._callers.accounts[flow.caller].clock + max((tables[one].clock for one in flow.tables), default=0.0)
+
+    def _charge(self, flow: Flow, cost: float) -> None:
+        weights = [self._weights.get(table, 1.0) for table in flow.tables]
+        self._callers.accounts[flow.caller].clock += cost * (len(weights) / sum(weights) if weights else 1.0)
+        for table, weight in zip(flow.tables, weights, strict=True):
+            self._tables.accounts[table].clock += cost / weight / len(weights)
+
+    def _leave(self, flow: Flow) -> None:
+        self._callers.leave(flow.caller)
+        for table in flow.tables:
+            self._tables.leave(table)
+
+    def _forget_if_empty(self, flow: Flow) -> None:
+        if not self._flows[flow]:
+            del self._flows[flow]

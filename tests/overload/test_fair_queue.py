@@ -1,0 +1,115 @@
+"""In which order flows get their turns, by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rowbank_server.fairness import FairQueue, Flow
+
+
+def always(flow, item):
+    return True
+
+
+def taken(queue: FairQueue[int], may_go=always) -> tuple[Flow, int]:
+    found = queue.next(may_go)
+    assert found is not None
+    return found
+
+
+def served(queue: FairQueue[int], turns: int, *, cost: float = 1.0) -> list[Flow]:
+    """The flows of as many turns, each of which has more work at once."""
+    order = []
+    for number in range(turns):
+        flow, _ = taken(queue)
+        charged = queue.begin(flow)
+        queue.enter(flow)
+        queue.wait(flow, number)
+        queue.end(flow, charged, cost)
+        order.append(flow)
+    return order
+
+
+def line(weights: dict[str, float], *flows: Flow, each: int = 1) -> FairQueue[int]:
+    queue: FairQueue[int] = FairQueue(weights)
+    for flow in flows:
+        for number in range(each):
+            queue.enter(flow)
+            queue.wait(flow, number)
+    return queue
+
+
+def test_callers_of_one_table_take_turns_however_many_requests_each_has():
+    many, few = Flow("many", ("t",)), Flow("few", ("t",))
+    queue = line({}, many, each=50)
+    queue.enter(few)
+    queue.wait(few, 0)
+    counts = Counter(served(queue, 40))
+    assert abs(counts[many] - counts[few]) <= 1
+
+
+def test_tables_of_one_caller_take_turns_by_weight():
+    user, item = Flow("c", ("user",)), Flow("c", ("item",))
+    counts = Counter(served(line({"user": 4.0}, user, item, each=3), 50))
+    assert counts[user] == 40
+    assert counts[item] == 10
+
+
+def test_weights_count_between_callers_too():
+    user, item = Flow("a", ("user",)), Flow("b", ("item",))
+    counts = Counter(served(line({"user": 4.0}, user, item, each=3), 50))
+    assert counts[user] == 40
+    assert counts[item] == 10
+
+
+def test_who_was_away_comes_next_and_has_saved_nothing_up():
+    flood, quiet = Flow("flood", ("f",)), Flow("quiet", ("q",))
+    queue = line({}, flood, each=3)
+    served(queue, 100)
+    queue.enter(quiet)
+    queue.wait(quiet, 0)
+    order = served(queue, 20)
+    assert order[0] == quiet or order[1] == quiet
+    assert 9 <= Counter(order)[quiet] <= 11  # Half, and not all twenty for the hundred that it left to others.
+
+
+def test_a_caller_with_many_tables_gets_at_most_twice_the_share_of_one_with_a_single_table():
+    flows = [Flow("many", (f"t{number}",)) for number in range(50)]
+    single = Flow("one", ("x",))
+    counts = Counter(flow.caller for flow in served(line({}, *flows, single), 300))
+    assert counts["many"] <= 2.1 * counts["one"]
+
+
+def test_expensive_requests_count_for_more():
+    dear, cheap = Flow("dear", ("d",)), Flow("cheap", ("c",))
+    queue = line({}, dear, cheap, each=2)
+    counts: Counter[Flow] = Counter()
+    for number in range(110):
+        flow, _ = taken(queue)
+        charged = queue.begin(flow)
+        queue.enter(flow)
+        queue.wait(flow, number)
+        queue.end(flow, charged, 10.0 if flow == dear else 1.0)
+        counts[flow] += 1
+    assert 9 <= counts[cheap] / counts[dear] <= 11
+
+
+def test_a_request_for_several_tables_is_held_up_by_the_one_that_had_most():
+    both, one = Flow("c", ("a", "b")), Flow("c", ("b",))
+    queue = line({}, Flow("c", ("a",)), each=2)
+    served(queue, 10)
+    for flow in (both, one):
+        queue.enter(flow)
+        queue.wait(flow, 0)
+    order = served(queue, 12)
+    assert order.index(one) < order.index(both)
+
+
+def test_who_may_not_go_is_passed_by_and_keeps_its_place():
+    first, second = Flow("a", ("t",)), Flow("b", ("t",))
+    queue = line({}, first, second)
+    flow, _ = taken(queue, lambda flow, item: flow.caller != "a")
+    assert flow == second
+    assert queue.next(lambda flow, item: flow.caller != "a") is None
+    assert queue.next(always) == (first, 0)
+    assert len(queue) == 0
