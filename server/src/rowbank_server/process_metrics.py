@@ -7,7 +7,7 @@ import platform
 import threading
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -16,6 +16,7 @@ import rowbank_server
 
 def register(registry: CollectorRegistry, process: str) -> None:
     """Adds them to `registry`. `process`: "ps" or "api"."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # A series more for each that there is, and nobody asks for it.
     ProcessCollector(registry=registry)
     registry.register(_InterpreterCollector(process))
 

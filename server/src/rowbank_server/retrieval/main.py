@@ -7,8 +7,10 @@ import contextlib
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -37,6 +39,7 @@ from rowbank_server.retrieval.hosting.serving import Equipment
 from rowbank_server.retrieval.index import IndexOptions
 from rowbank_server.retrieval.lineage import Lineage, Loss
 from rowbank_server.retrieval.metrics import Metrics
+from rowbank_server.retrieval.page import SERIES, ApiSource
 from rowbank_server.retrieval.processes.accepting import BACKLOG
 from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.retrieval.reach import Reach
@@ -48,6 +51,7 @@ from rowbank_server.settings import ApiSettings, StartError
 from rowbank_server.storage.connection import Redis
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.stored_rows import StoredRows
+from rowbank_server.ui.sampling import Sampler
 
 _BUILD_TIMEOUT_S = 5.0  # Of one read of rows while an index is built; nobody waits for it.
 _ASIDE_BUDGET_S = 2.0  # Of queries that nobody waits for.
@@ -116,11 +120,14 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     hosts = Hosts(settings.model, equipment, asyncio.get_running_loop())
     metrics.watch_tables(lambda: _lost_tables(hosts))
     reach = Reach(settings.targets, credentials)
+    sampler = Sampler(metrics.registry, SERIES)
+    page = ApiSource(settings.targets, credentials, hosts, registry, sampler, _described(settings, team))
     if team is not None:
         metrics.watch_team(team)
     trends.start()
     hosts.start()
     reach.start()
+    page.start()
     try:
         yield Service(
             hosts=hosts,
@@ -136,15 +143,28 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
             metrics=metrics,
             redis=redis_guard,
             redis_wait_s=settings.redis_wait_s,
+            page=page,
             team=team,
         )
     finally:
         await hosts.close()
+        await asyncio.to_thread(page.stop)
         await asyncio.to_thread(reach.stop)
         await asyncio.to_thread(trends.stop)
         rows_feed.close()
         query_rows.close()
         build_rows.close()
+
+
+def _described(settings: ApiSettings, team: Team | None) -> dict[str, Any]:
+    """What the page says of this process; of one of several workers, which of them it is."""
+    worker = None if team is None else team.worker
+    return {
+        "id": f"{os.getpid()}-{time.time_ns()}",
+        "namespace": settings.namespace,
+        "worker": worker,
+        "workers": settings.workers,
+    }
 
 
 def _follower_name() -> str:

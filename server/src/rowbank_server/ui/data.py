@@ -48,7 +48,7 @@ def answer(source: Source, what: str, given: Mapping[str, str]) -> dict[str, Any
     if what == "history":
         return _history(source.history, given)
     if what == "table":
-        return source.table(_required(given, "name"))
+        return {**source.table(_required(given, "name")), "charts": files.has_charts()}
     return None
 
 

@@ -12,7 +12,8 @@ from typing import Literal
 
 from prometheus_client.core import Metric
 
-Kind = Literal["value", "rate", "quantiles"]
+# A value as it is; a counter's rate; a histogram's quantiles; a histogram's rate of observations.
+Kind = Literal["value", "rate", "quantiles", "count"]
 QUANTILES = {"p50": 0.5, "p99": 0.99}
 
 
@@ -77,7 +78,7 @@ def _take(
     numbers: dict[tuple[Wanted, Labels], float],
     counts: dict[tuple[Wanted, Labels], dict[float, float]],
 ) -> None:
-    ending = {"quantiles": "_bucket", "rate": "_total", "value": ""}[one.kind]
+    ending = {"quantiles": "_bucket", "rate": "_total", "count": "_count", "value": ""}[one.kind]
     for sample in family.samples:
         if sample.name != f"{one.metric}{ending}":
             continue
@@ -94,7 +95,7 @@ def _take(
 
 def keys(now: Picture) -> list[Key]:
     """The series that a picture has something of."""
-    numbers = [Key(one.metric, one.kind, labels) for one, labels in now.numbers]
+    numbers = [Key(one.metric, "value" if one.kind == "value" else "rate", labels) for one, labels in now.numbers]
     return numbers + [Key(one.metric, name, labels) for one, labels in now.counts for name in QUANTILES]
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from rowbank.errors import RequestError
 
@@ -85,3 +86,37 @@ class Watch(Generic[T]):
                 self._value, self._seen_s = value, time.monotonic()
             self._problem = problem
             self._changed.notify_all()
+
+
+class Watches(Generic[T]):
+    """A watch by name, for so many names at the same time; the one that was asked for least recently goes first."""
+
+    def __init__(self, look: Callable[[str], T], *, most: int = 16) -> None:
+        self._look = look
+        self._most = most
+        self._held: OrderedDict[str, Watch[T]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def latest(self, name: str) -> Look[T]:
+        """As of `Watch`, of `name`."""
+        with self._lock:
+            watch = self._held.pop(name, None) or Watch(lambda: self._look(name))
+            self._held[name] = watch
+            if len(self._held) > self._most:
+                self._held.popitem(last=False)[1].stop()
+        return watch.latest()
+
+    def stop(self) -> None:
+        """Ends all."""
+        with self._lock:
+            for watch in self._held.values():
+                watch.stop()
+
+
+def problems(looks: Mapping[str, Look[Any]]) -> list[dict[str, Any]]:
+    """What could not be found out just now, and how old what is shown instead is."""
+    return [
+        {"what": what, "problem": look.problem, "age_s": look.age_s if look.value is not None else None}
+        for what, look in looks.items()
+        if look.problem
+    ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,11 +17,10 @@ from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.ui.history import History
 from rowbank_server.ui.sampling import Sampler
 from rowbank_server.ui.series import Wanted
-from rowbank_server.ui.watching import Look, Watch
+from rowbank_server.ui.watching import Watch, Watches, problems
 from rowbank_server.ui.words import of_message, of_models
 
 _EVENTS = 200
-_WATCHED_TABLES = 16  # Whose histories of evictions are looked at, at the same time.
 _TABLE = ("table",)
 _OF_EVENT = ("at_ms", "table", "rows", "bytes", "score_cut", "duration_ms", "rows_left", "shard", "outcome")
 _NOTHING = Seen({})
@@ -85,8 +82,7 @@ class PsSource:
         self._known = known
         self._cluster = Watch(known.cluster.look)
         self._models = Watch(lambda: of_models(known.registry), interval_s=10.0)
-        self._evictions: OrderedDict[str, Watch[list[admin_pb2.EvictionEvent]]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._evictions = Watches(lambda table: known.evictions.newest(table=table, limit=_EVENTS))
 
     @property
     def history(self) -> History:
@@ -95,13 +91,13 @@ class PsSource:
 
     def stop(self) -> None:
         """Ends what looks."""
-        watches: list[Watch[Any]] = [self._cluster, self._models, *self._evictions.values()]
-        for watch in watches:
-            watch.stop()
+        self._cluster.stop()
+        self._models.stop()
+        self._evictions.stop()
 
     def overview(self) -> dict[str, Any]:
         """This process, and the cluster as far as it can be seen."""
-        cluster, models, events = self._cluster.latest(), self._models.latest(), self._events("").latest()
+        cluster, models, events = self._cluster.latest(), self._models.latest(), self._evictions.latest("")
         seen = cluster.value or _NOTHING
         return {
             "at_s": time.time(),
@@ -110,12 +106,12 @@ class PsSource:
             "tables": _own_tables(self._known.shard) if seen.tables is None else [asdict(one) for one in seen.tables],
             "models": models.value or [],
             "evictions": [_event(event) for event in events.value or ()],
-            "problems": _problems({"shards": cluster, "models": models, "evictions": events}),
+            "problems": problems({"shards": cluster, "models": models, "evictions": events}),
         }
 
     def table(self, name: str) -> dict[str, Any]:
         """One table on this shard, with its evictions on all."""
-        table, events = self._known.shard.get(name), self._events(name).latest()
+        table, events = self._known.shard.get(name), self._evictions.latest(name)
         return {
             "at_s": time.time(),
             "process": {"kind": "ps", **self._known.process()},
@@ -124,17 +120,8 @@ class PsSource:
             "slots": [{"name": slot, "width": width} for slot, width in table.slots],
             "stats": _stats(table),
             "evictions": [_event(event) for event in events.value or ()],
-            "problems": _problems({"evictions": events}),
+            "problems": problems({"evictions": events}),
         }
-
-    def _events(self, table: str) -> Watch[list[admin_pb2.EvictionEvent]]:
-        history = self._known.evictions
-        with self._lock:
-            watch = self._evictions.pop(table, None) or Watch(lambda: history.newest(table=table, limit=_EVENTS))
-            self._evictions[table] = watch
-            if len(self._evictions) > _WATCHED_TABLES:
-                self._evictions.popitem(last=False)[1].stop()
-        return watch
 
 
 def _own_tables(shard: Shard) -> list[dict[str, Any]]:
@@ -164,13 +151,3 @@ def _event(event: admin_pb2.EvictionEvent) -> dict[str, Any]:
     levels = {"ages": list(event.ages), "frequencies": list(event.frequencies)}
     numbers = {name: getattr(event, name) for name in (*_OF_EVENT, "regretted")}
     return {**numbers, "reason": reason, **levels}
-
-
-def _problems(looks: dict[str, Look[Any]]) -> list[dict[str, Any]]:
-    """What could not be found out just now, and how old what is shown instead is."""
-    found: Iterable[tuple[str, Look[Any]]] = looks.items()
-    return [
-        {"what": what, "problem": look.problem, "age_s": look.age_s if look.value is not None else None}
-        for what, look in found
-        if look.problem
-    ]

@@ -21,6 +21,7 @@ from rowbank_server.retrieval.hosting.serving import Serving
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.retrieval.reach import Reach
+from rowbank_server.ui.data import Source
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ class Service:
         filters: those that are stored with models.
         redis: guards what calls other than queries ask of Redis.
         redis_wait_s: the longest that such a call waits.
+        page: what /ui is told.
         team: the workers beside this process; None where it is alone.
     """
 
@@ -88,6 +90,7 @@ class Service:
     metrics: Metrics
     redis: Guard
     redis_wait_s: float
+    page: Source
     team: Team | None = None
 
     @property

@@ -50,8 +50,9 @@ async function tick() {
 }
 
 function introduce(process) {
-  const what = process.kind === "api" ? "retrieval service" : `shard ${process.shard}, ${process.role}`;
-  setText(byId("who"), `${what} at ${process.address}, namespace ${process.namespace}, version ${process.version}`);
+  const worker = process.workers > 1 ? `, worker ${process.worker} of ${process.workers}` : "";
+  const what = process.kind === "api" ? `Retrieval service at ${location.host}${worker}` : `Shard ${process.shard}, ${process.role}, at ${process.address}`;
+  setText(byId("who"), `${what}; namespace ${process.namespace}, version ${process.version}`);
   byId("forget").hidden = !hasToken();
 }
 

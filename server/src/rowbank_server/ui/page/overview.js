@@ -18,7 +18,7 @@ export function evictionGrid(caption, withTable) {
     { name: "rows", title: "Rows", text: (row) => count(row.rows), value: (row) => row.rows, numeric: true },
     { name: "bytes", title: "Memory", text: (row) => bytes(row.bytes), value: (row) => row.bytes, numeric: true },
     { name: "left", title: "Rows left", text: (row) => count(row.rows_left), value: (row) => row.rows_left, numeric: true },
-    { name: "cut", title: "Score up to", text: (row) => number(row.score_cut), numeric: true },
+    { name: "cut", title: "Score up to", text: (row) => score(row.score_cut), numeric: true },
     { name: "regretted", title: "Regretted since the last", text: (row) => count(row.regretted), numeric: true },
     { name: "took", title: "Took", text: (row) => seconds(row.duration_ms / 1000), numeric: true },
     { name: "outcome", title: "Outcome", text: (row) => row.outcome.replaceAll("_", " ") },
@@ -63,7 +63,10 @@ export class Overview {
     this.tables.show(said.tables);
     this.models.show(said.models.flatMap((model) => versionsOf(model)));
     this.evictions.show(said.evictions.slice(0, 20));
-    for (const group of this.groups) for (const chart of group.charts) chart.show(this.past, drawn);
+    for (const group of this.groups) {
+      for (const chart of group.charts) chart.show(this.past, drawn);
+      group.node.hidden = group.charts.every((chart) => chart.series.length === 0);
+    }
   }
 
   addGroups(kind) {
@@ -76,6 +79,9 @@ export class Overview {
     for (const group of this.groups ?? []) for (const chart of group.charts) chart.close();
   }
 }
+
+// Of tables that evict by last use, a score is a moment.
+const score = (value) => (value > 1e9 ? moment(value) : number(value));
 
 export const card = (title, ...children) => element("section", { class: "card" }, element("h2", {}, title), ...children);
 

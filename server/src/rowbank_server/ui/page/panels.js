@@ -13,7 +13,7 @@ const latency = (metric, label, share, wanted) => (past) =>
   busiest(lines(past.of(metric, share, [label]), (labels) => labels[label])).filter((one) => !wanted || wanted.includes(one.label));
 
 export const ofShards = () => [
-  group("Tables", [
+  group("Sizes", [
     new Chart("Rows by table", { pick: (past) => lines(past.of("rowbank_table_rows", "value", ["table"]), (labels) => labels.table), format: count }),
     new Chart("Memory by table", { pick: (past) => lines(past.of("rowbank_table_bytes", "value", ["table"]), (labels) => labels.table), format: bytes }),
   ]),

@@ -18,11 +18,13 @@ export class TableView {
     this.told = "";
     this.groups = ofTable();
     this.evictions = evictionGrid("Evictions of this table", false);
+    this.elsewhere = element("p", { class: "notice", hidden: true }, "How a table went over time is known to its shards: their pages show it.");
     this.node = element(
       "div", {},
       element("p", {}, element("a", { href: "#/" }, "All tables")),
       element("h1", {}, `Table ${name}`),
       this.tiles.node,
+      this.elsewhere,
       ...this.groups.map((group) => group.node),
       card("Evictions", this.evictions.node),
       card("What it is", this.spec),
@@ -46,9 +48,13 @@ export class TableView {
       ["Last write-back", stats.last_write_back_s ? `${seconds(Math.max(0, said.at_s - stats.last_write_back_s))} ago` : "never"],
       ["Step", count(stats.step)],
     ]);
+    this.elsewhere.hidden = said.process.kind === "ps";
     this.describe(said);
     this.evictions.show(said.evictions);
-    for (const group of this.groups) for (const chart of group.charts) chart.show(this.past, drawn);
+    for (const group of this.groups) {
+      for (const chart of group.charts) chart.show(this.past, drawn);
+      group.node.hidden = said.process.kind !== "ps";
+    }
   }
 
   describe(said) {
@@ -68,8 +74,11 @@ export class TableView {
 function flat(spec, before = "") {
   return Object.entries(spec).flatMap(([name, value]) => {
     const title = `${before} ${name}`.trim().replaceAll("_", " ");
-    if (value === null || typeof value !== "object") return [[title, String(value)]];
+    if (value === null || typeof value !== "object") return [[title, word(String(value))]];
     const inner = flat(value, title);
     return inner.length ? inner : [[title, "default"]];
   });
 }
+
+// DURABILITY_JOURNALED as "journaled".
+const word = (text) => (/^[A-Z][A-Z0-9_]+$/.test(text) ? text.replace(/^(DATA_TYPE|DURABILITY|POLICY)_/, "").replaceAll("_", " ").toLowerCase() : text);

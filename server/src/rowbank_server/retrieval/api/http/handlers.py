@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -14,9 +15,11 @@ from rowbank_server.retrieval.api.http.bodies import Bodies
 from rowbank_server.retrieval.api.http.imports import Imports
 from rowbank_server.retrieval.api.http.openapi import PAGE
 from rowbank_server.retrieval.api.http.parameters import caller_of, id_of
-from rowbank_server.retrieval.api.http.problems import to_json
+from rowbank_server.retrieval.api.http.problems import ProblemError, to_json
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.metrics import CONTENT_TYPE
+from rowbank_server.ui import data, files
+from rowbank_server.web import answers
 
 
 class Handlers:
@@ -140,6 +143,19 @@ class Handlers:
     async def demo_titles(self, request: Request) -> Response:
         asked = request.query_params
         return to_json(self._operations.showing.titles(asked.get("model", ""), asked.getlist("item")))
+
+    async def ui(self, request: Request) -> Response:
+        return files.serve(request, files.INDEX)
+
+    async def ui_file(self, request: Request) -> Response:
+        return files.serve(request, request.path_params["file"])
+
+    async def ui_data(self, request: Request) -> Response:
+        what, source = request.path_params["what"], self._operations.service.page
+        told = await run_in_threadpool(data.answer, source, what, request.query_params)
+        if told is None:
+            raise ProblemError(404, "no-such-path", f"the page at /ui has no data {what[:80]!r}")
+        return answers.to_json(told)
 
     async def healthz(self, request: Request) -> Response:
         return to_json(schemas.Health("alive"))
