@@ -1,5 +1,7 @@
 #include "reports.h"
 
+#include <stdexcept>
+
 #include "arrays.h"
 
 namespace rowbank::python {
@@ -26,6 +28,19 @@ nb::object array_of(std::vector<T> column) {
 }
 
 }  // namespace
+
+Score score_of(const std::string& score) {
+  if (score == "frequency") return Score::kFrequency;
+  if (score == "last_used") return Score::kLastUsed;
+  throw std::invalid_argument("score must be 'frequency' or 'last_used', got '" + score + "'");
+}
+
+EvictionPolicy policy_of(const std::string& policy) {
+  if (policy == "lfu") return EvictionPolicy::kLfu;
+  if (policy == "lru") return EvictionPolicy::kLru;
+  if (policy == "none") return EvictionPolicy::kNone;
+  throw std::invalid_argument("policy must be 'lfu', 'lru' or 'none', got '" + policy + "'");
+}
 
 void bind_reports(nb::module_& m) {
   nb::class_<PushCounts>(m, "PushCounts")

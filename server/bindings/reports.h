@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 
 #include <cstdint>
+#include <string>
 
 #include "row_table.h"
 
@@ -42,5 +43,10 @@ struct PyRowDescription {
 void bind_reports(nb::module_& m);
 // Methods of RowTable.
 void bind_stored_rows(nb::class_<RowTable>& table);
+void bind_insight(nb::module_& m, nb::class_<RowTable>& table);
+
+// By name. ValueError says which there are.
+Score score_of(const std::string& score);
+EvictionPolicy policy_of(const std::string& policy);
 
 }  // namespace rowbank::python

@@ -19,12 +19,6 @@ namespace {
 
 using Release = nb::gil_scoped_release;
 
-Score score_of(const std::string& score) {
-  if (score == "frequency") return Score::kFrequency;
-  if (score == "last_used") return Score::kLastUsed;
-  throw std::invalid_argument("score must be 'frequency' or 'last_used', got '" + score + "'");
-}
-
 Admission admission_of(const std::string& admission) {
   if (admission == "by_count") return Admission::kByCount;
   if (admission == "own") return Admission::kOwn;
@@ -37,13 +31,6 @@ std::uint32_t min_count_of(std::int64_t min_count) {
     throw std::invalid_argument("min_count must be in 0..255, got " + std::to_string(min_count));
   }
   return static_cast<std::uint32_t>(min_count);
-}
-
-EvictionPolicy policy_of(const std::string& policy) {
-  if (policy == "lfu") return EvictionPolicy::kLfu;
-  if (policy == "lru") return EvictionPolicy::kLru;
-  if (policy == "none") return EvictionPolicy::kNone;
-  throw std::invalid_argument("policy must be 'lfu', 'lru' or 'none', got '" + policy + "'");
 }
 
 TableOptions options_of(std::string name, std::int64_t dim, const std::string& value_dtype, std::int64_t bucket_count,
@@ -420,6 +407,7 @@ void bind_row_table(nb::module_& m) {
           nb::arg("min_count"))
       .def("set_hyperparameters", &RowTable::set_hyperparameters, nb::arg("optimizer"));
   bind_stored_rows(table);
+  bind_insight(m, table);
 }
 
 }  // namespace rowbank::python

@@ -95,6 +95,8 @@ class alignas(64) Bucket {
 
   // Counts occurrences of a key without a row and returns the estimate of all of them; see AdmissionSketch.
   std::uint32_t count_absent(std::uint64_t hash, std::uint32_t occurrences, std::size_t window);
+  // That estimate as it is.
+  std::uint32_t seen_absent(std::uint64_t hash) const { return sketch_ == nullptr ? 0 : sketch_->estimate(hash); }
   // Remembers that eviction took the key, so that take_regret can tell when it is missed.
   void note_evicted(std::uint64_t hash, std::uint32_t now);
   bool take_regret(std::uint64_t hash, std::uint32_t now, std::uint32_t window_s) {

@@ -115,6 +115,14 @@ class FrequencyClock {
   }
   double number_of(std::uint32_t bits) const { return decays() ? float_of(bits) : bits; }
 
+  // The stored form of a frequency that `number_of` said, perhaps of another clock.
+  std::uint32_t from_number(double number) const {
+    if (decays()) {
+      return bits_of(static_cast<float>(number));
+    }
+    const double rounded = std::round(number);
+    return rounded >= 4294967295.0 ? 0xFFFFFFFFU : static_cast<std::uint32_t>(rounded);
+  }
   std::uint32_t from_count(std::uint32_t count) const { return decays() ? bits_of(static_cast<float>(count)) : count; }
   // The stored frequency as a whole number, as of its `last_used`.
   std::uint32_t to_count(std::uint32_t frequency) const {

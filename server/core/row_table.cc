@@ -5,6 +5,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "sampling.h"
 #include "table_visit.h"
 
 namespace rowbank {
@@ -117,8 +118,10 @@ void RowTable::pull(KeySpan keys, ValuesOut out, std::uint8_t* status, std::uint
   if (!admits_all) {
     common_row_.read(common);
   }
+  Sampling sampling(access_sample_, false, now);
   visit<SharedLock>(
       batch, layout_.value_bytes, [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
+        sampling.see(hash, ref != kNoRow ? &bucket.header(ref) : nullptr, 0);
         if (ref != kNoRow) {
           read_row(bucket.row(ref), out, place, scratch);
           status[place] = static_cast<std::uint8_t>(RowStatus::kFound);
@@ -135,6 +138,7 @@ void RowTable::pull(KeySpan keys, ValuesOut out, std::uint8_t* status, std::uint
                    layout_.dim);
         status[place] = static_cast<std::uint8_t>(admits_all ? RowStatus::kInitialized : RowStatus::kNotAdmitted);
       });
+  sampling.end(keys.size, size());
   counters_.pulled_found.fetch_add(found, std::memory_order_relaxed);
   auto& absent = admits_all ? counters_.pulled_initialized : counters_.pulled_not_admitted;
   absent.fetch_add(keys.size - found, std::memory_order_relaxed);

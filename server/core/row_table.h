@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "access_sample.h"
 #include "arena.h"
 #include "batch.h"
 #include "bucket.h"
@@ -18,12 +19,12 @@
 #include "dtype.h"
 #include "initializer.h"
 #include "optimizer.h"
+#include "rank.h"
 #include "row.h"
 
 namespace rowbank {
 
 enum class RowStatus : std::uint8_t { kFound = 1, kInitialized = 2, kNotAdmitted = 3 };  // As on the wire.
-enum class Score : std::uint8_t { kFrequency, kLastUsed };
 
 struct TableOptions {
   std::string name;
@@ -196,6 +197,53 @@ struct TopRows {
   std::vector<std::uint32_t> last_used;
 };
 
+// A policy to try in thought, for this table's part of the rows.
+struct WhatIf {
+  EvictionPolicy policy = EvictionPolicy::kNone;
+  std::uint64_t cap_rows = 0;  // 0: none.
+  double low_watermark = 0.9;
+  double half_life_s = 0;
+  std::uint32_t ttl_s = 0;  // 0: none.
+  std::uint32_t min_count = 0;
+};
+// What it would have done with the sampled keys in the second half of the sample, and with the rows that there are.
+struct SimulatedPolicy {
+  std::uint64_t pulls = 0;
+  std::uint64_t pull_hits = 0;
+  std::uint64_t pushes = 0;
+  std::uint64_t push_hits = 0;
+  std::uint64_t live_pull_hits = 0;  // What the table itself found.
+  std::uint64_t live_push_hits = 0;
+  std::uint64_t regretted = 0;
+  std::uint64_t evicted = 0;
+  double all_pulls = 0;  // Of all keys, sampled or not, meanwhile; about.
+  double all_pushes = 0;
+  double rate = 1;  // Of keys that are sampled.
+  double rows_at_end = 0;
+  double counted_s = 0;
+  std::uint64_t rows_kept_now = 0;  // Of the rows that there are, if it were the policy from now on.
+};
+struct Simulated {
+  std::uint64_t rows = 0;  // That there are.
+  std::size_t accesses = 0;
+  double rate = 0;
+  double sampled_s = 0;  // From the first access of the sample to its last.
+  std::vector<SimulatedPolicy> policies;
+};
+// Rows by the power of two that their frequency, or the seconds since their last use, lies below: 0, 1, 2 to 3 ...
+struct UsageHistogram {
+  static constexpr std::size_t kLevels = 33;
+  std::uint64_t rows = 0;
+  std::vector<std::uint64_t> frequencies;
+  std::vector<std::uint64_t> ages;
+};
+// Where one row stands: so many rows go before it.
+struct Standing {
+  std::uint64_t rows = 0;
+  std::uint64_t before = 0;
+  double score = 0;
+};
+
 class Stopwatch {
  public:
   double elapsed_ms() const {
@@ -297,6 +345,15 @@ class RowTable {
   RestrictReport preview_restrict(const RestrictRequest& request) const;
   // How many rows stand where in the order of eviction, for a cut through the rows of several shards.
   Ranks ranks(const RanksRequest& request) const;
+  // What other policies would do; see simulation.h. Reads all metadata once.
+  Simulated simulate(const std::vector<WhatIf>& what_ifs, std::uint32_t now) const;
+  UsageHistogram histogram(std::uint32_t now) const;
+  // None: there is no row.
+  std::optional<Standing> standing(std::int64_t key, Score score, std::uint32_t now) const;
+  // About how often a key without a row was pushed lately; see AdmissionSketch.
+  std::uint32_t seen(std::int64_t key) const;
+  AccessSample& access_sample() { return access_sample_; }
+  const AccessSample& access_sample() const { return access_sample_; }
   // When a cap is passed, evicts the worst rows down to the low watermark, for at most about budget_ms.
   CycleReport evict_cycle(const CycleRequest& request);
   // Removes rows that were last used more than ttl_s before now, for at most about budget_ms; the next call goes on
@@ -304,7 +361,6 @@ class RowTable {
   CycleReport expire(std::uint32_t ttl_s, std::uint32_t now, double budget_ms);
 
  private:
-  struct Rank;
   struct Census;
   struct Cut;
   struct RowWriter;
@@ -355,6 +411,7 @@ class RowTable {
   std::atomic<std::uint32_t> min_count_;
   CommonRow common_row_;
   Counters counters_;
+  AccessSample access_sample_;
   std::mutex cycle_mutex_;  // One eviction or expiry at a time.
   std::uint32_t evict_cursor_ = 0;
   bool evict_unfinished_ = false;

@@ -45,8 +45,7 @@ void EvictedRows::append(const EvictedRows& more) {
 // Rows of every bucket in proportion to its size, so that the sample looks like the table also when a cycle that ran
 // out of time has been through some buckets and not through others. Index order is hash order: any stretch of it is a
 // random choice. `round` moves the stretch.
-std::vector<RowTable::Rank> RowTable::sample_rows(Score score, std::uint32_t now, double share,
-                                                  std::size_t round) const {
+std::vector<Rank> RowTable::sample_rows(Score score, std::uint32_t now, double share, std::size_t round) const {
   std::vector<Rank> sample;
   double owed = 0;  // Fractions of a row are carried over to the next bucket.
   for (std::uint32_t number = 0; number < options_.bucket_count; ++number) {

@@ -66,7 +66,7 @@ class FirstRows {
 }  // namespace
 
 // Two ranks that most likely have the n-th lowest of all rows between them.
-std::pair<RowTable::Rank, RowTable::Rank> RowTable::bracket(const RestrictRequest& request, std::uint64_t rows) const {
+std::pair<Rank, Rank> RowTable::bracket(const RestrictRequest& request, std::uint64_t rows) const {
   constexpr std::uint64_t kSample = 16384;
   constexpr double kMargin = 256;  // At least four standard deviations of a quantile's place in the sample.
   if (rows <= kSample) {

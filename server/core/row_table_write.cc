@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "row_table.h"
+#include "sampling.h"
 #include "table_visit.h"
 
 namespace rowbank {
@@ -134,6 +135,8 @@ PushCounts RowTable::push(KeySpan keys, ValuesIn gradients, const std::uint32_t*
     fill_initial(bucket.row(ref), hash, values);
     return ref;
   };
+  const bool live = request.admission == Admission::kByCount;  // Else it is a repeat of what somebody saw before.
+  Sampling sampling(access_sample_, true, request.now);
   visit<UniqueLock>(batch, layout_.stride, [&](Bucket& bucket, std::uint32_t which, std::uint64_t hash, RowRef ref) {
     if (request.admission == Admission::kCommon) {
       gradient.add_to(which, common);
@@ -141,6 +144,9 @@ PushCounts RowTable::push(KeySpan keys, ValuesIn gradients, const std::uint32_t*
       return;
     }
     const std::uint32_t occurrences = occurrences_of(distinct, which, counts);
+    if (live) {
+      sampling.see(hash, ref != kNoRow ? &bucket.header(ref) : nullptr, occurrences);
+    }
     ref = ref != kNoRow ? ref : admit(bucket, which, hash, occurrences);
     if (ref == kNoRow) {
       return;
@@ -158,6 +164,9 @@ PushCounts RowTable::push(KeySpan keys, ValuesIn gradients, const std::uint32_t*
   });
   if (result.not_admitted > 0) {
     common_row_.apply(plan, common);
+  }
+  if (live) {
+    sampling.end(distinct.size(), size());
   }
   result.inserted = writer.inserted;
   counters_.pushed.fetch_add(result.distinct, std::memory_order_relaxed);

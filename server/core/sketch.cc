@@ -15,17 +15,21 @@ std::uint32_t AdmissionSketch::add(std::uint64_t hash, std::uint32_t occurrences
   if (added_ >= window_) {
     halve();
   }
-  std::uint32_t lowest = kMaxCount;
-  for (std::size_t row = 0; row < kRows; ++row) {
-    lowest = std::min<std::uint32_t>(lowest, counter(hash, row));
-  }
-  const std::uint32_t estimate = std::min(kMaxCount, lowest + std::min(occurrences, kMaxCount));
+  const std::uint32_t estimate = std::min(kMaxCount, this->estimate(hash) + std::min(occurrences, kMaxCount));
   for (std::size_t row = 0; row < kRows; ++row) {
     std::uint8_t& own = counter(hash, row);
     own = static_cast<std::uint8_t>(std::max<std::uint32_t>(own, estimate));
   }
   added_ += std::min(occurrences, kMaxCount);
   return estimate;
+}
+
+std::uint32_t AdmissionSketch::estimate(std::uint64_t hash) const {
+  std::uint32_t lowest = kMaxCount;
+  for (std::size_t row = 0; row < kRows; ++row) {
+    lowest = std::min<std::uint32_t>(lowest, counter(hash, row));
+  }
+  return lowest;
 }
 
 void AdmissionSketch::halve() {

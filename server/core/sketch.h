@@ -28,13 +28,16 @@ class AdmissionSketch {
   // Adds occurrences of the key with that hash and returns the estimate of all of them so far.
   std::uint32_t add(std::uint64_t hash, std::uint32_t occurrences);
 
+  // What `add` would return for no more occurrences.
+  std::uint32_t estimate(std::uint64_t hash) const;
+
   std::size_t bytes() const { return kRows * width_; }
 
  private:
   static constexpr std::size_t kRows = 4;
   static constexpr std::size_t kWidthPerWindow = 4;
 
-  std::uint8_t& counter(std::uint64_t hash, std::size_t row) {
+  std::uint8_t& counter(std::uint64_t hash, std::size_t row) const {
     return counters_[row * width_ + (mix64(hash + row * kGolden) & (width_ - 1))];
   }
   void halve();

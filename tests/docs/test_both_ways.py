@@ -18,6 +18,7 @@ from rowbank_protos.v1 import (  # noqa: F401  # noqa: F401
     admin_pb2,
     diagnosis_pb2,
     features_pb2,
+    insight_pb2,
     models_pb2,
     retrieval_pb2,
     rows_pb2,

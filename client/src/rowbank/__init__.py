@@ -23,6 +23,7 @@ _HOMES = {
     "rowbank.credentials": ("Credentials",),
     "rowbank.rows": ("ExportChunk", "Rows", "Store"),
     "rowbank.admin": ("RestrictReport",),
+    "rowbank.insight": ("WhatIf",),
     "rowbank.calls.following.follower": ("Follower",),
     "rowbank.changes": ("ChangeBatch",),
     "rowbank.specs": (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from rowbank.client import Client
     from rowbank.credentials import Credentials
     from rowbank.errors import RowbankError
+    from rowbank.insight import WhatIf
     from rowbank.retrieval import AsyncRetrievalClient, RetrievalClient
     from rowbank.rows import ExportChunk, Rows, Store
     from rowbank.specs import (
@@ -91,6 +93,7 @@ __all__ = [
     "TableSpec",
     "TruncatedNormal",
     "Uniform",
+    "WhatIf",
     "Zeros",
     "__version__",
 ]  # fmt: skip

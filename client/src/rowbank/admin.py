@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rowbank._checks import at_least
+from rowbank._checks import number as _number
+from rowbank.errors import InvalidRequest
 from rowbank.specs import TableSpec
 from rowbank_protos import columns
 from rowbank_protos.v1 import admin_pb2, tables_pb2
@@ -98,6 +101,10 @@ class EvictionEvent:
         reason: "capacity", "bytes", "ttl", "restrict" or "manual".
         score_cut: the highest score that was evicted.
         outcome: "below_watermark", "out_of_time" or "nothing_to_evict".
+        ages: rows that went by seconds since their last use, frequencies: by frequency: of level 0 those with 0, of
+            level n those from 2**(n-1) to 2**n - 1; without zeros at the end.
+        regretted: keys that were pushed again soon after they were evicted, since the event before of the same table
+            and shard.
     """
 
     at_ms: int
@@ -110,6 +117,9 @@ class EvictionEvent:
     rows_left: int
     shard: int
     outcome: str
+    ages: tuple[int, ...] = ()
+    frequencies: tuple[int, ...] = ()
+    regretted: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -293,6 +303,32 @@ def eviction_event(message: admin_pb2.EvictionEvent) -> EvictionEvent:
         rows_left=message.rows_left,
         shard=message.shard,
         outcome=message.outcome,
+        ages=tuple(message.ages),
+        frequencies=tuple(message.frequencies),
+        regretted=message.regretted,
+    )
+
+
+def evictions_request(
+    table: str | None, *, limit: int, since_s: float | None, until_s: float | None, reasons: Sequence[str]
+) -> admin_pb2.ListEvictionsRequest:
+    """See `Client.evictions`. Raises `InvalidRequest`."""
+    numbers = {name: number for number, name in _REASONS.items()}
+    if unknown := [reason for reason in reasons if reason not in numbers]:
+        raise InvalidRequest(f"reasons: expected some of {', '.join(numbers)}, got {unknown[0]!r}")
+
+    def milliseconds(what: str, moment: float | None) -> int:
+        if moment is None:
+            return 0
+        expected = "Unix seconds of at least 0"
+        return int(_number(what, moment, expected, low=0.0, high=1e11, error=InvalidRequest) * 1000)
+
+    return admin_pb2.ListEvictionsRequest(
+        table=table or "",
+        limit=at_least("limit", limit, 1, bits=32),
+        since_ms=milliseconds("since_s", since_s),
+        until_ms=milliseconds("until_s", until_s),
+        reasons=[numbers[reason] for reason in reasons],
     )
 
 

@@ -13,7 +13,7 @@ from rowbank import admin, diagnosis
 from rowbank._checks import at_least as at_least_number
 from rowbank._checks import seconds, staleness
 from rowbank.admin import EvictionEvent, ServerInfo, ShardProcess, ShardStats, TableInfo, TableStats
-from rowbank.calls import connect, methods, routing, storing, survey, training
+from rowbank.calls import asking, connect, methods, routing, storing, survey, training
 from rowbank.calls.channels import CHANNEL_OPTIONS
 from rowbank.calls.following.follower import Follower
 from rowbank.calls.forked import forks
@@ -26,6 +26,7 @@ from rowbank.credentials import Credentials
 from rowbank.diagnosis import ShardHealth
 from rowbank.errors import DimMismatch, InvalidRequest, TableNotFound
 from rowbank.features import Features
+from rowbank.insight import Advice
 from rowbank.models import Models
 from rowbank.rows import Rows, Store
 from rowbank.specs import TableSpec
@@ -387,15 +388,30 @@ class Client:
         answers = self._transport.each(methods.GET_HEALTH, diagnosis_pb2.GetHealthRequest())
         return [diagnosis.shard_health(target, one) for target, one in zip(self._answering(), answers, strict=True)]
 
-    def evictions(self, table: str | None = None, *, limit: int = 100) -> list[EvictionEvent]:
-        """The latest eviction cycles of one table or of all, newest first."""
-        at_least_number("limit", limit, 1, bits=32)
-        answers = self._transport.each(
-            methods.LIST_EVICTIONS, admin_pb2.ListEvictionsRequest(table=table or "", limit=limit)
-        )
+    def evictions(
+        self,
+        table: str | None = None,
+        *,
+        limit: int = 100,
+        since_s: float | None = None,
+        until_s: float | None = None,
+        reasons: Sequence[str] = (),
+    ) -> list[EvictionEvent]:
+        """The latest eviction cycles of one table or of all, newest first.
+
+        Args:
+            since_s, until_s: Unix seconds, the latter not included; None: no bound.
+            reasons: of "capacity", "bytes", "ttl", "restrict", "manual"; empty: all.
+        """
+        request = admin.evictions_request(table, limit=limit, since_s=since_s, until_s=until_s, reasons=reasons)
+        answers = self._transport.each(methods.LIST_EVICTIONS, request)
         # The history is the cluster's, so that shards may tell the same events.
         events = {admin.eviction_event(message) for answer in answers for message in answer.events}
         return sorted(events, key=lambda event: (-event.at_ms, event.table, event.shard))[:limit]
+
+    def eviction_advice(self, table: str | None = None) -> list[Advice]:
+        """What the shards found out within the last hour about tables that evict rows too early; empty: nothing."""
+        return asking.advice(self.calls, table or "")
 
     def flush(self) -> int:
         """Writes every changed row to Redis; returns how many rows were written."""

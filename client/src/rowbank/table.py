@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from rowbank._checks import at_least, seconds
 from rowbank.admin import RestrictReport, RowInfo, TableInfo, TableStats, TopRows
-from rowbank.calls import restricting, verbs
+from rowbank.advising import REGRET_BELOW
+from rowbank.calls import asking, restricting, verbs
+from rowbank.insight import Advice, FrequencyHistogram, RowExplanation, Simulation, WhatIf
 from rowbank.rows import ExportChunk, Rows
 from rowbank.specs import TableSpec
 from rowbank.tracing import rows_span
@@ -276,6 +278,32 @@ class Table:
     def describe_row(self, key: int) -> RowInfo:
         """Everything about one row, or the initial value that an unseen key reads."""
         return verbs.describe_row(self._client.calls, self.name, key)
+
+    def explain_row(self, key: int) -> RowExplanation:
+        """Why a row is where it is in the order of eviction, or why its key has none, and who changed it last."""
+        return asking.explain(self._client.calls, self.name, key)
+
+    def frequency_histogram(self) -> FrequencyHistogram:
+        """How many rows have which frequency, and were last used how long ago."""
+        return asking.histogram(self._client.calls, self.name)
+
+    def simulate_eviction(self, what_ifs: Sequence[WhatIf | str] = ()) -> Simulation:
+        """What other policies would do with the traffic of late, and with the rows that there are; changes nothing.
+
+        Args:
+            what_ifs: at most 32, as `WhatIf` or in its text form, such as "max_rows=2M,policy=lru".
+        Raises:
+            InvalidRequest: one of them makes no sense.
+        """
+        return asking.simulate(self._client.calls, self.name, what_ifs)
+
+    def advise_eviction(self, *, regret_below: float = REGRET_BELOW) -> Advice:
+        """Which cap would keep rows from going too early: so that at most that share of pushes is regretted.
+
+        Raises:
+            InvalidRequest: the table has no cap.
+        """
+        return asking.advise(self._client.calls, self.name, regret_below)
 
     def top(self, limit: int = 20, by: str = "frequency") -> TopRows:
         """The keys with the highest frequency or the latest last_used.

@@ -21,6 +21,7 @@ F32 = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float32] | npt.NDArray[np.float16] | npt.NDArray[np.uint16]
 """Row values: float32, float16, or uint16 holding the bits of bfloat16; converted to and from the table's own type."""
 Score = Literal["frequency", "last_used"]
+Policy = Literal["lfu", "lru", "none"]
 
 def hash_keys(keys: I64) -> U64:
     """The hash of each key [N]; the twin of rowbank.hashing."""
@@ -205,6 +206,72 @@ class CycleReport:
     @property
     def evicted_last_used(self) -> U32: ...
 
+class WhatIf:
+    """A policy to try in thought."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        cap_rows: int = 0,
+        low_watermark: float = 0.9,
+        half_life_s: float = 0.0,
+        ttl_s: int = 0,
+        min_count: int = 0,
+    ) -> None:
+        """0 is none of a cap, decay, age, admission. Raises ValueError."""
+
+class SimulatedPolicy:
+    """Counts of sampled keys in the second half of the sample."""
+
+    @property
+    def pulls(self) -> int: ...
+    @property
+    def pull_hits(self) -> int: ...
+    @property
+    def pushes(self) -> int: ...
+    @property
+    def push_hits(self) -> int: ...
+    @property
+    def live_pull_hits(self) -> int:
+        """What the table itself found."""
+    @property
+    def live_push_hits(self) -> int: ...
+    @property
+    def regretted(self) -> int: ...
+    @property
+    def evicted(self) -> int: ...
+    @property
+    def all_pulls(self) -> float:
+        """Of all keys meanwhile, sampled or not; about."""
+    @property
+    def all_pushes(self) -> float: ...
+    @property
+    def rate(self) -> float:
+        """Of keys that were replayed."""
+    @property
+    def rows_at_end(self) -> float:
+        """Of all keys."""
+    @property
+    def counted_s(self) -> float: ...
+    @property
+    def rows_kept_now(self) -> int:
+        """Of the rows that there are, if it were the policy from now on."""
+
+class Simulated:
+    @property
+    def rows(self) -> int: ...
+    @property
+    def accesses(self) -> int:
+        """In the sample."""
+    @property
+    def rate(self) -> float:
+        """Of keys that are in it."""
+    @property
+    def sampled_s(self) -> float: ...
+    @property
+    def policies(self) -> list[SimulatedPolicy]: ...
+
 class TableStats:
     """Counts since the table was made."""
 
@@ -318,6 +385,31 @@ class RowTable:
 
     def contains(self, keys: I64) -> U8:
         """1 for each key [N] that has a row, else 0. No side effects."""
+
+    def simulate(self, what_ifs: Sequence[WhatIf], *, now: int) -> Simulated:
+        """What these policies would have done with the sampled accesses, and would do with the rows there are.
+
+        A replay begins with the rows that there were when the sample began, is warmed by the first half of the
+        accesses and counts the second; a cycle runs after each second that has accesses. Exact where the sample has
+        all keys, but for keys that are not admitted yet, which are counted exactly and never forgotten, and for a
+        half-life other than the table's, which starts from the frequencies there are.
+        """
+
+    def histogram(self, *, now: int) -> tuple[int, U64, U64]:
+        """Rows; [33] of them by frequency as it counts now, [33] by seconds since the last use: 0, 1, 2 to 3, ..."""
+
+    def standing(self, key: int, *, score: Score, now: int) -> tuple[int, int, float] | None:
+        """Rows, those that eviction would take before the key's, and its score; None: it has no row."""
+
+    def seen(self, key: int) -> int:
+        """About how often a key without a row was pushed lately, up to 255; 0 where every key is admitted."""
+
+    def set_sample_bytes(self, size: int) -> None:
+        """How much the access sample may hold, 24 bytes an access; 0: off, as a table is made."""
+
+    def access_sample(self) -> dict[str, Any]:
+        """The sampled accesses, oldest first, and the rate of keys that it has: columns [N] keys, at, frequency and
+        last_used (of the row just before; 0 without one), occurrences, push, found; rate."""
 
     def usage(self, keys: I64) -> tuple[U8, U32, U32]:
         """Which keys have rows, their frequencies and last uses, as `lookup` says them."""
@@ -467,7 +559,7 @@ class RowTable:
         max_rows: int = 0,
         max_bytes: int = 0,
         low_watermark: float = 0.9,
-        policy: Literal["lfu", "lru", "none"],
+        policy: Policy,
         now: int,
         budget_ms: float,
     ) -> CycleReport:

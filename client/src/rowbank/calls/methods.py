@@ -14,6 +14,7 @@ from rowbank_protos.v1 import (
     deltas_pb2,
     diagnosis_pb2,
     features_pb2,
+    insight_pb2,
     models_pb2,
     rows_pb2,
     snapshots_pb2,
@@ -83,6 +84,20 @@ DIAGNOSE = Method("DiagnosisService", "Diagnose", diagnosis_pb2.DiagnoseRequest,
 CREATE_TOKEN = Method("TokenService", "CreateToken", tokens_pb2.CreateTokenRequest, tokens_pb2.CreateTokenResponse)
 LIST_TOKENS = Method("TokenService", "ListTokens", tokens_pb2.ListTokensRequest, tokens_pb2.ListTokensResponse)
 REVOKE_TOKEN = Method("TokenService", "RevokeToken", tokens_pb2.RevokeTokenRequest, tokens_pb2.RevokeTokenResponse)
+SIMULATE_EVICTION = Method(
+    "InsightService",
+    "SimulateEviction",
+    insight_pb2.SimulateEvictionRequest,
+    insight_pb2.SimulateEvictionResponse,
+)
+EXPLAIN_ROW = Method("InsightService", "ExplainRow", insight_pb2.ExplainRowRequest, insight_pb2.ExplainRowResponse)
+COUNT_FREQUENCIES = Method(
+    "InsightService",
+    "CountFrequencies",
+    insight_pb2.CountFrequenciesRequest,
+    insight_pb2.CountFrequenciesResponse,
+)
+GET_ADVICE = Method("InsightService", "GetAdvice", insight_pb2.GetAdviceRequest, insight_pb2.GetAdviceResponse)
 FLUSH = Method("AdminService", "Flush", admin_pb2.FlushRequest, admin_pb2.FlushResponse)
 
 FOLLOW = Method("DeltaService", "Follow", deltas_pb2.FollowRequest, deltas_pb2.FollowResponse)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry
 
@@ -26,6 +27,7 @@ from rowbank_server.ps.diagnosis.health import Health
 from rowbank_server.ps.diagnosis.looking import Looking
 from rowbank_server.ps.diagnosis.redis_look import RedisLook
 from rowbank_server.ps.diagnosis.service import DiagnosisServicer
+from rowbank_server.ps.durability.authors import Authors
 from rowbank_server.ps.durability.claiming import Claiming
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.dedup import DedupWindow
@@ -34,9 +36,11 @@ from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.following.following import Following
 from rowbank_server.ps.following.identity import Follower
-from rowbank_server.ps.insight.upkeep import InsightUpkeep
 from rowbank_server.ps.limits.limiting import Limiting
 from rowbank_server.ps.limits.turns import leave_early
+from rowbank_server.ps.insight.advice import Adviser
+from rowbank_server.ps.insight.explaining import Explainer
+from rowbank_server.ps.insight.upkeep import InsightUpkeep, divide_sample
 from rowbank_server.ps.roles.again import start_again
 from rowbank_server.ps.roles.heartbeat import Heartbeat
 from rowbank_server.ps.roles.membership import Membership
@@ -53,6 +57,8 @@ from rowbank_server.ps.services.follower_metrics import FollowerCollector
 from rowbank_server.ps.services.following_metrics import FollowingCollector
 from rowbank_server.ps.services.intake import Intake
 from rowbank_server.ps.services.limits import Limits
+from rowbank_server.ps.services.insight_metrics import InsightCollector
+from rowbank_server.ps.services.insight_service import InsightServicer
 from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.services.row_service import RowServicer
 from rowbank_server.ps.services.snapshots import SnapshotServicer
@@ -68,7 +74,7 @@ from rowbank_server.ps.tables.departing import Departing
 from rowbank_server.ps.tables.evictor import Evictor
 from rowbank_server.ps.tables.holders import Holders
 from rowbank_server.ps.tables.shard import Shard
-from rowbank_server.ps.tables.table import Ownership
+from rowbank_server.ps.tables.table import Ownership, ShardTable
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.activation import Activation
 from rowbank_server.registry.binding import Binder
@@ -86,6 +92,7 @@ from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
 from rowbank_server.storage.connection import Redis, connect_at_start, without_password
 from rowbank_server.storage.departures import DepartureHistory
+from rowbank_server.storage.emptyings import Emptyings
 from rowbank_server.storage.eviction_policy import Danger, EvictionPolicy, check_policy
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.holds import JobHolds
@@ -132,6 +139,13 @@ class ParameterServer:
             retention_s=settings.eviction_keys_retention_s,
         )
         self.departing = Departing(history, self.departures)
+        self.emptyings = Emptyings(
+            redis,
+            layout,
+            shard=settings.shard_index,
+            shard_count=settings.shard_count,
+            retention_s=settings.eviction_keys_retention_s,
+        )
         streams = JournalStreams(
             redis,
             layout,
@@ -177,7 +191,7 @@ class ParameterServer:
             lease=self.lease,
             on_claimed=self.heartbeat.start,
         )
-        self.shard.on_tables = self.log.tables_changed
+        self.shard.on_tables = self._tables_changed
         self.custody = Custody(self.shard, catalog, holders)
         self.keeper = Keeper(
             shard=self.shard,
@@ -194,10 +208,12 @@ class ParameterServer:
         )
         self.followers = Followers(self.log, most=settings.max_followers)
         self.gate = MutationGate()
+        self.authors = Authors()
         self.committer = Committer(
             self.journal,
             dedup,
             self.log,
+            self.authors,
             gate=self.gate,
             require_room=self.keeper.require_room,
             wait_s=settings.journal_wait_s,
@@ -211,7 +227,14 @@ class ParameterServer:
             interval_s=settings.eviction_interval_s,
             budget_ms=settings.eviction_budget_ms,
         )
-        self.insight = InsightUpkeep(self.shard, self.departures)
+        self.adviser = Adviser(self.shard, shard_count=settings.shard_count, regret_below=settings.advice_regret_below)
+        self.insight = InsightUpkeep(
+            self.shard,
+            self.departures,
+            self.adviser,
+            sample_bytes=settings.access_sample_bytes,
+            advice_interval_s=settings.advice_interval_s,
+        )
         self.metrics = CollectorRegistry()
         self.limiting = Limiting(settings, self.metrics)
         self._requests = RequestMetrics(self.metrics)
@@ -254,6 +277,7 @@ class ParameterServer:
         )
         if tls is not None:
             self.metrics.register(tls)
+        self.metrics.register(InsightCollector(self.departures, self.adviser))
         self.metrics.register(FollowerCollector(self.followers, self.log))
         self.metrics.register(
             TableCollector(
@@ -284,6 +308,11 @@ class ParameterServer:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         with self.security.parts, self.showing.at(self._settings.http_bind) as self.serving.http:
             return self.serving.run()
+
+    def _tables_changed(self, tables: Iterable[ShardTable]) -> None:
+        known = list(tables)
+        self.log.tables_changed(known)
+        divide_sample(known, self._settings.access_sample_bytes)
 
     def _new_part(self) -> Part:
         """What this process is at first."""
@@ -384,18 +413,27 @@ class ParameterServer:
         self.upkeep = Upkeep(self._registry, pruning, settings.models_keep, owner=identity.server_id)
         trial = Trial(self._registry, features, rows.lookup)
         views = ViewScope(self._registry)
+        admin = AdminServicer(
+            self.shard, self.keeper, self.committer, history, self.departing, identity, self.membership
+        )
         return Servicers(
-            tables=TableServicer(self.shard, self.custody),
+            tables=TableServicer(self.shard, self.custody, self.emptyings),
             rows=RowServicer(
                 self.shard,
                 self.committer,
                 self.custody,
                 self.departing,
                 self.limiting.rows,
+                self.emptyings,
                 max_keys=settings.max_keys_per_request,
             ),
-            admin=AdminServicer(
-                self.shard, self.keeper, self.committer, history, self.departing, identity, self.membership
+            admin=admin,
+            insight=InsightServicer(
+                self.shard,
+                admin.DescribeRow,
+                Explainer(self.departures, self.emptyings, self.authors),
+                self.adviser,
+                shard_count=settings.shard_count,
             ),
             snapshots=SnapshotServicer(
                 self.shard,

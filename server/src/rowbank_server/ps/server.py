@@ -24,6 +24,8 @@ from rowbank_protos.v1 import (
     diagnosis_pb2_grpc,
     features_pb2,
     features_pb2_grpc,
+    insight_pb2,
+    insight_pb2_grpc,
     models_pb2,
     models_pb2_grpc,
     rows_pb2,
@@ -69,6 +71,7 @@ class Servicers:
     tables: tables_pb2_grpc.TableServiceServicer
     rows: rows_pb2_grpc.RowServiceServicer
     admin: admin_pb2_grpc.AdminServiceServicer
+    insight: insight_pb2_grpc.InsightServiceServicer
     snapshots: snapshots_pb2_grpc.SnapshotServiceServicer
     models: models_pb2_grpc.ModelServiceServicer
     features: features_pb2_grpc.FeatureServiceServicer
@@ -127,6 +130,7 @@ class PsServer:
         tables_pb2_grpc.add_TableServiceServicer_to_server(servicers.tables, self._server)
         rows_pb2_grpc.add_RowServiceServicer_to_server(servicers.rows, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(servicers.admin, self._server)
+        insight_pb2_grpc.add_InsightServiceServicer_to_server(servicers.insight, self._server)
         snapshots_pb2_grpc.add_SnapshotServiceServicer_to_server(servicers.snapshots, self._server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(servicers.models, self._server)
         features_pb2_grpc.add_FeatureServiceServicer_to_server(servicers.features, self._server)
@@ -141,6 +145,7 @@ class PsServer:
                 (tables_pb2, "TableService"),
                 (rows_pb2, "RowService"),
                 (admin_pb2, "AdminService"),
+                (insight_pb2, "InsightService"),
                 (snapshots_pb2, "SnapshotService"),
                 (models_pb2, "ModelService"),
                 (features_pb2, "FeatureService"),

@@ -61,6 +61,10 @@ def _own_stats(answer: Any, caller: Caller) -> None:
     _keep(answer.tables, [one for one in answer.tables if caller.may_use_table(one.table)])
 
 
+def _own_advice(answer: Any, caller: Caller) -> None:
+    _keep(answer.advice, [one for one in answer.advice if caller.may_use_table(one.table)])
+
+
 def _own_models(answer: Any, caller: Caller) -> None:
     _keep(answer.models, [one for one in answer.models if caller.may_use_model(one.manifest.name)])
 
@@ -120,6 +124,12 @@ _ADMIN = {
     "TopRows": _of_table("read"),
     "GetServerInfo": _ANY_READER,
     "Flush": Rule(role="admin"),
+}
+_INSIGHT = {
+    "SimulateEviction": _of_table("read"),
+    "ExplainRow": _of_table("read"),
+    "CountFrequencies": _of_table("read"),
+    "GetAdvice": Rule(role="read", scope="shows those in scope", tables=_asked, narrow=_own_advice),
 }
 _SNAPSHOTS = {
     # Holds back the mutations of all tables for a moment; publications of frozen rows begin so.
@@ -186,6 +196,7 @@ _SERVICES = {
     "RowService": _ROWS,
     "TableService": _TABLES,
     "AdminService": _ADMIN,
+    "InsightService": _INSIGHT,
     "SnapshotService": _SNAPSHOTS,
     "ModelService": _MODELS,
     "FeatureService": _FEATURES,

@@ -112,6 +112,22 @@ class PsSettings(RedisSettings):
         "minute; 0: nothing goes by itself.",
     )
     eviction_history: int = Field(10_000, ge=1, description="Eviction events kept in Redis, about.")
+    access_sample_bytes: int = Field(
+        8 << 20,
+        ge=0,
+        le=1 << 32,
+        description="RAM of a shard for a sample of accesses, which `rowbank evict --what-if` replays, 24 bytes each, "
+        "shared by its tables; 0: none is taken.",
+    )
+    advice_interval_s: float = Field(
+        3600, ge=1, description="Time between looks at which tables evict rows too early, and what cap would do."
+    )
+    advice_regret_below: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Share of pushes of keys evicted a short while before, above which a table gets advice.",
+    )
     eviction_keys_bytes: int = Field(
         64 << 20,
         ge=0,

@@ -171,10 +171,11 @@ class DepartureHistory:
             if unwritten is not None:
                 waiting += unwritten.parts
                 written.add(unwritten.name)
-        found = find_in(waiting, key)
         with translated(_WHAT):
-            chunks = self._index(table_id)
-            found += self._find_stored(table_id, key, {n: c for n, c in chunks.items() if n not in written})
+            chunks = sorted(self._index(table_id).items())
+            found = self._find_stored(table_id, key, {n: c for n, c in chunks if n not in written})
+        found += find_in(waiting, key)
+        found.reverse()  # Of one second, the last noted first.
         return sorted(found, key=lambda departure: -departure.at_s)
 
     def reaches_back_to(self, table_id: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from google.protobuf import json_format
 
@@ -18,6 +18,7 @@ from rowbank_server.storage.layout import Layout
 
 _WAITING_EVENTS = 1000  # While Redis is away; the oldest are given up.
 _PAGE = 256
+_CLOCKS_MS = 3_600_000
 _FIELD = b"event"
 
 
@@ -57,21 +58,36 @@ class EvictionHistory:
                 self._waiting.popleft()
 
     def newest(
-        self, *, table: str, limit: int, shown: Callable[[str], bool] = lambda table: True
+        self,
+        *,
+        table: str,
+        limit: int,
+        since_ms: int = 0,
+        until_ms: int = 0,
+        reasons: Collection[int] = (),
+        shown: Callable[[str], bool] = lambda table: True,
     ) -> list[admin_pb2.EvictionEvent]:
         """At most `limit` events of `table` (empty: of all tables), newest first. Raises RedisUnavailable.
 
         Args:
             shown: which tables' events are told.
+            since_ms, until_ms: Unix milliseconds, the latter not included; 0: no bound.
+            reasons: empty: all.
         """
         events: list[admin_pb2.EvictionEvent] = []
-        before = "+"
+        # An event is appended a moment after its time, by Redis's clock; an hour is for clocks that disagree.
+        oldest = str(max(since_ms - _CLOCKS_MS, 0)) if since_ms else "-"
+        before = str(until_ms + _CLOCKS_MS) if until_ms else "+"
         while len(events) < limit:
             with translated("eviction history"):
-                page: list[tuple[bytes, dict[bytes, bytes]]] = self._redis.xrevrange(self._key, max=before, count=_PAGE)
+                page: list[tuple[bytes, dict[bytes, bytes]]] = self._redis.xrevrange(
+                    self._key, max=before, min=oldest, count=_PAGE
+                )
             for entry_id, fields in page:
                 event = json_format.Parse(fields[_FIELD], admin_pb2.EvictionEvent(), ignore_unknown_fields=True)
-                if (not table or event.table == table) and shown(event.table):
+                within = event.at_ms >= since_ms and (not until_ms or event.at_ms < until_ms)
+                asked = (not table or event.table == table) and (not reasons or event.reason in reasons)
+                if within and asked and shown(event.table):
                     events.append(event)
                 before = f"({entry_id.decode()}"
             if len(page) < _PAGE:

@@ -26,9 +26,11 @@ from rowbank_server.journal.entry import Entry
 from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.records import Kind, Record, TablePart
 from rowbank_server.ps.deltas.log import DeltaLog
+from rowbank_server.ps.durability.authors import Author, Authors
 from rowbank_server.ps.durability.dedup import DedupWindow, InFlight
 from rowbank_server.ps.durability.gate import MutationGate
 from rowbank_server.ps.tables.mutations import Mutation
+from rowbank_server.security import caller
 
 _NO_REQUEST_ID = common_pb2.RequestId()
 _REMOVALS = (Kind.REMOVE, Kind.CLEAR)
@@ -49,6 +51,7 @@ class Committer:
     Args:
         require_room: raises if no mutation may be taken in now.
         log: what followers get.
+        authors: is told who made what.
         gate: closed for the moment in which a snapshot is taken, or relaxed tables begin to be followed.
         wait_s: how long a repeat waits for the first try of its request.
         before_wait: called when a thread has nothing more to do for a mutation but wait.
@@ -59,6 +62,7 @@ class Committer:
         journal: Journal,
         dedup: DedupWindow,
         log: DeltaLog,
+        authors: Authors,
         *,
         gate: MutationGate,
         require_room: Callable[[], None],
@@ -68,6 +72,7 @@ class Committer:
         self._journal = journal
         self._dedup = dedup
         self._log = log
+        self._authors = authors
         self._gate = gate
         self._require_room = require_room
         self._wait_s = wait_s
@@ -141,7 +146,7 @@ class Committer:
             return self._apply_relaxed(mutation, request, in_flight)
         synced = durability == common_pb2.DURABILITY_SYNCED
         with stage("commit.apply"), self._passing(mutation):
-            entry, answer = _Ordered(self._journal, mutation, request, in_flight).run(synced=synced)
+            entry, answer = _Ordered(self._journal, self._authors, mutation, request, in_flight).run(synced=synced)
         if entry is not None:
             self._thread.position = entry.position
             with stage("commit.append_wait"):
@@ -164,7 +169,7 @@ class Committer:
         with stage("commit.apply"), self._passing(mutation):
             # Looked at inside: once the gate was closed, nothing that followers do not get is under way.
             if self._log.ordered and not any(table.frozen for table in mutation.tables):
-                ordered = _Ordered(self._journal, mutation, request, in_flight, journaled=False)
+                ordered = _Ordered(self._journal, self._authors, mutation, request, in_flight, journaled=False)
                 entry, answer = ordered.run(synced=False)
                 if entry is not None:
                     self._thread.position = entry.position
@@ -187,6 +192,7 @@ class _Ordered:
     def __init__(
         self,
         journal: Journal,
+        authors: Authors,
         mutation: Mutation,
         request: bytes,
         in_flight: InFlight | None,
@@ -194,6 +200,7 @@ class _Ordered:
         journaled: bool = True,
     ) -> None:
         self._journal = journal
+        self._authors = authors
         self._journaled = journaled
         self._mutation = mutation
         self._request = request
@@ -255,6 +262,7 @@ class _Ordered:
             answer=self._answer,
         )
         self._journal.submit(entry, record)
+        self._authors.note(entry.position, Author(record.client_id, caller.current().name))
         if self._journaled:
             for table in self._mutation.tables:
                 table.journaled_position = entry.position

@@ -136,7 +136,12 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ListEvictionsResponse:
         self._history.append_waiting()
         events = self._history.newest(
-            table=request.table, limit=request.limit or _DEFAULT_EVENTS, shown=current().may_use_table
+            shown=current().may_use_table,
+            table=request.table,
+            limit=request.limit or _DEFAULT_EVENTS,
+            since_ms=request.since_ms,
+            until_ms=request.until_ms,
+            reasons=request.reasons,
         )
         return admin_pb2.ListEvictionsResponse(events=events)
 

@@ -6,6 +6,7 @@ of it is applied.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import grpc
 
 from rowbank import tracing
-from rowbank.errors import InvalidRequest
+from rowbank.errors import InvalidRequest, RedisUnavailable
 from rowbank.tracing import stage
 from rowbank_protos.columns import Array, Buffer
 from rowbank_protos.v1 import rows_pb2, rows_pb2_grpc
@@ -29,6 +30,7 @@ from rowbank_server.ps.tables.mutations import Remove
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
 from rowbank_server.security.caller import require_tables
+from rowbank_server.storage.emptyings import Emptyings
 
 _KEY_BYTES = 8
 
@@ -53,8 +55,8 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
     """Serves rows of one shard.
 
     Args:
-        departing: is told what callers remove.
         limits: what every request passes before its rows are read or changed.
+        departing, emptyings: are told what callers remove and clear.
         max_keys: the limit `max_keys_per_request`.
     """
 
@@ -65,6 +67,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         custody: Custody,
         departing: Departing,
         limits: RowLimits,
+        emptyings: Emptyings,
         *,
         max_keys: int,
     ) -> None:
@@ -73,6 +76,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         self._custody = custody
         self._committer = committer
         self._departing = departing
+        self._emptyings = emptyings
         self._max_keys = max_keys
 
     def Pull(self, request: rows_pb2.PullRequest, context: grpc.ServicerContext) -> bytes:  # noqa: N802
@@ -126,7 +130,11 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         asked = decode.parse(Kind.CLEAR, request)
         require_tables((asked.table,))
         self._custody.prepare_clear(asked.table, force=asked.force)
-        return self._commit(Kind.CLEAR, request, context)  # type: ignore[no-any-return]
+        answer: rows_pb2.ClearResponse = self._commit(Kind.CLEAR, request, context)
+        if answer.removed and not answer.repeated_request:
+            with contextlib.suppress(RedisUnavailable):  # It is cleared; only the history lacks it.
+                self._emptyings.note(asked.table, dropped=False, rows=answer.removed)
+        return answer
 
     def Touch(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.TouchResponse:  # noqa: N802
         return self._commit(Kind.TOUCH, request, context)  # type: ignore[no-any-return]
@@ -177,9 +185,11 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
             with stage(f"{kind.name.lower()}.decode"):
                 mutation = decode.build(kind, request, tables, max_keys=self._max_keys)
             _note(tables, [getattr(part, "keys", b"") for part in getattr(request, "tables", [request])])
-            if isinstance(mutation, Remove):
-                self._departing.remove(mutation.table, mutation.keys)
-            return self._committer.commit(mutation, data, request.request_id, timeout_s=context.time_remaining())
+            going = self._departing.going(mutation.table, mutation.keys) if isinstance(mutation, Remove) else None
+            answer = self._committer.commit(mutation, data, request.request_id, timeout_s=context.time_remaining())
+            if going is not None and not answer.repeated_request:
+                self._departing.removed(going)
+            return answer
 
     def _table_keys(self, request: Any) -> tuple[ShardTable, Array]:
         requests.require_key_limit([request.keys], max_keys=self._max_keys)

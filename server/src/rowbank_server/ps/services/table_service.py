@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import grpc
 
-from rowbank.errors import InvalidRequest
+from rowbank.errors import InvalidRequest, RedisUnavailable
 from rowbank_protos.v1 import tables_pb2, tables_pb2_grpc
 from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.security.caller import require_tables
+from rowbank_server.storage.emptyings import Emptyings
 
 _REFRESH_WAIT_S = 1.0  # A list without the tables of a moment ago is better than none.
 _MAX_HOLDER = 200
@@ -16,11 +19,12 @@ _MAX_TTL_S = 86_400.0
 
 
 class TableServicer(tables_pb2_grpc.TableServiceServicer):
-    """Answers from the shard's tables and the catalog."""
+    """Answers from the shard's tables and the catalog. `emptyings` is told what is dropped."""
 
-    def __init__(self, shard: Shard, custody: Custody) -> None:
+    def __init__(self, shard: Shard, custody: Custody, emptyings: Emptyings) -> None:
         self._shard = shard
         self._custody = custody
+        self._emptyings = emptyings
 
     def CreateTable(  # noqa: N802
         self, request: tables_pb2.CreateTableRequest, context: grpc.ServicerContext
@@ -49,6 +53,9 @@ class TableServicer(tables_pb2_grpc.TableServiceServicer):
         self, request: tables_pb2.DropTableRequest, context: grpc.ServicerContext
     ) -> tables_pb2.DropTableResponse:
         dropped = self._shard.drop(request.name, missing_ok=request.missing_ok, force=request.force)
+        if dropped:
+            with contextlib.suppress(RedisUnavailable):  # It is dropped; only the history lacks it.
+                self._emptyings.note(request.name, dropped=True, rows=0)
         return tables_pb2.DropTableResponse(dropped=dropped)
 
     def HoldTables(  # noqa: N802

@@ -42,12 +42,18 @@ class Departing:
         """What `event`, of which the caller fills in rows, bytes and the like, is told what went."""
         return Cycle(self, table, event)
 
-    def remove(self, table: ShardTable, keys: npt.NDArray[np.int64]) -> None:
-        """Notes the rows among `keys` that a caller is about to remove."""
+    def going(self, table: ShardTable, keys: npt.NDArray[np.int64]) -> Departed | None:
+        """The rows among `keys`, which a caller is about to remove; None: there are none."""
         found, frequency, last_used = table.rows.usage(keys)
         here = found != 0
-        if here.any():
-            self._note(table, deltas_pb2.REMOVAL_REASON_REMOVED, 0.0, keys[here], frequency[here], last_used[here])
+        if not here.any():
+            return None
+        reason, now = deltas_pb2.REMOVAL_REASON_REMOVED, int(time.time())
+        return Departed(table.entry.table_id, now, reason, 0.0, keys[here], frequency[here], last_used[here])
+
+    def removed(self, departed: Departed) -> None:
+        """They went."""
+        self._keys.note(departed)
 
     def _note(
         self,
