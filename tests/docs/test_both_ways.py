@@ -234,7 +234,7 @@ def test_services_and_methods_are_documented():
     text = page("protocol.md")
     pool = descriptor_pool.Default()
     rows = re.findall(r"^\| `(\w+Service)` \| [^|]* \| ([^|]*) \|$", text, re.MULTILINE)
-    assert len(rows) == 11
+    assert len(rows) == 12
     for service, cell in rows:
         found = pool.FindServiceByName(f"rowbank.v1.{service}")
         expected = []
