@@ -36,11 +36,11 @@ from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.following.following import Following
 from rowbank_server.ps.following.identity import Follower
-from rowbank_server.ps.limits.limiting import Limiting
-from rowbank_server.ps.limits.turns import leave_early
 from rowbank_server.ps.insight.advice import Adviser
 from rowbank_server.ps.insight.explaining import Explainer
 from rowbank_server.ps.insight.upkeep import InsightUpkeep, divide_sample
+from rowbank_server.ps.limits.limiting import Limiting
+from rowbank_server.ps.limits.turns import leave_early
 from rowbank_server.ps.roles.again import start_again
 from rowbank_server.ps.roles.heartbeat import Heartbeat
 from rowbank_server.ps.roles.membership import Membership
@@ -55,10 +55,10 @@ from rowbank_server.ps.services.draining import Draining
 from rowbank_server.ps.services.errors import ErrorInterceptor
 from rowbank_server.ps.services.follower_metrics import FollowerCollector
 from rowbank_server.ps.services.following_metrics import FollowingCollector
-from rowbank_server.ps.services.intake import Intake
-from rowbank_server.ps.services.limits import Limits
 from rowbank_server.ps.services.insight_metrics import InsightCollector
 from rowbank_server.ps.services.insight_service import InsightServicer
+from rowbank_server.ps.services.intake import Intake
+from rowbank_server.ps.services.limits import Limits
 from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
 from rowbank_server.ps.services.row_service import RowServicer
 from rowbank_server.ps.services.snapshots import SnapshotServicer
