@@ -22,7 +22,7 @@ std::vector<std::string_view> views_of(const nb::list& values) {
     if (value.is_none()) {
       views.emplace_back();
     } else if (PyBytes_Check(value.ptr())) {
-      views.emplace_back(PyBytes_AS_STRING(value.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(value.ptr())));
+      views.emplace_back(PyBytes_AsString(value.ptr()), static_cast<std::size_t>(PyBytes_Size(value.ptr())));
     } else {
       throw std::invalid_argument("values: expected bytes or None in place " + std::to_string(views.size()));
     }

@@ -19,7 +19,7 @@ nb::tuple new_message(std::size_t size) {
   if (!message.is_valid()) {
     throw nb::python_error();
   }
-  auto* data = reinterpret_cast<std::uint8_t*>(PyBytes_AS_STRING(message.ptr()));
+  auto* data = reinterpret_cast<std::uint8_t*>(PyBytes_AsString(message.ptr()));
   auto array = nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<1>>(data, {size}, message);
   return nb::make_tuple(message, nb::cast(array));
 }

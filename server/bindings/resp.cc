@@ -23,7 +23,7 @@ nb::object written(const Command& command) {
   if (!out.is_valid()) {
     throw nb::python_error();
   }
-  char* room = PyBytes_AS_STRING(out.ptr());
+  char* room = PyBytes_AsString(out.ptr());
   const nb::gil_scoped_release nogil;
   resp::write(command, room);
   return out;

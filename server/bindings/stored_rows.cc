@@ -90,14 +90,14 @@ PyLoadedFields load_fields(RowTable& table, std::uint32_t bucket, const nb::dict
     if (!PyBytes_Check(field.ptr()) || !PyBytes_Check(value.ptr())) {
       throw std::invalid_argument("fields: expected bytes by bytes");
     }
-    if (PyBytes_GET_SIZE(field.ptr()) != sizeof(std::int64_t) ||
-        static_cast<std::size_t>(PyBytes_GET_SIZE(value.ptr())) != table.packed_row_bytes()) {
+    if (PyBytes_Size(field.ptr()) != sizeof(std::int64_t) ||
+        static_cast<std::size_t>(PyBytes_Size(value.ptr())) != table.packed_row_bytes()) {
       result.corrupt.append(field);
       continue;
     }
     std::int64_t key = 0;
-    std::memcpy(&key, PyBytes_AS_STRING(field.ptr()), sizeof key);
-    filed.push_back({key, PyBytes_AS_STRING(value.ptr())});
+    std::memcpy(&key, PyBytes_AsString(field.ptr()), sizeof key);
+    filed.push_back({key, PyBytes_AsString(value.ptr())});
   }
   LoadedRows rows;
   {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rowbank import _native
+from rowbank import _kernels
 
 
 class Best:
@@ -29,4 +29,4 @@ class Best:
         Raises:
             ValueError, TypeError: another shape or dtype.
         """
-        _native.keep_best(scores, first_item, self.scores, self.items)
+        _kernels.keep_best(scores, first_item, self.scores, self.items)

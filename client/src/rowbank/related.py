@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rowbank import _native
+from rowbank import _kernels
 
 _Positions = npt.NDArray[np.int64]
 _ITEMS_PER_CALL = 4096  # Between two of them an interrupt is heard.
@@ -44,7 +44,7 @@ def most_related(users: _Positions, items: _Positions, *, catalogue: int, length
     found: _Positions = np.empty((catalogue, length), np.int64)
     for first in range(0, catalogue, _ITEMS_PER_CALL):
         block = found[first : first + _ITEMS_PER_CALL]
-        _native.related_items(user_starts, met, item_starts, met_by, first, block)
+        _kernels.related_items(user_starts, met, item_starts, met_by, first, block)
     return found
 
 

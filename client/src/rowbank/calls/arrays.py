@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rowbank import _native
+from rowbank import _kernels
 from rowbank.errors import DimMismatch, InvalidRequest, NonFiniteGradient, RequestTooLarge
 from rowbank_protos import columns
 
@@ -17,7 +17,7 @@ Keys = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 # NumPy converts float16 one by one; the CPU does eight at a time, if it has the instructions.
-_CONVERTS_HALF = _native.converts_half()
+_CONVERTS_HALF = _kernels.converts_half()
 
 
 def as_keys(keys: Any, *, limit: int) -> tuple[Keys, tuple[int, ...]]:
@@ -129,7 +129,7 @@ class Distinct:
         if rows.ndim != 2 or rows.dtype != np.float32:
             return rows.take(self.inverse, axis=0)
         out = np.empty((len(self.inverse), rows.shape[1]), np.float32)
-        _native.expand(np.ascontiguousarray(rows), self.inverse, out)
+        _kernels.expand(np.ascontiguousarray(rows), self.inverse, out)
         return out
 
 
@@ -137,7 +137,7 @@ def distinct(keys: Keys) -> Distinct:
     """Finds the distinct keys of a contiguous batch; one without repeats is returned as it is."""
     found = np.empty_like(keys)
     inverse, occurrences = np.empty(len(keys), np.uint32), np.empty(len(keys), np.uint32)
-    count = _native.distinct(keys, found, inverse, occurrences)
+    count = _kernels.distinct(keys, found, inverse, occurrences)
     if count == len(keys):
         return Distinct(keys, None, None)
     return Distinct(found[:count], inverse, occurrences[:count])
@@ -148,7 +148,7 @@ def sum_repeats(batch: Distinct, rows: Floats) -> Floats:
     if batch.inverse is None:
         return rows
     sums = np.empty((len(batch.keys), rows.shape[1]), np.float32)
-    _native.sum_per_key(rows, batch.inverse, sums)
+    _kernels.sum_per_key(rows, batch.inverse, sums)
     return sums
 
 
@@ -167,7 +167,7 @@ def widen(stored: Array, wire_dtype: int) -> Floats:
     """A column of rows as they came, as aligned float32; not copied if it is that already."""
     if stored.dtype == np.float16 and _CONVERTS_HALF:
         out = np.empty(stored.shape, np.float32)
-        _native.widen_half(np.require(stored, requirements="A"), out)
+        _kernels.widen_half(np.require(stored, requirements="A"), out)
         return out
     return np.require(columns.to_float32(stored, wire_dtype), requirements="A")
 
@@ -176,6 +176,6 @@ def narrow(values: Floats, wire_dtype: int) -> Array:
     """Contiguous float32 values of any shape, rounded to the storage dtype of the wire; float32 is not copied."""
     if wire_dtype == columns.FLOAT16 and _CONVERTS_HALF:
         out = np.empty(values.shape, np.float16)
-        _native.round_to_half(values, out)
+        _kernels.round_to_half(values, out)
         return out
     return columns.to_storage(values, wire_dtype)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import sys
 
+_EXTRA = ("rich", "typer")  # What the extra `cli` brings.
+
 
 def main() -> None:
     """Runs the command in `sys.argv` and exits: 0 ok, 1 error, 2 wrong usage, 3 answered but degraded."""
-    from rowbank.cli.app import app
-    from rowbank.cli.screen import terminal
-    from rowbank.usage import run
+    try:
+        from rowbank.cli.app import app
+        from rowbank.cli.screen import terminal
+        from rowbank.usage import run
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        sys.exit(f"error: the command line needs {error.name}, which is not installed: pip install 'rowbank[cli]'")
 
     terminal.show_what_cannot_be_encoded()
 
