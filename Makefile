@@ -16,7 +16,6 @@ PYTEST_ARGS ?=
 # Tests run in so many processes, each with servers of its own; 0: in one, as with PYTEST_ARGS.
 WORKERS ?= 2
 BENCH_ARGS ?=
-WHEELS ?=
 
 BIN := .venv/bin
 PACKAGES := protos client server trainer
@@ -119,9 +118,6 @@ model: install ## search every run of the model of a shard's owners; needs spin
 
 docs: install ## build the documentation's site into site/, with reference pages made from the code
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q && echo "site/index.html; to search it, serve it: python3 -m http.server -d site --bind 127.0.0.1"
-
-wheels: install ## the wheels of the four packages, in dist/ (WHEELS="--url Homepage=https://...")
-	@CMAKE_ARGS= $(BIN)/python scripts/wheels.py $(WHEELS)
 
 clean: ## remove .venv and everything built
 	@rm -rf .venv .venv-keras3 .venv-feast build dist site server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out

@@ -2,9 +2,8 @@
 
 Server and client have native parts, which run wherever the C library is at least as new as their names say; the C++
 library comes along inside. For all other machines there is a wheel of the client without its native part. A wheel of
-CPython 3.12 or newer is for all that are newer, too (the stable ABI); older ones have one each, built by that version:
-
-    env/bin/pip install cmake hatchling nanobind ninja scikit-build-core && python scripts/wheels.py --python env/bin/python
+CPython 3.12 or newer is for all that are newer, too (the stable ABI); older ones have one each, built by that version
+in an environment with cmake, hatchling, nanobind, ninja and scikit-build-core: scripts/wheels.py --python PATH.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ BARE = {
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of all wheels, built as `make wheels` builds them; what was compiled before is kept."""
+    """The folder of all wheels, as `scripts/wheels.py` builds them; what was compiled before is kept."""
     folder = tmp_path_factory.mktemp("wheels")
     command = [
         sys.executable,
@@ -47,7 +47,17 @@ class Environment:
     def install(self, *requirements: str | Path, wheels: Path | None = None) -> None:
         """From wheels alone, the pinned versions; so without a compiler."""
         found = ["--find-links", str(wheels)] if wheels else []
-        command = [UV, "pip", "install", "-q", "--python", self.bin / "python", "--only-binary", ":all:", *found]
+        command: list[str | Path] = [
+            UV,
+            "pip",
+            "install",
+            "-q",
+            "--python",
+            self.bin / "python",
+            "--only-binary",
+            ":all:",
+            *found,
+        ]
         done = subprocess.run(
             [*command, "-c", ROOT / "constraints.txt", *requirements],
             capture_output=True,

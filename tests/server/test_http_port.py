@@ -156,3 +156,14 @@ def test_up_shows_the_parameter_servers(tmp_path):
 
 def test_an_empty_address_shows_nothing(start_ps):
     assert start_ps("--http-bind", "").http_url == ""
+
+
+def test_a_standby_that_could_take_over_counts_for_whoever_asks(start_ps):
+    """For what replaces one process after the other, and waits for each."""
+    owner = start_ps("--standby", "--http-bind", "127.0.0.1:0")
+    until(lambda: httpx.get(f"{owner.http_url}/readyz?standby=ok").status_code == 200, what="owner")
+    standby = start_ps("--standby", "--http-bind", "127.0.0.1:0")
+    until(lambda: httpx.get(f"{standby.http_url}/readyz?standby=ok").status_code == 200, what="following")
+    told = httpx.get(f"{standby.http_url}/readyz?standby=ok").json()
+    assert (told["status"], told["role"], told["state"]) == ("standing by", "standby", "following")
+    assert httpx.get(f"{standby.http_url}/readyz").status_code == 503

@@ -28,8 +28,13 @@ def distinct(keys: _Positions, distinct: _Positions, inverse: _Counts, occurrenc
 
 def sum_per_key(rows: _Floats, inverse: _Counts, out: _Floats) -> None:
     """As `_native.sum_per_key`."""
-    out[:] = 0.0
-    np.add.at(out, inverse, rows)
+    order = np.argsort(inverse, kind="stable")
+    counts = np.bincount(inverse, minlength=len(out))
+    starts = np.cumsum(counts) - counts
+    out[:] = rows[order[starts]]
+    for turn in range(1, int(counts.max(initial=0))):  # One row of each key at a time, in the order given.
+        more = np.flatnonzero(counts > turn)
+        out[more] += rows[order[starts[more] + turn]]
 
 
 def expand(rows: _Floats, inverse: _Counts, out: _Floats) -> None:

@@ -55,8 +55,11 @@ def _healthz(served: Served, request: Request) -> Response:
 
 
 def _readyz(served: Served, request: Request) -> Response:
-    why = served.not_ready()
-    said = {"status": "not ready" if why else "ready", **({"problem": why} if why else {}), **served.describe()}
+    """Whether clients are answered; with `?standby=ok` also whether a standby has everything and could take over."""
+    why, me = served.not_ready(), served.describe()
+    if why and request.query_params.get("standby") == "ok" and (me["role"], me["state"]) == ("standby", "following"):
+        return to_json({"status": "standing by", **me})
+    said = {"status": "not ready" if why else "ready", **({"problem": why} if why else {}), **me}
     return to_json(said, 503 if why else 200)
 
 
