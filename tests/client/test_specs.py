@@ -143,7 +143,7 @@ def test_defaults_are_keras_s(ours, theirs, renamed):
         (lambda: Constant(float("inf")), "Constant.value: expected a finite number, got inf"),
         (lambda: Admission(0), "Admission.min_count: expected an integer from 1 to 4294967295, got 0"),
         (lambda: Eviction("fifo"), "Eviction.policy: expected one of none, lfu, lru, got 'fifo'"),
-        (lambda: Eviction(max_rows=5), "Eviction: max_rows = 5 and max_bytes = 0 need a policy"),
+        (lambda: Eviction(max_rows=5), "Eviction: max_rows = 5 needs a policy"),
         (lambda: Eviction("lfu", low_watermark=0.0), "Eviction.low_watermark: expected a fraction in (0, 1], got 0.0"),
         (lambda: Eviction(ttl_s=float("inf")), "Eviction.ttl_s: expected seconds of at least 0, got inf"),
         (

@@ -111,7 +111,7 @@ def test_update_refuses_what_stored_rows_depend_on(wire, table_name, fields, fie
         ("t", {"admission": tables_pb2.Admission(min_count=256)}, ("admission.min_count", "at most 255", "got 256")),
         ("t", {"eviction": Eviction(policy=9)}, ("eviction.policy", "got 9")),
         ("t", {"eviction": Eviction(max_rows=9)}, ("eviction.max_rows", "policy", "got 9")),
-        ("t", {"eviction": Eviction(policy=Eviction.POLICY_NONE, max_bytes=9)}, ("eviction.max_bytes", "got 9")),
+        ("t", {"eviction": Eviction(policy=Eviction.POLICY_NONE, max_rows=9)}, ("eviction.max_rows", "got 9")),
         ("t", {"eviction": Eviction(low_watermark=1.5)}, ("eviction.low_watermark", "got 1.5")),
         ("t", {"eviction": Eviction(ttl_s=-1)}, ("eviction.ttl_s", "got -1")),
         ("t", {"frequency_half_life_s": -1}, ("frequency_half_life_s",)),

@@ -77,7 +77,8 @@ class Eviction:
 
     Attributes:
         policy: "lfu" (the least frequent go first), "lru" (the least recently used) or "none".
-        max_rows, max_bytes: caps over all shards; 0 means no cap.
+        max_rows, max_bytes: caps over all shards; 0 means no cap. With "none", max_bytes is a budget: nothing goes, and
+            what would add rows beyond it is refused with `MemoryLimit`.
         low_watermark: fraction of the cap that a cycle evicts down to.
         ttl_s: seconds without use after which a row expires; 0 means never.
     """
@@ -95,9 +96,9 @@ class Eviction:
         size = _checks.integer("Eviction.max_bytes", self.max_bytes, low=0, high=_ROWS_MAX)
         mark = _checks.number("Eviction.low_watermark", self.low_watermark, "a fraction in (0, 1]", above=0.0, high=1.0)
         ttl_s = _checks.number("Eviction.ttl_s", self.ttl_s, "seconds of at least 0", low=0.0)
-        if self.policy == "none" and (rows or size):
+        if self.policy == "none" and rows:
             raise InvalidSpec(
-                f"Eviction: max_rows = {rows} and max_bytes = {size} need a policy that says which rows go; "
+                f"Eviction: max_rows = {rows} needs a policy that says which rows go; "
                 "expected policy 'lfu' or 'lru', got 'none'"
             )
         for name, value in (("max_rows", rows), ("max_bytes", size), ("low_watermark", mark), ("ttl_s", ttl_s)):

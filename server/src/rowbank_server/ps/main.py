@@ -40,6 +40,7 @@ from rowbank_server.ps.insight.advice import Adviser
 from rowbank_server.ps.insight.explaining import Explainer
 from rowbank_server.ps.insight.upkeep import InsightUpkeep, divide_sample
 from rowbank_server.ps.limits.limiting import Limiting
+from rowbank_server.ps.limits.memory_watch import MemoryGuard
 from rowbank_server.ps.limits.turns import leave_early
 from rowbank_server.ps.roles.again import start_again
 from rowbank_server.ps.roles.heartbeat import Heartbeat
@@ -191,6 +192,8 @@ class ParameterServer:
             lease=self.lease,
             on_claimed=self.heartbeat.start,
         )
+        self.memory = MemoryGuard(settings, self.shard.tables)
+        self.shard.require_growth = self.memory.growth.require_new_table
         self.shard.on_tables = self._tables_changed
         self.custody = Custody(self.shard, catalog, holders)
         self.keeper = Keeper(
@@ -216,6 +219,7 @@ class ParameterServer:
             self.authors,
             gate=self.gate,
             require_room=self.keeper.require_room,
+            require_growth=self.memory.growth.require,
             wait_s=settings.journal_wait_s,
             before_wait=leave_early,
         )
@@ -252,12 +256,7 @@ class ParameterServer:
                 *self.security.outermost(),
                 Tracing(),
                 ErrorInterceptor(self._requests),
-                Intake(
-                    timeout_s=settings.message_timeout_s,
-                    most=settings.max_calls_per_caller,
-                    total=settings.max_calls // 2,
-                    on_refused=self.limiting.metrics.refused,
-                ),
+                Intake.of(settings, self.limiting.metrics.refused),
                 *self.security.inner(),
                 Limits(self.limiting.in_flight),
                 self.draining,
@@ -306,6 +305,7 @@ class ParameterServer:
     def run(self) -> int:
         """Serves until asked to stop; returns the exit status."""
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self.memory.start(self.metrics)
         with self.security.parts, self.showing.at(self._settings.http_bind) as self.serving.http:
             return self.serving.run()
 
@@ -414,7 +414,14 @@ class ParameterServer:
         trial = Trial(self._registry, features, rows.lookup)
         views = ViewScope(self._registry)
         admin = AdminServicer(
-            self.shard, self.keeper, self.committer, history, self.departing, identity, self.membership
+            self.shard,
+            self.keeper,
+            self.committer,
+            history,
+            self.departing,
+            identity,
+            self.membership,
+            self.memory.state,
         )
         return Servicers(
             tables=TableServicer(self.shard, self.custody, self.emptyings),

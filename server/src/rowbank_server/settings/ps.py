@@ -72,6 +72,12 @@ class PsSettings(RedisSettings):
     message_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="Longest that a request may take to arrive once its call has begun."
     )
+    memory_limit_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="RAM beyond which new rows and tables are refused; none: what the machine, the control group and "
+        "the limits of the process leave, but for a reserve; 0: never.",
+    )
     load_threads: int = Field(4, ge=1, le=64, description="Threads that read rows from Redis at start.")
     dedup_window: int = Field(
         1024,

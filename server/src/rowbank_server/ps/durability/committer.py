@@ -50,6 +50,7 @@ class Committer:
 
     Args:
         require_room: raises if no mutation may be taken in now.
+        require_growth: raises if there is no room for the rows that a mutation would add.
         log: what followers get.
         authors: is told who made what.
         gate: closed for the moment in which a snapshot is taken, or relaxed tables begin to be followed.
@@ -66,6 +67,7 @@ class Committer:
         *,
         gate: MutationGate,
         require_room: Callable[[], None],
+        require_growth: Callable[[Mutation], None] = lambda mutation: None,
         wait_s: float,
         before_wait: Callable[[], None] = lambda: None,
     ) -> None:
@@ -75,6 +77,7 @@ class Committer:
         self._authors = authors
         self._gate = gate
         self._require_room = require_room
+        self._require_growth = require_growth
         self._wait_s = wait_s
         self._before_wait = before_wait
         self._thread = threading.local()
@@ -100,6 +103,7 @@ class Committer:
             RedisUnavailable: nothing was applied, or it is not known yet whether it will last; a repeat finds out.
             InvalidRequest: `request_id` makes no sense.
             NotReady: another process has taken over the shard.
+            MemoryLimit: there is no room for new rows; nothing was applied.
         """
         self._thread.position = 0
         if not request_id.client_id:
@@ -134,6 +138,7 @@ class Committer:
     def _apply(self, mutation: Mutation, request: bytes, in_flight: InFlight | None, timeout_s: float | None) -> Any:
         try:
             self._require_room()
+            self._require_growth(mutation)
             durability = max((table.durability for table in mutation.tables), default=common_pb2.DURABILITY_RELAXED)
             relaxed = durability == common_pb2.DURABILITY_RELAXED and not self._must_be_replayed(mutation)
             if not relaxed:

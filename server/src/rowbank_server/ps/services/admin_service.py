@@ -16,6 +16,7 @@ from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.roles.membership import Membership
 from rowbank_server.ps.tables.departing import Departing
+from rowbank_server.ps.tables.growth import MemoryState
 from rowbank_server.ps.tables.mutations import REMOVAL_REASONS, Evict
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
@@ -66,7 +67,9 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         departing: Departing,
         identity: ServerIdentity,
         membership: Membership,
+        memory: MemoryState,
     ) -> None:
+        self._memory = memory
         self._shard = shard
         self._keeper = keeper
         self._committer = committer
@@ -212,6 +215,10 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             epoch=part.epoch(),
             position=part.position(),
             members=self._membership.current(),
+            memory_used_bytes=self._memory.used,
+            memory_limit_bytes=self._memory.limit,
+            growth_refused=self._memory.refusing,
+            fastest_growing_table=self._memory.grown_most[0],
         )
 
     def Flush(self, request: admin_pb2.FlushRequest, context: grpc.ServicerContext) -> admin_pb2.FlushResponse:  # noqa: N802

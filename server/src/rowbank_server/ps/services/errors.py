@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from rowbank import tracing
-from rowbank.errors import REQUEST_ID_KEY, InternalError, RequestError, to_status
+from rowbank.errors import REQUEST_ID_KEY, InternalError, MemoryLimit, RequestError, to_status
 from rowbank_server.ps.services.metrics import RequestMetrics
 from rowbank_server.ps.services.wrapping import Interceptor, wrapped
 
@@ -83,11 +83,16 @@ class ErrorInterceptor(Interceptor):
 
 
 def _abort_code(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return MemoryLimit.code.name
     return error.code.name if isinstance(error, RequestError) else grpc.StatusCode.INTERNAL.name
 
 
 def _abort(context: grpc.ServicerContext, error: Exception, method: str) -> None:
     """Ends the call; always raises."""
+    if isinstance(error, MemoryError):
+        _log.error("%s: no memory could be had", method, exc_info=error)
+        error = MemoryLimit(f"{method}: the server could not get memory for this; remove rows, or give it more memory")
     if not isinstance(error, RequestError):
         _log.error("%s failed for a reason that is a defect", method, exc_info=error)
         error = InternalError(f"{method} failed on the server ({type(error).__name__}); its log has the details")

@@ -20,6 +20,7 @@ import grpc
 from rowbank.errors import DeadlineExceeded, InvalidRequest, Overloaded, RequestError, to_status
 from rowbank_server.ps.limits.turns import place_of
 from rowbank_server.ps.services.wrapping import Interceptor
+from rowbank_server.settings import PsSettings
 
 _LOOK_EVERY_S = 0.5
 _QUICK_S = 0.25  # What takes longer to arrive gives way to others.
@@ -51,6 +52,16 @@ class Intake(Interceptor):
         self._receiving: dict[int, _Arriving] = {}
         self._ids = itertools.count()
         self._watched = False
+
+    @classmethod
+    def of(cls, settings: PsSettings, on_refused: Callable[[str], None]) -> Intake:
+        """As the settings have it."""
+        return cls(
+            timeout_s=settings.message_timeout_s,
+            most=settings.max_calls_per_caller,
+            total=settings.max_calls // 2,
+            on_refused=on_refused,
+        )
 
     def intercept_service(
         self,

@@ -67,6 +67,8 @@ class Evictor:
         if eviction.ttl_s:
             ttl = admin_pb2.EVICTION_REASON_TTL
             self._finish(table, ttl, lambda: self._expire(table, ttl, eviction.ttl_s))
+        if eviction.policy == tables_pb2.Eviction.POLICY_NONE:
+            return  # Its bytes are a budget for new rows.
         max_rows, max_bytes = (
             -(-cap // self._ownership.shard_count) for cap in (eviction.max_rows, eviction.max_bytes)
         )

@@ -43,6 +43,7 @@ class Shard:
     """Owns the tables. Reads of `get` take no lock; whatever changes the set of tables does. Thread-safe.
 
     Attributes:
+        require_growth: called with the name of a table that is to be made; raises if there is no room for it.
         on_tables: called with all tables before a new one is in service, and after one was updated or went.
     """
 
@@ -74,6 +75,7 @@ class Shard:
         self._applied_generation = 0
         self._ready = False
         self._followed = True  # Tables come from the shard's owner, or from nobody yet.
+        self.require_growth: Callable[[str], None] = lambda name: None
         self.on_tables: Callable[[Iterable[ShardTable]], None] = lambda tables: None
         self._lock = threading.RLock()
 
@@ -244,6 +246,8 @@ class Shard:
         specs.build_table(spec, bucket_count=1)  # The core has the last word, before anybody can see the table.
         specs.require_durable(spec, self._synced_supported)
         with self._lock:
+            if spec.name not in self._tables:
+                self.require_growth(spec.name)
             entry, created = self._find_or_create(spec)
             table = self._tables.get(spec.name)
             if table is None or table.entry.table_id != entry.table_id:

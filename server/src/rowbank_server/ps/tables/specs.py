@@ -197,10 +197,9 @@ def _fill_policies(spec: tables_pb2.TableSpec) -> None:
     if eviction.policy not in tables_pb2.Eviction.Policy.values():
         raise _invalid(spec, "eviction.policy", "NONE, LFU or LRU", eviction.policy)
     eviction.policy = eviction.policy or tables_pb2.Eviction.POLICY_NONE
-    for name in ("max_rows", "max_bytes"):
-        if getattr(eviction, name) and eviction.policy == tables_pb2.Eviction.POLICY_NONE:
-            expected = "0, or a policy (LFU or LRU) that says which rows go"
-            raise _invalid(spec, f"eviction.{name}", expected, getattr(eviction, name))
+    if eviction.max_rows and eviction.policy == tables_pb2.Eviction.POLICY_NONE:
+        expected = "0, or a policy (LFU or LRU) that says which rows go"
+        raise _invalid(spec, "eviction.max_rows", expected, eviction.max_rows)
     eviction.low_watermark = eviction.low_watermark or _DEFAULT_LOW_WATERMARK
     if not 0 < eviction.low_watermark <= 1:
         raise _invalid(spec, "eviction.low_watermark", "in (0, 1], or 0 for 0.9", eviction.low_watermark)
