@@ -11,6 +11,8 @@ from tests.retrieval.support import ApiProcess
 
 from rowbank import SGD, Client, TableSpec
 
+# Only where TLS or tokens are on.
+OPTIONAL = ("rowbank_tls_", "rowbank_auth_")
 Scraped = dict[str, tuple[str, frozenset[str]]]
 
 
@@ -41,7 +43,7 @@ def test_metrics_are_the_documented_ones_both_ways(start_ps, redis_url, namespac
                     found[name] = (kind, labels | found.get(name, (kind, frozenset()))[1])
     promised = documented()
     assert found.keys() - promised.keys() == set()
-    assert {name for name in promised.keys() - found.keys() if not name.startswith("rowbank_tls_")} == set()
+    assert {name for name in promised.keys() - found.keys() if not name.startswith(OPTIONAL)} == set()
     assert {name: kind for name, (kind, _) in found.items()} == {name: promised[name].kind for name in found}
     # A family that has no samples here shows no labels; `worker` is any family's, of several workers.
     wrong = {name: labels for name, (_, labels) in found.items() if not labels <= promised[name].labels}
