@@ -51,7 +51,7 @@ def test_nothing_but_this_process_may_be_asked_and_nobody_frames_it(http):
 
 def test_the_page_writes_no_html(http):
     """Texts are set as texts: there is nothing in it that would read them as HTML or as a program."""
-    for name in ("main.js", "dom.js", "grid.js", "charts.js", "overview.js", "table.js", "tiles.js", "panels.js"):
+    for name in ("main.js", "dom.js", "grid.js", "charts.js", "overview.js", "table.js", "tiles.js", "bars.js"):
         text = http.get(f"/ui/{name}").text
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|\bFunction\(", text), (
             name
@@ -92,6 +92,10 @@ def test_there_are_no_other_files(http, path):
     [
         ("table", 422, "query parameter name: is missing"),
         ("table?name=" + "x" * 200, 404, "x"),
+        ("what-if?name=none&policy=policy=lru", 404, "none"),
+        (f"what-if?name={NAME}", 422, "query parameter policy: is missing"),
+        (f"what-if?name={NAME}&policy=max_row=1", 422, "expected NAME=VALUE"),
+        (f"what-if?name={NAME}&policy=policy=best", 422, "expected one of none, lfu, lru, got 'best'"),
         ("history?span=1y", 422, "expected one of 10m, 2h, 24h, got '1y'"),
         ("history?after=now", 422, "expected Unix seconds, got 'now'"),
         ("history?after=nan", 422, "expected Unix seconds"),

@@ -45,6 +45,36 @@ def test_a_table_is_a_click_away_and_back(shown, look):
     visit.page.wait_for_selector('[aria-label="Tables"]')
 
 
+def test_a_table_shows_its_rows_by_frequency_and_what_went(shown, look):
+    """Keys 0 to 2 were pushed twice, so they are of the level 2 to 3; the seven that went had been pushed once."""
+    visit = look(shown.url, VIEWS[1])
+    chart = visit.page.locator("figure", has_text="How often keys were pushed")
+    until(lambda: "Most rows, 3, are at 2 to 3." in (chart.locator("[role=img]").get_attribute("aria-label") or ""))
+    chart.locator("summary").click()
+    assert chart.locator("tbody tr").all_inner_texts() == ["0\t0", "1\t0", "2 to 3\t3"]
+    gone = visit.page.locator("figure", has_text="Evicted, by frequency")
+    until(lambda: "Most rows, 7, are at 1." in (gone.locator("[role=img]").get_attribute("aria-label") or ""))
+
+
+def test_a_policy_is_tried_in_thought(shown, look):
+    visit = look(shown.url, VIEWS[1])
+    visit.page.get_by_role("button", name="Try in thought").click()
+    assert "Say what is to be otherwise" in visit.text("form.fields + p")
+    visit.page.select_option("#what-policy", "lru")
+    visit.page.fill("#what-max_rows", "2")
+    visit.page.keyboard.press("Enter")
+    until(lambda: len(visit.cells("Policies tried in thought")) == 2, what="the answer")
+    now, tried = visit.cells("Policies tried in thought")
+    assert now[0] == "now: policy=lfu,max_rows=50"
+    assert tried[0] == "policy=lru,max_rows=2"
+    assert (now[4], tried[4]) == ("3", "1")  # Down to 0.9 of two.
+    visit.page.fill("#what-max_rows", "<b>many</b>")
+    visit.page.keyboard.press("Enter")
+    until(lambda: "max_rows: expected a number" in visit.text("form.fields + p"), what="the refusal")
+    assert "'<b>many</b>'" in visit.text("form.fields + p")
+    assert {one.table: one.rows for one in shown.client.stats()}[NAME] == 3
+
+
 def test_what_changes_shows_without_a_reload(shown, look):
     visit = look(shown.url, VIEWS[1])
     shown.client.table(NAME).push(np.arange(100, 104), np.ones((4, 2), "f4"))

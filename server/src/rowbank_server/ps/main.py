@@ -298,6 +298,7 @@ class ParameterServer:
             metrics=self.metrics,
             history=history,
             models=self._registry,
+            adviser=self.adviser,
             tls=tls,
             credentials=self._credentials,
         )

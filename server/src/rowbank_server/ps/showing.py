@@ -17,6 +17,7 @@ from rowbank_server import process_metrics
 from rowbank_server.ps.http.app import Served, create_app
 from rowbank_server.ps.http.cluster import Cluster, open_client
 from rowbank_server.ps.http.source import SERIES, Known, PsSource
+from rowbank_server.ps.insight.advice import Adviser
 from rowbank_server.ps.services.keeping_metrics import KeepingCollector
 from rowbank_server.ps.serving import Parts, Serving
 from rowbank_server.registry.store import ModelRegistry
@@ -41,6 +42,7 @@ class Showing:
         parts, serving: what it is made of, and what it does now.
         metrics: the registry that a scrape gets; it is completed here.
         history, models: of evictions; of versions.
+        adviser: knows which tables evict too early.
         tls: what the port is protected with; None: nothing.
         credentials: what other shards are connected to with.
     """
@@ -55,6 +57,7 @@ class Showing:
         metrics: CollectorRegistry,
         history: EvictionHistory,
         models: ModelRegistry,
+        adviser: Adviser,
         tls: ServedTls | None,
         credentials: Credentials,
     ) -> None:
@@ -71,7 +74,16 @@ class Showing:
             me,
             functools.partial(open_client, credentials=credentials),
         )
-        known = Known(parts.shard, self._cluster, history, models, self._sampler, self._process)
+        known = Known(
+            shard=parts.shard,
+            shard_count=settings.shard_count,
+            adviser=adviser,
+            cluster=self._cluster,
+            evictions=history,
+            registry=models,
+            sampler=self._sampler,
+            process=self._process,
+        )
         self._source = PsSource(known)
         process_metrics.register(metrics, "ps")
         metrics.register(KeepingCollector(parts.shard, parts.keeper, history, self._memory))

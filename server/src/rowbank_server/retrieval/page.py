@@ -14,18 +14,20 @@ import rowbank_server
 from rowbank import Client
 from rowbank.admin import EvictionEvent, ShardProcess, TableInfo, TableStats
 from rowbank.credentials import Credentials
-from rowbank.errors import RequestError, TableNotFound
+from rowbank.errors import InvalidRequest, RequestError, TableNotFound
+from rowbank.insight import Advice, Simulation, WhatIf
 from rowbank_server.registry.store import ModelRegistry
 from rowbank_server.retrieval.hosting.hosts import Hosts
 from rowbank_server.ui.history import History
 from rowbank_server.ui.sampling import Sampler
 from rowbank_server.ui.series import Wanted
 from rowbank_server.ui.watching import Watch, Watches, problems
-from rowbank_server.ui.words import of_message, of_models
+from rowbank_server.ui.words import of_histogram, of_message, of_models
 
 T = TypeVar("T")
 _TIMEOUT_S = 2.0
 _EVENTS = 200
+_HISTOGRAM_S = 15.0  # One looks at every row of a table.
 _MODEL = ("model",)
 
 SERIES = (
@@ -60,6 +62,7 @@ class _Table:
     info: TableInfo
     stats: TableStats
     evictions: list[EvictionEvent]
+    advice: list[Advice]
 
 
 class _Shards:
@@ -85,7 +88,7 @@ class _Shards:
                         credentials=self._credentials,
                     )
                 return call(self._client)
-            except TableNotFound:
+            except (InvalidRequest, TableNotFound):
                 raise
             except RequestError:
                 self._close()
@@ -129,6 +132,10 @@ class ApiSource:
         self._cluster = Watch(lambda: self._shards.ask(_cluster))
         self._models = Watch(lambda: of_models(registry), interval_s=10.0)
         self._tables = Watches(lambda name: self._shards.ask(lambda client: _table(client, name)))
+        self._histograms = Watches(
+            lambda name: self._shards.ask(lambda client: client.table(name).frequency_histogram()),
+            interval_s=_HISTOGRAM_S,
+        )
 
     @property
     def history(self) -> History:
@@ -145,6 +152,7 @@ class ApiSource:
         self._cluster.stop()
         self._models.stop()
         self._tables.stop()
+        self._histograms.stop()
         self._shards.close()
 
     def overview(self) -> dict[str, Any]:
@@ -175,7 +183,7 @@ class ApiSource:
         look = self._tables.latest(name)
         if look.value is None:
             raise TableNotFound(look.problem or f"nothing is known of table {name!r} yet", metadata={"table": name})
-        table = look.value
+        table, histogram = look.value, self._histograms.latest(name)
         return {
             "at_s": time.time(),
             "process": self._described(),
@@ -184,8 +192,14 @@ class ApiSource:
             "slots": [{"name": slot, "width": width} for slot, width in table.info.slots],
             "stats": asdict(table.stats),
             "evictions": [asdict(one) for one in table.evictions],
-            "problems": problems({"table": look}),
+            "histogram": of_histogram(histogram.value),
+            "advice": " ".join(one.text for one in table.advice),
+            "problems": problems({"table": look, "histogram": histogram}),
         }
+
+    def what_if(self, name: str, policies: Sequence[WhatIf]) -> Simulation:
+        """Of all shards."""
+        return self._shards.ask(lambda client: client.table(name).simulate_eviction(policies))
 
     def _described(self) -> dict[str, Any]:
         return {
@@ -206,7 +220,8 @@ def _cluster(client: Client) -> _Cluster:
 
 def _table(client: Client, name: str) -> _Table:
     (stats,) = client.stats(name)
-    return _Table(client.table_info(name), stats, client.evictions(name, limit=_EVENTS))
+    evictions = client.evictions(name, limit=_EVENTS)
+    return _Table(client.table_info(name), stats, evictions, client.eviction_advice(name))
 
 
 def _process(one: ShardProcess) -> dict[str, Any]:

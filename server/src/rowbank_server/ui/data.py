@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rowbank.errors import InvalidRequest
+from rowbank.errors import InvalidRequest, Overloaded
+from rowbank.insight import Simulation, WhatIf
 from rowbank_server.ui import files
 from rowbank_server.ui.history import SPANS, Excerpt, History
 from rowbank_server.ui.series import Key
 
 _DIGITS = 5  # Significant ones; nobody sees more in a chart.
+_thinking = threading.Lock()
 _TABLES = 12  # With a line of their own in the overview.
 
 
@@ -34,6 +38,10 @@ class Source(Protocol):
         """One table. Raises TableNotFound."""
         ...
 
+    def what_if(self, name: str, policies: Sequence[WhatIf]) -> Simulation:
+        """Policies tried in thought on a table. Raises TableNotFound, InvalidRequest."""
+        ...
+
 
 def answer(source: Source, what: str, given: Mapping[str, str]) -> dict[str, Any] | None:
     """The answer to a question of the page; None: there is no such question.
@@ -49,7 +57,26 @@ def answer(source: Source, what: str, given: Mapping[str, str]) -> dict[str, Any
         return _history(source.history, given)
     if what == "table":
         return {**source.table(_required(given, "name")), "charts": files.has_charts()}
+    if what == "what-if":
+        return _what_if(source, given)
     return None
+
+
+def _what_if(source: Source, given: Mapping[str, str]) -> dict[str, Any]:
+    """One at a time: each takes a processor for a moment, and whoever waits can ask again."""
+    name, policy = _required(given, "name"), WhatIf.parse(_required(given, "policy"))
+    if not _thinking.acquire(blocking=False):
+        raise Overloaded("another policy is being tried in thought; ask again in a moment")
+    try:
+        simulation = source.what_if(name, [policy])
+    finally:
+        _thinking.release()
+    told = asdict(simulation)
+    for one, simulated in zip(
+        [told["present"], *told["policies"]], [simulation.present, *simulation.policies], strict=True
+    ):
+        one["policy"] = str(simulated.policy)
+    return told
 
 
 def _required(given: Mapping[str, str], name: str) -> str:

@@ -91,8 +91,9 @@ class Watch(Generic[T]):
 class Watches(Generic[T]):
     """A watch by name, for so many names at the same time; the one that was asked for least recently goes first."""
 
-    def __init__(self, look: Callable[[str], T], *, most: int = 16) -> None:
+    def __init__(self, look: Callable[[str], T], *, interval_s: float = 2.0, most: int = 16) -> None:
         self._look = look
+        self._interval_s = interval_s
         self._most = most
         self._held: OrderedDict[str, Watch[T]] = OrderedDict()
         self._lock = threading.Lock()
@@ -100,7 +101,7 @@ class Watches(Generic[T]):
     def latest(self, name: str) -> Look[T]:
         """As of `Watch`, of `name`."""
         with self._lock:
-            watch = self._held.pop(name, None) or Watch(lambda: self._look(name))
+            watch = self._held.pop(name, None) or Watch(lambda: self._look(name), interval_s=self._interval_s)
             self._held[name] = watch
             if len(self._held) > self._most:
                 self._held.popitem(last=False)[1].stop()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from rowbank.admin import TableStats
+from rowbank.insight import FrequencyHistogram, Simulation, WhatIf, merge_simulations
 from rowbank_protos.v1 import admin_pb2
 from rowbank_server.ps.http.cluster import Cluster, Seen
+from rowbank_server.ps.insight.advice import Adviser, simulate
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
 from rowbank_server.registry.store import ModelRegistry
@@ -18,9 +22,10 @@ from rowbank_server.ui.history import History
 from rowbank_server.ui.sampling import Sampler
 from rowbank_server.ui.series import Wanted
 from rowbank_server.ui.watching import Watch, Watches, problems
-from rowbank_server.ui.words import of_message, of_models
+from rowbank_server.ui.words import of_histogram, of_message, of_models
 
 _EVENTS = 200
+_HISTOGRAM_S = 15.0  # One looks at every row of a table.
 _TABLE = ("table",)
 _OF_EVENT = ("at_ms", "table", "rows", "bytes", "score_cut", "duration_ms", "rows_left", "shard", "outcome")
 _NOTHING = Seen({})
@@ -68,6 +73,8 @@ class Known:
     """
 
     shard: Shard
+    shard_count: int
+    adviser: Adviser
     cluster: Cluster
     evictions: EvictionHistory
     registry: ModelRegistry
@@ -83,6 +90,7 @@ class PsSource:
         self._cluster = Watch(known.cluster.look)
         self._models = Watch(lambda: of_models(known.registry), interval_s=10.0)
         self._evictions = Watches(lambda table: known.evictions.newest(table=table, limit=_EVENTS))
+        self._histograms = Watches(self._histogram, interval_s=_HISTOGRAM_S)
 
     @property
     def history(self) -> History:
@@ -94,6 +102,7 @@ class PsSource:
         self._cluster.stop()
         self._models.stop()
         self._evictions.stop()
+        self._histograms.stop()
 
     def overview(self) -> dict[str, Any]:
         """This process, and the cluster as far as it can be seen."""
@@ -112,6 +121,7 @@ class PsSource:
     def table(self, name: str) -> dict[str, Any]:
         """One table on this shard, with its evictions on all."""
         table, events = self._known.shard.get(name), self._evictions.latest(name)
+        histogram, advice = self._histograms.latest(name), self._known.adviser.found.get(name)
         return {
             "at_s": time.time(),
             "process": {"kind": "ps", **self._known.process()},
@@ -120,8 +130,20 @@ class PsSource:
             "slots": [{"name": slot, "width": width} for slot, width in table.slots],
             "stats": _stats(table),
             "evictions": [_event(event) for event in events.value or ()],
-            "problems": problems({"evictions": events}),
+            "histogram": of_histogram(histogram.value),
+            "advice": "" if advice is None else advice.text,
+            "problems": problems({"evictions": events, "histogram": histogram}),
         }
+
+    def what_if(self, name: str, policies: Sequence[WhatIf]) -> Simulation:
+        """Of this shard's part of the table."""
+        table, asked = self._known.shard.get(name), [policy.to_proto() for policy in policies]
+        return merge_simulations(name, [simulate(table, asked, self._known.shard_count)])
+
+    def _histogram(self, name: str) -> FrequencyHistogram:
+        rows, frequencies, ages = self._known.shard.get(name).rows.histogram(now=int(time.time()))
+        levels = [tuple(np.trim_zeros(level, "b").tolist()) for level in (frequencies, ages)]
+        return FrequencyHistogram(rows, *levels)
 
 
 def _own_tables(shard: Shard) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 // Which view is shown, when it is asked for anew, and what is said when nobody answers.
 
 import { hasToken, Refused, useToken } from "./api.js";
+import { repaintBars } from "./bars.js";
 import { library, repaint } from "./charts.js";
 import { byId, element, setText } from "./dom.js";
 import { seconds, time } from "./format.js";
@@ -142,6 +143,7 @@ function theme(chosen) {
   setText(byId("theme"), now === "dark" ? "Light" : "Dark");
   byId("theme").setAttribute("aria-label", `Switch to ${now === "dark" ? "light" : "dark"} colours`);
   repaint();
+  repaintBars();
 }
 byId("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
 dark.addEventListener("change", () => theme());

@@ -1,12 +1,14 @@
 // One table: what it is, how it went, what left it and why.
 
 import { ask } from "./api.js";
+import { Bars } from "./bars.js";
 import { element } from "./dom.js";
 import { bytes, count, moment, number, seconds, share } from "./format.js";
 import { card, evictionGrid } from "./overview.js";
 import { ofTable } from "./panels.js";
 import { Past } from "./past.js";
 import { Tiles } from "./tiles.js";
+import { WhatIf } from "./whatif.js";
 
 export class TableView {
   constructor(name) {
@@ -17,6 +19,15 @@ export class TableView {
     this.spec = element("dl", { class: "spec" });
     this.told = "";
     this.groups = ofTable();
+    const range = (show) => (low, high) => (low === high ? show(low) : `${show(low)} to ${show(high)}`);
+    this.frequencies = new Bars("By frequency", "How often keys were pushed, as it counts now", range(count));
+    this.ages = new Bars("By age", "How long ago rows were last used", range(seconds));
+    this.gone = [
+      new Bars("Evicted, by frequency", "Of the evictions below", range(count)),
+      new Bars("Evicted, by age", "Of the evictions below: time since the last use", range(seconds)),
+    ];
+    this.advice = element("p", { class: "notice", hidden: true });
+    this.whatIf = new WhatIf(name);
     this.evictions = evictionGrid("Evictions of this table", false);
     this.elsewhere = element("p", { class: "notice", hidden: true }, "How a table went over time is known to its shards: their pages show it.");
     this.node = element(
@@ -26,7 +37,10 @@ export class TableView {
       this.tiles.node,
       this.elsewhere,
       ...this.groups.map((group) => group.node),
-      card("Evictions", this.evictions.node),
+      this.advice,
+      card("Rows now", element("div", { class: "charts" }, this.frequencies.node, this.ages.node)),
+      this.whatIf.node,
+      card("Evictions", element("div", { class: "charts" }, ...this.gone.map((one) => one.node)), this.evictions.node),
       card("What it is", this.spec),
     );
   }
@@ -51,6 +65,11 @@ export class TableView {
     this.elsewhere.hidden = said.process.kind === "ps";
     this.describe(said);
     this.evictions.show(said.evictions);
+    this.frequencies.show(said.histogram?.frequencies ?? [], drawn);
+    this.ages.show(said.histogram?.ages ?? [], drawn);
+    ["frequencies", "ages"].forEach((name, place) => this.gone[place].show(sums(said.evictions.map((one) => one[name] ?? [])), drawn));
+    this.advice.hidden = !said.advice;
+    this.advice.textContent = said.advice;
     for (const group of this.groups) {
       for (const chart of group.charts) chart.show(this.past, drawn);
       group.node.hidden = said.process.kind !== "ps";
@@ -66,8 +85,15 @@ export class TableView {
   }
 
   close() {
+    for (const bars of [this.frequencies, this.ages, ...this.gone]) bars.close();
     for (const group of this.groups) for (const chart of group.charts) chart.close();
   }
+}
+
+function sums(histograms) {
+  const all = new Array(Math.max(0, ...histograms.map((one) => one.length))).fill(0);
+  for (const one of histograms) one.forEach((rows, level) => (all[level] += rows));
+  return all;
 }
 
 // {"eviction": {"max_rows": 5}} as [["eviction max rows", "5"]].
