@@ -64,6 +64,28 @@ def test_a_pull_and_a_push_with_their_stages(collector, start_ps):
     assert np.int64(777000777).tobytes() not in collector.raw
 
 
+def test_a_stream_is_one_span_and_leaves_nothing_behind(collector, start_ps):
+    ps = start_ps("--log-format", "json", "--log-level", "debug", environment=collector.environment)
+    with grpc.insecure_channel(ps.target) as channel:
+        create(channel, "t")
+        rows = rows_pb2_grpc.RowServiceStub(channel)
+        rows.Push(push_of("t", *range(50)))
+        headers = (("traceparent", SAMPLED), ("x-request-id", "of-a-stream"))
+        chunks = list(rows.Export(rows_pb2.ExportRequest(table="t", chunk_rows=1), metadata=headers))
+        assert sum(len(chunk.keys) for chunk in chunks) == 50 * 8
+        given_up = rows.Export(rows_pb2.ExportRequest(table="t", chunk_rows=1), metadata=(("x-request-id", "left"),))
+        next(given_up)
+        given_up.cancel()
+        for _ in range(40):  # As many as there are threads, and more.
+            rows.Pull(pull_of("t", 1))
+    span = collector.one("rowbank.v1.RowService/Export", TRACE)
+    assert (span.parent, span.failed, span.attributes["rpc.grpc.status_code"]) == (PARENT, False, 0)
+    assert ps.terminate() == 0
+    pulls = [json.loads(line) for line in ps.log.splitlines() if "RowService/Pull" in line]
+    assert len({line["request_id"] for line in pulls}) == 40
+    assert "Failed to detach" not in ps.log
+
+
 def test_a_refusal_says_which_and_not_what(collector, start_ps):
     ps = start_ps(environment=collector.environment)
     with grpc.insecure_channel(ps.target) as channel:

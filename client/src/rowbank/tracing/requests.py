@@ -104,8 +104,7 @@ class working_on:  # noqa: N801 - a function to those who use it, and a class be
         self._token = _current.set(self._request)
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(ValueError):  # Of a generator that was given up, and is closed by another thread.
-            _current.reset(self._token)
+        _current.reset(self._token)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +21,7 @@ from rowbank_server.tracing import served
 _log = logging.getLogger("rowbank.ps")
 
 _OURS = "/rowbank."
+_END = object()
 # Goes on for hours: a span that is only seen once it ends is of no use.
 _ENDLESS = frozenset({"/rowbank.v1.DeltaService/Follow"})
 
@@ -95,12 +98,26 @@ def _streaming(behavior: Behavior, method: str) -> Behavior:
 
     @functools.wraps(behavior)
     def answer(request: Any, context: grpc.ServicerContext, arrived_ns: int | None = None) -> Iterator[Any]:
-        headers = context.invocation_metadata()
-        with served(headers, name, attributes, recorded=recorded, arrived_ns=arrived_ns) as (mine, span):
+        # A context of its own, which is entered for each answer: between two of them the thread is another one's.
+        inside, open_ones = contextvars.copy_context(), contextlib.ExitStack()
+
+        def begin() -> Iterator[Any]:
+            headers = context.invocation_metadata()
+            span_of = served(headers, name, attributes, recorded=recorded, arrived_ns=arrived_ns)
+            mine, span = open_ones.enter_context(span_of)
             if mine.given:
                 add_trailers(context, ((REQUEST_ID_KEY, mine.given),))
-            with _noted(span, context, name):
-                yield from behavior(request, context)
+            open_ones.enter_context(_noted(span, context, name))
+            return iter(behavior(request, context))
+
+        try:
+            answers = inside.run(begin)
+            while (response := inside.run(next, answers, _END)) is not _END:
+                yield response
+        except BaseException:
+            inside.run(open_ones.__exit__, *sys.exc_info())
+            raise
+        inside.run(open_ones.close)
 
     return answer
 
