@@ -167,3 +167,10 @@ def test_a_standby_that_could_take_over_counts_for_whoever_asks(start_ps):
     told = httpx.get(f"{standby.http_url}/readyz?standby=ok").json()
     assert (told["status"], told["role"], told["state"]) == ("standing by", "standby", "following")
     assert httpx.get(f"{standby.http_url}/readyz").status_code == 503
+
+
+def test_every_answer_has_the_id_of_its_request(server):
+    with httpx.Client(base_url=server.http_url) as http:
+        assert len(http.get("/healthz").headers["x-request-id"]) == 32
+        answer = http.get("/absent", headers={"x-request-id": "of-nothing"})
+        assert answer.headers["x-request-id"] == answer.json()["request_id"] == "of-nothing"

@@ -103,7 +103,7 @@ from rowbank_server.storage.members import Members
 from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import ShardState, new_owner
 from rowbank_server.storage.stored_rows import StoredRows
-from rowbank_server.tracing import Exporting, exporting
+from rowbank_server.tracing import exporting, of_shard
 
 _log = logging.getLogger("rowbank.ps")
 _OTHER_WRITERS = 4  # Threads that change rows beside those that serve requests: eviction's, and some more to be safe.
@@ -508,15 +508,10 @@ def run(settings: PsSettings) -> int:
         policy = check_policy(redis, allowed=settings.allow_redis_eviction, owns_rows=True)
         server = ParameterServer(settings, redis, policy, tls, credentials)
         server.stop_request.ask_on_signals("rowbank-ps")
-        with exporting(_spans(settings), enabled=settings.tracing):
+        with exporting(of_shard(settings), enabled=settings.tracing):
             status = server.run()
         if server.serving.again and server.serving.wait_for_redis(redis):
             start_again(server.serving.address, server.serving.http)
         return status
     finally:
         redis.close()
-
-
-def _spans(settings: PsSettings) -> Exporting:
-    facts = {"rowbank.namespace": settings.namespace, "rowbank.shard": settings.shard_index}
-    return Exporting("rowbank-ps", {"service.version": rowbank_server.__version__, **facts})

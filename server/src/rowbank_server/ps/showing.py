@@ -28,6 +28,7 @@ from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.members import Members
 from rowbank_server.storage.memory import RedisMemory
+from rowbank_server.tracing import Traced
 from rowbank_server.ui.sampling import Sampler
 from rowbank_server.web.thread import HttpThread
 
@@ -88,7 +89,7 @@ class Showing:
         process_metrics.register(metrics, "ps")
         metrics.register(KeepingCollector(parts.shard, parts.keeper, history, self._memory))
         served = Served(metrics, serving.not_ready, self._description, self._source)
-        self._server = HttpThread(create_app(served), (lambda: None) if tls is None else tls.for_http)
+        self._server = HttpThread(Traced(create_app(served)), (lambda: None) if tls is None else tls.for_http)
 
     @contextlib.contextmanager
     def at(self, address: str) -> Iterator[str]:

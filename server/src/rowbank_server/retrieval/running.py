@@ -17,7 +17,6 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-import rowbank_server
 from rowbank.addresses import split_address
 from rowbank.errors import NotReady
 from rowbank_server.listening import require_free, shown
@@ -25,7 +24,6 @@ from rowbank_server.retrieval.api.grpc.registering import add_to_server
 from rowbank_server.retrieval.api.grpc.servicer import RetrievalServicer
 from rowbank_server.retrieval.api.grpc.tracing import Tracing
 from rowbank_server.retrieval.api.http.app import create_app
-from rowbank_server.retrieval.api.http.tracing import Traced
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
 from rowbank_server.retrieval.api.service import Service
@@ -33,7 +31,7 @@ from rowbank_server.retrieval.processes.http_server import LINGER_S, HttpServer
 from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.security.tls import ServedTls, served_tls
 from rowbank_server.settings import ApiSettings, StartError
-from rowbank_server.tracing import Exporting, exporting
+from rowbank_server.tracing import Traced, exporting, of_api
 
 _log = logging.getLogger("rowbank.api")
 
@@ -87,8 +85,7 @@ async def serve(settings: ApiSettings, place: Place, opened: AbstractAsyncContex
         StartError: gRPC's address cannot be listened on.
     """
     stop = _Stop()
-    facts = {"service.version": rowbank_server.__version__, "rowbank.namespace": settings.namespace}
-    with exporting(Exporting("rowbank-api", facts), enabled=settings.tracing):
+    with exporting(of_api(settings), enabled=settings.tracing):
         await _run(settings, place, opened, stop)
     _log.info("stopped")
     return 0

@@ -14,9 +14,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from socket import gethostname
 from typing import Any
 
-from rowbank_server.settings import SettingsError
+import rowbank_server
+from rowbank_server.settings import ApiSettings, CommonSettings, PsSettings, SettingsError
 
 _log = logging.getLogger("rowbank.tracing")
 
@@ -38,6 +40,21 @@ class Exporting:
 
     service: str
     facts: Mapping[str, Any]
+
+
+def of_shard(settings: PsSettings) -> Exporting:
+    """Of a parameter server."""
+    return _of("rowbank-ps", settings, {"rowbank.shard": settings.shard_index})
+
+
+def of_api(settings: ApiSettings) -> Exporting:
+    """Of the retrieval service."""
+    return _of("rowbank-api", settings, {})
+
+
+def _of(service: str, settings: CommonSettings, facts: Mapping[str, Any]) -> Exporting:
+    version = {"service.version": rowbank_server.__version__, "service.instance.id": f"{gethostname()}:{os.getpid()}"}
+    return Exporting(service, {**version, "rowbank.namespace": settings.namespace, **facts})
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rowbank import tracing
 from rowbank.errors import RequestError
 
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
@@ -40,6 +41,7 @@ def problem(status: int, kind: str, detail: str, headers: Mapping[str, str] | No
         "title": _TITLES.get(status, "Error"),
         "status": status,
         "detail": detail,
+        **({"request_id": tracing.request_id()} if tracing.request_id() else {}),
     }
     return Response(
         msgspec.json.encode(said),

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from rowbank.errors import REQUEST_ID_KEY
-from rowbank_server.tracing import served
+from rowbank_server.tracing.serving import served
 
 _ID_HEADER = REQUEST_ID_KEY.encode()
 _API = "/v1/"  # Probes, metrics and pages are asked for all the time, and are of no interest.
