@@ -28,6 +28,8 @@ NOT_SHOWN = {"rowbank up", "rowbank serve ps", "rowbank serve api"}
 # One line for each command that answers in JSON and changes nothing: its golden file and how it is called.
 READS = {
     "status": "status",
+    "doctor": "doctor",
+    "config-show": "config show ps",
     "stat": "stat -i 0.2 --count 1",
     "tables": "tables",
     "bigtables": "bigtables",

@@ -104,7 +104,7 @@ def test_options_of_training_jobs_are_documented(name):
 
 
 def test_options_in_the_docs_exist():
-    known = {"--help", "--version"}.union(*map(options, [*COMMANDS.values(), *JOBS.values()]))
+    known = {"--help", "--version", "--origin"}.union(*map(options, [*COMMANDS.values(), *JOBS.values()]))
     known |= set().union(*map(of_process, PROCESSES.values()))
     for one in PAGES:
         of_bench = {"--json", "--list", "--rows"} if one.name in ("performance.md", "CHANGELOG.md") else set()

@@ -23,7 +23,7 @@ from rowbank.cli import (
     tables,
     tokens,
 )
-from rowbank.cli.health import sizes, stat, status
+from rowbank.cli.health import doctor, sizes, stat, status
 from rowbank.cli.retrieving import IDS
 from rowbank.cli.watching import watched
 
@@ -73,8 +73,14 @@ def _runs(group: typer.Typer, **commands: Command) -> None:
 
 _runs(app, up=processes.up)
 _runs(_group("serve", "Runs one process in the foreground."), ps=processes.ps, api=processes.api)
+_runs(
+    _group("config", "Shows and checks settings without a start."),
+    show=processes.show_config,
+    check=processes.check_config,
+)
 
-_reads(app, status=status.status, tables=tables.list_tables, bigtables=sizes.bigtables, stats=stats.stats)
+_reads(app, status=status.status, doctor=doctor.doctor)
+_reads(app, tables=tables.list_tables, bigtables=sizes.bigtables, stats=stats.stats)
 _does(app, stat=stat.stat, follow=following.follow)
 _reads(app, shards=shards.shards, evictions=evictions.list_evictions, top=rows.top)
 _reads(app, IDS, row=rows.row)

@@ -26,10 +26,21 @@ def api(context: typer.Context) -> None:
     _become("api", context.args)
 
 
+def show_config(context: typer.Context) -> None:
+    """Show the settings that a process would have (options: rowbank config show up|ps|api --help)."""
+    _become("config", ["show", *context.args])
+
+
+def check_config(context: typer.Context) -> None:
+    """Say what is wrong with a settings file: rowbank config check FILE."""
+    _become("config", ["check", *context.args])
+
+
 def _become(command: str, arguments: list[str]) -> None:
     if find_spec("rowbank_server") is None:
+        typed = f"serve {command}" if command in ("ps", "api") else command
         typer.echo(
-            f"error: `rowbank {command if command == 'up' else 'serve ' + command}` needs the server, and the package "
+            f"error: `rowbank {typed}` needs the server, and the package "
             "rowbank-server is not installed beside this client; run: pip install 'rowbank-server[embedded]'",
             err=True,
         )

@@ -59,7 +59,8 @@ class Looking:
         facts = self._redis.facts(within_s=_REDIS_WAIT_S)
         tables = self._shard.tables()
         synced = sorted(table.name for table in tables if table.durability == common_pb2.DURABILITY_SYNCED)
-        yield from of_redis(facts, synced_tables=synced)
+        embedded = urlsplit(self._settings.redis).scheme == "unix"
+        yield from of_redis(facts, synced_tables=synced, embedded=embedded)
         if self._part.role == "owner":
             stats = [table.stats() for table in tables]
             yield from of_owner(self._health.now(), stats, has_standby=self._has_standby())

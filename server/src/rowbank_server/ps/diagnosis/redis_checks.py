@@ -15,10 +15,11 @@ _NOEVICTION = "set it: CONFIG SET maxmemory-policy noeviction, and in the server
 _SKEW_S = 2.0
 
 
-def of_redis(facts: RedisFacts, *, synced_tables: list[str]) -> Iterator[Finding]:
+def of_redis(facts: RedisFacts, *, synced_tables: list[str], embedded: bool) -> Iterator[Finding]:
     """All checks of Redis.
 
     Args:
+        embedded: whether it is `rowbank up`'s own, whose files are synced once a second from outside.
         synced_tables: names of tables whose pushes are acknowledged once they are on disk.
     """
     if facts.failure:
@@ -27,7 +28,7 @@ def of_redis(facts: RedisFacts, *, synced_tables: list[str]) -> Iterator[Finding
     yield _version(facts)
     yield _policy(facts)
     yield _memory(facts)
-    yield _persistence(facts, synced_tables)
+    yield _persistence(facts, synced_tables, embedded=embedded)
     yield _disk_writes(facts)
     yield _replication(facts)
     yield _connections(facts)
@@ -75,7 +76,7 @@ def _memory(facts: RedisFacts) -> Finding:
     return warn("redis memory", detail, remedy) if share >= _NEARLY_FULL else fine("redis memory", detail)
 
 
-def _persistence(facts: RedisFacts, synced_tables: list[str]) -> Finding:
+def _persistence(facts: RedisFacts, synced_tables: list[str], *, embedded: bool) -> Finding:
     append_only = all(int(node.get("aof_enabled", 0)) for node in facts.nodes)
     sync = facts.settings.get("appendfsync", "")
     saves = bool(facts.settings.get("save"))
@@ -87,6 +88,9 @@ def _persistence(facts: RedisFacts, synced_tables: list[str]) -> Finding:
             f"synced tables ({tables}) need appendfsync always, Redis has {has}",
             "CONFIG SET appendonly yes, CONFIG SET appendfsync always (rowbank up: --appendfsync always)",
         )
+    if append_only and sync == "no" and not embedded:
+        detail = "appendfsync no: a loss of power loses half a minute of what was acknowledged"
+        return warn("redis persistence", detail, "CONFIG SET appendfsync everysec, and in the server's file")
     if append_only:
         return fine("redis persistence", f"append-only file{f', appendfsync {sync}' if sync else ''}")
     remedy = "CONFIG SET appendonly yes, and in the server's file"

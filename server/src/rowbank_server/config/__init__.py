@@ -1,0 +1,1 @@
+"""Settings without a start: what a process would have and from where, and whether a file can be used."""
