@@ -19,7 +19,7 @@ from rowbank_protos.v1 import admin_pb2, diagnosis_pb2
 from rowbank_server.ps.diagnosis.redis_checks import of_redis
 from rowbank_server.ps.diagnosis.redis_look import RedisFacts
 from rowbank_server.ps.diagnosis.shard_checks import of_network, of_owner
-from rowbank_server.settings import PsSettings
+from rowbank_server.settings import PsSettings, load
 
 NOBODY = "127.0.0.1:9"
 
@@ -134,10 +134,14 @@ def test_a_shard_is_judged(health, table, check, verdict):
 
 
 def test_an_open_door_is_a_failure():
-    assert verdicts([of_network(PsSettings(bind="0.0.0.0:7700"))]) == {"network": "fail"}
-    assert verdicts([of_network(PsSettings(bind="127.0.0.1:7700"))]) == {"network": "ok"}
-    closed = PsSettings(bind="0.0.0.0:7700", tls_certificate="c.pem", tls_key="k.pem", require_tokens=True)
-    assert verdicts([of_network(closed)]) == {"network": "ok"}
+    def judged(**settings) -> dict[str, str]:
+        return verdicts([of_network(load(PsSettings, settings))])
+
+    assert judged(bind="0.0.0.0:7700") == {"network": "fail"}
+    assert judged(bind="127.0.0.1:7700") == {"network": "ok"}
+    secured = {"tls_certificate": "c.pem", "tls_key": "k.pem"}
+    assert judged(bind="0.0.0.0:7700", require_tokens=True, **secured) == {"network": "ok"}
+    assert judged(bind="0.0.0.0:7700", **secured) == {"network": "fail"}
 
 
 def test_a_servers_clock_may_be_off_by_what_the_call_took():
