@@ -78,6 +78,7 @@ class Loaded:
     up: UpProcess
     films: Films
     client: rowbank.Client
+    data_dir: Path
 
     @property
     def environment(self) -> dict[str, str]:
@@ -89,6 +90,13 @@ class Loaded:
             "NO_COLOR": "1",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Those of the shard's processes, and what they are by default; either of them may be the owner."""
+        owner = next(one.address for one in self.client.shards() if one.role == "owner")
+        (standby,) = {self.up.target, self.up.standby} - {owner}
+        return {owner: "127.0.0.1:7700", standby: "127.0.0.1:7702"}
 
     def step(self, rng: np.random.Generator) -> None:
         """What a training job and its callers do, once."""
@@ -130,7 +138,7 @@ def loaded_system(folder: Path) -> Iterator[Loaded]:
     try:
         up.wait_ready()
         with rowbank.Client(up.target) as client:
-            loaded = Loaded(up, films, client)
+            loaded = Loaded(up, films, client, folder / "data")
             _fill(loaded)
             yield loaded
     finally:

@@ -55,7 +55,6 @@ def test_help_imports_nothing_heavy(arguments):
         ["nonsense"],
         ["evict", "users"],
         ["evict", "users", "--keep", "many"],
-        ["row", "users", "one"],
         ["tables", "-o", "yaml"],
         ["top", "users", "--by", "age"],
         ["table", "drop", "users"],

@@ -30,7 +30,7 @@ EVICT_FIELDS = [
     "table", "dry_run", "rows_before", "rows_after", "evicted", "bytes", "score_cut", "duration_ms", "sample_keys",
 ]  # fmt: skip
 ROW_FIELDS = [
-    "table", "key", "found", "bucket", "shard", "frequency", "last_used", "score", "dirty", "position", "values",
+    "table", "key", "id", "found", "bucket", "shard", "frequency", "last_used", "score", "dirty", "position", "values",
     "slots", "missing_shards",
 ]  # fmt: skip
 
@@ -171,7 +171,7 @@ def test_row_shows_optimizer_state(target, rowbank, answer):
 def test_top_lists_the_most_frequent(answer, table):
     best = answer("top", table, "-n", "3")
     assert [(row["key"], row["frequency"]) for row in best] == [(6, 10), (5, 9), (4, 8)]
-    assert all(list(row) == ["key", "frequency", "last_used", "missing_shards"] for row in best)
+    assert all(list(row) == ["key", "id", "frequency", "last_used", "missing_shards"] for row in best)
 
 
 def test_dry_run_says_what_evict_then_does(answer, table):

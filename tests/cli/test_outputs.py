@@ -18,17 +18,20 @@ from tests.cli import shapes
 from tests.cli.loaded import Loaded, loaded_system, training
 
 from rowbank.cli.app import app
+from rowbank.text import token_key
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 GOLDEN = Path(__file__).parent / "golden"
 RENEW = bool(os.environ.get("RENEW"))
-WIDTH = 120
+WIDTH = 140
 # Commands that run a process until it is ended, or print a script.
 NOT_SHOWN = {"rowbank up", "rowbank serve ps", "rowbank serve api"}
 # One line for each command that answers in JSON and changes nothing: its golden file and how it is called.
 READS = {
     "status": "status",
     "doctor": "doctor",
+    "tokens-list": "tokens list",
+    "row-text": "row two_tower/r1.user bob",
     "config-show": "config show ps",
     "stat": "stat -i 0.2 --count 1",
     "tables": "tables",
@@ -82,13 +85,29 @@ def run(loaded: Loaded, command: str, folder: Path) -> str:
         env={**loaded.environment, "COLUMNS": str(WIDTH)}, timeout=120, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stdout, f"{command}\n{done.stdout}"
-    usual = {loaded.up.target: "127.0.0.1:7700", loaded.up.standby: "127.0.0.1:7702",
-             loaded.up.retrieval_target: "127.0.0.1:7781", str(folder): "/home/me"}  # fmt: skip
+    usual = {
+        **loaded.addresses,
+        loaded.up.retrieval_target: "127.0.0.1:7781",
+        str(folder): "/home/me",
+        str(loaded.data_dir): "/var/lib/rowbank",
+    }
     text = done.stdout
     for real, shown in usual.items():
         spaces = " " * max(0, len(real) - len(shown))
         text = text.replace(f"{real} ", f"{shown}{spaces} ").replace(real, shown)
+    text = re.sub(r"rbk_[0-9a-f]{12}_[\w-]{43}", "rbk_ID_SECRET", text)
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def test_ids_that_are_texts_are_shown_and_taken(loaded: Loaded, folder: Path) -> None:
+    row = json.loads(run(loaded, "rowbank row two_tower/r1.user bob -o json", folder))
+    assert (row["id"], row["key"], row["found"]) == ("bob", token_key("bob"), True)
+    assert json.loads(run(loaded, f"rowbank row two_tower/r1.user {row['key']} -o json", folder))["id"] == "bob"
+    film = json.loads(run(loaded, "rowbank row two_tower/r1.item film-007 -o json", folder))
+    assert film["key"] == token_key("film-007")
+    best = json.loads(run(loaded, "rowbank top two_tower/r1.user -n 5 -o json", folder))
+    assert all(token_key(one["id"]) == one["key"] for one in best)
+    assert json.loads(run(loaded, "rowbank top clicks -n 1 -o json", folder))[0]["id"] is None
 
 
 @pytest.mark.parametrize("name", READS)

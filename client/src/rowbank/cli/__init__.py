@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -11,6 +12,7 @@ _EXTRA = ("rich", "typer")  # What the extra `cli` brings.
 def main() -> None:
     """Runs the command in `sys.argv` and exits: 0 ok, 1 error, 2 wrong usage, 3 answered but degraded."""
     try:
+        from rowbank.cli import completing
         from rowbank.cli.app import app
         from rowbank.cli.screen import terminal
         from rowbank.usage import run
@@ -20,6 +22,10 @@ def main() -> None:
         sys.exit(f"error: the command line needs {error.name}, which is not installed: pip install 'rowbank[cli]'")
 
     terminal.show_what_cannot_be_encoded()
+    if completing.VARIABLE in os.environ:
+        with contextlib.suppress(Exception):  # A person who types wants candidates, and no word of what went wrong.
+            completing.answer(app, sys.argv[1:])
+        return
 
     try:
         run(app, "rowbank")

@@ -9,6 +9,7 @@ import typer
 
 from rowbank.cli import (
     catalogue,
+    completing,
     evictions,
     features,
     files,
@@ -78,6 +79,8 @@ _runs(
     show=processes.show_config,
     check=processes.check_config,
 )
+
+_does(app, completion=completing.completion)
 
 _reads(app, status=status.status, doctor=doctor.doctor)
 _reads(app, tables=tables.list_tables, bigtables=sizes.bigtables, stats=stats.stats)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rowbank.cli import id_texts
 from rowbank.cli.options import (
     MISSING,
     By,
@@ -37,14 +38,17 @@ def row(
     output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show one row: values, frequency, time of last use, optimizer state."""
-    number = _key(key, text_ids)
     with connect(target, partial=True) as client:
+        number = id_texts.key_of(client, name, key, is_text=text_ids)
         info = client.table(name).describe_row(number)
+        known = id_texts.of_table(client, name)
+        text = None if known is None else known.of(client, [number]).get(number)
         missing, notes = list(client.missing), missing_notes(client)
     whole = output is not OutputFormat.TABLE
     record: dict[str, Any] = {
         "table": name,
         "key": info.key,
+        "id": text,
         "found": info.found,
         "bucket": info.bucket,
         "shard": info.shard,
@@ -74,31 +78,17 @@ def top(
     """List the rows with the highest score."""
     with connect(target, partial=True) as client:
         best = client.table(name).top(limit, by=by.value)
+        known = id_texts.of_table(client, name)
+        texts = {} if known is None else known.of(client, best.keys.tolist())
         missing, notes = list(client.missing), missing_notes(client)
     columns = zip(best.keys.tolist(), best.frequency.tolist(), best.last_used.tolist(), strict=True)
     records = [
-        {"key": key, "frequency": frequency, "last_used": last_used, MISSING: missing}
+        {"key": key, "id": texts.get(key), "frequency": frequency, "last_used": last_used, MISSING: missing}
         for key, frequency, last_used in columns
     ]
-    headings = {"key": "KEY", "frequency": "FREQUENCY", "last_used": "LAST USED"}
+    headings = {"key": "KEY", **({"id": "ID"} if texts else {}), "frequency": "FREQUENCY", "last_used": "LAST USED"}
     emit_rows(records, headings, output, empty=f"table {name} has no rows")
     report_degraded(notes)
-
-
-def _key(given: str, text_ids: bool) -> int:
-    if text_ids:
-        from rowbank.text import id_fault, token_key
-
-        if fault := id_fault(given):
-            raise typer.BadParameter(f"the id {fault}", param_hint="KEY")
-        return token_key(given)
-    try:
-        number = int(given)
-    except ValueError:
-        raise typer.BadParameter(
-            f"expected an integer, got {given!r}; with --text-ids it is an id that is a text", param_hint="KEY"
-        ) from None
-    return number
 
 
 def _abridged(numbers: npt.NDArray[np.float32]) -> str:
