@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 import uuid
 
 import numpy as np
@@ -200,3 +201,27 @@ def test_evictions_for_people(rowbank, table):
 def test_output_has_no_escapes_without_a_terminal(rowbank, table):
     for arguments in (["tables"], ["stats", table], ["top", table], ["row", table, "1"], ["evictions"]):
         assert "\x1b" not in rowbank(*arguments).stdout
+
+
+def test_top_live_counts_what_is_pushed_now(target, answer, table):
+    """Each round pushes key 6 three times as often as key 5; key 4, the third of all, not at all."""
+    stop = threading.Event()
+
+    def push() -> None:
+        with Client(target) as client:
+            mine = client.table(table)
+            while not stop.wait(0.01):
+                mine.push([5], np.zeros((1, 2), np.float32))
+                for _ in range(3):
+                    mine.push([6], np.zeros((1, 2), np.float32))
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    try:
+        first, second = answer("top", table, "--live", "--window-s", "1")
+    finally:
+        stop.set()
+        pushing.join()
+    assert (first["key"], second["key"]) == (6, 5)
+    assert first["share"] == pytest.approx(0.75, abs=0.1)
+    assert first["share"] + second["share"] == pytest.approx(1)

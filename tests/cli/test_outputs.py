@@ -39,6 +39,8 @@ READS = {
     "table-describe": "table describe two_tower/r1.user",
     "stats": "stats",
     "shards": "shards",
+    "bench": "bench --yes --rows 1000 --duration-s 0.2",
+    "top-live": "top two_tower/r1.user --live --window-s 1",
     "top": "top two_tower/r1.user -n 3",
     "row": "row clicks 1",
     "evictions": "evictions -n 3",

@@ -23,7 +23,9 @@ from rowbank.cli import (
     stats,
     tables,
     tokens,
+    top,
 )
+from rowbank.cli.benching import bench
 from rowbank.cli.health import doctor, sizes, stat, status
 from rowbank.cli.retrieving import IDS
 from rowbank.cli.watching import watched
@@ -80,12 +82,12 @@ _runs(
     check=processes.check_config,
 )
 
-_does(app, completion=completing.completion)
+_does(app, bench=bench.bench, completion=completing.completion)
 
 _reads(app, status=status.status, doctor=doctor.doctor)
 _reads(app, tables=tables.list_tables, bigtables=sizes.bigtables, stats=stats.stats)
 _does(app, stat=stat.stat, follow=following.follow)
-_reads(app, shards=shards.shards, evictions=evictions.list_evictions, top=rows.top)
+_reads(app, shards=shards.shards, evictions=evictions.list_evictions, top=top.top)
 _reads(app, IDS, row=rows.row)
 _does(app, evict=evictions.evict, export=files.export, import_=files.import_)
 

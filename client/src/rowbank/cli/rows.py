@@ -1,4 +1,4 @@
-"""`rowbank row` and `rowbank top`."""
+"""`rowbank row`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import typer
 from rowbank.cli import id_texts
 from rowbank.cli.options import (
     MISSING,
-    By,
     Output,
     OutputFormat,
-    Score,
     TableName,
     Target,
     connect,
     missing_notes,
     report_degraded,
 )
-from rowbank.cli.output import emit_record, emit_rows
+from rowbank.cli.output import emit_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,29 +63,6 @@ def row(
     else:
         record.update({f"slot {slot}": _abridged(numbers) for slot, numbers in info.slots.items()})
     emit_record(record, output)
-    report_degraded(notes)
-
-
-def top(
-    name: TableName,
-    by: By = Score.FREQUENCY,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many rows.")] = 20,
-    target: Target = None,
-    output: Output = OutputFormat.TABLE,
-) -> None:
-    """List the rows with the highest score."""
-    with connect(target, partial=True) as client:
-        best = client.table(name).top(limit, by=by.value)
-        known = id_texts.of_table(client, name)
-        texts = {} if known is None else known.of(client, best.keys.tolist())
-        missing, notes = list(client.missing), missing_notes(client)
-    columns = zip(best.keys.tolist(), best.frequency.tolist(), best.last_used.tolist(), strict=True)
-    records = [
-        {"key": key, "id": texts.get(key), "frequency": frequency, "last_used": last_used, MISSING: missing}
-        for key, frequency, last_used in columns
-    ]
-    headings = {"key": "KEY", **({"id": "ID"} if texts else {}), "frequency": "FREQUENCY", "last_used": "LAST USED"}
-    emit_rows(records, headings, output, empty=f"table {name} has no rows")
     report_degraded(notes)
 
 
