@@ -45,7 +45,7 @@ def _parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
 def _run(settings: CommonSettings) -> int:
     """Only the chosen server's modules are imported."""
     if isinstance(settings, PsSettings):
-        from rowbank_server.ps.main import run as run_ps
+        from rowbank_server.ps.starting import run as run_ps
 
         return run_ps(settings)
     if isinstance(settings, ApiSettings):

@@ -1,8 +1,7 @@
-"""Runs one shard: connect, bind, load, serve, drain."""
+"""One shard: its parts, wired together."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable
 
@@ -12,7 +11,6 @@ import rowbank_server
 from rowbank.credentials import Credentials
 from rowbank.errors import RedisUnavailable
 from rowbank_protos.v1 import deltas_pb2
-from rowbank_server import logs
 from rowbank_server.features import FeatureStore
 from rowbank_server.features.freshness import FreshnessCollector
 from rowbank_server.features.service import FeatureServicer
@@ -42,7 +40,6 @@ from rowbank_server.ps.insight.upkeep import InsightUpkeep, divide_sample
 from rowbank_server.ps.limits.limiting import Limiting
 from rowbank_server.ps.limits.memory_watch import MemoryGuard
 from rowbank_server.ps.limits.turns import leave_early
-from rowbank_server.ps.roles.again import start_again
 from rowbank_server.ps.roles.heartbeat import Heartbeat
 from rowbank_server.ps.roles.membership import Membership
 from rowbank_server.ps.roles.part import Part, Role
@@ -84,17 +81,15 @@ from rowbank_server.registry.service import ModelServicer
 from rowbank_server.registry.trial import Trial
 from rowbank_server.registry.upkeep import Upkeep
 from rowbank_server.registry.view_scope import ViewScope
-from rowbank_server.security import outgoing
-from rowbank_server.security.binds import require_private
 from rowbank_server.security.opening import Security
-from rowbank_server.security.tls import ServedTls, served_tls
-from rowbank_server.settings import PsSettings, SettingsError
+from rowbank_server.security.tls import ServedTls
+from rowbank_server.settings import PsSettings
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.catalog import Catalog
-from rowbank_server.storage.connection import Redis, connect_at_start, without_password
+from rowbank_server.storage.connection import Redis
 from rowbank_server.storage.departures import DepartureHistory
 from rowbank_server.storage.emptyings import Emptyings
-from rowbank_server.storage.eviction_policy import Danger, EvictionPolicy, check_policy
+from rowbank_server.storage.eviction_policy import Danger, EvictionPolicy
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.holds import JobHolds
 from rowbank_server.storage.layout import Layout
@@ -103,9 +98,7 @@ from rowbank_server.storage.members import Members
 from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import ShardState, new_owner
 from rowbank_server.storage.stored_rows import StoredRows
-from rowbank_server.tracing import exporting, of_shard
 
-_log = logging.getLogger("rowbank.ps")
 _OTHER_WRITERS = 4  # Threads that change rows beside those that serve requests: eviction's, and some more to be safe.
 _QUICK_S = 0.1  # A Redis that refuses a connection sooner than that keeps nobody.
 # A request that wants the interpreter waits this long for a thread that packs rows for Redis; Python's own is 5 ms.
@@ -479,39 +472,3 @@ class ParameterServer:
         )
         looking = Looking(self._settings, self.shard, self.part, health, redis, self.membership.current)
         return DiagnosisServicer(health, looking.about, looking.findings)
-
-
-def run(settings: PsSettings) -> int:
-    """Runs a shard in this process until SIGTERM or SIGINT; returns the exit status.
-
-    Raises:
-        SettingsError: the settings do not fit together.
-        StartError: an address cannot be listened on, or Redis may evict rows.
-        RedisUnavailable: Redis cannot be reached at start.
-    """
-    logs.configure(settings.log_level, settings.log_format)
-    require_private(settings, {"bind": settings.bind, "http_bind": settings.http_bind})
-    tls, credentials = served_tls(settings), outgoing.credentials(settings)
-    if not settings.redis:
-        raise SettingsError(
-            "setting redis (ROWBANK_REDIS): expected a URL such as redis://127.0.0.1:6379, got none; "
-            "`rowbank up` runs a Redis of its own"
-        )
-    try:
-        redis = connect_at_start(
-            settings.redis, timeout_s=settings.redis_timeout_s, client_name=f"rowbank-ps-{settings.shard_index}"
-        )
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
-    _log.info("connected to %s", without_password(settings.redis))
-    try:
-        policy = check_policy(redis, allowed=settings.allow_redis_eviction, owns_rows=True)
-        server = ParameterServer(settings, redis, policy, tls, credentials)
-        server.stop_request.ask_on_signals("rowbank-ps")
-        with exporting(of_shard(settings), enabled=settings.tracing):
-            status = server.run()
-        if server.serving.again and server.serving.wait_for_redis(redis):
-            start_again(server.serving.address, server.serving.http)
-        return status
-    finally:
-        redis.close()
