@@ -5,6 +5,7 @@
 namespace rowbank::python {
 
 void bind_row_table(nanobind::module_& m);
+void bind_cold_rows(nanobind::module_& m);
 void bind_flat_index(nanobind::module_& m);
 void bind_inverted_index(nanobind::module_& m);
 void bind_message(nanobind::module_& m);

@@ -94,6 +94,7 @@ NB_MODULE(_core, m) {
       .def_prop_ro("kind", &Optimizer::kind_name)
       .def_prop_ro("numbers", &Optimizer::numbers);
   bind_row_table(m);
+  bind_cold_rows(m);
   bind_flat_index(m);
   bind_inverted_index(m);
   bind_message(m);

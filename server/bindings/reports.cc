@@ -55,7 +55,11 @@ void bind_reports(nb::module_& m) {
       .def_ro("duration_ms", &CycleReport::duration_ms)
       .def_prop_ro("evicted_keys", [](const CycleReport& report) { return array_of(report.gone.keys); })
       .def_prop_ro("evicted_frequency", [](const CycleReport& report) { return array_of(report.gone.frequency); })
-      .def_prop_ro("evicted_last_used", [](const CycleReport& report) { return array_of(report.gone.last_used); });
+      .def_prop_ro("evicted_last_used", [](const CycleReport& report) { return array_of(report.gone.last_used); })
+      .def_prop_ro("packed_keys", [](const CycleReport& report) { return array_of(report.gone.packed_keys); })
+      .def_prop_ro("packed", [](const CycleReport& report) {
+        return nb::bytes(report.gone.packed.data(), report.gone.packed.size());
+      });
   nb::class_<TableStats>(m, "TableStats")
       .def_ro("pulled_found", &TableStats::pulled_found)
       .def_ro("pulled_initialized", &TableStats::pulled_initialized)
@@ -89,7 +93,9 @@ void bind_reports(nb::module_& m) {
       .def_ro("sample_keys", &PyRestrictReport::sample_keys)
       .def_ro("evicted_keys", &PyRestrictReport::evicted_keys)
       .def_ro("evicted_frequency", &PyRestrictReport::evicted_frequency)
-      .def_ro("evicted_last_used", &PyRestrictReport::evicted_last_used);
+      .def_ro("evicted_last_used", &PyRestrictReport::evicted_last_used)
+      .def_ro("packed_keys", &PyRestrictReport::packed_keys)
+      .def_ro("packed", &PyRestrictReport::packed);
   nb::class_<PyRanks>(m, "Ranks")
       .def_ro("rows", &PyRanks::rows)
       .def_ro("below", &PyRanks::below)

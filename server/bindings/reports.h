@@ -26,7 +26,8 @@ struct PyLoadedFields {
 struct PyRestrictReport {
   std::uint64_t rows_before, rows_after, evicted, bytes;
   double score_cut;
-  nb::object sample_keys, evicted_keys, evicted_frequency, evicted_last_used;
+  nb::object sample_keys, evicted_keys, evicted_frequency, evicted_last_used, packed_keys;
+  nb::bytes packed;
 };
 struct PyRanks {
   std::uint64_t rows, below, within;

@@ -235,6 +235,7 @@ RestrictRequest restrict_request(std::uint64_t num_reserved, std::uint64_t trigg
 PyRestrictReport python_report(RestrictReport&& report) {
   const std::size_t sampled = report.sample_keys.size();
   const std::size_t evicted = report.gone.keys.size();
+  const std::size_t packed = report.gone.packed_keys.size();
   return {report.rows_before,
           report.rows_after,
           report.evicted,
@@ -243,7 +244,9 @@ PyRestrictReport python_report(RestrictReport&& report) {
           owned_array(std::move(report.sample_keys), {sampled}),
           owned_array(std::move(report.gone.keys), {evicted}),
           owned_array(std::move(report.gone.frequency), {evicted}),
-          owned_array(std::move(report.gone.last_used), {evicted})};
+          owned_array(std::move(report.gone.last_used), {evicted}),
+          owned_array(std::move(report.gone.packed_keys), {packed}),
+          nb::bytes(report.gone.packed.data(), report.gone.packed.size())};
 }
 
 PyRestrictReport restrict_rows(RowTable& table, std::uint64_t num_reserved, std::uint64_t trigger,

@@ -47,6 +47,18 @@ nb::tuple pack_bucket(const RowTable& table, std::uint32_t bucket) {
   return nb::make_tuple(owned_array(std::move(rows.keys), {count}), packed);
 }
 
+nb::tuple pack_rows(const RowTable& table, const InArray& keys) {
+  const KeySpan span = keys_of(keys);
+  PackedRows rows;
+  {
+    const Release nogil;
+    rows = table.pack_rows(span);
+  }
+  const std::size_t count = rows.keys.size();
+  const nb::bytes packed(rows.packed.data(), rows.packed.size());
+  return nb::make_tuple(owned_array(std::move(rows.keys), {count}), packed);
+}
+
 nb::bytes pack_common_row(const RowTable& table) {
   const std::vector<char> packed = table.common_row().pack();
   return nb::bytes(packed.data(), packed.size());
@@ -61,19 +73,30 @@ PyLoadedFields loaded_fields(const LoadedRows& rows) {
   return result;
 }
 
+void require_packed(std::size_t bytes, std::size_t rows, std::size_t row_bytes) {
+  if (bytes != rows * row_bytes) {
+    throw std::invalid_argument("packed: expected " + std::to_string(rows * row_bytes) + " bytes for " +
+                                std::to_string(rows) + " rows, got " + std::to_string(bytes));
+  }
+}
+
 PyLoadedFields load_packed(RowTable& table, std::uint32_t bucket, const InArray& keys, const nb::bytes& packed) {
   const KeySpan span = keys_of(keys);
-  const std::size_t expected = span.size * table.packed_row_bytes();
-  if (packed.size() != expected) {
-    throw std::invalid_argument("packed: expected " + std::to_string(expected) + " bytes for " +
-                                std::to_string(span.size) + " rows, got " + std::to_string(packed.size()));
-  }
+  require_packed(packed.size(), span.size, table.packed_row_bytes());
   LoadedRows rows;
   {
     const Release nogil;
     rows = table.load_bucket(bucket, span, packed.c_str());
   }
   return loaded_fields(rows);
+}
+
+std::uint64_t add_packed(RowTable& table, const InArray& keys, const nb::bytes& packed, std::uint64_t position) {
+  const KeySpan span = keys_of(keys);
+  require_packed(packed.size(), span.size, table.packed_row_bytes());
+  const std::uint64_t checked = position_of(position);
+  const Release nogil;
+  return table.add_packed(span, packed.c_str(), checked);
 }
 
 nb::object take_common_row(RowTable& table) {
@@ -125,8 +148,11 @@ void bind_stored_rows(nb::class_<RowTable>& table) {
           nb::arg("bucket"), keys)
       .def("load_fields", load_fields, nb::arg("bucket"), nb::arg("fields"))
       .def("load_packed", load_packed, nb::arg("bucket"), keys, nb::arg("packed"))
+      .def("add_packed", add_packed, keys, nb::arg("packed"), nb::kw_only(), nb::arg("position"))
+      .def("keep_evicted", &RowTable::keep_evicted, nb::arg("max_bytes"))
       .def("take_dirty_keys", take_dirty_keys, nb::arg("bucket"))
       .def("pack_bucket", pack_bucket, nb::arg("bucket"))
+      .def("pack_rows", pack_rows, keys)
       .def("take_common_row", take_common_row)
       .def("pack_common_row", pack_common_row)
       .def("mark_common_row_dirty", [](RowTable& table) { table.common_row().mark_dirty(); })

@@ -106,6 +106,9 @@ struct EvictedRows {
   std::vector<std::int64_t> keys;
   std::vector<std::uint32_t> frequency;  // As `lookup` says it: of the time of the last use.
   std::vector<std::uint32_t> last_used;
+  // Of those that were kept as `keep_evicted` has it: keys, and their packed rows one after the other.
+  std::vector<std::int64_t> packed_keys;
+  std::vector<char> packed;
 
   void reserve(std::size_t rows);
   void add(const RowHeader& header, const FrequencyClock& clock) {
@@ -313,6 +316,11 @@ class RowTable {
   std::uint64_t touch(KeySpan keys, const std::uint32_t* counts, std::uint32_t now, std::uint64_t position = 0);
   std::uint64_t remove(KeySpan keys);
   std::uint64_t import_rows(KeySpan keys, const ImportColumns& columns, std::uint32_t now, std::uint64_t position = 0);
+  // Adds rows as take_dirty packed them, of keys that have none; of a repeated key the first. They are dirty, and have
+  // seen `position`. Returns how many were added; damaged ones are left out.
+  std::uint64_t add_packed(KeySpan keys, const char* packed, std::uint64_t position);
+  // What is evicted from now on is packed as it goes, up to about so many bytes a call; 0: nothing.
+  void keep_evicted(std::size_t max_bytes) { kept_bytes_.store(max_bytes, std::memory_order_relaxed); }
   // Removes all rows and forgets what was dirty: whoever mirrors the rows elsewhere must delete the mirror whole.
   std::uint64_t clear();
   // The optimizer must be of the same kind and have the same slots.
@@ -333,6 +341,8 @@ class RowTable {
   std::vector<std::int64_t> take_dirty_keys(std::uint32_t bucket);
   // All rows of the bucket as take_dirty would pack them; leaves the marks.
   PackedRows pack_bucket(std::uint32_t bucket) const;
+  // Those of `keys` that have rows, as take_dirty would pack them.
+  PackedRows pack_rows(KeySpan keys) const;
   // Puts back rows as take_dirty packed them. Rows whose checksum fails or that belong to another bucket are reported
   // and left out. Loaded rows are not dirty.
   LoadedRows load_bucket(std::uint32_t bucket, KeySpan keys, const char* packed);
@@ -409,6 +419,7 @@ class RowTable {
   Arena arena_;
   std::unique_ptr<Bucket[]> buckets_;
   std::atomic<std::uint32_t> min_count_;
+  std::atomic<std::size_t> kept_bytes_{0};
   CommonRow common_row_;
   Counters counters_;
   AccessSample access_sample_;

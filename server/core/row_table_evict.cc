@@ -40,6 +40,8 @@ void EvictedRows::append(const EvictedRows& more) {
   keys.insert(keys.end(), more.keys.begin(), more.keys.end());
   frequency.insert(frequency.end(), more.frequency.begin(), more.frequency.end());
   last_used.insert(last_used.end(), more.last_used.begin(), more.last_used.end());
+  packed_keys.insert(packed_keys.end(), more.packed_keys.begin(), more.packed_keys.end());
+  packed.insert(packed.end(), more.packed.begin(), more.packed.end());
 }
 
 // Rows of every bucket in proportion to its size, so that the sample looks like the table also when a cycle that ran

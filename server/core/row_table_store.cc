@@ -147,6 +147,20 @@ PackedRows RowTable::pack_bucket(std::uint32_t bucket_number) const {
   return rows;
 }
 
+PackedRows RowTable::pack_rows(KeySpan keys) const {
+  const Batch batch(keys.data, keys.size, options_.bucket_count);
+  const std::size_t row_bytes = packed_row_bytes();
+  PackedRows rows;
+  visit<SharedLock>(batch, layout_.stride, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
+    if (ref != kNoRow) {
+      rows.keys.push_back(keys.data[place]);
+      rows.packed.resize(rows.keys.size() * row_bytes);
+      pack_row(layout_, bucket.header(ref), bucket.row(ref), rows.packed.data() + rows.packed.size() - row_bytes);
+    }
+  });
+  return rows;
+}
+
 LoadedRows RowTable::load_bucket(std::uint32_t bucket_number, KeySpan keys, const char* packed) {
   const std::size_t row_bytes = packed_row_bytes();
   std::vector<FiledRow> rows(keys.size);
@@ -154,6 +168,27 @@ LoadedRows RowTable::load_bucket(std::uint32_t bucket_number, KeySpan keys, cons
     rows[i] = {keys.data[i], packed + i * row_bytes};
   }
   return load_rows(bucket_number, rows.data(), rows.size());
+}
+
+std::uint64_t RowTable::add_packed(KeySpan keys, const char* packed, std::uint64_t position) {
+  const Batch batch(keys.data, keys.size, options_.bucket_count);
+  const std::size_t row_bytes = packed_row_bytes();
+  std::uint64_t added = 0;
+  visit<UniqueLock>(batch, 0, [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
+    const char* source = packed + place * row_bytes;
+    if (ref != kNoRow || !packed_row_intact(layout_, keys.data[place], source)) {
+      return;
+    }
+    ref = bucket.insert(hash);
+    RowHeader& header = bucket.header(ref);
+    unpack_row(layout_, source, header, bucket.row(ref));
+    header.advance_position(position);
+    bucket.mark_dirty(header);
+    ++added;
+  });
+  rows_.fetch_add(static_cast<std::int64_t>(added), std::memory_order_relaxed);
+  counters_.inserted.fetch_add(added, std::memory_order_relaxed);
+  return added;
 }
 
 LoadedRows RowTable::load_rows(std::uint32_t bucket_number, const FiledRow* rows, std::size_t count) {

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "packed_row.h"
 #include "rank.h"
 #include "row_table.h"
 #include "table_visit.h"
@@ -15,6 +16,8 @@ template <typename Doomed>
 std::uint64_t RowTable::evict_where(Bucket& bucket, std::uint64_t limit, std::uint32_t now, Doomed doomed,
                                     EvictedRows& gone) {
   constexpr std::size_t kAhead = 16;
+  const std::size_t kept_bytes = kept_bytes_.load(std::memory_order_relaxed);
+  const std::size_t packed_bytes = packed_row_bytes();
   const UniqueLock lock(bucket.mutex());
   std::vector<RowRef> going(bucket.places() + 1);
   std::size_t count = 0;
@@ -31,6 +34,12 @@ std::uint64_t RowTable::evict_where(Bucket& bucket, std::uint64_t limit, std::ui
     const RowHeader& header = bucket.header(going[i]);
     const std::uint64_t hash = header.hash;
     gone.add(header, clock_);
+    if (gone.packed.size() < kept_bytes) {
+      const std::size_t at = gone.packed.size();
+      gone.packed.resize(at + packed_bytes);
+      pack_row(layout_, header, bucket.row(going[i]), gone.packed.data() + at);
+      gone.packed_keys.push_back(header.key());
+    }
     bucket.preserve(hash, going[i]);
     bucket.erase(going[i]);
     bucket.note_evicted(hash, now);

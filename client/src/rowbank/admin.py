@@ -58,6 +58,11 @@ class TableStats:
         regretted_rows: pushed keys that had been evicted a short while before.
         step: the highest step pushed.
         last_write_back_s: Unix seconds, of the shard that is furthest behind; 0: some shard never wrote.
+        second_chance_rows, second_chance_bytes: evicted rows that would come back with their keys, and about how much
+            of Redis they take.
+        second_chance_stored, second_chance_returned: evicted rows that were kept, and those that came back.
+        second_chance_missed: keys that returned and got new rows, since theirs could not be had.
+        second_chance_expired: kept rows that made way for newer ones.
     """
 
     table: str
@@ -78,6 +83,12 @@ class TableStats:
     corrupt_rows: int
     step: int
     last_write_back_s: float
+    second_chance_rows: int = 0
+    second_chance_bytes: int = 0
+    second_chance_stored: int = 0
+    second_chance_returned: int = 0
+    second_chance_missed: int = 0
+    second_chance_expired: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +286,8 @@ def merge_table_infos(messages: Sequence[tables_pb2.TableInfo]) -> TableInfo:
 _SUMMED = (
     "rows", "bytes", "payload_bytes", "dirty_rows", "pulled_rows", "pulled_found", "pulled_initialized",
     "pulled_not_admitted", "pushed_rows", "inserted_rows", "evicted_rows", "removed_rows", "regretted_rows",
-    "corrupt_rows",
+    "corrupt_rows", "second_chance_rows", "second_chance_bytes", "second_chance_stored", "second_chance_returned",
+    "second_chance_missed", "second_chance_expired",
 )  # fmt: skip
 
 

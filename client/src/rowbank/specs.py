@@ -43,6 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_DIM = 4096
+MIN_SECOND_CHANCE_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9_.\-/:]{1,128}")
 _UINT32_MAX = 2**32 - 1
 _ROWS_MAX = 2**63 - 1
@@ -81,6 +82,8 @@ class Eviction:
             what would add rows beyond it is refused with `MemoryLimit`.
         low_watermark: fraction of the cap that a cycle evicts down to.
         ttl_s: seconds without use after which a row expires; 0 means never.
+        second_chance_bytes: of Redis, over all shards, for evicted rows, which come back trained when their keys are
+            pushed or pulled again; 0 means that they are forgotten, else at least 1 MiB.
     """
 
     policy: str = "none"
@@ -88,6 +91,7 @@ class Eviction:
     max_bytes: int = 0
     low_watermark: float = 0.9
     ttl_s: float = 0.0
+    second_chance_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.policy not in _POLICIES:
@@ -101,7 +105,13 @@ class Eviction:
                 f"Eviction: max_rows = {rows} needs a policy that says which rows go; "
                 "expected policy 'lfu' or 'lru', got 'none'"
             )
-        for name, value in (("max_rows", rows), ("max_bytes", size), ("low_watermark", mark), ("ttl_s", ttl_s)):
+        chance = _checks.integer("Eviction.second_chance_bytes", self.second_chance_bytes, low=0, high=_ROWS_MAX)
+        if 0 < chance < MIN_SECOND_CHANCE_BYTES:
+            raise InvalidSpec(
+                f"Eviction.second_chance_bytes: expected 0, or at least {MIN_SECOND_CHANCE_BYTES}, got {chance}"
+            )
+        checked = {"max_rows": rows, "max_bytes": size, "low_watermark": mark, "ttl_s": ttl_s}
+        for name, value in {**checked, "second_chance_bytes": chance}.items():
             object.__setattr__(self, name, value)
 
 
@@ -165,6 +175,7 @@ class TableSpec:
                 max_bytes=self.eviction.max_bytes,
                 low_watermark=self.eviction.low_watermark,
                 ttl_s=self.eviction.ttl_s,
+                second_chance_bytes=self.eviction.second_chance_bytes,
             ),
             durability=_DURABILITIES[self.durability],
             frequency_half_life_s=self.frequency_half_life_s,
@@ -197,6 +208,7 @@ class TableSpec:
                 max_bytes=eviction.max_bytes,
                 low_watermark=eviction.low_watermark or 0.9,
                 ttl_s=eviction.ttl_s,
+                second_chance_bytes=eviction.second_chance_bytes,
             ),
             durability=_name_of("durability", _DURABILITIES, message.durability),
             frequency_half_life_s=message.frequency_half_life_s,

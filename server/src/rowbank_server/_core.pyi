@@ -182,6 +182,11 @@ class RestrictReport:
         """Their frequencies, as `lookup` says them."""
     @property
     def evicted_last_used(self) -> U32: ...
+    @property
+    def packed_keys(self) -> I64:
+        """Those of them that were packed as they went, see `RowTable.keep_evicted`; `packed` has their rows."""
+    @property
+    def packed(self) -> builtins.bytes: ...
 
 class CycleReport:
     @property
@@ -205,6 +210,11 @@ class CycleReport:
         """Their frequencies, as `lookup` says them."""
     @property
     def evicted_last_used(self) -> U32: ...
+    @property
+    def packed_keys(self) -> I64:
+        """Those of them that were packed as they went, see `RowTable.keep_evicted`; `packed` has their rows."""
+    @property
+    def packed(self) -> builtins.bytes: ...
 
 class WhatIf:
     """A policy to try in thought."""
@@ -608,6 +618,21 @@ class RowTable:
     def top(self, limit: int, *, score: Score, now: int) -> tuple[I64, U32, U32]:
         """Keys, frequency and last_used of the best rows, best first."""
 
+    def pack_rows(self, keys: I64) -> tuple[I64, builtins.bytes]:
+        """Those of `keys` that have rows, and their packed rows one after the other."""
+
+    def add_packed(self, keys: I64, packed: builtins.bytes, *, position: int) -> int:
+        """Adds rows as they were packed, of `keys` [N] that have none; of a repeated key the first.
+
+        They are dirty and have seen `position`. Returns how many were added; damaged ones are left out.
+
+        Raises:
+            ValueError: `packed` is not N rows.
+        """
+
+    def keep_evicted(self, max_bytes: int) -> None:
+        """Packs what is evicted from now on, up to about so many bytes a report; 0: nothing."""
+
     def take_dirty(self, bucket: int, max_rows: int) -> DirtyRows:
         """Takes up to max_rows changed or removed keys of the bucket and clears their mark.
 
@@ -769,3 +794,64 @@ class InvertedIndex:
     def bytes(self) -> int: ...
     @property
     def kernel(self) -> str: ...
+
+COLD_SLOTS: int
+COLD_WAITING: int
+
+class ColdRows:
+    """Which evicted rows of a table its cold store has, and what is still to be written there. Thread-safe.
+
+    A cold row is in a slot of the store, has `COLD_SLOTS` for a slot that nobody knows, or waits in RAM. Its stamp says
+    which eviction it comes from; 0: nobody knows. Until all that the store has was listed, a key that is not known here
+    may be cold.
+    """
+
+    def __init__(self, row_bytes: int, max_waiting_bytes: int) -> None: ...
+    def evicted(self, keys: I64, packed: bytes, stamp: int) -> int:
+        """These rows wait from now on; returns how many, as the room for them is bounded."""
+    def evicted_elsewhere(self, keys: I64, stamp: int) -> None:
+        """Another process evicted these rows, and may have written them."""
+    def forget(self, keys: I64) -> int:
+        """These keys have rows, or are to have none: returns how many of them were known to be cold."""
+    def clear(self, listed: bool) -> int:
+        """Nothing is cold: returns how many rows were. `listed`: nor will the store have anything, once it is empty."""
+    def find(self, keys: I64) -> tuple[I64, U64, U8]:
+        """Those of `keys` that are or may be cold, each once: places in `keys`, stamps, slots or COLD_WAITING."""
+    def hold(self, keys: I64, stamps: U64) -> U8:
+        """1 for each key [N] that is cold with that stamp, else 0."""
+    def waiting_row(self, key: int) -> bytes:
+        """The packed row of a key that waits; empty: it does not."""
+    def confirm(self, key: int, stamp: int, slot: int) -> bool:
+        """The store has that key with this stamp in this slot. False: that is not to be believed."""
+    def lost(self, keys: I64, stamps: U64) -> int:
+        """The store has not got these keys, which were found with these stamps: returns how many of them were cold."""
+    @property
+    def listing(self) -> int:
+        """Which listing is under way: one that began before a `clear` is not taken any more."""
+    @property
+    def listed(self) -> bool: ...
+    def list(self, keys: I64, slot: int, listing: int) -> None:
+        """The store has these keys, of which none has a row, in that slot."""
+    def list_stale(self, keys: I64, slot: int) -> None:
+        """The same of keys that have rows: these copies are to be deleted."""
+
+    def finish_listing(self, listing: int) -> None: ...
+    def take_deletes(self) -> tuple[I64, U8]:
+        """Keys that the store is not to have any more, and in which slots, COLD_SLOTS for all."""
+    def waiting(self, limit: int) -> tuple[I64, U64, bytes]:
+        """Up to `limit` waiting rows, which go on waiting: keys, stamps, and of each stamp and packed row."""
+    def correct(self, keys: I64, stamps: U64, packed: bytes) -> None:
+        """What waits with these stamps was in the store already, with these packed rows."""
+
+    def written(self, keys: I64, stamps: U64, slot: int) -> None:
+        """Those of them that still wait are in that slot."""
+    def drop_slot(self, slot: int) -> int:
+        """The slot is empty: returns how many rows were in it."""
+    def put_aside(self) -> None:
+        """What another process's write-back, which begins, will have done needs no doing, if it ends."""
+    def settle(self) -> None:
+        """A write-back has ended."""
+    def unsettle(self) -> None:
+        """What was deleted, or put aside, since the last write-back that ended has to be done again."""
+    def counts(self) -> tuple[builtins.list[int], int, int]:
+        """Rows in each slot, last in one that nobody knows; rows that wait; bytes of RAM beside those."""

@@ -27,6 +27,8 @@ _COLUMNS = {
     "step": "STEP",
     "pulled_found": "FOUND",
     "removed_rows": "REMOVED",
+    "second_chance_rows": "COLD",
+    "second_chance_returned": "CAME BACK",
     "last_write_back_s": "WRITTEN BACK",
 }
 

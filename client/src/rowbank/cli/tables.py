@@ -41,6 +41,7 @@ _OPTIONS = {
     "Eviction.max_rows": "--max-rows",
     "Eviction.max_bytes": "--max-bytes",
     "Eviction.ttl_s": "--ttl-s",
+    "Eviction.second_chance_bytes": "--second-chance-bytes",
     "durability": "--durability",
     "frequency_half_life_s": "--half-life-s",
 }
@@ -56,6 +57,9 @@ def list_tables(target: Target = None, output: Output = OutputFormat.TABLE) -> N
         records = [{**record, "optimizer": record["optimizer"].partition(":")[0]} for record in records]
     emit_rows(records, _COLUMNS, output, empty="no tables; create one with: rowbank table create NAME --dim N")
     report_degraded(notes)
+
+
+_EVICTION_FIELDS = ("max_rows", "max_bytes", "low_watermark", "ttl_s", "second_chance_bytes")
 
 
 def describe(name: TableName, target: Target = None, output: Output = OutputFormat.TABLE) -> None:
@@ -92,6 +96,13 @@ def create(
     max_rows: Annotated[int, typer.Option("--max-rows", help="Cap on rows over all shards; 0: none.")] = 0,
     max_bytes: Annotated[int, typer.Option("--max-bytes", help="Cap on bytes over all shards; 0: none.")] = 0,
     ttl_s: Annotated[float, typer.Option("--ttl-s", help="Seconds without use until a row expires; 0: never.")] = 0.0,
+    second_chance_bytes: Annotated[
+        int,
+        typer.Option(
+            "--second-chance-bytes",
+            help="Redis memory over all shards for evicted rows that come back with their keys; 0: none.",
+        ),
+    ] = 0,
     durability: Annotated[
         str | None, typer.Option("--durability", help="When a push is acknowledged.", show_default="the server's")
     ] = None,
@@ -116,7 +127,13 @@ def create(
             initializer=parse_initializer(initializer),
             optimizer=parse_optimizer(optimizer),
             admission=Admission(min_count),
-            eviction=Eviction(eviction, max_rows=max_rows, max_bytes=max_bytes, ttl_s=ttl_s),
+            eviction=Eviction(
+                eviction,
+                max_rows=max_rows,
+                max_bytes=max_bytes,
+                ttl_s=ttl_s,
+                second_chance_bytes=second_chance_bytes,
+            ),
             durability=durability,
             frequency_half_life_s=half_life_s,
             track_reads=track_reads,
@@ -155,7 +172,7 @@ def _record(info: TableInfo, client: Client) -> dict[str, Any]:
         "optimizer": text_of(spec.optimizer),
         "min_count": spec.admission.min_count,
         "eviction": spec.eviction.policy,
-        **{field: getattr(spec.eviction, field) for field in ("max_rows", "max_bytes", "low_watermark", "ttl_s")},
+        **{field: getattr(spec.eviction, field) for field in _EVICTION_FIELDS},
         "durability": spec.durability,
         "frequency_half_life_s": spec.frequency_half_life_s,
         "track_reads": spec.track_reads,

@@ -163,7 +163,7 @@ class GetStatsRequest(_message.Message):
     def __init__(self, table: _Optional[str] = ...) -> None: ...
 
 class TableStats(_message.Message):
-    __slots__ = ("table", "rows", "bytes", "dirty_rows", "pulled_rows", "pulled_found", "pulled_initialized", "pulled_not_admitted", "pushed_rows", "inserted_rows", "evicted_rows", "removed_rows", "regretted_rows", "step", "last_write_back_s", "corrupt_rows", "dim", "payload_bytes")
+    __slots__ = ("table", "rows", "bytes", "dirty_rows", "pulled_rows", "pulled_found", "pulled_initialized", "pulled_not_admitted", "pushed_rows", "inserted_rows", "evicted_rows", "removed_rows", "regretted_rows", "step", "last_write_back_s", "corrupt_rows", "dim", "payload_bytes", "second_chance_rows", "second_chance_bytes", "second_chance_stored", "second_chance_returned", "second_chance_missed", "second_chance_expired")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +182,12 @@ class TableStats(_message.Message):
     CORRUPT_ROWS_FIELD_NUMBER: _ClassVar[int]
     DIM_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SECOND_CHANCE_ROWS_FIELD_NUMBER: _ClassVar[int]
+    SECOND_CHANCE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SECOND_CHANCE_STORED_FIELD_NUMBER: _ClassVar[int]
+    SECOND_CHANCE_RETURNED_FIELD_NUMBER: _ClassVar[int]
+    SECOND_CHANCE_MISSED_FIELD_NUMBER: _ClassVar[int]
+    SECOND_CHANCE_EXPIRED_FIELD_NUMBER: _ClassVar[int]
     table: str
     rows: int
     bytes: int
@@ -200,7 +206,13 @@ class TableStats(_message.Message):
     corrupt_rows: int
     dim: int
     payload_bytes: int
-    def __init__(self, table: _Optional[str] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., dirty_rows: _Optional[int] = ..., pulled_rows: _Optional[int] = ..., pulled_found: _Optional[int] = ..., pulled_initialized: _Optional[int] = ..., pulled_not_admitted: _Optional[int] = ..., pushed_rows: _Optional[int] = ..., inserted_rows: _Optional[int] = ..., evicted_rows: _Optional[int] = ..., removed_rows: _Optional[int] = ..., regretted_rows: _Optional[int] = ..., step: _Optional[int] = ..., last_write_back_s: _Optional[float] = ..., corrupt_rows: _Optional[int] = ..., dim: _Optional[int] = ..., payload_bytes: _Optional[int] = ...) -> None: ...
+    second_chance_rows: int
+    second_chance_bytes: int
+    second_chance_stored: int
+    second_chance_returned: int
+    second_chance_missed: int
+    second_chance_expired: int
+    def __init__(self, table: _Optional[str] = ..., rows: _Optional[int] = ..., bytes: _Optional[int] = ..., dirty_rows: _Optional[int] = ..., pulled_rows: _Optional[int] = ..., pulled_found: _Optional[int] = ..., pulled_initialized: _Optional[int] = ..., pulled_not_admitted: _Optional[int] = ..., pushed_rows: _Optional[int] = ..., inserted_rows: _Optional[int] = ..., evicted_rows: _Optional[int] = ..., removed_rows: _Optional[int] = ..., regretted_rows: _Optional[int] = ..., step: _Optional[int] = ..., last_write_back_s: _Optional[float] = ..., corrupt_rows: _Optional[int] = ..., dim: _Optional[int] = ..., payload_bytes: _Optional[int] = ..., second_chance_rows: _Optional[int] = ..., second_chance_bytes: _Optional[int] = ..., second_chance_stored: _Optional[int] = ..., second_chance_returned: _Optional[int] = ..., second_chance_missed: _Optional[int] = ..., second_chance_expired: _Optional[int] = ...) -> None: ...
 
 class GetStatsResponse(_message.Message):
     __slots__ = ("tables", "shard", "shard_count", "uptime_s", "redis_connected")

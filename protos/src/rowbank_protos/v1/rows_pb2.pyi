@@ -59,14 +59,26 @@ class TableGradients(_message.Message):
     def __init__(self, table: _Optional[str] = ..., keys: _Optional[bytes] = ..., gradients: _Optional[bytes] = ..., counts: _Optional[bytes] = ..., step: _Optional[int] = ..., learning_rate: _Optional[float] = ..., clip_value: _Optional[float] = ..., max_norm: _Optional[float] = ...) -> None: ...
 
 class PushRequest(_message.Message):
-    __slots__ = ("tables", "wire_dtype", "request_id")
+    __slots__ = ("tables", "wire_dtype", "request_id", "returned")
     TABLES_FIELD_NUMBER: _ClassVar[int]
     WIRE_DTYPE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
     tables: _containers.RepeatedCompositeFieldContainer[TableGradients]
     wire_dtype: _common_pb2.DataType
     request_id: _common_pb2.RequestId
-    def __init__(self, tables: _Optional[_Iterable[_Union[TableGradients, _Mapping]]] = ..., wire_dtype: _Optional[_Union[_common_pb2.DataType, str]] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ...) -> None: ...
+    returned: _containers.RepeatedCompositeFieldContainer[ReturnedRows]
+    def __init__(self, tables: _Optional[_Iterable[_Union[TableGradients, _Mapping]]] = ..., wire_dtype: _Optional[_Union[_common_pb2.DataType, str]] = ..., request_id: _Optional[_Union[_common_pb2.RequestId, _Mapping]] = ..., returned: _Optional[_Iterable[_Union[ReturnedRows, _Mapping]]] = ...) -> None: ...
+
+class ReturnedRows(_message.Message):
+    __slots__ = ("part", "keys", "rows")
+    PART_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    part: int
+    keys: bytes
+    rows: bytes
+    def __init__(self, part: _Optional[int] = ..., keys: _Optional[bytes] = ..., rows: _Optional[bytes] = ...) -> None: ...
 
 class PushResponse(_message.Message):
     __slots__ = ("repeated_request", "steps")

@@ -203,7 +203,7 @@ class Admission(_message.Message):
     def __init__(self, min_count: _Optional[int] = ...) -> None: ...
 
 class Eviction(_message.Message):
-    __slots__ = ("policy", "max_rows", "max_bytes", "low_watermark", "ttl_s")
+    __slots__ = ("policy", "max_rows", "max_bytes", "low_watermark", "ttl_s", "second_chance_bytes")
     class Policy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         POLICY_UNSPECIFIED: _ClassVar[Eviction.Policy]
@@ -219,12 +219,14 @@ class Eviction(_message.Message):
     MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     LOW_WATERMARK_FIELD_NUMBER: _ClassVar[int]
     TTL_S_FIELD_NUMBER: _ClassVar[int]
+    SECOND_CHANCE_BYTES_FIELD_NUMBER: _ClassVar[int]
     policy: Eviction.Policy
     max_rows: int
     max_bytes: int
     low_watermark: float
     ttl_s: float
-    def __init__(self, policy: _Optional[_Union[Eviction.Policy, str]] = ..., max_rows: _Optional[int] = ..., max_bytes: _Optional[int] = ..., low_watermark: _Optional[float] = ..., ttl_s: _Optional[float] = ...) -> None: ...
+    second_chance_bytes: int
+    def __init__(self, policy: _Optional[_Union[Eviction.Policy, str]] = ..., max_rows: _Optional[int] = ..., max_bytes: _Optional[int] = ..., low_watermark: _Optional[float] = ..., ttl_s: _Optional[float] = ..., second_chance_bytes: _Optional[int] = ...) -> None: ...
 
 class TableInfo(_message.Message):
     __slots__ = ("spec", "table_id", "created_at_s", "rows", "bytes", "step", "bucket_count", "slots")

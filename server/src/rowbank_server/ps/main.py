@@ -71,6 +71,7 @@ from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.departing import Departing
 from rowbank_server.ps.tables.evictor import Evictor
 from rowbank_server.ps.tables.holders import Holders
+from rowbank_server.ps.tables.returning import Returning
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import Ownership, ShardTable
 from rowbank_server.registry import ModelRegistry
@@ -122,7 +123,7 @@ class ParameterServer:
         self._redis = redis
         layout, owner = Layout(settings.namespace), new_owner()
         self._owner = owner
-        store = RowStore(redis, layout, shard=settings.shard_index, owner=owner)
+        store = self._store = RowStore(redis, layout, shard=settings.shard_index, owner=owner)
         state = ShardState(redis, layout, shard=settings.shard_index, shard_count=settings.shard_count, owner=owner)
         history = EvictionHistory(redis, layout, max_events=settings.eviction_history)
         self.departures = DepartureHistory(
@@ -426,6 +427,7 @@ class ParameterServer:
                 self.departing,
                 self.limiting.rows,
                 self.emptyings,
+                Returning(self._store, settings.second_chance_wait_ms, owns=lambda: self.part.role == "owner"),
                 max_keys=settings.max_keys_per_request,
             ),
             admin=admin,

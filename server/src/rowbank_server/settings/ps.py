@@ -111,6 +111,12 @@ class PsSettings(RedisSettings):
     eviction_budget_ms: float = Field(
         5.0, gt=0, le=1000, description="Longest that eviction works on a table before it lets requests go first."
     )
+    second_chance_wait_ms: float = Field(
+        50.0,
+        gt=0,
+        le=60_000,
+        description="Longest that a pull or a push waits for evicted rows of its keys that may come back from Redis.",
+    )
     models_keep: int = Field(
         0,
         ge=0,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COLD_SLOTS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -96,6 +98,10 @@ class Layout:
     def rows_rebuilt(self, table_id: int, bucket: int) -> str:
         """A bucket that is being written anew; it is renamed to `rows` when it is whole."""
         return f"{self.namespace}:{{t{table_id}.b{bucket}}}:rows:rebuilt"
+
+    def cold(self, table_id: int, bucket: int, slot: int) -> str:
+        """Hash: 8-byte little-endian key -> position of its eviction and packed row, of rows that may come back."""
+        return f"{self.namespace}:{{t{table_id}.b{bucket}}}:cold:{slot}"
 
     def quarantine(self, table_id: int, bucket: int) -> str:
         """Hash: rows of a bucket that failed their checks, as they were found."""

@@ -17,7 +17,7 @@ from redis.exceptions import MovedError, ResponseError
 from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server import _core
 from rowbank_server.storage.connection import Redis, is_cluster, translated
-from rowbank_server.storage.layout import Layout
+from rowbank_server.storage.layout import COLD_SLOTS, Layout
 from rowbank_server.storage.node import NodeConnection, joined, packed, transact
 
 # Redis does nothing else while it carries out a transaction, and journal appends wait behind it. So each takes it less
@@ -92,13 +92,16 @@ class RowStore:
 
     Every method raises RedisUnavailable when Redis cannot be used.
 
+    Attributes:
+        redis, layout: where the rows are.
+
     Args:
         owner: the name of this process.
     """
 
     def __init__(self, redis: Redis, layout: Layout, *, shard: int, owner: str) -> None:
-        self._redis = redis
-        self._layout = layout
+        self.redis = redis
+        self.layout = layout
         self._common = layout.common(shard)
         self._state = layout.state(shard)
         self._write_common = redis.register_script(_WRITE_COMMON)
@@ -115,28 +118,28 @@ class RowStore:
 
         A bucket whose epoch is as high as ours or higher and another's is left alone; as high counts as one higher.
         """
-        keys = [self._layout.epoch(table_id, bucket) for bucket in buckets]
+        keys = [self.layout.epoch(table_id, bucket) for bucket in buckets]
         with translated("bucket claim"):
-            if is_cluster(self._redis):
+            if is_cluster(self.redis):
                 return max((int(self._claim(keys=[key], args=[self._epoch, self._owner])) for key in keys), default=0)
             return int(self._claim(keys=keys, args=[self._epoch, self._owner])) if keys else 0
 
     def claim_all(self, buckets: Mapping[int, Iterable[int]]) -> int:
         """As `claim`, of any number of tables (id -> buckets), with one wait for each node of Redis."""
-        keys = [self._layout.epoch(table_id, bucket) for table_id, numbers in buckets.items() for bucket in numbers]
+        keys = [self.layout.epoch(table_id, bucket) for table_id, numbers in buckets.items() for bucket in numbers]
         if not keys:
             return 0
         with translated("bucket claim"):
-            if not is_cluster(self._redis):
+            if not is_cluster(self.redis):
                 return int(self._claim(keys=keys, args=[self._epoch, self._owner]))
             by_node: dict[str, list[str]] = {}
             for key in keys:
-                by_node.setdefault(self._redis.get_node_from_key(key).name, []).append(key)
+                by_node.setdefault(self.redis.get_node_from_key(key).name, []).append(key)
             return max(self._claim_on_node(part) for part in by_node.values())
 
     def _claim_on_node(self, keys: Sequence[str]) -> int:
         """Claims buckets that one node of a Cluster holds, as far as is known; those that moved, one by one."""
-        node = NodeConnection(self._redis, keys[0])
+        node = NodeConnection(self.redis, keys[0])
         commands = [packed("EVAL", _CLAIM, "1", key, str(self._epoch), self._owner) for key in keys]
         answers = node.exchange(joined(commands), len(commands))
         node.release()
@@ -149,7 +152,7 @@ class RowStore:
 
     def write(self, table_id: int, changes: Sequence[BucketChange], *, rebuilt: bool = False) -> None:
         """Writes `changes` in one transaction per node; `rebuilt` writes beside the bucket, see `finish_rebuild`."""
-        name = self._layout.rows_rebuilt if rebuilt else self._layout.rows
+        name = self.layout.rows_rebuilt if rebuilt else self.layout.rows
         for part in self._transactions(changes):
             commands: list[bytes] = []
             for change in part:
@@ -158,58 +161,56 @@ class RowStore:
 
     def start_rebuild(self, table_id: int, bucket: int) -> None:
         """Makes room for writing a bucket anew, beside what is stored."""
-        self._transact(table_id, [bucket], [packed("UNLINK", self._layout.rows_rebuilt(table_id, bucket))])
+        self._transact(table_id, [bucket], [packed("UNLINK", self.layout.rows_rebuilt(table_id, bucket))])
 
     def finish_rebuild(self, table_id: int, bucket: int) -> None:
         """Puts the bucket that was written anew in the place of the stored one, in one step."""
-        rebuilt, rows = self._layout.rows_rebuilt(table_id, bucket), self._layout.rows(table_id, bucket)
+        rebuilt, rows = self.layout.rows_rebuilt(table_id, bucket), self.layout.rows(table_id, bucket)
         with translated(_WRITE_BACK):
-            exists = self._redis.exists(rebuilt)
+            exists = self.redis.exists(rebuilt)
         self._transact(table_id, [bucket], [packed("RENAME", rebuilt, rows) if exists else packed("UNLINK", rows)])
 
     def clear(self, table_id: int, buckets: Iterable[int]) -> None:
         """Deletes the rows of these buckets of a table."""
         for part in self._transactions(list(buckets)):
-            names = [
-                name(table_id, bucket) for bucket in part for name in (self._layout.rows, self._layout.rows_rebuilt)
-            ]
+            names = [name(table_id, bucket) for bucket in part for name in (self.layout.rows, self.layout.rows_rebuilt)]
             self._transact(table_id, part, [packed("UNLINK", name) for name in names])
 
     def sizes(self, table_id: int, buckets: Sequence[int]) -> dict[int, int]:
         """How many rows each of `buckets` has; empty ones are left out."""
         with translated("row load"):
-            pipeline = self._redis.pipeline(transaction=False)
+            pipeline = self.redis.pipeline(transaction=False)
             for bucket in buckets:
-                pipeline.hlen(self._layout.rows(table_id, bucket))
+                pipeline.hlen(self.layout.rows(table_id, bucket))
             return {bucket: rows for bucket, rows in zip(buckets, pipeline.execute(), strict=True) if rows}
 
     def read(self, table_id: int, bucket: int, *, row_count: int) -> Iterator[dict[bytes, bytes]]:
         """All fields of a bucket of about `row_count` rows, in pieces. A row may come twice while others write."""
-        key = self._layout.rows(table_id, bucket)
+        key = self.layout.rows(table_id, bucket)
         with translated("row load"):
             if row_count <= _SCAN_ABOVE_ROWS:
-                yield self._redis.hgetall(key)
+                yield self.redis.hgetall(key)
                 return
             cursor: int | None = None
             while cursor != 0:
-                cursor, piece = self._redis.hscan(key, cursor or 0, count=_SCAN_COUNT)
+                cursor, piece = self.redis.hscan(key, cursor or 0, count=_SCAN_COUNT)
                 yield piece
 
     def quarantine(self, table_id: int, bucket: int, fields: Iterable[bytes]) -> None:
         """Moves rows out of a bucket, so that nothing serves them and somebody can look at them."""
-        rows, quarantine = self._layout.rows(table_id, bucket), self._layout.quarantine(table_id, bucket)
+        rows, quarantine = self.layout.rows(table_id, bucket), self.layout.quarantine(table_id, bucket)
         names = list(fields)
         with translated("row quarantine"):
-            values = self._redis.hmget(rows, names)
+            values = self.redis.hmget(rows, names)
             found = {name: value for name, value in zip(names, values, strict=True) if value is not None}
             if found:
-                self._redis.hset(quarantine, mapping=found)
-                self._redis.hdel(rows, *found)
+                self.redis.hset(quarantine, mapping=found)
+                self.redis.hdel(rows, *found)
 
     def read_common_row(self, table_id: int) -> tuple[bytes | None, int]:
         """The packed common row of a table on this shard, if one was stored, and the position it has seen."""
         with translated("row load"):
-            packed, position = self._redis.hmget(self._common, str(table_id), f"{table_id}:position")
+            packed, position = self.redis.hmget(self._common, str(table_id), f"{table_id}:position")
         return packed, int(position or 0)
 
     def write_common_row(self, table_id: int, packed: bytes, position: int) -> None:
@@ -228,26 +229,35 @@ class RowStore:
     def quarantine_common_row(self, table_id: int, packed: bytes) -> None:
         """Keeps a common row that failed its checks, so that somebody can look at it."""
         with translated("row quarantine"):
-            self._redis.hset(self._common, f"{table_id}:quarantine", packed)
-            self._redis.hdel(self._common, str(table_id))
+            self.redis.hset(self._common, f"{table_id}:quarantine", packed)
+            self.redis.hdel(self._common, str(table_id))
 
     def delete(self, table_id: int, buckets: Iterable[int]) -> None:
         """Deletes all that is stored of these buckets of a table that was dropped."""
         with translated("table drop"):
-            pipeline = self._redis.pipeline(transaction=False)
+            pipeline = self.redis.pipeline(transaction=False)
             for bucket in buckets:
                 for name in (
-                    self._layout.rows,
-                    self._layout.rows_rebuilt,
-                    self._layout.quarantine,
-                    self._layout.epoch,
+                    self.layout.rows,
+                    self.layout.rows_rebuilt,
+                    self.layout.quarantine,
+                    self.layout.epoch,
                 ):
                     pipeline.unlink(name(table_id, bucket))
+                pipeline.unlink(*(self.layout.cold(table_id, bucket, slot) for slot in range(COLD_SLOTS)))
             pipeline.execute()
+
+    def transact(self, table_id: int, commands: Mapping[int, Sequence[bytes]]) -> None:
+        """Carries out packed commands on keys beside the rows of buckets, in one transaction per node.
+
+        Raises NotReady as `write`.
+        """
+        for buckets in self._transactions(list(commands)):
+            self._transact(table_id, buckets, [command for bucket in buckets for command in commands[bucket]])
 
     def _transactions(self, items: Sequence[_Item]) -> list[Sequence[_Item]]:
         """What may go into one transaction: everything, or in a Cluster one bucket at a time."""
-        return [[item] for item in items] if is_cluster(self._redis) else [items]
+        return [[item] for item in items] if is_cluster(self.redis) else [items]
 
     def _transact(self, table_id: int, buckets: Sequence[int], commands: Sequence[bytes]) -> None:
         """Carries out packed commands in one transaction, unless the buckets are not ours when it comes to that.
@@ -258,8 +268,8 @@ class RowStore:
         """
         if not buckets:
             return
-        fences = [self._layout.epoch(table_id, bucket) for bucket in buckets]
-        node = NodeConnection(self._redis, fences[0])
+        fences = [self.layout.epoch(table_id, bucket) for bucket in buckets]
+        node = NodeConnection(self.redis, fences[0])
         mine = b"%d:%b" % (self._epoch, self._owner.encode())
         with translated(_WRITE_BACK):
             try:

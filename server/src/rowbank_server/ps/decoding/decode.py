@@ -12,11 +12,12 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from rowbank.errors import DimMismatch, InvalidRequest, RequestTooLarge
-from rowbank_protos.columns import Array, Buffer
+from rowbank_protos.columns import Array, Buffer, unpack_keys
 from rowbank_protos.v1 import rows_pb2
 from rowbank_server.journal.records import Kind
 from rowbank_server.ps.decoding import requests
 from rowbank_server.ps.decoding.push_request import PushRequest, TableGradients
+from rowbank_server.ps.tables.arrivals import Returned
 from rowbank_server.ps.tables.mutations import (
     Accumulate,
     Clear,
@@ -88,7 +89,17 @@ def _push_part(part: TableGradients, table: ShardTable, wire_dtype: int) -> Push
         learning_rate=requests.override_of(table, part.learning_rate, name="learning_rate"),
         clip_value=requests.override_of(table, part.clip_value, name="clip_value"),
         max_norm=requests.override_of(table, part.max_norm, name="max_norm"),
+        returned=_returned(part.returned, table) if part.returned else None,
     )
+
+
+def _returned(rows: Sequence[rows_pb2.ReturnedRows], table: ShardTable) -> Returned:
+    """Rows that came back with a push, as the journal has them."""
+    keys = np.require(np.concatenate([unpack_keys(one.keys) for one in rows]), requirements="A")
+    packed = b"".join(one.rows for one in rows)
+    if len(packed) != len(keys) * table.rows.packed_row_bytes:
+        raise InvalidRequest(f"table {table.name!r}: returned: expected {len(keys)} packed rows, got another length")
+    return Returned(keys, packed)
 
 
 def _upsert(request: Any, tables: Sequence[ShardTable], max_keys: int) -> Upsert:
@@ -127,7 +138,7 @@ def _require_each_once(request: Any, *, join: str) -> None:
 
 
 def _remove(request: Any, tables: Sequence[ShardTable], max_keys: int) -> Remove:
-    return Remove(*_table_keys(request, tables, max_keys))
+    return Remove(*_table_keys(request, tables, max_keys), request.reason)
 
 
 def _clear(request: Any, tables: Sequence[ShardTable], max_keys: int) -> Clear:

@@ -32,6 +32,7 @@ class TableGradients:
     learning_rate: float | None = None
     clip_value: float | None = None
     max_norm: float | None = None
+    returned: list[rows_pb2.ReturnedRows] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class PushRequest:
             RequestTooLarge: it has more fields than any push needs.
         """
         request, count = PushRequest(), itertools.count(1)
+        returned: list[rows_pb2.ReturnedRows] = []
         for number, kind, value, content in _fields(memoryview(data), count):
             if (number, kind) == (1, BYTES):
                 request.tables.append(_table(content, count))
@@ -60,6 +62,12 @@ class PushRequest:
                 request.wire_dtype = (value & _U32 ^ _SIGN) - _SIGN
             elif (number, kind) == (3, BYTES):
                 request.request_id.MergeFromString(bytes(content))
+            elif (number, kind) == (4, BYTES):
+                returned.append(rows_pb2.ReturnedRows.FromString(bytes(content)))
+        for rows in returned:
+            if rows.part >= len(request.tables):
+                raise ValueError(f"returned: expected a part below {len(request.tables)}, got {rows.part}")
+            request.tables[rows.part].returned.append(rows)
         return request
 
 

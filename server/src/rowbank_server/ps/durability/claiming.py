@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from rowbank.errors import RedisUnavailable
+from rowbank_server.ps.durability.cold_writeback import correct_replayed
 from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import Ownership, ShardTable
 from rowbank_server.storage.catalog import Catalog, CatalogBehindError, CatalogView
+from rowbank_server.storage.cold import ColdStore
 from rowbank_server.storage.lease import Lease, Sight
 from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import EPOCH_SHIFT, Claim, OutpacedError, ShardState, Taken
@@ -139,6 +141,7 @@ class Claiming:
         self._shard.open_all(view, claim.steps)
         tables = self._shard.tables()
         self._recovery.replay(claim.windows, tables, through=claim.through)
+        self._correct(tables)
         self._recovery.start_journal(claim.epoch)
         self._shard.serve()
         rows = sum(table.rows.size() for table in tables)
@@ -233,9 +236,14 @@ class Claiming:
             complete=handed_over,
             gap_through=taken.through if behind else None,
         )
+        self._correct(table for table in tables if table.entry.table_id in loaded)
         laps.end("tail")
         rows = sum(table.rows.size() for table in tables)
         _log.info("%d rows, %d tables, %d loaded, %d records replayed", rows, len(tables), len(loaded), records)
+
+    def _correct(self, replayed: Iterable[ShardTable]) -> None:
+        for table in replayed:
+            correct_replayed(table, ColdStore(self._store))
 
     def _claim(self, seen: Sight | None) -> tuple[Claim, CatalogView]:
         """Claims the shard, seals its journal, then claims the buckets of all tables that exist.
@@ -293,5 +301,7 @@ def _adopt(table: ShardTable, followed: FollowedOwner, *, lost: bool, handed_ove
     """
     unsure = not table.frozen and not table.journaled and not handed_over
     with table.write_lock:
+        # Of what the former owner had yet to delete there is no list.
+        table.second_chance.wipe_due |= table.second_chance.on and (lost or not followed.settled(table.entry.table_id))
         table.mirror_unknown |= lost or unsure or not followed.settled(table.entry.table_id)
     table.journaled_position = max(table.journaled_position, followed.position)

@@ -17,11 +17,13 @@ from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_protos.v1.deltas_pb2 import WriteBackMark
 from rowbank_server.journal.journal import Journal
 from rowbank_server.ps.deltas.log import DeltaLog
+from rowbank_server.ps.durability.cold_writeback import list_cold
 from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.durability.writeback import flush_table, rewrite_table, settle, unsettle
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
+from rowbank_server.storage.cold import ColdStore
 from rowbank_server.storage.evictions import EvictionHistory
 from rowbank_server.storage.rows import FenceLostError, RowStore
 from rowbank_server.storage.state import ShardState, Standing
@@ -169,6 +171,8 @@ class Keeper:
         changes = self._dedup.take_changes()
         tables = self._shard.tables()
         try:
+            for table in tables:
+                list_cold(table, ColdStore(self._store))
             written = sum(self._write_table(write_table, table) for table in tables)
             steps = {table.entry.table_id: table.step for table in tables}
             trims = self._recovery.pending or self._journal.has_done(through)
@@ -226,6 +230,7 @@ class Keeper:
         self._shard.refresh()  # What another shard dropped meanwhile is not written again.
         for table in self._shard.tables():
             self._store.claim(table.entry.table_id, table.buckets)
+            table.forget_evicted()
         self._dedup.mark_all_changed()
         self._written_steps = None
         written = self._write_back(rewrite_table)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from rowbank_server.journal.journal import Journal
+from rowbank_server.ps.durability.cold_writeback import write_cold
 from rowbank_server.ps.tables.table import ShardTable, Unsettled
+from rowbank_server.storage.cold import ColdStore
 from rowbank_server.storage.rows import MAX_BYTES_PER_TRANSACTION, BucketChange, RowStore, rows_per_command
 
 
@@ -28,6 +30,7 @@ def flush_table(
         if table.dropped:
             return 0
         if table.mirror_unknown:
+            write_cold(table, ColdStore(store), journal)
             written = _rewrite(table, store, journal, pause)
             table.unsettled.replaced = True
             return written
@@ -36,6 +39,7 @@ def flush_table(
             store.clear(table.entry.table_id, table.buckets)
             store.delete_common_row(table.entry.table_id)
             table.mirror_stale, table.unsettled.cleared = False, True
+        write_cold(table, ColdStore(store), journal)
         for batch in _batches(_changes(table), row_bytes=table.rows.packed_row_bytes):
             started = time.monotonic()
             written += _write(table, store, journal, batch)
@@ -59,6 +63,7 @@ def rewrite_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
     with table.write_lock:
         if table.dropped:
             return 0
+        write_cold(table, ColdStore(store), journal)
         written = _rewrite(table, store, journal, lambda seconds: None)
         table.unsettled.replaced = True
         return written
@@ -73,6 +78,8 @@ def _rewrite(table: ShardTable, store: RowStore, journal: Journal, pause: Callab
         table.rows.mark_dirty(bucket, table.rows.export_bucket(bucket).keys)
         for change in _bucket_changes(table, bucket):
             written += _write(table, store, journal, [change], rebuilt=True)
+        if table.second_chance.on:
+            _write_evicted(table, store, journal)
         store.finish_rebuild(table.entry.table_id, bucket)
         pause(time.monotonic() - started)
     if table.spec.admission.min_count > 1:
@@ -83,9 +90,18 @@ def _rewrite(table: ShardTable, store: RowStore, journal: Journal, pause: Callab
     return written
 
 
+def _write_evicted(table: ShardTable, store: RowStore, journal: Journal) -> None:
+    """Stores what was evicted before its rows are deleted: after a crash there is a row, to be evicted again, or its
+    cold copy."""
+    with table.second_chance.lock:  # An eviction that took rows has said so.
+        pass
+    write_cold(table, ColdStore(store), journal)
+
+
 def settle(table: ShardTable) -> None:
     """Ends a write-back of the table: Redis has all of it, and says so if it loses any."""
     with table.write_lock:
+        table.second_chance.settle()
         table.mirror_unknown &= not table.unsettled.replaced
         table.unsettled = Unsettled()
 
@@ -94,6 +110,7 @@ def unsettle(table: ShardTable) -> None:
     """Marks all that a write-back wrote to be written again, as it did not end: Redis may have lost any part."""
     with table.write_lock:
         unsettled, table.unsettled = table.unsettled, Unsettled()
+        table.second_chance.unsettle()
         for bucket, keys in unsettled.keys:
             table.rows.mark_dirty(bucket, keys)
         table.mirror_stale |= unsettled.cleared
@@ -140,6 +157,8 @@ def _write(
     """Writes a batch, but not before the journal has every mutation that shows in it."""
     taken = [(change.bucket, np.concatenate([change.keys, change.removed])) for change in batch]
     try:
+        if table.second_chance.on and any(len(change.removed) for change in batch):
+            _write_evicted(table, store, journal)
         journal.wait_appended(journal.last_position())
         store.write(table.entry.table_id, batch, rebuilt=rebuilt)
     except BaseException:

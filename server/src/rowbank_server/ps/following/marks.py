@@ -59,6 +59,8 @@ def _put_aside(table: ShardTable) -> None:
     with table.write_lock:
         for bucket in table.rows.dirty_buckets():
             table.unsettled.keys.append((bucket, table.rows.take_dirty_keys(bucket)))
+        if table.second_chance.on or table.second_chance.wipe_due:
+            table.second_chance.put_aside()
         table.unsettled.cleared |= table.mirror_stale
         table.mirror_stale = False
         table.unsettled.common_row |= table.rows.take_common_row() is not None

@@ -26,6 +26,8 @@ _GAUGES = {
         "rowbank_table_last_write_back_timestamp_seconds",
         "Unix time of the last write-back; 0: none.",
     ),
+    "second_chance_rows": ("rowbank_second_chance_cold_rows", "Evicted rows that would come back with their keys."),
+    "second_chance_bytes": ("rowbank_second_chance_cold_bytes", "Bytes of Redis that these take, about."),
 }
 _COUNTERS = {
     "pushed_rows": ("rowbank_pushed_rows", "Rows pushed."),
@@ -36,6 +38,7 @@ _COUNTERS = {
     "corrupt_rows": ("rowbank_corrupt_rows", "Rows that failed their checks when they were loaded."),
 }
 _PULLED = {"pulled_found": "found", "pulled_initialized": "initialized", "pulled_not_admitted": "not_admitted"}
+_CHANCES = {f"second_chance_{outcome}": outcome for outcome in ("stored", "returned", "missed", "expired")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,16 @@ class TableCollector(Collector):
             for table in tables:
                 pulled.add_metric([table.table, status], getattr(table, field))
         yield pulled
+        chances = CounterMetricFamily(
+            "rowbank_second_chance_rows",
+            "Evicted rows that were kept (stored), came back with their keys (returned), could not be had when these "
+            "returned (missed), and made way for newer ones (expired).",
+            labels=["table", "outcome"],
+        )
+        for field, outcome in _CHANCES.items():
+            for table in tables:
+                chances.add_metric([table.table, outcome], getattr(table, field))
+        yield chances
         yield GaugeMetricFamily(
             "rowbank_redis_connected",
             "1 if the last write-back and the last journal append reached Redis.",

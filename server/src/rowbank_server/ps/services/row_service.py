@@ -17,22 +17,25 @@ from rowbank import tracing
 from rowbank.errors import InvalidRequest, RedisUnavailable
 from rowbank.tracing import stage
 from rowbank_protos.columns import Array, Buffer
-from rowbank_protos.v1 import rows_pb2, rows_pb2_grpc
+from rowbank_protos.v1 import common_pb2, rows_pb2, rows_pb2_grpc
 from rowbank_server.journal.records import Kind
 from rowbank_server.ps.decoding import decode, requests
 from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.limits.row_limits import RowLimits
 from rowbank_server.ps.services.encoding import allocate_lookup, allocate_pull
 from rowbank_server.ps.services.exporting import export_messages
+from rowbank_server.ps.tables import mutations
+from rowbank_server.ps.tables.arrivals import GoneMeanwhileError
 from rowbank_server.ps.tables.custody import Custody
 from rowbank_server.ps.tables.departing import Departing
-from rowbank_server.ps.tables.mutations import Remove
+from rowbank_server.ps.tables.returning import Returning, request_of
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
 from rowbank_server.security.caller import require_tables
 from rowbank_server.storage.emptyings import Emptyings
 
 _KEY_BYTES = 8
+_LOOKS = 5  # For evicted rows that may come back with a push, while others of its keys go.
 
 
 def _now_s() -> int:
@@ -57,6 +60,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
     Args:
         limits: what every request passes before its rows are read or changed.
         departing, emptyings: are told what callers remove and clear.
+        returning: finds evicted rows that may come back.
         max_keys: the limit `max_keys_per_request`.
     """
 
@@ -68,6 +72,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         departing: Departing,
         limits: RowLimits,
         emptyings: Emptyings,
+        returning: Returning,
         *,
         max_keys: int,
     ) -> None:
@@ -77,6 +82,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         self._committer = committer
         self._departing = departing
         self._emptyings = emptyings
+        self._returning = returning
         self._max_keys = max_keys
 
     def Pull(self, request: rows_pb2.PullRequest, context: grpc.ServicerContext) -> bytes:  # noqa: N802
@@ -95,6 +101,7 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
                 now = _now_s()
                 for at, (table, table_keys) in enumerate(zip(tables, keys, strict=True)):
                     table.rows.pull(table_keys, room[2 * at], room[2 * at + 1], now=now)
+                    self._returning.read(table, table_keys, room[2 * at], room[2 * at + 1])
             return answer
 
     def Push(self, request: bytes, context: grpc.ServicerContext) -> rows_pb2.PushResponse:  # noqa: N802
@@ -185,11 +192,27 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
             with stage(f"{kind.name.lower()}.decode"):
                 mutation = decode.build(kind, request, tables, max_keys=self._max_keys)
             _note(tables, [getattr(part, "keys", b"") for part in getattr(request, "tables", [request])])
-            going = self._departing.going(mutation.table, mutation.keys) if isinstance(mutation, Remove) else None
+            if isinstance(mutation, mutations.Push):
+                mutation.require_own()
+                return self._commit_push(mutation, data, request.request_id, context)
+            going = None
+            if isinstance(mutation, mutations.Remove):
+                going = self._departing.going(mutation.table, mutation.keys)
             answer = self._committer.commit(mutation, data, request.request_id, timeout_s=context.time_remaining())
             if going is not None and not answer.repeated_request:
                 self._departing.removed(going)
             return answer
+
+    def _commit_push(
+        self, push: mutations.Push, data: bytes, request_id: common_pb2.RequestId, context: grpc.ServicerContext
+    ) -> Any:
+        """Lets evicted rows of its keys come back with a push."""
+        for left in range(_LOOKS, 0, -1):
+            with contextlib.suppress(GoneMeanwhileError):
+                for first in self._returning.offer(push, last=left == 1):
+                    self._committer.commit(first, request_of(first), timeout_s=context.time_remaining())
+                return self._committer.commit(push, data, request_id, timeout_s=context.time_remaining())
+        raise AssertionError("the last look takes what there is")
 
     def _table_keys(self, request: Any) -> tuple[ShardTable, Array]:
         requests.require_key_limit([request.keys], max_keys=self._max_keys)

@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import Message
 
+from rowbank.errors import InvalidRequest
 from rowbank_protos.columns import Array, pack_keys
 from rowbank_protos.v1 import admin_pb2, deltas_pb2, rows_pb2
 from rowbank_server import _core
 from rowbank_server.journal.records import Kind
 from rowbank_server.ps.tables import outcomes as outcomes_of_pushes
+from rowbank_server.ps.tables.arrivals import Arrivals, Offer, Returned, absent_of, lock_chances, with_returned
 from rowbank_server.ps.tables.table import ShardTable
 
 REMOVAL_REASONS: dict[int, int] = {
@@ -29,6 +31,7 @@ REMOVAL_REASONS: dict[int, int] = {
     admin_pb2.EVICTION_REASON_RESTRICT: deltas_pb2.REMOVAL_REASON_RESTRICT,
     admin_pb2.EVICTION_REASON_MANUAL: deltas_pb2.REMOVAL_REASON_MANUAL,
 }
+_EVICTIONS = frozenset(REMOVAL_REASONS.values())
 _Report = TypeVar("_Report", _core.RestrictReport, _core.CycleReport)
 
 
@@ -68,7 +71,10 @@ class Mutation(Protocol):
 
 @dataclass(slots=True)
 class PushPart:
-    """One table's part of a push. `step` 0: the next; `frequencies`: in a replay, those that rows had afterwards."""
+    """One table's part of a push. `step` 0: the next; `frequencies`: in a replay, those that rows had afterwards.
+
+    What is on `offer` of evicted rows is looked through when the push is applied; what is left of it has `returned`.
+    """
 
     table: ShardTable
     keys: npt.NDArray[np.int64]
@@ -80,6 +86,9 @@ class PushPart:
     max_norm: float | None
     admission: Literal["by_count", "own", "common"] = "by_count"
     frequencies: npt.NDArray[np.uint32] | None = None
+    offer: Offer | None = None
+    absent: npt.NDArray[np.int64] | None = None
+    returned: Returned | None = None
 
     def select(self, places: npt.NDArray[np.bool_], admission: Literal["own", "common"]) -> PushPart:
         """The same for some of the keys."""
@@ -92,9 +101,18 @@ class PushPart:
             frequencies=None if self.frequencies is None else self.frequencies[places],
         )
 
+    def take_offer(self) -> None:
+        """Finds out what comes back. REQUIRES: the caller holds the locks of a push. Raises GoneMeanwhileError."""
+        if self.offer is not None:
+            self.absent = absent_of(self.table, self.keys)
+            wanted = self.absent if len(self.keys) else absent_of(self.table, self.offer.keys)
+            self.returned = self.offer.taken(self.table, wanted)
+
     def apply(self, *, now: int, position: int) -> None:
         """Changes the rows, or the common one."""
         rows = self.table.rows
+        absent = absent_of(self.table, self.keys) if self.absent is None else self.absent
+        arrivals = Arrivals(self.table, absent, self.returned, position)
         made = None if self.frequencies is None else rows.contains(self.keys) == 0
         rows.push(
             self.keys,
@@ -114,6 +132,7 @@ class PushPart:
             outcomes_of_pushes.count_seen_before(
                 rows, self.keys[made], self.frequencies[made], now=now, position=position
             )
+        arrivals.end()
 
 
 @dataclass(slots=True)
@@ -128,9 +147,11 @@ class Push:
         return [part.table for part in self.parts]
 
     def lock_first(self, held: contextlib.ExitStack) -> None:
-        pass
+        lock_chances((part.table for part in self.parts if part.offer is not None), held)
 
     def prepare(self) -> Message | None:
+        for part in self.parts:
+            part.take_offer()
         for part in self.parts:
             part.step = part.table.next_step(part.step)
         if any(part.table.admits_by_count for part in self.parts):
@@ -142,8 +163,13 @@ class Push:
             part.apply(now=now, position=position)
         return rows_pb2.PushResponse(steps=self.steps())
 
+    def require_own(self) -> None:
+        """Raises InvalidRequest for rows that come back, which only the journal has."""
+        if any(part.returned is not None for part in self.parts):
+            raise InvalidRequest("returned: expected none, got some; evicted rows come back by themselves")
+
     def body(self, request: bytes) -> bytes | None:
-        return request
+        return with_returned(request, [part.returned for part in self.parts])
 
     def steps(self) -> Sequence[int]:
         return [part.step for part in self.parts]
@@ -208,6 +234,7 @@ class Upsert(_OneTable):
     def apply(self, *, now: int, position: int) -> rows_pb2.UpsertResponse:
         rows = self.table.rows
         inserted = rows.upsert(self.keys, self.values, now=now, position=position, touch=self.touch)
+        self.table.second_chance.forget(self.keys)
         return rows_pb2.UpsertResponse(inserted=inserted)
 
     def after(self, position: int) -> Upsert:
@@ -227,6 +254,8 @@ class Accumulate(_OneTable):
     def apply(self, *, now: int, position: int) -> rows_pb2.AccumulateResponse:
         rows = self.table.rows
         applied = rows.accumulate(self.keys, self.deltas, self.exists, now=now, position=position, touch=self.touch)
+        if self.table.second_chance.on:
+            self.table.second_chance.forget(self.keys[rows.contains(self.keys) != 0])
         return rows_pb2.AccumulateResponse(applied=applied)
 
     def after(self, position: int) -> Accumulate:
@@ -238,12 +267,23 @@ class Accumulate(_OneTable):
 
 @dataclass(slots=True)
 class Remove(_OneTable):
-    """Rows that go."""
+    """Rows that go; with an eviction's `reason` they may come back."""
 
     kind: ClassVar[Kind] = Kind.REMOVE
+    reason: int = deltas_pb2.REMOVAL_REASON_UNSPECIFIED
+
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        lock_chances([self.table], held)
 
     def apply(self, *, now: int, position: int) -> Message:
-        removed = self.table.rows.remove(self.keys)
+        chance, rows = self.table.second_chance, self.table.rows
+        evicted = chance.on and self.reason in _EVICTIONS
+        packed = rows.pack_rows(self.keys) if evicted else None
+        removed = rows.remove(self.keys)
+        if packed is not None:
+            chance.evicted_again(self.keys, *packed, position)
+        else:
+            chance.forget(self.keys)
         return rows_pb2.RemoveResponse(removed=removed)
 
     def after(self, position: int) -> Remove:
@@ -325,6 +365,7 @@ class Import(_OneTable):
         self.table.rows.import_rows(
             self.keys, self.values, self.frequency, self.last_used, self.slots, now=now, position=position
         )
+        self.table.second_chance.forget(self.keys)
         self.table.raise_step(self.step)
         return rows_pb2.ImportResponse(imported=len(self.keys))
 
@@ -352,6 +393,7 @@ class Clear(_OneTable):
     def lock_first(self, held: contextlib.ExitStack) -> None:
         # Write-back holds this lock while it waits for the journal and when it takes the mutation lock.
         held.enter_context(self.table.write_lock)
+        lock_chances([self.table], held)
 
     def apply(self, *, now: int, position: int) -> Message:
         return rows_pb2.ClearResponse(removed=self.table.clear())
@@ -363,6 +405,8 @@ class Clear(_OneTable):
         if self.table.common_position < position:
             self.table.reset_common_row()
             self.table.common_position = position
+        if self.table.second_chance.on:
+            self.table.second_chance.reset()
         keys = np.concatenate([self.table.rows.export_bucket(bucket).keys for bucket in self.table.buckets])
         return Remove(self.table, keys).after(position)
 
@@ -383,9 +427,13 @@ class Evict(_OneTable, Generic[_Report]):
     reason: int = deltas_pb2.REMOVAL_REASON_UNSPECIFIED
     report: _Report | None = None
 
+    def lock_first(self, held: contextlib.ExitStack) -> None:
+        lock_chances([self.table], held)
+
     def apply(self, *, now: int, position: int) -> Message:
         self.report = self.run(now)
         self.keys = self.report.evicted_keys
+        self.table.second_chance.evicted(self.report, position)
         return rows_pb2.RemoveResponse(removed=len(self.keys))
 
     def body(self, request: bytes) -> bytes | None:
@@ -396,7 +444,7 @@ class Evict(_OneTable, Generic[_Report]):
         ).SerializeToString()
 
     def after(self, position: int) -> Mutation:
-        return Remove(self.table, self.keys).after(position)
+        return Remove(self.table, self.keys, self.reason).after(position)
 
 
 def _missing(table: ShardTable, keys: npt.NDArray[np.int64], position: int) -> npt.NDArray[np.bool_] | None:

@@ -254,6 +254,8 @@ class Shard:
                 if table is not None:
                     self._close(table)
                 table = self._open(entry)
+            if created:
+                table.second_chance.begin_empty()
         if created:
             _log.info("created table %s (id %d, dim %d)", spec.name, entry.table_id, spec.dim)
             return table, True

@@ -16,6 +16,7 @@ from rowbank_server import _core
 
 MAX_DIM = 4096
 MAX_MIN_COUNT = 255
+MIN_SECOND_CHANCE_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9_./:\-]{1,128}")
 _DEFAULT_LEARNING_RATE = 0.01
 _DEFAULT_LOW_WATERMARK = 0.9
@@ -203,6 +204,12 @@ def _fill_policies(spec: tables_pb2.TableSpec) -> None:
     eviction.low_watermark = eviction.low_watermark or _DEFAULT_LOW_WATERMARK
     if not 0 < eviction.low_watermark <= 1:
         raise _invalid(spec, "eviction.low_watermark", "in (0, 1], or 0 for 0.9", eviction.low_watermark)
+    chance = eviction.second_chance_bytes
+    if chance and chance < MIN_SECOND_CHANCE_BYTES:
+        expected = f"0, or at least {MIN_SECOND_CHANCE_BYTES}"
+        raise _invalid(spec, "eviction.second_chance_bytes", expected, chance)
+    if chance and spec.frozen:
+        raise _invalid(spec, "eviction.second_chance_bytes", "0 for a table that does not change", chance)
     for path, value in (("eviction.ttl_s", eviction.ttl_s), ("frequency_half_life_s", spec.frequency_half_life_s)):
         if not (math.isfinite(value) and value >= 0):
             raise _invalid(spec, path, "a finite number of at least 0", value)

@@ -12,6 +12,7 @@ from rowbank.errors import TableFrozen, WrongShard
 from rowbank_protos.v1 import admin_pb2, common_pb2, tables_pb2
 from rowbank_server import _core
 from rowbank_server.ps.tables import specs
+from rowbank_server.ps.tables.second_chance import MAX_WAITING_BYTES, SecondChance
 from rowbank_server.storage.catalog import CatalogEntry
 
 _ANY_POSITION = 1 << 63  # Above all positions.
@@ -65,6 +66,7 @@ class ShardTable:
         common_position: the position that the common row had seen when it was loaded, or replayed to.
         seen_through: no row has seen a later position than this, as far as replay knows, which need not look then.
         last_write_back_s: Unix seconds of the last write-back that had something to write; 0: none yet.
+        second_chance: what may come back of the rows that were evicted.
     """
 
     def __init__(self, entry: CatalogEntry, ownership: Ownership, *, step: int = 0) -> None:
@@ -79,6 +81,8 @@ class ShardTable:
         self.last_write_back_s = 0.0
         self.buckets = ownership.buckets(entry.bucket_count)
         self._ownership = ownership
+        self.second_chance = SecondChance(self.rows.packed_row_bytes, len(self.buckets))
+        self._give_second_chance(entry.spec)
         self._optimizer_bytes = entry.spec.optimizer.SerializeToString(deterministic=True)
         self.corrupt_rows = 0
         self.common_position = 0
@@ -179,11 +183,29 @@ class ShardTable:
                 self._optimizer_bytes = entry.spec.optimizer.SerializeToString(deterministic=True)
             if entry.spec.admission != self.entry.spec.admission:
                 self.rows.set_min_count(entry.spec.admission.min_count)
+            turned = self._give_second_chance(entry.spec)
             self.entry = entry
+        if turned:  # What was stored before it was off is nothing to begin with.
+            with self.write_lock:
+                self.second_chance.reset()
+
+    def forget_evicted(self) -> None:
+        """Nothing of what was evicted comes back: what Redis has of it is not known."""
+        with self.write_lock:
+            if self.second_chance.on:
+                self.second_chance.reset()
+
+    def _give_second_chance(self, spec: tables_pb2.TableSpec) -> bool:
+        """Keeps evicted rows as the spec has it; returns whether that began or ended."""
+        share = -(-spec.eviction.second_chance_bytes // self._ownership.shard_count)
+        self.rows.keep_evicted(MAX_WAITING_BYTES if share else 0)
+        return self.second_chance.configure(share)
 
     def clear(self) -> int:
         """Removes all rows; returns how many. REQUIRES: the caller holds `write_lock`."""
         self.mirror_stale = True
+        if self.second_chance.on:
+            self.second_chance.reset()
         return self.rows.clear()
 
     def reset_common_row(self) -> None:
@@ -211,10 +233,13 @@ class ShardTable:
     def end_replay(self) -> None:
         """Counts from here: what was replayed was counted by the process that did it first."""
         self._replayed = self.rows.stats()
+        self.second_chance.restart_counts()
 
     def stats(self) -> admin_pb2.TableStats:
         """Sizes now and counters since the start, what was replayed left out."""
         rows, counts, replayed = self.rows.size(), self.rows.stats(), self._replayed
+        chance = self.second_chance
+        cold_rows, cold_bytes = chance.size()
         value_bytes = 4 if self.spec.value_dtype == common_pb2.DATA_TYPE_FLOAT32 else 2
         return admin_pb2.TableStats(
             table=self.name,
@@ -235,6 +260,12 @@ class ShardTable:
             corrupt_rows=self.corrupt_rows,
             dim=self.dim,
             payload_bytes=rows * (self.dim * value_bytes + 4 * self.rows.slot_width),
+            second_chance_rows=cold_rows,
+            second_chance_bytes=cold_bytes,
+            second_chance_stored=chance.stored,
+            second_chance_returned=chance.returned,
+            second_chance_missed=chance.missed,
+            second_chance_expired=chance.expired,
         )
 
     def info(self) -> tables_pb2.TableInfo:
