@@ -10,15 +10,15 @@ ENV PIP_CONSTRAINT=/source/constraints.txt
 COPY protos protos
 COPY client client
 COPY server server
-RUN pip wheel --no-cache-dir --wheel-dir /wheels ./protos "./client[cli]" ./server
+RUN pip wheel --no-cache-dir --wheel-dir /wheels ./protos "./client[cli]" "./server[tracing]"
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --create-home rowbank
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels rowbank-server "rowbank[cli]"
+    pip install --no-cache-dir --no-index --find-links /wheels "rowbank-server[tracing]" "rowbank[cli]"
 USER rowbank
 WORKDIR /home/rowbank
-EXPOSE 7700 7780 7782
+EXPOSE 7700 7780 7781 7782 7782
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["rowbank"]
 CMD ["--help"]
