@@ -26,6 +26,7 @@ def main() -> None:
         with contextlib.suppress(Exception):  # A person who types wants candidates, and no word of what went wrong.
             completing.answer(app, sys.argv[1:])
         return
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # What fails is said once, by us.
 
     try:
         run(app, "rowbank")

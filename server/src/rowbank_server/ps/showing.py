@@ -30,6 +30,7 @@ from rowbank_server.storage.members import Members
 from rowbank_server.storage.memory import RedisMemory
 from rowbank_server.tracing import Traced
 from rowbank_server.ui.sampling import Sampler
+from rowbank_server.web.certificates import RequireCertificate
 from rowbank_server.web.thread import HttpThread
 
 _log = logging.getLogger("rowbank.ps")
@@ -89,7 +90,10 @@ class Showing:
         process_metrics.register(metrics, "ps")
         metrics.register(KeepingCollector(parts.shard, parts.keeper, history, self._memory))
         served = Served(metrics, serving.not_ready, self._description, self._source)
-        self._server = HttpThread(Traced(create_app(served)), (lambda: None) if tls is None else tls.for_http)
+        app: Any = Traced(create_app(served))
+        if tls is not None and tls.asks_for_certificates:
+            app = RequireCertificate(app)
+        self._server = HttpThread(app, (lambda: None) if tls is None else tls.for_http)
 
     @contextlib.contextmanager
     def at(self, address: str) -> Iterator[str]:

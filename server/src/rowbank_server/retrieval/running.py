@@ -32,6 +32,7 @@ from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.security.tls import ServedTls, served_tls
 from rowbank_server.settings import ApiSettings, StartError
 from rowbank_server.tracing import Traced, exporting, of_api
+from rowbank_server.web.certificates import RequireCertificate
 
 _log = logging.getLogger("rowbank.api")
 
@@ -129,8 +130,9 @@ async def _wait_for_model(operations: Operations, seconds: float, stop: _Stop) -
 async def _serve(
     settings: ApiSettings, place: Place, operations: Operations, tls: ServedTls | None, stop: _Stop
 ) -> None:
+    app = Traced(create_app(operations))
     server = HttpServer(
-        Traced(create_app(operations)),
+        RequireCertificate(app) if tls is not None and tls.asks_for_certificates else app,
         drain_timeout_s=settings.drain_timeout_s,
         board=place.team.board if place.team is not None else None,
         worker=place.team.worker if place.team is not None else 0,

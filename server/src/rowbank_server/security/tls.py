@@ -71,9 +71,14 @@ class ServedTls(Collector):
         credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
             _grpc_configuration(self._served),
             lambda: _grpc_configuration(self._current()),
-            require_client_authentication=bool(self._paths[2]),
+            require_client_authentication=self.asks_for_certificates,
         )
         return credentials
+
+    @property
+    def asks_for_certificates(self) -> bool:
+        """Whether clients have to show one."""
+        return bool(self._paths[2])
 
     def for_http(self) -> ssl.SSLContext:
         """The context of an HTTP server; each handshake goes by the files as they are then.
@@ -177,6 +182,9 @@ def _context(certificate_path: str, key_path: str, client_cas: bytes | None) -> 
     if client_cas is not None:
         context.load_verify_locations(cadata=client_cas.decode("ascii"))
         context.verify_mode = ssl.CERT_OPTIONAL
+        # A session that is taken up again would pass by a CA that is not trusted any more.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
     return context
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from rowbank_server.web.certificates import TellsOfCertificate
 
 HEAD_TIMEOUT_S = 10.0  # From the first word to the end of the head; of a new connection, from its beginning.
 MAX_HEAD_BYTES = 64 << 10
@@ -15,7 +15,7 @@ _TOO_LARGE = (
 )
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class GuardedProtocol(TellsOfCertificate):
     """Bounds the time and the bytes of a request's head, which uvicorn does not."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from rowbank_server.retrieval.processes.accepting import Acceptor
 from rowbank_server.retrieval.processes.board import Board
 from rowbank_server.security.tls import ServedTls
+from rowbank_server.web.certificates import TellsOfCertificate
 
 LINGER_S = 0.25  # How long a drain waits for requests that are on their way.
 _LOOK_S = 0.01
 KEEP_ALIVE_S = 75.0  # Longer than what balancers and clients keep a connection for, so that they end it, and not we.
 
 
-class _Protocol(HttpToolsProtocol):
+class _Protocol(TellsOfCertificate):
     """Knows whether a request on it waits for its answer, also one of which only the beginning is there."""
 
     unanswered = 0
