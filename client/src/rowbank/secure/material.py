@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 
 from rowbank.credentials import SYSTEM, Credentials
 from rowbank.errors import InvalidRequest
 from rowbank.secure import certificates
 from rowbank.secure.certificates import CertificateError
+
+# How long files that were written just now may take to belong together.
+_PATIENCE_S, _LOOK_S, _NEW_S = 1.0, 0.05, 2.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,6 +64,27 @@ def _stamp(path: str) -> tuple[int, ...]:
 
 
 def _pair(certificate_file: str, key_file: str) -> tuple[bytes, bytes]:
+    """Certificate and key that belong together. Files that were written just now are given a moment to do so: whoever
+    renews them replaces one after the other."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return _pair_now(certificate_file, key_file)
+        except CertificateError:
+            is_new = any(_is_new(path) for path in (certificate_file, key_file))
+            if not is_new or time.monotonic() > until:
+                raise
+        time.sleep(_LOOK_S)
+
+
+def _is_new(path: str) -> bool:
+    try:
+        return abs(time.time() - os.stat(path).st_mtime) < _NEW_S
+    except OSError:
+        return False
+
+
+def _pair_now(certificate_file: str, key_file: str) -> tuple[bytes, bytes]:
     """Certificate and key of the same moment: what was checked is what is used."""
     certificate, key = certificates.read(certificate_file), certificates.read(key_file)
     certificates.require_pair(certificate_file, key_file)

@@ -104,6 +104,7 @@ class PsServer:
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes + min(_RECORD_BYTES, max_message_bytes // 16)),
+            ("grpc.server_handshake_timeout_ms", 10_000),
             ("grpc.so_reuseport", 0),  # A port that is in use is an error, not a port to share.
             ("grpc.max_concurrent_streams", max_streams_per_connection),
             ("grpc.max_metadata_size", _METADATA_BYTES),

@@ -168,7 +168,11 @@ class _Rpc:
             return None
         server = grpc.aio.server(
             interceptors=[Tracing()],
-            options=[("grpc.so_reuseport", int(is_shared)), ("grpc.max_receive_message_length", MAX_BODY_BYTES)],
+            options=[
+                ("grpc.so_reuseport", int(is_shared)),
+                ("grpc.max_receive_message_length", MAX_BODY_BYTES),
+                ("grpc.server_handshake_timeout_ms", 10_000),
+            ],
             maximum_concurrent_rpcs=_CALLS_PER_PLACE * settings.max_queue,
         )
         name = add_to_server(RetrievalServicer(operations), server)
