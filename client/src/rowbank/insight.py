@@ -382,6 +382,8 @@ def _verdict(told: RowExplanation) -> str:
     if told.row.found:
         if told.policy == "none" or told.share_before is None:
             return "it has a row; the table evicts none by score"
+        if told.share_before > 0.5:
+            return f"it has a row; {_percent(told.share_before)} of its shard's {told.rows:,} rows would go before it"
         place = (told.rows_before + 1) / max(told.rows, 1)
         return f"it has a row, and would go among the first {_percent(place)} of its shard's {told.rows:,} rows"
     newest = told.departures[0] if told.departures else None

@@ -27,6 +27,7 @@ from rowbank.cli import (
 )
 from rowbank.cli.benching import bench
 from rowbank.cli.health import doctor, sizes, stat, status
+from rowbank.cli.insight import freq
 from rowbank.cli.retrieving import IDS
 from rowbank.cli.watching import watched
 
@@ -88,6 +89,7 @@ _reads(app, status=status.status, doctor=doctor.doctor)
 _reads(app, tables=tables.list_tables, bigtables=sizes.bigtables, stats=stats.stats)
 _does(app, stat=stat.stat, follow=following.follow)
 _reads(app, shards=shards.shards, evictions=evictions.list_evictions, top=top.top)
+_reads(app, freq=freq.freq)
 _reads(app, IDS, row=rows.row)
 _does(app, evict=evictions.evict, export=files.export, import_=files.import_)
 

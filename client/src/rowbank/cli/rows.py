@@ -32,13 +32,18 @@ def row(
     text_ids: Annotated[
         bool, typer.Option("--text-ids", help="KEY is an id that is a text; its key is looked up.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Say also where it stands, who changed it last, and when and why it was gone."),
+    ] = False,
     target: Target = None,
     output: Output = OutputFormat.TABLE,
 ) -> None:
-    """Show one row: values, frequency, time of last use, optimizer state."""
+    """Show one row: values, frequency, time of last use, optimizer state; or why it is where it is, or gone."""
     with connect(target, partial=True) as client:
         number = id_texts.key_of(client, name, key, is_text=text_ids)
-        info = client.table(name).describe_row(number)
+        told = client.table(name).explain_row(number) if explain else None
+        info = told.row if told is not None else client.table(name).describe_row(number)
         known = id_texts.of_table(client, name)
         text = None if known is None else known.of(client, [number]).get(number)
         missing, notes = list(client.missing), missing_notes(client)
@@ -57,6 +62,10 @@ def row(
         "position": info.position,
         "values": info.values.tolist() if whole else _abridged(info.values),
     }
+    if told is not None:
+        from rowbank.cli.insight import explaining
+
+        record.update({"explanation": explaining.as_record(told)} if whole else explaining.as_lines(told))
     if whole:
         record["slots"] = {slot: numbers.tolist() for slot, numbers in info.slots.items()}
         record[MISSING] = missing

@@ -1,0 +1,1 @@
+"""Commands that say why eviction does what it does: histograms, explained rows, policies tried in thought."""
