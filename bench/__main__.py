@@ -23,6 +23,7 @@ from . import (
     step_workloads,
     sweep_workloads,
     training_workloads,
+    what_if_workloads,
 )
 from .report import Figure, Settings, as_json, as_table
 
@@ -43,6 +44,8 @@ WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "training_two_tower": training_workloads.training_two_tower,
     "training_uet": training_workloads.training_uet,
     "eviction_quality": eviction_workloads.eviction_quality,
+    "what_if": what_if_workloads.what_if,
+    "access_sample_cost": what_if_workloads.access_sample_cost,
     "pull_under_eviction": eviction_workloads.pull_under_eviction,
     "exact_top_k": retrieval_workloads.exact_top_k,
     "recommend_load": serving_workloads.recommend_load,

@@ -25,7 +25,7 @@ STATS_FIELDS = [
 ]  # fmt: skip
 EVICTION_FIELDS = [
     "at_ms", "table", "reason", "rows", "bytes", "score_cut", "duration_ms", "rows_left", "shard", "outcome",
-    "missing_shards",
+    "ages", "frequencies", "regretted", "missing_shards",
 ]  # fmt: skip
 EVICT_FIELDS = [
     "table", "dry_run", "rows_before", "rows_after", "evicted", "bytes", "score_cut", "duration_ms", "sample_keys",
