@@ -34,11 +34,11 @@ def require_sense(what_ifs: Sequence[str]) -> None:
     from rowbank.errors import InvalidRequest
     from rowbank.insight import WhatIf
 
-    for text in what_ifs:
-        try:
+    try:
+        for text in what_ifs:
             WhatIf.parse(text).to_proto()
-        except InvalidRequest as error:
-            raise typer.BadParameter(error.message, param_hint="--what-if") from None
+    except InvalidRequest as error:
+        raise typer.BadParameter(error.message, param_hint="--what-if") from None
 
 
 def emit_simulation(told: Simulation, output: OutputFormat) -> None:
