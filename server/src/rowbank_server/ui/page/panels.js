@@ -23,6 +23,10 @@ export const ofShards = () => [
     new Chart("Latency of half the requests", { pick: latency("rowbank_request_seconds", "method", "p50", ["Pull", "Push", "Lookup", "Upsert"]), format: seconds, note: "p50 by method" }),
     new Chart("Latency of the slowest hundredth", { pick: latency("rowbank_request_seconds", "method", "p99", ["Pull", "Push", "Lookup", "Upsert"]), format: seconds, note: "p99 by method" }),
   ]),
+  group("Load", [
+    new Chart("Waiting for a turn", { pick: latency("rowbank_queue_wait_seconds", "line", "p99"), format: seconds, note: "p99 of row requests" }),
+    new Chart("Refused as overload", { pick: (past) => lines(past.of("rowbank_overloaded", "rate", ["reason"]), (labels) => labels.reason).filter((one) => sum(one.values) > 0), format: rate }),
+  ]),
   group("Evictions", [
     new Chart("Rows evicted by reason", { pick: (past) => lines(past.of("rowbank_evictions", "rate", ["reason"]), (labels) => labels.reason), format: rate }),
     new Chart("Regret", { pick: (past) => single(past, "rowbank_regretted_rows", "rate", "pushed again soon after"), format: rate, note: "Rows pushed again within an hour of their eviction" }),
@@ -77,7 +81,7 @@ export const ofTable = () => [
 
 function ofProcess() {
   return group("This process", [
-    new Chart("Memory", { pick: (past) => single(past, "process_resident_memory_bytes", "value", "resident"), format: bytes, area: true }),
+    new Chart("Memory", { pick: (past) => [...single(past, "process_resident_memory_bytes", "value", "resident"), ...single(past, "rowbank_memory_limit_bytes", "value", "limit").filter((one) => sum(one.values) > 0)], format: bytes, area: true }),
     new Chart("Processors", { pick: (past) => single(past, "process_cpu_seconds", "rate", "cores in use"), format: number, area: true }),
   ]);
 }
