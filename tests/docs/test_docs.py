@@ -73,8 +73,9 @@ def test_setting_is_documented_with_its_variable(cls):
     for name in cls.model_fields:
         row = f"| `{name}` | `{settings.variable(cls, name)}` | "
         assert row in text
-        default = cls.model_fields[name].default
+        default = cls.model_fields[name].get_default(call_default_factory=True)
         shown = ",".join(default) if isinstance(default, tuple) else "false" if default is False else str(default)
+        shown = "" if default is None or default == {} else shown
         assert f"{row}`{shown}` |" in text if shown else f"{row}|" in text
 
 
