@@ -12,6 +12,7 @@ import pytest
 from rowbank.errors import DeadlineExceeded, InternalError, InvalidRequest, NotReady, Overloaded, RequestError
 from rowbank_server.retrieval.batching import Batcher
 from rowbank_server.retrieval.queries import Answer, Query, Source
+from rowbank_server.tenancy import note_peer
 
 
 class Gate:
@@ -114,6 +115,36 @@ def test_a_deadline_that_passes_in_the_queue_is_never_begun() -> None:
         with pytest.raises(DeadlineExceeded):
             await batcher.ask(Query(k=1, deadline_s=time.monotonic() - 1))
         assert gate.sizes == []
+        await batcher.close()
+
+    asyncio.run(run())
+
+
+def test_a_caller_that_fills_the_queue_keeps_no_other_out() -> None:
+    async def ask(batcher: Batcher, peer: str, k: int) -> Answer:
+        note_peer(peer)  # Of this task alone.
+        return await batcher.ask(Query(k=k))
+
+    async def run() -> None:
+        gate, dropped = Gate(), list[str]()
+        batcher = Batcher(gate.answer, max_batch=1, max_queue=4, on_drop=dropped.append)
+        first = asyncio.create_task(ask(batcher, "ipv4:10.0.0.1:1", 1))
+        await asyncio.to_thread(gate.entered.acquire)
+        flood = [asyncio.create_task(ask(batcher, f"ipv4:10.0.0.1:{k}", k)) for k in (2, 3, 4, 5)]
+        await asyncio.sleep(0)
+        quiet = asyncio.create_task(ask(batcher, "ipv4:10.0.0.2:1", 6))
+        with pytest.raises(Overloaded, match="4 queries wait already") as refused:
+            await flood[3]  # The last one of who has most.
+        assert float(refused.value.metadata["retry_after_s"]) > 0
+        with pytest.raises(Overloaded):
+            await asyncio.create_task(ask(batcher, "ipv4:10.0.0.1:9", 9))
+        gate.leave.release(2)
+        await first
+        await asyncio.to_thread(gate.entered.acquire)
+        assert (await quiet).index_version == "6"  # Before the three that came before it, as the flood had its turn.
+        gate.leave.release(3)
+        assert [(await one).index_version for one in flood[:3]] == ["2", "3", "4"]
+        assert dropped == ["overloaded", "overloaded"]
         await batcher.close()
 
     asyncio.run(run())

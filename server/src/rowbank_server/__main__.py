@@ -9,6 +9,7 @@ from typing import Any
 
 from rowbank_server.arguments import Parser, add_settings, option, refuse
 from rowbank_server.config.command import run as config
+from rowbank_server.open_files import raise_file_limit
 from rowbank_server.settings import (
     ApiSettings,
     CommonSettings,
@@ -45,6 +46,7 @@ def _parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 def _run(settings: CommonSettings) -> int:
     """Only the chosen server's modules are imported."""
+    raise_file_limit()
     if isinstance(settings, PsSettings):
         from rowbank_server.ps.starting import run as run_ps
 

@@ -76,6 +76,10 @@ class FairQueue(Generic[Item]):
     def __len__(self) -> int:
         return self._length
 
+    def waiting(self, flow: Flow) -> int:
+        """How much of `flow` waits."""
+        return len(self._flows.get(flow, ()))
+
     def enter(self, flow: Flow) -> None:
         """A piece of work of `flow` is here, to wait or to begin; `end` or `withdraw` must follow."""
         self._callers.enter(flow.caller)
@@ -93,6 +97,18 @@ class FairQueue(Generic[Item]):
         self._forget_if_empty(flow)
         self._length -= 1
         self._leave(flow)
+
+    def longest(self) -> Flow:
+        """The flow of which most waits. REQUIRES: something waits."""
+        return max(self._flows, key=lambda flow: len(self._flows[flow]))
+
+    def give_up_last(self, flow: Flow) -> Item:
+        """Takes what came last out of line; it has not been worked on."""
+        item = self._flows[flow].pop()
+        self._forget_if_empty(flow)
+        self._length -= 1
+        self._leave(flow)
+        return item
 
     def next(self, may_go: Callable[[Flow, Item], bool]) -> tuple[Flow, Item] | None:
         """Takes what goes next out of line, of the flows whose first `may_go`; None: there is none."""

@@ -62,6 +62,30 @@ def test_slow_bodies_keep_nobody_waiting(both: Both) -> None:
             connection.close()
 
 
+def test_heads_that_do_not_end_or_do_not_come_are_let_go(both: Both) -> None:
+    with connect(both) as slow, connect(both) as large:
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nx-slow: ")
+        try:
+            large.sendall(
+                b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"x-flood: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n" * 4000
+            )
+            assert received(large).startswith(b"HTTP/1.1 431 ")
+        except OSError:
+            pass  # It was ended while it was still being written to.
+        assert both.http.post("/v1/recommend", json={"user_id": 1}).status_code == 200
+        assert slow.recv(1) == b""  # After ten seconds.
+
+
+def test_many_requests_in_one_packet_are_all_answered(both: Both) -> None:
+    with connect(both) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 99)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        data = b""
+        while more := connection.recv(65536):
+            data += more
+    assert data.count(b"HTTP/1.1 200 ") == 100
+
+
 def test_a_body_that_is_too_large_is_not_read(both: Both) -> None:
     with connect(both) as connection:
         connection.sendall(head((4 << 20) + 1))

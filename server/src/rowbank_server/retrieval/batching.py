@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from rowbank import tracing
 from rowbank.errors import DeadlineExceeded, InternalError, Overloaded, RequestError
+from rowbank_server.fairness import FairQueue, Flow
 from rowbank_server.retrieval.queries import Answer, Query
+from rowbank_server.tenancy import tenant
 
 # Of queries and the time, by `time.monotonic`, when the first of them arrived.
 Answers = Callable[[Sequence[Query], float], "list[Answer | RequestError]"]
+_SOONEST_S, _LATEST_S = 0.05, 5.0
+_SMOOTHING = 0.1
 _LATE = "the deadline passed before the query was answered, which was then left undone"
 
 
@@ -38,15 +41,25 @@ class _Waiting(NamedTuple):
     origin: tracing.Origin
 
 
+class _Begun(NamedTuple):
+    """A query that is being answered, and what its caller was charged for it."""
+
+    waiting: _Waiting
+    flow: Flow
+    charged: float
+
+
 class Batcher:
     """Collects queries of one event loop and answers them in a worker thread.
 
-    A query whose deadline has passed, or whose caller is gone, when its turn comes is dropped without being answered.
+    Callers take turns, however many queries each of them has in the queue. A query whose deadline has passed, or whose
+    caller is gone, when its turn comes is dropped without being answered.
 
     Args:
         answer: answers a batch; runs in the thread.
         max_batch: the most queries in one batch.
-        max_queue: the most queries that may wait; one more is refused at once.
+        max_queue: the most queries that may wait; one more is refused at once, or instead of it the last one of a caller
+            that has more of them there.
         on_batch: told the size of each batch.
         on_drop: told why a query is not answered: "overloaded", "deadline" or "gone".
     """
@@ -65,7 +78,8 @@ class Batcher:
         self._max_queue = max_queue
         self._on_batch = on_batch
         self._on_drop = on_drop
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: FairQueue[_Waiting] = FairQueue({})
+        self._usual_s = 0.0  # What a query takes, about.
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="queries")
         self._running: asyncio.Task[None] | None = None
 
@@ -79,13 +93,13 @@ class Batcher:
             DeadlineExceeded: the query's deadline passed first.
             RequestError: what the answering of this query raised.
         """
-        if len(self._waiting) >= self._max_queue:
-            self._on_drop("overloaded")
-            raise Overloaded(f"{self._max_queue} queries wait already (setting max_queue); try again in a moment")
+        flow = Flow(tenant(), ())
+        self._require_room(flow)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         now = time.monotonic()
-        self._waiting.append(_Waiting(query, now, time.time_ns(), is_gone, future, tracing.origin()))
+        self._waiting.enter(flow)
+        self._waiting.wait(flow, _Waiting(query, now, time.time_ns(), is_gone, future, tracing.origin()))
         if self._running is None or self._running.done():
             # The first query's context is not that of the batches that come after it.
             self._running = contextvars.Context().run(asyncio.create_task, self._run())
@@ -96,6 +110,26 @@ class Batcher:
             return await future
         finally:
             timer.cancel()
+
+    def _require_room(self, flow: Flow) -> None:
+        """Raises Overloaded where the queue is full, unless another caller has more in it, whose last query then goes."""
+        if len(self._waiting) < self._max_queue:
+            return
+        longest = self._waiting.longest()
+        if self._waiting.waiting(longest) <= self._waiting.waiting(flow) + 1:
+            self._on_drop("overloaded")
+            raise self._overloaded()
+        last = self._waiting.give_up_last(longest)
+        if not last.future.done():
+            self._on_drop("overloaded")
+            last.future.set_exception(self._overloaded())
+
+    def _overloaded(self) -> Overloaded:
+        after_s = min(max(len(self._waiting) * self._usual_s, _SOONEST_S), _LATEST_S)
+        return Overloaded(
+            f"{self._max_queue} queries wait already (setting max_queue); try again in a moment",
+            metadata={"retry_after_s": f"{after_s:.3g}"},
+        )
 
     def _give_up(self, future: asyncio.Future[Answer]) -> None:
         if not future.done():
@@ -108,22 +142,34 @@ class Batcher:
             await self._running
         self._executor.shutdown()
 
-    def _next(self) -> list[_Waiting]:
+    def _next(self) -> list[_Begun]:
         """The next batch, without those that nobody waits for any more."""
-        batch: list[_Waiting] = []
+        batch: list[_Begun] = []
         now = time.monotonic()
-        while self._waiting and len(batch) < self._max_batch:
-            one = self._waiting.popleft()
-            if one.future.done():
-                continue
-            if one.query.deadline_s is not None and one.query.deadline_s <= now:
-                self._give_up(one.future)
-            elif one.is_gone():
-                self._on_drop("gone")
-                one.future.set_exception(DeadlineExceeded("the caller went away before the query was answered"))
+        while len(batch) < self._max_batch:
+            found = self._waiting.next(lambda flow, one: True)
+            if found is None:
+                break
+            flow, one = found
+            begun = _Begun(one, flow, self._waiting.begin(flow))
+            if not self._is_awaited(one, now):
+                self._waiting.end(flow, begun.charged, 0.0)
             else:
-                batch.append(one)
+                batch.append(begun)
         return batch
+
+    def _is_awaited(self, one: _Waiting, now: float) -> bool:
+        """Whether somebody still waits; who does not is told why."""
+        if one.future.done():
+            return False
+        if one.query.deadline_s is not None and one.query.deadline_s <= now:
+            self._give_up(one.future)
+            return False
+        if one.is_gone():
+            self._on_drop("gone")
+            one.future.set_exception(DeadlineExceeded("the caller went away before the query was answered"))
+            return False
+        return True
 
     def _answer_traced(self, batch: Sequence[_Waiting]) -> list[Answer | RequestError]:
         now_ns = time.time_ns()
@@ -131,15 +177,17 @@ class Batcher:
             tracing.past("query.queue", one.origin, one.arrived_ns, now_ns)
         with tracing.joined("query.batch", [one.origin for one in batch]) as span:
             span.note({"rowbank.batch_size": len(batch)})
-            return self._answer([one.query for one in batch], batch[0].arrived_s)
+            return self._answer([one.query for one in batch], min(one.arrived_s for one in batch))
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch = self._next()
-            if not batch:
+        while len(self._waiting):
+            begun = self._next()
+            if not begun:
                 continue
+            batch = [one.waiting for one in begun]
             self._on_batch(len(batch))
+            started = time.monotonic()
             try:
                 answers = await loop.run_in_executor(self._executor, self._answer_traced, batch)
             except RequestError as error:
@@ -148,6 +196,7 @@ class Batcher:
                 defect = InternalError(f"a batch of queries failed ({type(error).__name__}); the log has the details")
                 defect.__cause__ = error
                 answers = [defect] * len(batch)
+            self._settle(begun, time.monotonic() - started)
             for one, answer in zip(batch, answers, strict=True):
                 if one.future.done():
                     continue
@@ -155,3 +204,9 @@ class Batcher:
                     one.future.set_exception(answer)
                 else:
                     one.future.set_result(answer)
+
+    def _settle(self, begun: list[_Begun], took_s: float) -> None:
+        each_s = took_s / len(begun)
+        self._usual_s += _SMOOTHING * (each_s - self._usual_s)
+        for one in begun:
+            self._waiting.end(one.flow, one.charged, each_s)

@@ -137,6 +137,7 @@ async def _serve(
         board=place.team.board if place.team is not None else None,
         worker=place.team.worker if place.team is not None else 0,
         tls=tls,
+        max_connections=settings.max_connections,
     )
     rpc = await _Rpc.start(settings, operations, tls, is_shared=place.team is not None)
     serving = asyncio.create_task(server.serve(sockets=[place.listener]))

@@ -102,6 +102,9 @@ class ApiSettings(RedisSettings):
     body_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="Longest that a request's body may take to arrive, and an import be silent."
     )
+    max_connections: int = Field(
+        4096, ge=16, le=1 << 20, description="HTTP connections of each worker; requests on more of them are told 503."
+    )
     max_imports: int = Field(2, ge=1, le=64, description="Imports at the same time; one more is refused with 429.")
     import_max_bytes: int = Field(1 << 30, ge=1 << 20, description="Largest body of an import.")
     drain_timeout_s: float = Field(20.0, gt=0, description="After SIGTERM: longest wait for requests in flight.")

@@ -16,7 +16,7 @@ import grpc
 
 from rowbank.errors import DeadlineExceeded, Overloaded
 from rowbank_server.fairness import FairQueue, Flow
-from rowbank_server.security import caller
+from rowbank_server.tenancy import tenant_of
 
 _LONGEST_WAIT_S = 30.0
 _CONTEST_S = 1.0  # Callers who asked within this time are there at the same time.
@@ -24,24 +24,6 @@ _CONTESTED_WINDOW = 3 << 20
 _WINDOW = 64 << 20
 _S_PER_BYTE = 1e-9  # What the bytes of a request cost before a thread has them.
 _turns = threading.local()
-
-
-def tenant_of(peer: str) -> str:
-    """Whose limits a request counts against: the token's, or without one the machine's that it comes from.
-
-    Of this machine, each connection counts for itself: they are processes that have nothing else in common.
-    """
-    name = caller.current().name
-    return f"token {name}" if name else place_of(peer)
-
-
-def place_of(peer: str) -> str:
-    """The machine that a connection comes from, or the connection itself if that is this machine."""
-    kind, _, rest = peer.partition(":")
-    host = rest.rpartition(":")[0]
-    if kind not in ("ipv4", "ipv6") or host.startswith("127.") or host in ("[::1]", "%5B::1%5D"):
-        return peer
-    return host
 
 
 class Turns:

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import grpc
 
 from rowbank.errors import DeadlineExceeded, InvalidRequest, Overloaded, RequestError, to_status
-from rowbank_server.ps.limits.turns import place_of
 from rowbank_server.ps.services.wrapping import Interceptor
 from rowbank_server.settings import PsSettings
+from rowbank_server.tenancy import place_of
 
 _LOOK_EVERY_S = 0.5
 _QUICK_S = 0.25  # What takes longer to arrive gives way to others.

@@ -10,8 +10,8 @@ import grpc
 from google.protobuf.message import Message
 
 from rowbank_server.ps.limits.in_flight import InFlight
-from rowbank_server.ps.limits.turns import tenant_of
 from rowbank_server.ps.services.wrapping import Interceptor, wrapped
+from rowbank_server.tenancy import tenant_of
 
 # They say what is wrong, or how things are, and cost nothing; or they last, and have a limit of their own.
 _ALWAYS = frozenset(

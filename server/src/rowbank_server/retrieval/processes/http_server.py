@@ -13,14 +13,14 @@ import uvicorn
 from rowbank_server.retrieval.processes.accepting import Acceptor
 from rowbank_server.retrieval.processes.board import Board
 from rowbank_server.security.tls import ServedTls
-from rowbank_server.web.certificates import TellsOfCertificate
+from rowbank_server.web.protocol import GuardedProtocol
 
 LINGER_S = 0.25  # How long a drain waits for requests that are on their way.
 _LOOK_S = 0.01
 KEEP_ALIVE_S = 75.0  # Longer than what balancers and clients keep a connection for, so that they end it, and not we.
 
 
-class _Protocol(TellsOfCertificate):
+class _Protocol(GuardedProtocol):
     """Knows whether a request on it waits for its answer, also one of which only the beginning is there."""
 
     unanswered = 0
@@ -47,6 +47,7 @@ class HttpServer(uvicorn.Server):
         drain_timeout_s: how long a drain waits for answers.
         board, worker: what the workers know of each other, and which this one is; None: it is alone.
         tls: what connections are protected with; None: nothing.
+        max_connections: those beyond it are told 503 and closed; None: no limit.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class HttpServer(uvicorn.Server):
         board: Board | None = None,
         worker: int = 0,
         tls: ServedTls | None = None,
+        max_connections: int | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -67,6 +69,7 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,  # Nothing here depends on who calls.
                 lifespan="off",
+                limit_concurrency=max_connections,
                 timeout_keep_alive=int(KEEP_ALIVE_S),
                 headers=[] if board is None else [("x-rowbank-worker", str(worker))],
             )

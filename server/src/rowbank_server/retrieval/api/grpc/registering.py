@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from rowbank import tracing
 from rowbank.errors import REQUEST_ID_KEY, InvalidRequest, RequestError, to_status
 from rowbank_protos.v1 import retrieval_pb2
+from rowbank_server.tenancy import note_peer
 
 _SERVICE = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"]
 
@@ -46,6 +47,7 @@ async def abort(context: Context[Any, Any], error: RequestError) -> NoReturn:
 
 def _reading(call: Call, kind: type[Message]) -> Callable[[bytes, Context[Any, Any]], Awaitable[Message]]:
     async def read(data: bytes, context: Context[Any, Any]) -> Message:
+        note_peer(context.peer())
         try:
             request = kind.FromString(data)
         except DecodeError:

@@ -24,6 +24,7 @@ from rowbank_server.retrieval.api.http.paths import EncodedRoute
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.schemas.fields import MAX_K, MAX_NAME, MAX_OFFSET
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
+from rowbank_server.tenancy import note_peer
 
 _log = logging.getLogger("rowbank.api")
 
@@ -219,6 +220,8 @@ def _guarded(handler: Handler, endpoint: Endpoint, metrics: Metrics) -> Any:
         span = tracing.current()
         span.name(what)
         span.note(route)
+        if request.client is not None:
+            note_peer(f"ipv{6 if ':' in request.client.host else 4}:{request.client.host}:{request.client.port}")
         try:
             # Probes and scrapers may add what they like to the others.
             if request.scope["query_string"] and endpoint.path.startswith("/v1/"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from starlette.responses import Response
 
 from rowbank import tracing
 from rowbank.closest import did_you_mean
-from rowbank.errors import RequestError, RequestTooLarge
+from rowbank.errors import Overloaded, RequestError, RequestTooLarge
 from rowbank_server.retrieval.api.schemas.validation import Fault, InvalidBody, MalformedJson
 
 _log = logging.getLogger("rowbank.api")
@@ -67,6 +68,7 @@ class ProblemError(Exception):
         self.kind = kind
         self.detail = detail
         self.errors = errors or []
+        self.retry_after_s = RETRY_AFTER_S
 
 
 def respond(problem: ProblemError) -> Response:
@@ -79,7 +81,7 @@ def respond(problem: ProblemError) -> Response:
         errors=problem.errors,
         request_id=tracing.request_id(),
     )
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if problem.status in (429, 503) else None
+    headers = {"Retry-After": str(problem.retry_after_s)} if problem.status in (429, 503) else None
     return Response(msgspec.json.encode(body), problem.status, headers, CONTENT_TYPE)
 
 
@@ -110,7 +112,10 @@ def from_error(error: RequestError) -> ProblemError:
         return ProblemError(status, "invalid-request", error.message, error.faults)
     field = error.metadata.get("field")
     faults = [] if field is None else [Fault(field, error.message.removeprefix(f"{field}: "))]
-    return ProblemError(status, error.reason.lower().replace("_", "-"), error.message, faults)
+    problem = ProblemError(status, error.reason.lower().replace("_", "-"), error.message, faults)
+    if isinstance(error, Overloaded):
+        problem.retry_after_s = math.ceil(float(error.metadata["retry_after_s"]))  # HTTP has whole seconds.
+    return problem
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
