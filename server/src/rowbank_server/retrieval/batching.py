@@ -58,8 +58,8 @@ class Batcher:
     Args:
         answer: answers a batch; runs in the thread.
         max_batch: the most queries in one batch.
-        max_queue: the most queries that may wait; one more is refused at once, or instead of it the last one of a caller
-            that has more of them there.
+        max_queue: the most queries that may wait; one more is refused at once, or instead of it the last one of who has
+            more of them there.
         on_batch: told the size of each batch.
         on_drop: told why a query is not answered: "overloaded", "deadline" or "gone".
     """
@@ -112,7 +112,7 @@ class Batcher:
             timer.cancel()
 
     def _require_room(self, flow: Flow) -> None:
-        """Raises Overloaded where the queue is full, unless another caller has more in it, whose last query then goes."""
+        """Raises Overloaded where the queue is full, unless another caller has more in it: then its last query goes."""
         if len(self._waiting) < self._max_queue:
             return
         longest = self._waiting.longest()
