@@ -85,6 +85,14 @@ def test_a_cap_of_rows_still_needs_a_policy():
         Eviction(max_rows=5)
 
 
+def taken_in(table) -> bool:
+    try:
+        table.upsert(np.arange(BATCH), np.ones((BATCH, WIDE), np.float32))
+    except MemoryLimit:
+        return False
+    return True
+
+
 def grown_to_the_limit(ps, connect, client) -> None:
     """Fills a table until it is refused, and looks at what goes on and what does not."""
     wire = connect(ps.target)
@@ -106,7 +114,7 @@ def grown_to_the_limit(ps, connect, client) -> None:
     client.drop_table("wide")
     until(lambda: not wire.admin.GetServerInfo(admin_pb2.GetServerInfoRequest()).growth_refused)
     again = client.create_table(TableSpec("again", dim=WIDE, durability="relaxed"))
-    again.upsert(np.arange(BATCH), np.ones((BATCH, WIDE), np.float32))
+    until(lambda: taken_in(again))
     assert again.size() == BATCH
     assert "Traceback" not in ps.log
 

@@ -5,6 +5,8 @@ Each bound has a reserve that is left alone: what one moment's growth, the kerne
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import resource
 from collections.abc import Iterator
@@ -42,6 +44,12 @@ def sizes() -> tuple[int, int]:
     except OSError:
         return 0, 0
     return int(pages[0]) * _PAGE, int(pages[1]) * _PAGE
+
+
+def give_back() -> None:
+    """Has the C library return what it keeps of freed memory to the system, where it is one that can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def tightest() -> Bound | None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rowbank_server.ps.limits.machine_memory import sizes, tightest
+from rowbank_server.ps.limits.machine_memory import give_back, sizes, tightest
 from rowbank_server.ps.tables.growth import Growth, MemoryState
 from rowbank_server.ps.tables.table import ShardTable
 from rowbank_server.settings import PsSettings
@@ -21,6 +21,7 @@ _log = logging.getLogger("rowbank.ps")
 _EVERY_S = 0.2
 _TABLES_EVERY_S = 2.0
 _LATELY = 30  # Looks at tables: a minute.
+_GIVE_BACK_EVERY_S = 1.0
 _AGAIN_SHARE = 0.02  # Of the limit has to be free again before growth goes on.
 
 
@@ -57,6 +58,7 @@ class MemoryWatch:
         self._tables = tables
         self._sizes: deque[dict[str, int]] = deque(maxlen=_LATELY)
         self._look_at_tables_s = 0.0
+        self._give_back_s = 0.0
 
     def start(self) -> None:
         """Looks once, then begins to watch."""
@@ -64,18 +66,13 @@ class MemoryWatch:
         threading.Thread(target=self._run, name="memory", daemon=True).start()
 
     def look(self) -> None:
-        """Looks at the memory now."""
+        """Looks at the memory now; where there is no room, first gives back what is only kept for later."""
         state = self._state
-        _, state.used = sizes()
-        if self._limit == 0:
-            return
-        if self._limit is not None:
-            state.limit, state.room = self._limit, self._limit - state.used
-        else:
-            bound = tightest()
-            if bound is None:
-                return
-            state.limit, state.room = max(1, state.used + bound.room), bound.room
+        self._measure()
+        if state.room <= state.limit * _AGAIN_SHARE and time.monotonic() >= self._give_back_s:
+            self._give_back_s = time.monotonic() + _GIVE_BACK_EVERY_S
+            give_back()
+            self._measure()
         if time.monotonic() >= self._look_at_tables_s:
             self._look_at_tables()
         enough = state.limit * _AGAIN_SHARE if state.refusing else 0
@@ -83,6 +80,18 @@ class MemoryWatch:
         if refusing != state.refusing:
             state.refusing = refusing
             self._say(refusing)
+
+    def _measure(self) -> None:
+        state = self._state
+        _, state.used = sizes()
+        if self._limit == 0:
+            return
+        if self._limit is not None:
+            state.limit, state.room = self._limit, self._limit - state.used
+            return
+        bound = tightest()
+        if bound is not None:
+            state.limit, state.room = max(1, state.used + bound.room), bound.room
 
     def _look_at_tables(self) -> None:
         self._look_at_tables_s = time.monotonic() + _TABLES_EVERY_S
