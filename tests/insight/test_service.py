@@ -98,6 +98,14 @@ def test_a_key_that_waits_for_its_row(client, table_name):
     assert table.explain_row(1).row.found
 
 
+def test_a_cold_row_says_so(client, table_name):
+    eviction = Eviction("lfu", max_rows=100, second_chance_bytes=1 << 20)
+    table = client.create_table(TableSpec(table_name, dim=2, optimizer=SGD, eviction=eviction))
+    push(table, range(10), counts=np.arange(1, 11))
+    table.restrict(7)
+    assert [table.explain_row(key).cold for key in (0, 5, 77)] == [True, False, False]
+
+
 def test_a_row_that_will_expire(client, table_name):
     table = client.create_table(TableSpec(table_name, dim=2, optimizer=SGD, eviction=Eviction("none", ttl_s=3600)))
     push(table, [1])

@@ -206,6 +206,7 @@ class RowExplanation:
         departures_known: whether Redis could be asked.
         client_id, caller: who changed the row last; empty: not known any more.
         expires_in_s: until its age takes it; None: it does not.
+        cold: it has no row, but its values are kept, and it comes back trained; see `Eviction.second_chance_bytes`.
         verdict: in a sentence.
     """
 
@@ -225,6 +226,7 @@ class RowExplanation:
     client_id: str
     caller: str
     expires_in_s: float | None
+    cold: bool
     verdict: str
 
 
@@ -373,6 +375,7 @@ def explanation(key: int, message: insight_pb2.ExplainRowResponse) -> RowExplana
         client_id=message.client_id,
         caller=message.caller,
         expires_in_s=message.expires_in_s or None,
+        cold=message.cold,
         verdict="",
     )
     return dataclasses.replace(told, verdict=_verdict(told))

@@ -131,7 +131,7 @@ class Emptying(_message.Message):
     def __init__(self, at_s: _Optional[int] = ..., dropped: bool = ..., rows: _Optional[int] = ...) -> None: ...
 
 class ExplainRowResponse(_message.Message):
-    __slots__ = ("row", "rows", "rows_before", "score", "ranked_by_last_used", "min_count", "seen", "departures", "emptyings", "known_since_s", "departures_unknown", "client_id", "caller", "expires_in_s", "policy")
+    __slots__ = ("row", "rows", "rows_before", "score", "ranked_by_last_used", "min_count", "seen", "departures", "emptyings", "known_since_s", "departures_unknown", "client_id", "caller", "expires_in_s", "policy", "cold")
     ROW_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     ROWS_BEFORE_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +147,7 @@ class ExplainRowResponse(_message.Message):
     CALLER_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_IN_S_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
+    COLD_FIELD_NUMBER: _ClassVar[int]
     row: _admin_pb2.DescribeRowResponse
     rows: int
     rows_before: int
@@ -162,7 +163,8 @@ class ExplainRowResponse(_message.Message):
     caller: str
     expires_in_s: float
     policy: str
-    def __init__(self, row: _Optional[_Union[_admin_pb2.DescribeRowResponse, _Mapping]] = ..., rows: _Optional[int] = ..., rows_before: _Optional[int] = ..., score: _Optional[float] = ..., ranked_by_last_used: bool = ..., min_count: _Optional[int] = ..., seen: _Optional[int] = ..., departures: _Optional[_Iterable[_Union[Departure, _Mapping]]] = ..., emptyings: _Optional[_Iterable[_Union[Emptying, _Mapping]]] = ..., known_since_s: _Optional[int] = ..., departures_unknown: bool = ..., client_id: _Optional[str] = ..., caller: _Optional[str] = ..., expires_in_s: _Optional[float] = ..., policy: _Optional[str] = ...) -> None: ...
+    cold: bool
+    def __init__(self, row: _Optional[_Union[_admin_pb2.DescribeRowResponse, _Mapping]] = ..., rows: _Optional[int] = ..., rows_before: _Optional[int] = ..., score: _Optional[float] = ..., ranked_by_last_used: bool = ..., min_count: _Optional[int] = ..., seen: _Optional[int] = ..., departures: _Optional[_Iterable[_Union[Departure, _Mapping]]] = ..., emptyings: _Optional[_Iterable[_Union[Emptying, _Mapping]]] = ..., known_since_s: _Optional[int] = ..., departures_unknown: bool = ..., client_id: _Optional[str] = ..., caller: _Optional[str] = ..., expires_in_s: _Optional[float] = ..., policy: _Optional[str] = ..., cold: bool = ...) -> None: ...
 
 class CountFrequenciesRequest(_message.Message):
     __slots__ = ("table",)

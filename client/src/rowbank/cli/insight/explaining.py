@@ -29,6 +29,8 @@ def as_lines(told: RowExplanation) -> dict[str, str]:
         lines["changed last by"] = _author(told)
         if told.expires_in_s is not None:
             lines["expires in"] = duration(told.expires_in_s)
+    if told.cold:
+        lines["second chance"] = "its values are kept cold: it comes back trained when it is pulled or pushed"
     if told.min_count > 1:
         seen = "" if told.row.found else f"; seen about {told.seen}"
         lines["admission"] = f"at {told.min_count} occurrences{seen}"

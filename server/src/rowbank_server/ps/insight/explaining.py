@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+
 from rowbank.errors import RedisUnavailable
 from rowbank_protos.v1 import admin_pb2, insight_pb2, tables_pb2
 from rowbank_server.ps.durability.authors import Authors
@@ -43,7 +45,10 @@ class Explainer:
                 told.client_id, told.caller = author.client_id, author.caller
             if eviction.ttl_s:
                 told.expires_in_s = max(row.last_used + eviction.ttl_s - now, 0.0)
-        elif table.admits_by_count:
+        elif table.second_chance.on:
+            with table.second_chance.lock:
+                told.cold = len(table.second_chance.rows.find(np.array([key], np.int64))[0]) > 0
+        if standing is None and table.admits_by_count:
             told.seen = table.rows.seen(key)
         self._add_past(table, key, told, present=standing is not None)
         return told
