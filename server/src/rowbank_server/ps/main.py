@@ -293,6 +293,7 @@ class ParameterServer:
             history=history,
             models=self._registry,
             adviser=self.adviser,
+            gate=self.security.parts.gate,
             tls=tls,
             credentials=self._credentials,
         )

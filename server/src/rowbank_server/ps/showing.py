@@ -21,6 +21,7 @@ from rowbank_server.ps.insight.advice import Adviser
 from rowbank_server.ps.services.keeping_metrics import KeepingCollector
 from rowbank_server.ps.serving import Parts, Serving
 from rowbank_server.registry.store import ModelRegistry
+from rowbank_server.security.gate import Gate
 from rowbank_server.security.tls import ServedTls
 from rowbank_server.settings import PsSettings
 from rowbank_server.storage.connection import Redis
@@ -45,6 +46,7 @@ class Showing:
         metrics: the registry that a scrape gets; it is completed here.
         history, models: of evictions; of versions.
         adviser: knows which tables evict too early.
+        gate: asks callers for tokens; None: nobody is asked.
         tls: what the port is protected with; None: nothing.
         credentials: what other shards are connected to with.
     """
@@ -60,6 +62,7 @@ class Showing:
         history: EvictionHistory,
         models: ModelRegistry,
         adviser: Adviser,
+        gate: Gate | None,
         tls: ServedTls | None,
         credentials: Credentials,
     ) -> None:
@@ -89,7 +92,7 @@ class Showing:
         self._source = PsSource(known)
         process_metrics.register(metrics, "ps")
         metrics.register(KeepingCollector(parts.shard, parts.keeper, history, self._memory))
-        served = Served(metrics, serving.not_ready, self._description, self._source)
+        served = Served(metrics, serving.not_ready, self._description, self._source, gate)
         app: Any = Traced(create_app(served))
         if tls is not None and tls.asks_for_certificates:
             app = RequireCertificate(app)

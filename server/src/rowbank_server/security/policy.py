@@ -227,6 +227,9 @@ PS_ROUTES: dict[str, Rule] = {
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /metrics": _ALL,
+    "GET /ui": PUBLIC,
+    "GET /ui/{file}": PUBLIC,
+    "GET /ui/data/{what}": _ALL,
 }
 # Every route of the retrieval service.
 API_ROUTES: dict[str, Rule] = {
@@ -265,6 +268,9 @@ API_ROUTES: dict[str, Rule] = {
     **dict.fromkeys(
         ("POST /v1/models/{version}/activate", "POST /v1/models:rollback", "PUT /v1/models:traffic"), _IN_MODEL_ADMIN
     ),
+    "GET /ui": PUBLIC,
+    "GET /ui/{file}": PUBLIC,
+    "GET /ui/data/{what}": _ALL,
     "GET /demo": PUBLIC,
     "GET /demo/{file}": PUBLIC,
     "GET /healthz": PUBLIC,

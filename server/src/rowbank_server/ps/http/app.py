@@ -17,7 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rowbank.errors import RequestError
+from rowbank.errors import RequestError, Unauthenticated
+from rowbank_server.security.gate import Gate, require_role
+from rowbank_server.security.policy import PS_ROUTES
+from rowbank_server.security.rules import Rule
 from rowbank_server.ui import data, files
 from rowbank_server.ui.data import Source
 from rowbank_server.web.answers import HEADERS, of_error, on_http_exception, problem, to_json
@@ -34,12 +37,14 @@ class Served:
         not_ready: why this process answers no requests of clients now; empty: it does.
         describe: what this process is, for probes: role, state, shard and the like.
         source: what the page is told.
+        gate: asks callers for a token; None: anybody may see all of it.
     """
 
     metrics: CollectorRegistry
     not_ready: Callable[[], str]
     describe: Callable[[], dict[str, Any]]
     source: Source
+    gate: Gate | None = None
 
 
 Answer = Callable[[Served, Request], Response]
@@ -82,6 +87,23 @@ def _page_data(served: Served, request: Request) -> Response:
     return to_json(told)
 
 
+def _refused(gate: Gate, rule: Rule, request: Request) -> Response | None:
+    """What is answered to who may not see this; None: they may."""
+    what = f"GET {request.scope['route'].path}" if "route" in request.scope else "GET"
+    caller = None
+    try:
+        caller = gate.admit(request.headers.getlist("authorization"))
+        require_role(caller, rule, what)
+    except RequestError as error:
+        client = request.client
+        gate.refused(caller, error, f"{client.host}:{client.port}" if client is not None else "", what)
+        response = of_error(error)
+        if isinstance(error, Unauthenticated):
+            response.headers["www-authenticate"] = 'Bearer realm="rowbank"'
+        return response
+    return None
+
+
 # Path -> what answers a GET of it.
 ROUTES: dict[str, Answer] = {
     "/healthz": _healthz,
@@ -94,17 +116,22 @@ ROUTES: dict[str, Answer] = {
 
 
 def create_app(served: Served) -> Starlette:
-    """The application; it owns nothing."""
+    """The application; it owns nothing. Raises LookupError: a route has no rule of who may see it."""
     routes = [
-        Route(path, functools.partial(_answer, answer, served), methods=["GET"]) for path, answer in ROUTES.items()
+        Route(path, functools.partial(_answer, answer, PS_ROUTES[f"GET {path}"], served), methods=["GET"])
+        for path, answer in ROUTES.items()
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: on_http_exception})
     app.router.redirect_slashes = False
     return app
 
 
-async def _answer(answer: Answer, served: Served, request: Request) -> Response:
+async def _answer(answer: Answer, rule: Rule, served: Served, request: Request) -> Response:
     """In a thread of its own: what is shown may wait for locks that requests of clients hold."""
+    if served.gate is not None and rule.role is not None:
+        refusal = _refused(served.gate, rule, request)
+        if refusal is not None:
+            return refusal
     try:
         return await run_in_threadpool(answer, served, request)
     except Exception as error:
