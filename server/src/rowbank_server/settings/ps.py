@@ -66,6 +66,7 @@ class PsSettings(RedisSettings):
         description="Shares of tables in what is worked on while requests wait, such as `user=4,item=1`; a table that "
         "is not named has 1.",
     )
+    first_come: bool = Field(False, description="Serve first come, first served; else callers and tables take turns.")
     max_streams_per_connection: int = Field(
         128, ge=1, le=8192, description="Calls in flight on one connection; a client lets more of them wait."
     )

@@ -17,8 +17,8 @@ class Limiting:
     def __init__(self, settings: PsSettings, registry: CollectorRegistry) -> None:
         self.metrics = LimitMetrics(registry)
         slots, weights = settings.worker_threads, settings.table_weights
-        reads = Turns(slots, weights, self.metrics.waits("reads"))
-        mutations = Turns(slots, weights, self.metrics.waits("mutations"))
+        reads = Turns(slots, weights, self.metrics.waits("reads"), fair=not settings.first_come)
+        mutations = Turns(slots, weights, self.metrics.waits("mutations"), fair=not settings.first_come)
         calls = Most(settings.max_calls, settings.max_calls_per_caller, settings.max_calls_per_table)
         size = Most(settings.max_bytes, settings.max_bytes_per_caller, settings.max_bytes_per_table)
         self.in_flight = InFlight(

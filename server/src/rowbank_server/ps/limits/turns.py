@@ -35,10 +35,14 @@ class Turns:
 
     Args:
         weights: of tables.
+        fair: whether callers and tables take turns; else it is first come, first served.
         on_wait: told how long each one waited, in seconds.
     """
 
-    def __init__(self, slots: int, weights: Mapping[str, float], on_wait: Callable[[float], None]) -> None:
+    def __init__(
+        self, slots: int, weights: Mapping[str, float], on_wait: Callable[[float], None], *, fair: bool
+    ) -> None:
+        self._fair = fair
         self._free = slots
         self._slots = slots
         self._queue: FairQueue[Turn] = FairQueue(weights)
@@ -49,7 +53,7 @@ class Turns:
 
     def turn(self, context: grpc.ServicerContext, tables: Sequence[str], size: int) -> Turn:
         """A turn of a request of `size` bytes, to be used as a context manager."""
-        flow = Flow(tenant_of(context.peer()), tuple(tables))
+        flow = Flow(tenant_of(context.peer()), tuple(tables)) if self._fair else Flow("", ())
         return Turn(self, flow, size, context)
 
     def take(self, turn: Turn) -> None:
