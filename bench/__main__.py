@@ -23,6 +23,7 @@ from . import (
     serving_workloads,
     step_workloads,
     sweep_workloads,
+    tls_workloads,
     training_workloads,
     what_if_workloads,
 )
@@ -56,6 +57,7 @@ WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "index_compare": index_workloads.index_compare,
     "feature_reads": feature_workloads.feature_reads,
     "feature_import": feature_workloads.feature_import,
+    "tls_cost": tls_workloads.tls_cost,
     "core_sweep": sweep_workloads.core_sweep,
 }
 # Minutes and most of the memory, an environment with Feast, or libraries to compare with: when named.
