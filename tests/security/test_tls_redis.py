@@ -89,10 +89,12 @@ def test_everything_works_with_the_rights_of_the_docs(
     api_options = ("--redis", url, "--namespace", "rowbank", "--targets", owner.target, "--bind", "127.0.0.1:0")
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(Client(f"{owner.target}|{standby.target}", timeout_s=60))
-        api = ServerProcess("api", *api_options, *authority.options(), log=tmp_path / "api.log")
+        api = ServerProcess("api", *api_options, *authority.options()[:4], log=tmp_path / "api.log")
         stack.callback(api.close)
         http = api.ready_line().split()[2]
-        spec = TableSpec("t", dim=4, eviction=Eviction("lfu", max_rows=100), durability="journaled")
+        spec = TableSpec(
+            "t", dim=4, eviction=Eviction("lfu", max_rows=100, second_chance_bytes=1 << 20), durability="journaled"
+        )
         table = client.create_table(spec)
         for start in range(0, 600, 200):
             table.push(np.arange(start, start + 200), np.ones((200, 4), np.float32))
@@ -108,7 +110,7 @@ def test_everything_works_with_the_rights_of_the_docs(
         caught_up(standby, owner)
         owner.kill()
         assert np.array_equal(np.sort(np.concatenate([chunk.keys for chunk in table.export()])), kept)
-        table.push(np.array([7]), np.ones((1, 4), np.float32))
+        table.push(np.arange(600), np.ones((600, 4), np.float32))  # Those that were evicted come back.
         assert "Traceback" not in owner.log + standby.log + api.log
     assert standby.terminate() == 0, standby.log
     refused = {str(entry["object"]) for entry in node.client.acl_log()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -68,7 +67,6 @@ def _run(settings: CommonSettings) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the server that the arguments name; returns the exit status: 0 ok, 1 failed, 2 wrong settings."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # It writes a line for each stranger whose handshake fails.
     try:
         if words[:1] == ["config"]:
             return config(words[1:])
