@@ -251,6 +251,9 @@ class ShardProcess:
         rows: as it last said; 0: not known.
         answers: whether it answered now.
         followers: who follows it.
+        memory_used_bytes: its RAM; of `memory_limit_bytes`, that it may have now; 0: not known, no limit.
+        growth_refused: whether it refuses new rows and tables until there is more room.
+        fastest_growing_table: in the last minute; empty: none grew.
     """
 
     shard: int
@@ -265,6 +268,10 @@ class ShardProcess:
     server_id: str
     answers: bool
     followers: tuple[FollowerInfo, ...] = ()
+    memory_used_bytes: int = 0
+    memory_limit_bytes: int = 0
+    growth_refused: bool = False
+    fastest_growing_table: str = ""
 
 
 def merge_table_infos(messages: Sequence[tables_pb2.TableInfo]) -> TableInfo:

@@ -117,6 +117,10 @@ def _process(
         server_id=info.server_id,
         answers=True,
         followers=tuple(_follower(message) for message in listed),
+        memory_used_bytes=info.memory_used_bytes,
+        memory_limit_bytes=info.memory_limit_bytes,
+        growth_refused=info.growth_refused,
+        fastest_growing_table=info.fastest_growing_table,
     )
 
 

@@ -97,7 +97,7 @@ def process_record(process: ShardProcess, health: ShardHealth | None) -> dict[st
     """A process of a shard, with what its owner says of itself."""
     record = dataclasses.asdict(process)
     del record["followers"]
-    measures = ("uptime_s", "resident_bytes", "dirty_rows", "journal_bytes", "journal_pending_bytes", "journal_lag_s",
+    measures = ("uptime_s", "dirty_rows", "journal_bytes", "journal_pending_bytes", "journal_lag_s",
                 "write_back_lag_s")  # fmt: skip
     record |= {name: None if health is None else getattr(health, name) for name in measures}
     for method in ("Pull", "Push"):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rowbank.cli.health.cluster import Cluster, Table
 from rowbank.cli.screen.texts import binary
 
+if TYPE_CHECKING:
+    from rowbank.admin import ShardProcess
+
 FAIL, WARN = "fail", "warn"
 _JOURNAL_FULL, _REDIS_FULL, _TABLE_FULL = 0.9, 0.9, 2.0
 _BEHIND_S, _JOURNAL_BEHIND_S, _FOLLOWER_BEHIND_S = 30.0, 2.0, 10.0
+_MEMORY_FULL = 0.85
 _REGRET, _REGRET_LEAST = 0.05, 100
 
 
@@ -49,9 +54,22 @@ def _processes(cluster: Cluster) -> Iterator[Problem]:
         elif one.answers and one.role != "owner" and one.age_s > _FOLLOWER_BEHIND_S:
             what = f"{one.role} {one.address} is {one.age_s:.0f} s behind"
             yield Problem(WARN, what, "see whether it, and the network to the owner, can keep up")
+    for one in cluster.processes:
+        yield from _memory(one)
     versions = sorted({one.version for one in cluster.processes if one.version})
     if len(versions) > 1:
         yield Problem(WARN, f"processes of several versions: {', '.join(versions)}", "bring all to the newest")
+
+
+def _memory(process: ShardProcess) -> Iterator[Problem]:
+    used, limit = process.memory_used_bytes, process.memory_limit_bytes
+    grew = f"; {process.fastest_growing_table} grows fastest" if process.fastest_growing_table else ""
+    what = f"{process.address} uses {binary(used)} of {binary(limit)} of memory"
+    do = "set caps on tables, or give it more: rowbank bigtables shows the largest"
+    if process.growth_refused:
+        yield Problem(FAIL, f"{what} and refuses new rows{grew}", do)
+    elif limit and used > _MEMORY_FULL * limit:
+        yield Problem(WARN, f"{what}{grew}", do)
 
 
 def _health(cluster: Cluster) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ _SHOWN_TABLES, _SHOWN_PROBLEMS, _SHOWN_MODELS = 8, 6, 6
 _RED, _GREEN, _YELLOW = 1, 2, 3
 _SHARDS = {
     "shard": "SHARD", "role": "ROLE", "address": "ADDRESS", "state": "STATE", "rows": "ROWS", "age_s": "LAG S",
-    "resident_bytes": "MEMORY", "uptime_s": "UP", "version": "VERSION",
+    "memory_used_bytes": "MEMORY", "memory_limit_bytes": "OF", "uptime_s": "UP", "version": "VERSION",
 }  # fmt: skip
 _WORK = {
     "shard": "SHARD", "pull_p50_ms": "PULL P50 MS", "pull_p99_ms": "P99 MS", "push_p50_ms": "PUSH P50 MS",
