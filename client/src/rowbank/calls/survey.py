@@ -14,7 +14,7 @@ from rowbank.calls import failover, methods
 from rowbank.calls.methods import Method
 from rowbank.calls.servers import OWNER, Server, Shard, serves
 from rowbank.diagnosis import Diagnosis, diagnosis
-from rowbank.errors import ClientClosed, RequestError
+from rowbank.errors import ClientClosed, PermissionDenied, RequestError, Unauthenticated
 from rowbank_protos.v1 import admin_pb2, deltas_pb2, diagnosis_pb2
 
 A = TypeVar("A")
@@ -30,6 +30,8 @@ def survey(shards: Sequence[Shard], stop: threading.Event, *, timeout_s: float) 
     Args:
         shards: in the order of their numbers, as far as those are known.
         timeout_s: how long each of three questions may take.
+    Raises:
+        Unauthenticated, PermissionDenied: nobody answers, and somebody refuses to.
     """
     infos: dict[Server, _Info | RequestError] = {}
     for _ in range(2):  # Those that are learnt from the first answers are asked, too.
@@ -41,6 +43,9 @@ def survey(shards: Sequence[Shard], stop: threading.Event, *, timeout_s: float) 
                 info = found.get(server)
                 if isinstance(info, _Info):
                     shard.learn(server, info)
+    refusals = [info for info in infos.values() if isinstance(info, Unauthenticated | PermissionDenied)]
+    if refusals and not any(isinstance(info, _Info) for info in infos.values()):
+        raise refusals[0]
     owners = [server for server, info in infos.items() if isinstance(info, _Info) and serves(info)]
     followers = _ask(methods.LIST_FOLLOWERS, deltas_pb2.ListFollowersRequest(), owners, stop, timeout_s)
     processes = []

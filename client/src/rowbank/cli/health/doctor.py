@@ -66,10 +66,15 @@ def _look_at_shards(shards: Sequence[Shard], credentials: Credentials) -> Iterat
     from rowbank import __version__
     from rowbank.calls import survey
     from rowbank.diagnosis import Finding
-    from rowbank.errors import RequestError
+    from rowbank.errors import PermissionDenied, RequestError, Unauthenticated
 
     stop = threading.Event()
-    processes = survey.survey(shards, stop, timeout_s=_SURVEY_S)
+    try:
+        processes = survey.survey(shards, stop, timeout_s=_SURVEY_S)
+    except (Unauthenticated, PermissionDenied) as error:
+        remedy = "get one from whoever runs the servers: rowbank tokens create"
+        yield "here", Finding("token", "fail", error.message, remedy)
+        return
     roles = {one.address: f"shard {one.shard} {one.role}".strip() for one in processes}
     for finding in own_checks.of_processes(processes):
         yield "here", finding
