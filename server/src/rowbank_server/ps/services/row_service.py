@@ -35,7 +35,7 @@ from rowbank_server.security.caller import require_tables
 from rowbank_server.storage.emptyings import Emptyings
 
 _KEY_BYTES = 8
-_LOOKS = 5  # For evicted rows that may come back with a push, while others of its keys go.
+_LOOKS = 20  # For evicted rows that may come back with a push, while others of its keys go.
 
 
 def _now_s() -> int:
