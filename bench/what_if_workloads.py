@@ -20,6 +20,7 @@ _BATCH = 500
 _STEPS = 300  # A step is a second. The first half is what is predicted from, the second what is predicted.
 _WARM_STEPS = 50  # Of the second half, before hits are counted.
 _SWAPS_PER_STEP = (0, 20, 80, 320)  # Pairs of ids that trade popularity each step.
+_WARM_CALLS = 5000
 _SAMPLE_BYTES = 24 << 20
 _THIN_SAMPLE_BYTES = 24 * 12_000
 _POLICIES: dict[str, dict[str, Any]] = {
@@ -125,6 +126,9 @@ def access_sample_cost(settings: Settings) -> list[Figure]:
             table.push(batches[number % BATCHES], gradients, None, step=1, now=1000 + number // 100)
 
         calls[f"pull, sample {name}"], calls[f"push, sample {name}"] = pull, push
+    for number in range(_WARM_CALLS):  # Until the sample has as few of the keys as it will have.
+        calls["pull, sample on"](number)
+        calls["push, sample on"](number)
     timings = take_turns(calls, rounds=settings.rounds * 4, calls_per_round=settings.calls_per_round)
     return [
         speedup(

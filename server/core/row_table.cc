@@ -121,7 +121,9 @@ void RowTable::pull(KeySpan keys, ValuesOut out, std::uint8_t* status, std::uint
   Sampling sampling(access_sample_, false, now);
   visit<SharedLock>(
       batch, layout_.value_bytes, [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
-        sampling.see(hash, ref != kNoRow ? &bucket.header(ref) : nullptr, 0);
+        if (sampling.wants(hash)) [[unlikely]] {
+          sampling.see(hash, ref != kNoRow ? &bucket.header(ref) : nullptr, 0);
+        }
         if (ref != kNoRow) {
           read_row(bucket.row(ref), out, place, scratch);
           status[place] = static_cast<std::uint8_t>(RowStatus::kFound);

@@ -144,7 +144,7 @@ PushCounts RowTable::push(KeySpan keys, ValuesIn gradients, const std::uint32_t*
       return;
     }
     const std::uint32_t occurrences = occurrences_of(distinct, which, counts);
-    if (live) {
+    if (live && sampling.wants(hash)) [[unlikely]] {
       sampling.see(hash, ref != kNoRow ? &bucket.header(ref) : nullptr, occurrences);
     }
     ref = ref != kNoRow ? ref : admit(bucket, which, hash, occurrences);

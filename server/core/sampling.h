@@ -16,12 +16,13 @@ class Sampling {
     chosen().clear();
   }
 
-  void see(std::uint64_t hash, const RowHeader* header, std::uint32_t occurrences) {
-    if (AccessSample::choice(hash) < threshold_) [[unlikely]] {
-      const std::uint32_t flags = (push_ ? Access::kPush : 0) | (header != nullptr ? Access::kFound : 0);
-      chosen().push_back({hash, now_, header != nullptr ? header->usage() : Usage{},
-                          flags | std::min(occurrences, Access::kMostOccurrences)});
-    }
+  bool wants(std::uint64_t hash) const { return AccessSample::choice(hash) < threshold_; }
+
+  // Of a key that is wanted; `header` is null where there is no row. Not inlined, for the sake of those that are not.
+  [[gnu::noinline]] void see(std::uint64_t hash, const RowHeader* header, std::uint32_t occurrences) {
+    const std::uint32_t flags = (push_ ? Access::kPush : 0) | (header != nullptr ? Access::kFound : 0);
+    chosen().push_back({hash, now_, header != nullptr ? header->usage() : Usage{},
+                        flags | std::min(occurrences, Access::kMostOccurrences)});
   }
 
   void end(std::size_t keys, std::uint64_t rows) {
