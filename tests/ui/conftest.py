@@ -84,12 +84,14 @@ class Visit:
 
     def cells(self, caption: str) -> list[list[str]]:
         """What stands in a table."""
-        rows = self.page.locator(f'[aria-label="{caption}"] tbody tr')
-        return [[cell.strip() for cell in row.locator("th, td").all_inner_texts()] for row in rows.all()]
+        read = "rows => rows.map(row => [...row.children].map(cell => cell.textContent.trim()))"
+        found: list[list[str]] = self.page.locator(f'[aria-label="{caption}"] tbody tr').evaluate_all(read)
+        return found
 
     def tiles(self) -> dict[str, str]:
-        names = self.page.locator(".tile dt").all_inner_texts()
-        return dict(zip(names, self.page.locator(".tile dd b").all_inner_texts(), strict=True))
+        """Read at one moment, as they change every two seconds."""
+        read = "tiles => tiles.map(one => [one.querySelector('dt').textContent, one.querySelector('b').textContent])"
+        return dict(self.page.locator(".tile").evaluate_all(read))
 
 
 @pytest.fixture
