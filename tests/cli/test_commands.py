@@ -15,13 +15,15 @@ from rowbank.text import token_key
 
 TABLE_FIELDS = [
     "name", "dim", "value_dtype", "initializer", "optimizer", "min_count", "eviction", "max_rows", "max_bytes",
-    "low_watermark", "ttl_s", "durability", "frequency_half_life_s", "track_reads", "table_id", "created_at_s",
-    "bucket_count", "rows", "bytes", "step", "frozen", "missing_shards",
+    "low_watermark", "ttl_s", "second_chance_bytes", "durability", "frequency_half_life_s", "track_reads",
+    "table_id", "created_at_s", "bucket_count", "rows", "bytes", "step", "frozen", "missing_shards",
 ]  # fmt: skip
 STATS_FIELDS = [
     "table", "dim", "rows", "bytes", "payload_bytes", "dirty_rows", "pulled_rows", "pulled_found",
     "pulled_initialized", "pulled_not_admitted", "pushed_rows", "inserted_rows", "evicted_rows", "removed_rows",
-    "regretted_rows", "corrupt_rows", "step", "last_write_back_s", "missing_shards",
+    "regretted_rows", "corrupt_rows", "step", "last_write_back_s",
+    *(f"second_chance_{name}" for name in ("rows", "bytes", "stored", "returned", "missed", "expired")),
+    "missing_shards",
 ]  # fmt: skip
 EVICTION_FIELDS = [
     "at_ms", "table", "reason", "rows", "bytes", "score_cut", "duration_ms", "rows_left", "shard", "outcome",
