@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
 from rowbank.credentials import Credentials
@@ -22,7 +23,7 @@ from rowbank_server.listening import require_free
 from rowbank_server.pair import Pair, wait_for_owner
 from rowbank_server.redis_supervisor import EmbeddedRedis
 from rowbank_server.restarts import Restarts
-from rowbank_server.security import outgoing
+from rowbank_server.security import admin_file, outgoing
 from rowbank_server.security.binds import require_private
 from rowbank_server.security.tls import served_tls
 from rowbank_server.settings import (
@@ -227,6 +228,8 @@ def run(settings: UpSettings) -> int:
     logs.configure(settings.log_level, settings.log_format)
     require_private(settings, _listened_on(settings))
     served_tls(settings)
+    if settings.require_tokens:
+        settings = _with_token(settings)
     credentials = outgoing.credentials(settings)
     if settings.tls_certificate and not settings.tls_ca:
         raise SettingsError(
@@ -248,6 +251,19 @@ def run(settings: UpSettings) -> int:
     if failure is not None:
         raise failure
     return status
+
+
+def _with_token(settings: UpSettings) -> UpSettings:
+    """The settings with a token by which the processes know each other, and the first tokens are made. StartError."""
+    path = Path(settings.admin_token_file or settings.data_dir / "admin-token").resolve()
+    try:
+        if not settings.admin_token_file and admin_file.make(path):
+            _log.info("made %s: whoever can read it may do everything", path)
+    except OSError as error:
+        raise StartError(f"{path}: cannot be made: {error.strerror}; the setting admin_token_file names another") from None
+    return settings.model_copy(
+        update={"admin_token_file": str(path), "token_file": settings.token_file or str(path)}
+    )
 
 
 def _protection(settings: UpSettings) -> dict[str, str]:

@@ -46,6 +46,7 @@ from rowbank_server.retrieval.reach import Reach
 from rowbank_server.retrieval.rows import ClientRows
 from rowbank_server.retrieval.running import Place, serve
 from rowbank_server.retrieval.starting import connect
+from rowbank_server.security.opening import Security
 from rowbank_server.security import outgoing
 from rowbank_server.settings import ApiSettings, StartError
 from rowbank_server.storage.connection import Redis
@@ -78,6 +79,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     registry = ModelRegistry(redis, settings.namespace)
     stored_rows = StoredRows(redis, Layout(settings.namespace))
     metrics = Metrics()
+    security = Security.of(settings, redis, settings.namespace, metrics.registry)
     credentials = outgoing.credentials(settings)
     build_rows = ClientRows(settings.targets, _BUILD_TIMEOUT_S, credentials=credentials)
     query_rows = ClientRows(
@@ -128,6 +130,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
     hosts.start()
     reach.start()
     page.start()
+    security.__enter__()
     try:
         yield Service(
             hosts=hosts,
@@ -144,9 +147,11 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
             redis=redis_guard,
             redis_wait_s=settings.redis_wait_s,
             page=page,
+            gate=security.gate,
             team=team,
         )
     finally:
+        await asyncio.to_thread(security.__exit__)
         await hosts.close()
         await asyncio.to_thread(page.stop)
         await asyncio.to_thread(reach.stop)

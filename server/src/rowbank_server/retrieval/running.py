@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -20,18 +21,22 @@ from grpc_reflection.v1alpha import reflection
 from rowbank.addresses import split_address
 from rowbank.errors import NotReady
 from rowbank_server.listening import require_free, shown
+from rowbank_server.retrieval.api.grpc.auth import Auth
 from rowbank_server.retrieval.api.grpc.registering import add_to_server
 from rowbank_server.retrieval.api.grpc.servicer import RetrievalServicer
 from rowbank_server.retrieval.api.grpc.tracing import Tracing
+from rowbank_server.retrieval.api.http import problems
 from rowbank_server.retrieval.api.http.app import create_app
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
 from rowbank_server.retrieval.api.service import Service
 from rowbank_server.retrieval.processes.http_server import LINGER_S, HttpServer
 from rowbank_server.retrieval.processes.team import Team
+from rowbank_server.security.policy import API_ROUTES
 from rowbank_server.security.tls import ServedTls, served_tls
 from rowbank_server.settings import ApiSettings, StartError
 from rowbank_server.tracing import Traced, exporting, of_api
+from rowbank_server.web.auth import Authorized
 from rowbank_server.web.certificates import RequireCertificate
 
 _log = logging.getLogger("rowbank.api")
@@ -130,7 +135,9 @@ async def _wait_for_model(operations: Operations, seconds: float, stop: _Stop) -
 async def _serve(
     settings: ApiSettings, place: Place, operations: Operations, tls: ServedTls | None, stop: _Stop
 ) -> None:
-    app = Traced(create_app(operations))
+    app: Any = create_app(operations)
+    gate = operations.service.gate
+    app = Traced(app if gate is None else Authorized(app, gate, API_ROUTES, problems.refusal))
     server = HttpServer(
         RequireCertificate(app) if tls is not None and tls.asks_for_certificates else app,
         drain_timeout_s=settings.drain_timeout_s,
@@ -167,8 +174,9 @@ class _Rpc:
         """Serves at `grpc_bind`, which several processes may share; None where it is off."""
         if not settings.grpc_bind:
             return None
+        gate = operations.service.gate
         server = grpc.aio.server(
-            interceptors=[Tracing()],
+            interceptors=[*([] if gate is None else [Auth(gate)]), Tracing()],
             options=[
                 ("grpc.so_reuseport", int(is_shared)),
                 ("grpc.max_receive_message_length", MAX_BODY_BYTES),

@@ -75,6 +75,41 @@ def as_caller(caller: Caller) -> Iterator[None]:
         _current.reset(token)
 
 
+class Noted:
+    """What a request turned out to be about, for those who keep an account of it.
+
+    Attributes:
+        denied: what its answer says it must not.
+    """
+
+    __slots__ = ("denied", "models")
+
+    def __init__(self) -> None:
+        self.models: set[str] = set()
+        self.denied: PermissionDenied | None = None
+
+
+_noted: contextvars.ContextVar[Noted | None] = contextvars.ContextVar("noted", default=None)
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[Noted]:
+    """What is noted inside, by this task and those that it begins."""
+    noted = Noted()
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
+
+
+def note_denied(error: Exception) -> None:
+    """Notes an error that becomes an answer, if it is a refusal."""
+    noted = _noted.get()
+    if noted is not None and isinstance(error, PermissionDenied):
+        noted.denied = error
+
+
 def require_tables(tables: Iterable[str]) -> None:
     """Refuses unless the caller's scope has all of them. Raises PermissionDenied."""
     caller = _current.get()
@@ -86,7 +121,9 @@ def require_tables(tables: Iterable[str]) -> None:
 
 def require_model(model: str) -> None:
     """Refuses unless the caller's scope has it. Raises PermissionDenied."""
-    caller = _current.get()
+    caller, noted = _current.get(), _noted.get()
+    if noted is not None:
+        noted.models.add(model)
     if caller.models is not None and not caller.may_use_model(model):
         raise out_of_scope(caller, "model", model, caller.models)
 

@@ -22,6 +22,8 @@ from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.retrieval.reach import Reach
 from rowbank_server.ui.data import Source
+from rowbank_server.security.caller import require_model
+from rowbank_server.security.gate import Gate
 
 T = TypeVar("T")
 
@@ -74,6 +76,7 @@ class Service:
         redis: guards what calls other than queries ask of Redis.
         redis_wait_s: the longest that such a call waits.
         page: what /ui is told.
+        gate: asks callers for tokens; None: anybody may ask anything.
         team: the workers beside this process; None where it is alone.
     """
 
@@ -91,12 +94,19 @@ class Service:
     redis: Guard
     redis_wait_s: float
     page: Source
+    gate: Gate | None = None
     team: Team | None = None
 
     @property
     def retention_s(self) -> float:
         """How long events are counted for."""
         return self.popularity.retention_s
+
+    def named(self, model: str) -> str:
+        """The name of a model, or of the default one. Raises PermissionDenied: the caller's token is not for it."""
+        name = model or self.hosts.default_model
+        require_model(name)
+        return name
 
     def serving(self, model: str = "") -> Serving:
         """The version of a model, or of the default one, that is in service. Raises NotReady, ModelNotFound."""

@@ -14,6 +14,7 @@ from rowbank.errors import InternalError, ModelNotFound, NotReady, RequestError
 from rowbank.traffic import Traffic
 from rowbank_server.retrieval.hosting.host import Host
 from rowbank_server.retrieval.hosting.serving import Equipment, Serving
+from rowbank_server.security.caller import current, require_model
 
 _log = logging.getLogger("rowbank.api")
 
@@ -77,12 +78,15 @@ class Hosts:
         Raises:
             ModelNotFound: it has no active version.
             NotReady: there is no default one yet; the message says what to do.
+            PermissionDenied: the caller's token is not for it.
         """
         hosts = self._hosts
+        require_model(name or self.default_model)
         host = hosts.get(name or self.default_model)
         if host is not None:
             return host
-        served = f"; served: {', '.join(sorted(hosts))}" if hosts else ""
+        shown = sorted(filter(current().may_use_model, hosts))
+        served = f"; served: {', '.join(shown)}" if shown else ""
         if name:
             raise ModelNotFound(f"model {name!r} is not served here{served}", metadata={"model": name})
         missing = (

@@ -15,6 +15,7 @@ from rowbank import tracing
 from rowbank.errors import REQUEST_ID_KEY, InvalidRequest, RequestError, to_status
 from rowbank_protos.v1 import retrieval_pb2
 from rowbank_server.tenancy import note_peer
+from rowbank_server.security.caller import note_denied
 
 _SERVICE = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"]
 
@@ -37,6 +38,7 @@ def add_to_server(servicer: Any, server: grpc.aio.Server) -> str:
 
 async def abort(context: Context[Any, Any], error: RequestError) -> NoReturn:
     """Ends a call with an error."""
+    note_denied(error)
     code, message, trailers = to_status(error)
     span = tracing.current()
     span.note({"rpc.grpc.status_code": code.value[0]})

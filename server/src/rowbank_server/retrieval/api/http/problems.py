@@ -18,6 +18,7 @@ from rowbank import tracing
 from rowbank.closest import did_you_mean
 from rowbank.errors import Overloaded, RequestError, RequestTooLarge
 from rowbank_server.retrieval.api.schemas.validation import Fault, InvalidBody, MalformedJson
+from rowbank_server.security.caller import note_denied
 
 _log = logging.getLogger("rowbank.api")
 
@@ -25,6 +26,8 @@ CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 
 _STATUS_OF_CODE = {
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.ALREADY_EXISTS: 409,
     grpc.StatusCode.INVALID_ARGUMENT: 422,
@@ -35,6 +38,8 @@ _STATUS_OF_CODE = {
 }
 _TITLES = {
     400: "Malformed request",
+    401: "Unauthenticated",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     408: "Body too slow",
@@ -118,6 +123,11 @@ def from_error(error: RequestError) -> ProblemError:
     return problem
 
 
+def refusal(error: RequestError) -> Response:
+    """The response of a request that is not let in."""
+    return respond(from_error(error))
+
+
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Unknown paths and wrong methods."""
     assert isinstance(error, HTTPException)
@@ -135,6 +145,7 @@ def from_exception(error: Exception, what: str) -> ProblemError:
     """Whatever a handler raised; what was not expected is logged and not told."""
     if isinstance(error, ProblemError):
         return error
+    note_denied(error)
     if isinstance(error, RequestError):
         if error.code is grpc.StatusCode.INTERNAL:
             _log.error("%s: %s", what, error.message, exc_info=error)

@@ -13,6 +13,7 @@ from rowbank_server.registry.trial import BUDGET_S
 from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.service import Caller, Service
 from rowbank_server.retrieval.hosting.host import Host
+from rowbank_server.security.caller import current, require_model
 
 _LOOK_S = 0.25  # Between two looks whether Redis answers, during a trial.
 # What is known of versions that are loaded, or wanted.
@@ -38,10 +39,13 @@ class Models:
     async def list_models(self, body: schemas.ModelRef, caller: Caller) -> schemas.ModelVersions:
         """Stored versions of a model, or of all, newest first, with what this process knows of those it serves."""
         service = self._service
+        if body.model:
+            require_model(body.model)
         default = service.hosts.default_model
+        default = default if current().may_use_model(default) else ""
 
         def collect() -> list[tuple[list[StoredModel], str]]:
-            known = service.registry.names()
+            known = set(filter(current().may_use_model, service.registry.names()))
             asked = [body.model] if body.model else sorted(known, key=lambda name: (name != default, name))
             return [(service.registry.list(name), service.registry.previous(name)) for name in asked if name in known]
 
@@ -75,13 +79,13 @@ class Models:
     async def get_traffic(self, body: schemas.ModelRef, caller: Caller) -> schemas.TrafficSplit:
         """Who gets which version of a model."""
         service = self._service
-        name = body.model or service.hosts.default_model
+        name = service.named(body.model)
         return _split(name, await service.ask_redis(lambda: get_traffic(service.registry, name), caller))
 
     async def set_traffic(self, body: schemas.TrafficBody, caller: Caller) -> schemas.TrafficSplit:
         """Says who gets which version from now on."""
         service = self._service
-        name = body.model or service.hosts.default_model
+        name = service.named(body.model)
         made = await service.ask_redis(lambda: set_traffic(service.registry, name, body.shares, body.shadow), caller)
         service.hosts.wake()
         return _split(name, made)
@@ -89,7 +93,7 @@ class Models:
     async def activate(self, version: str, body: schemas.ActivateBody, caller: Caller) -> schemas.Activated:
         """Makes a version the active one."""
         service = self._service
-        name = body.model or service.hosts.default_model
+        name = service.named(body.model)
         previous = await self._tried(
             lambda: service.activation.activate(name, version, force=body.force),
             lambda: service.registry.active_version(name),
@@ -114,7 +118,7 @@ class Models:
     async def roll_back(self, body: schemas.ModelRef, caller: Caller) -> schemas.Activated:
         """Makes the version active again that was so before."""
         service = self._service
-        name = body.model or service.hosts.default_model
+        name = service.named(body.model)
         previous, version = await service.ask_redis(lambda: service.activation.roll_back(name), caller)
         service.hosts.wake()
         return schemas.Activated(version, previous)

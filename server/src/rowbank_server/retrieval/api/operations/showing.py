@@ -13,6 +13,7 @@ from rowbank_server.retrieval.api import schemas
 from rowbank_server.retrieval.api.ids import ModelIds, shown_id
 from rowbank_server.retrieval.api.service import Caller, Service
 from rowbank_server.retrieval.generation import Generation
+from rowbank_server.security.caller import current
 
 SOME_USERS = 50
 _WORDS = 200  # Of a feature, at most.
@@ -41,7 +42,8 @@ class Showing:
 
         some, features = await self._service.ask_redis(read, Caller())
         hosts = self._service.hosts.all
-        served = sorted(name for name, host in hosts.items() if host.active is not None)  # Not those still loading.
+        may_use = current().may_use_model
+        served = sorted(name for name, host in hosts.items() if host.active is not None and may_use(name))
         return schemas.DemoData(loaded.manifest.name, served, some, features, loaded.has_history)
 
     def titles(self, model: str, items: Sequence[str]) -> schemas.DemoTitles:
