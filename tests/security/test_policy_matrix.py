@@ -233,12 +233,13 @@ def test_a_model_that_is_not_in_the_scope_is_refused_over_http(system):
         ("PUT", "/v1/models:traffic"),
         ("POST", "/v1/models/1/activate"),
     ):
-        bodies = {"/v1/recommend": {"user_id": 1}, "/v1/similar": {"item_ids": [1]}}
-        body = {
+        body: dict[str, Any] = {
+            "/v1/recommend": {"user_id": 1},
+            "/v1/similar": {"item_ids": [1]},
             "/v1/events": {"events": [{"user_id": 1, "item_id": 2}]},
             "/v1/items/1": {"features": {"title": "x"}},
             "/v1/models:traffic": {"shares": {}},
-        }.get(path, bodies.get(path, {}))
+        }.get(path, {})
         answer = httpx.request(method, f"{base}{path}", json={**body, "model": TABLE}, headers=headers, timeout=30)
         assert answer.status_code in (403, 422), (path, answer.text)
         assert answer.status_code == 403 or "model" not in answer.text, (path, answer.text)
@@ -303,7 +304,7 @@ def test_other_methods_of_a_route_are_no_way_in(system, method):
 def test_unknown_grpc_methods_tell_nothing_without_a_token(system):
     for target in (system.up.target, system.up.retrieval_target):
         with grpc.insecure_channel(target) as channel, pytest.raises(grpc.RpcError) as failure:
-            channel.unary_unary("/rowbank.v1.RowService/Nothing")(b"", timeout=20)
+            channel.unary_unary("/rowbank.v1.RowService/Nothing", None, None)(b"", timeout=20)
         assert failure.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
