@@ -260,10 +260,8 @@ def _with_token(settings: UpSettings) -> UpSettings:
         if not settings.admin_token_file and admin_file.make(path):
             _log.info("made %s: whoever can read it may do everything", path)
     except OSError as error:
-        raise StartError(f"{path}: cannot be made: {error.strerror}; the setting admin_token_file names another") from None
-    return settings.model_copy(
-        update={"admin_token_file": str(path), "token_file": settings.token_file or str(path)}
-    )
+        raise StartError(f"{path}: cannot be made: {error.strerror}; setting admin_token_file names another") from None
+    return settings.model_copy(update={"admin_token_file": str(path), "token_file": settings.token_file or str(path)})
 
 
 def _protection(settings: UpSettings) -> dict[str, str]:

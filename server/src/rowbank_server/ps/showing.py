@@ -22,6 +22,7 @@ from rowbank_server.ps.services.keeping_metrics import KeepingCollector
 from rowbank_server.ps.serving import Parts, Serving
 from rowbank_server.registry.store import ModelRegistry
 from rowbank_server.security.gate import Gate
+from rowbank_server.security.policy import PS_ROUTES
 from rowbank_server.security.tls import ServedTls
 from rowbank_server.settings import PsSettings
 from rowbank_server.storage.connection import Redis
@@ -31,6 +32,8 @@ from rowbank_server.storage.members import Members
 from rowbank_server.storage.memory import RedisMemory
 from rowbank_server.tracing import Traced
 from rowbank_server.ui.sampling import Sampler
+from rowbank_server.web.answers import of_error
+from rowbank_server.web.auth import Authorized
 from rowbank_server.web.certificates import RequireCertificate
 from rowbank_server.web.thread import HttpThread
 
@@ -92,8 +95,8 @@ class Showing:
         self._source = PsSource(known)
         process_metrics.register(metrics, "ps")
         metrics.register(KeepingCollector(parts.shard, parts.keeper, history, self._memory))
-        served = Served(metrics, serving.not_ready, self._description, self._source, gate)
-        app: Any = Traced(create_app(served))
+        served = create_app(Served(metrics, serving.not_ready, self._description, self._source))
+        app: Any = Traced(served if gate is None else Authorized(served, gate, PS_ROUTES, of_error))
         if tls is not None and tls.asks_for_certificates:
             app = RequireCertificate(app)
         self._server = HttpThread(app, (lambda: None) if tls is None else tls.for_http)

@@ -46,8 +46,8 @@ from rowbank_server.retrieval.reach import Reach
 from rowbank_server.retrieval.rows import ClientRows
 from rowbank_server.retrieval.running import Place, serve
 from rowbank_server.retrieval.starting import connect
-from rowbank_server.security.opening import Security
 from rowbank_server.security import outgoing
+from rowbank_server.security.opening import Security
 from rowbank_server.settings import ApiSettings, StartError
 from rowbank_server.storage.connection import Redis
 from rowbank_server.storage.layout import Layout

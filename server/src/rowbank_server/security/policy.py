@@ -176,7 +176,7 @@ _DELTAS = {
 _TOKENS = {name: Rule(role="admin", scope="all", whole=True) for name in ("CreateToken", "ListTokens", "RevokeToken")}
 _DIAGNOSIS = {
     "GetHealth": _ANY_READER,
-    "Diagnose": Rule(role="admin"),
+    "Diagnose": Rule(role="admin", scope="all", whole=True),
 }
 _IN_MODEL_READ, _IN_MODEL_TRAIN = Rule(role="read", scope=_MODEL), Rule(role="train", scope=_MODEL)
 _IN_MODEL_FILTER = Rule(role="train", scope=_MODEL, audited=True)

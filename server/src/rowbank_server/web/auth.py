@@ -1,8 +1,8 @@
 """Tokens over HTTP: who a request is from, and whether its route is for them.
 
 Whoever shows no valid token is told so of every path but those that are for everybody, also of paths that do not exist,
-and before a body is read. Rules belong to routes as the application itself matches them, so no way of writing a path leads
-around them; a route without a rule is an error at the start.
+and before a body is read. Rules belong to routes as the application itself matches them, so no way of writing a path
+leads around them; a route without a rule is an error at the start.
 """
 
 from __future__ import annotations

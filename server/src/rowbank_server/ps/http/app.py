@@ -17,10 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rowbank.errors import RequestError, Unauthenticated
-from rowbank_server.security.gate import Gate, require_role
-from rowbank_server.security.policy import PS_ROUTES
-from rowbank_server.security.rules import Rule
+from rowbank.errors import RequestError
+from rowbank_server.security.caller import NOBODY, current
 from rowbank_server.ui import data, files
 from rowbank_server.ui.data import Source
 from rowbank_server.web.answers import HEADERS, of_error, on_http_exception, problem, to_json
@@ -37,14 +35,12 @@ class Served:
         not_ready: why this process answers no requests of clients now; empty: it does.
         describe: what this process is, for probes: role, state, shard and the like.
         source: what the page is told.
-        gate: asks callers for a token; None: anybody may see all of it.
     """
 
     metrics: CollectorRegistry
     not_ready: Callable[[], str]
     describe: Callable[[], dict[str, Any]]
     source: Source
-    gate: Gate | None = None
 
 
 Answer = Callable[[Served, Request], Response]
@@ -60,12 +56,17 @@ def _healthz(served: Served, request: Request) -> Response:
 
 
 def _readyz(served: Served, request: Request) -> Response:
-    """Whether clients are answered; with `?standby=ok` also whether a standby has everything and could take over."""
+    """Whether clients are answered; with `?standby=ok` also whether a standby has everything and could take over.
+
+    Who shows no token where tokens are asked for is told that, and no more.
+    """
     why, me = served.not_ready(), served.describe()
-    if why and request.query_params.get("standby") == "ok" and (me["role"], me["state"]) == ("standby", "following"):
-        return to_json({"status": "standing by", **me})
-    said = {"status": "not ready" if why else "ready", **({"problem": why} if why else {}), **me}
-    return to_json(said, 503 if why else 200)
+    stands_by = (me["role"], me["state"]) == ("standby", "following")
+    if why and stands_by and request.query_params.get("standby") == "ok":
+        said, status = {"status": "standing by"}, 200
+    else:
+        said, status = ({"status": "not ready", "problem": why}, 503) if why else ({"status": "ready"}, 200)
+    return to_json({"status": said["status"]} if current() is NOBODY else {**said, **me}, status)
 
 
 def _page(served: Served, request: Request) -> Response:
@@ -87,23 +88,6 @@ def _page_data(served: Served, request: Request) -> Response:
     return to_json(told)
 
 
-def _refused(gate: Gate, rule: Rule, request: Request) -> Response | None:
-    """What is answered to who may not see this; None: they may."""
-    what = f"GET {request.scope['route'].path}" if "route" in request.scope else "GET"
-    caller = None
-    try:
-        caller = gate.admit(request.headers.getlist("authorization"))
-        require_role(caller, rule, what)
-    except RequestError as error:
-        client = request.client
-        gate.refused(caller, error, f"{client.host}:{client.port}" if client is not None else "", what)
-        response = of_error(error)
-        if isinstance(error, Unauthenticated):
-            response.headers["www-authenticate"] = 'Bearer realm="rowbank"'
-        return response
-    return None
-
-
 # Path -> what answers a GET of it.
 ROUTES: dict[str, Answer] = {
     "/healthz": _healthz,
@@ -116,22 +100,17 @@ ROUTES: dict[str, Answer] = {
 
 
 def create_app(served: Served) -> Starlette:
-    """The application; it owns nothing. Raises LookupError: a route has no rule of who may see it."""
+    """The application; it owns nothing."""
     routes = [
-        Route(path, functools.partial(_answer, answer, PS_ROUTES[f"GET {path}"], served), methods=["GET"])
-        for path, answer in ROUTES.items()
+        Route(path, functools.partial(_answer, answer, served), methods=["GET"]) for path, answer in ROUTES.items()
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: on_http_exception})
     app.router.redirect_slashes = False
     return app
 
 
-async def _answer(answer: Answer, rule: Rule, served: Served, request: Request) -> Response:
+async def _answer(answer: Answer, served: Served, request: Request) -> Response:
     """In a thread of its own: what is shown may wait for locks that requests of clients hold."""
-    if served.gate is not None and rule.role is not None:
-        refusal = _refused(served.gate, rule, request)
-        if refusal is not None:
-            return refusal
     try:
         return await run_in_threadpool(answer, served, request)
     except Exception as error:

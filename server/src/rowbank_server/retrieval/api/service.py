@@ -21,9 +21,9 @@ from rowbank_server.retrieval.hosting.serving import Serving
 from rowbank_server.retrieval.metrics import Metrics
 from rowbank_server.retrieval.processes.team import Team
 from rowbank_server.retrieval.reach import Reach
-from rowbank_server.ui.data import Source
 from rowbank_server.security.caller import require_model
 from rowbank_server.security.gate import Gate
+from rowbank_server.ui.data import Source
 
 T = TypeVar("T")
 

@@ -1,4 +1,7 @@
-"""Who calls the retrieval service over gRPC, and whether the method is for them; models are checked where they are named."""
+"""Who calls the retrieval service over gRPC, and whether the method is for them.
+
+Models are checked where they are named.
+"""
 
 from __future__ import annotations
 

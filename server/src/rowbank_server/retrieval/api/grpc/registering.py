@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError, Message
 from rowbank import tracing
 from rowbank.errors import REQUEST_ID_KEY, InvalidRequest, RequestError, to_status
 from rowbank_protos.v1 import retrieval_pb2
-from rowbank_server.tenancy import note_peer
 from rowbank_server.security.caller import note_denied
+from rowbank_server.tenancy import note_peer
 
 _SERVICE = retrieval_pb2.DESCRIPTOR.services_by_name["RetrievalService"]
 

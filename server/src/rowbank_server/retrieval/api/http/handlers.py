@@ -18,9 +18,9 @@ from rowbank_server.retrieval.api.http.parameters import caller_of, id_of
 from rowbank_server.retrieval.api.http.problems import ProblemError, to_json
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.metrics import CONTENT_TYPE
+from rowbank_server.security.caller import ANYBODY, NOBODY, as_caller, current
 from rowbank_server.ui import data, files
 from rowbank_server.web import answers
-from rowbank_server.security.caller import ANYBODY, NOBODY, as_caller, current
 
 
 class Handlers:
