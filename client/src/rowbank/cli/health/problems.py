@@ -109,7 +109,8 @@ def _tables(tables: list[Table]) -> Iterator[Problem]:
         if stats.evicted_rows > _REGRET_LEAST and stats.regretted_rows > _REGRET * stats.evicted_rows:
             share = stats.regretted_rows / stats.evicted_rows
             what = f"table {stats.table}: {share:.0%} of what was evicted came back soon"
-            yield Problem(WARN, what, "raise max_rows, or choose another policy or half-life")
+            hint = f"rowbank evict {stats.table} --advise says which cap would keep it, --what-if what others would do"
+            yield Problem(WARN, what, hint)
 
 
 def _models(cluster: Cluster) -> Iterator[Problem]:
