@@ -84,6 +84,11 @@ def _told_of(server: Server, answered: dict[Server, _Info]) -> admin_pb2.ShardMe
     return max(members, key=lambda member: member.at_ms, default=admin_pb2.ShardMember())
 
 
+def _says_why(error: RequestError) -> bool:
+    """Whether its message is for people: short, or of what TLS is to blame for."""
+    return "tls" in error.metadata or len(error.message) < _LONG
+
+
 def _process(
     shard: int,
     server: Server,
@@ -99,7 +104,7 @@ def _process(
             shard=shard,
             role="" if served and role == OWNER else role,  # It was the owner.
             address=server.target,
-            state=f"{_NO_ANSWER}: {info.message}" if info and len(info.message) < _LONG else _NO_ANSWER,
+            state=f"{_NO_ANSWER}: {info.message}" if info and _says_why(info) else _NO_ANSWER,
             epoch=told.epoch,
             position=told.position,
             age_s=told.age_s,

@@ -60,6 +60,10 @@ def _plain(name: str, value: Any) -> Any:
 
 def problems_of_file(path: str) -> list[str]:
     """What is wrong with a settings file, one sentence for each process that could not start with it."""
+    try:
+        Path(path).read_bytes()
+    except OSError as error:
+        return [f"{path}: cannot be read: {error.strerror or error}"]
     kept = dict(os.environ)
     for name in kept:
         if name.upper().startswith("ROWBANK_"):

@@ -25,7 +25,7 @@ def as_lines(told: RowExplanation) -> dict[str, str]:
     if told.row.found:
         lines["goes after"] = f"{told.rows_before:,} of {told.rows:,} rows of its shard"
         if told.share_before is not None:
-            lines["goes after"] += f", by {told.ranked_by} ({told.score:.6g} as it counts now)"
+            lines["goes after"] += f", by {told.ranked_by} ({told.score:,.6g} as it counts now)"
         lines["changed last by"] = _author(told)
         if told.expires_in_s is not None:
             lines["expires in"] = duration(told.expires_in_s)

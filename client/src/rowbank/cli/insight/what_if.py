@@ -38,7 +38,7 @@ def require_sense(what_ifs: Sequence[str]) -> None:
         for text in what_ifs:
             WhatIf.parse(text).to_proto()
     except InvalidRequest as error:
-        raise typer.BadParameter(error.message, param_hint="--what-if") from None
+        raise typer.BadParameter(error.message.removeprefix("what-if: "), param_hint="--what-if") from None
 
 
 def emit_simulation(told: Simulation, output: OutputFormat) -> None:
