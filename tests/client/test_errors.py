@@ -90,6 +90,7 @@ def test_reasons_and_codes_are_those_agreed():
     assert {reason: (cls.code.name, cls.retryable) for reason, cls in errors.BY_REASON.items()} == {
         "TABLE_NOT_FOUND": ("NOT_FOUND", False),
         "MEMORY_LIMIT": ("RESOURCE_EXHAUSTED", False),
+        "TOKEN_NOT_FOUND": ("NOT_FOUND", False),
         "UNAUTHENTICATED": ("UNAUTHENTICATED", False),
         "PERMISSION_DENIED": ("PERMISSION_DENIED", False),
         "TABLE_EXISTS": ("ALREADY_EXISTS", False),

@@ -192,7 +192,7 @@ item_id = "id"
         (schema_with(rest="[tables.user_id]\ninitial_range = 0"), "initial_range: expected a number above 0, got 0"),
         (schema_with(rest="[tables.user_id.admission]\nmin_count = 0"), "[tables.user_id]: Admission.min_count: exp"),
         (schema_with(rest="[tables.user_id.admission]\ncount = 2"), "[tables.user_id]: admission: unknown key 'count'"),
-        (schema_with(rest="[tables.user_id.eviction]\nmax_rows = 2"), "[tables.user_id]: Eviction: max_rows = 2 and"),
+        (schema_with(rest="[tables.user_id.eviction]\nmax_rows = 2"), "[tables.user_id]: Eviction: max_rows = 2 needs"),
         (schema_with(rest="[tables.user_id]\nembedding = 'hashed'"), "embedding: kind: expected one of plain, quo"),
         (schema_with(rest="[tables.user_id.embedding]\nkind = 'unified'"), "embedding: buckets: unified needs it, got"),
         (schema_with(rest="[tables.user_id.embedding]\nkind = 'quotient_remainder'\nbuckets = 1"),
