@@ -86,6 +86,7 @@ def test_shard_and_service_as_the_manifests_have_them(secrets, redis_url, namesp
             world.create_tables(client)
             world.write_features(client)
             world.publish(client, "v1")
+            asking = client.tokens.create("asking", "read").token  # The service is given no admin's.
             assert client.table(f"user-{namespace}").pull(np.array([1])).shape == (1, 8)
         with pytest.raises(Unauthenticated):
             rowbank.Client(ps.target, credentials=Credentials(ca_file=str(secrets / "ca.crt")))
@@ -96,7 +97,7 @@ def test_shard_and_service_as_the_manifests_have_them(secrets, redis_url, namesp
                          environment=variables)  # fmt: skip
         held.callback(api.close)
         api.wait_ready()
-        header = {"authorization": f"Bearer {(secrets / 'admin').read_text()}"}
+        header = {"authorization": f"Bearer {asking}"}
         with httpx.Client(base_url=api.url, verify=trusted, headers=header, timeout=30) as http:
             serving(http, "v1")
             assert http.post("/v1/recommend", json={"user_id": 3}).json()["source"] == "personal"
