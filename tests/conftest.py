@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from tests.redis_nodes import RedisNode
 from rowbank_server.redis_supervisor import EmbeddedRedis
 
 _numbers = itertools.count()
+
+for _name in ("COLUMNS", "LINES"):  # A size of the screen that whoever runs the tests has exported is none of theirs.
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture(scope="session")

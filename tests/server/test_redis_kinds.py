@@ -19,8 +19,9 @@ def test_a_limited_user_is_enough(start_redis, start_ps, connect, namespace):
     """The rights that the documentation asks for, on this namespace's keys alone."""
     (port,) = free_ports(1)
     client = start_redis(port).client
-    (documented,) = re.findall(r"^ACL SETUSER rowbank .*$", OPERATIONS.read_text(), re.MULTILINE)
-    command = documented.replace(">password", ">secret").replace("~rowbank:*", f"~{namespace}:*")
+    # The page breaks the line where a shell would go on.
+    (documented,) = re.findall(r"^(ACL SETUSER rowbank on (?:.|\n)*?)\n```", OPERATIONS.read_text(), re.MULTILINE)
+    command = documented.replace("\\\n", " ").replace(">password", ">secret").replace("~rowbank:*", f"~{namespace}:*")
     client.execute_command(*command.split())
     url = f"redis://rowbank:secret@127.0.0.1:{port}/0"
     server = start_ps(redis=url)

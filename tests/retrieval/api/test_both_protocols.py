@@ -285,6 +285,14 @@ def test_stored_filters(both: Both) -> None:
     assert both.rpc_error("DeleteFilter", pb.DeleteFilterRequest(name="own")).reason == "FILTER_NOT_FOUND"
 
 
+def without_index_version(model: dict[str, Any]) -> Any:
+    """The index takes in changes by itself, so two answers, one after the other, may be of two of its versions."""
+    version, _, change = model["index_version"].partition(".")
+    assert version == model["version"]
+    assert change.isdigit()
+    return comparable({**model, "index_version": ""})
+
+
 def test_models_and_traffic(both: Both) -> None:
     listed = both.http.get("/v1/models").json()
     (only,) = listed["models"]
@@ -292,7 +300,7 @@ def test_models_and_traffic(both: Both) -> None:
     assert (only["share"], only["items"], only["index"], listed["previous"]) == (1.0, 40, "exact", "")
     told = both.rpc("ListServedModels", pb.ListServedModelsRequest())
     assert (told.default_model, listed["default_model"]) == ("two_tower", "two_tower")
-    assert comparable(as_json(told.models[0])) == comparable(only)
+    assert without_index_version(as_json(told.models[0])) == without_index_version(only)
     assert both.http.get("/v1/models?model=nothing").status_code == 404
     split = both.http.get("/v1/models:traffic").json()
     assert split == {"model": "two_tower", "shares": {}, "shadow": "", "active": "v1"}

@@ -292,7 +292,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "namespace", "shard", "shard_count", "bucket_count", "max_keys_per_request", "max_message_bytes", "server_id", "redis_eviction_policy", "redis_may_evict", "role", "state", "epoch", "position", "members", "memory_used_bytes", "memory_limit_bytes", "growth_refused", "fastest_growing_table")
+    __slots__ = ("version", "namespace", "shard", "shard_count", "bucket_count", "max_keys_per_request", "max_message_bytes", "server_id", "redis_eviction_policy", "redis_may_evict", "role", "state", "epoch", "position", "members", "memory_used_bytes", "memory_limit_bytes", "growth_refused", "fastest_growing_table", "native_address")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SHARD_FIELD_NUMBER: _ClassVar[int]
@@ -312,6 +312,7 @@ class GetServerInfoResponse(_message.Message):
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     GROWTH_REFUSED_FIELD_NUMBER: _ClassVar[int]
     FASTEST_GROWING_TABLE_FIELD_NUMBER: _ClassVar[int]
+    NATIVE_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     version: str
     namespace: str
     shard: int
@@ -331,7 +332,8 @@ class GetServerInfoResponse(_message.Message):
     memory_limit_bytes: int
     growth_refused: bool
     fastest_growing_table: str
-    def __init__(self, version: _Optional[str] = ..., namespace: _Optional[str] = ..., shard: _Optional[int] = ..., shard_count: _Optional[int] = ..., bucket_count: _Optional[int] = ..., max_keys_per_request: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., server_id: _Optional[str] = ..., redis_eviction_policy: _Optional[str] = ..., redis_may_evict: bool = ..., role: _Optional[str] = ..., state: _Optional[str] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., members: _Optional[_Iterable[_Union[ShardMember, _Mapping]]] = ..., memory_used_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., growth_refused: bool = ..., fastest_growing_table: _Optional[str] = ...) -> None: ...
+    native_address: str
+    def __init__(self, version: _Optional[str] = ..., namespace: _Optional[str] = ..., shard: _Optional[int] = ..., shard_count: _Optional[int] = ..., bucket_count: _Optional[int] = ..., max_keys_per_request: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., server_id: _Optional[str] = ..., redis_eviction_policy: _Optional[str] = ..., redis_may_evict: bool = ..., role: _Optional[str] = ..., state: _Optional[str] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., members: _Optional[_Iterable[_Union[ShardMember, _Mapping]]] = ..., memory_used_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., growth_refused: bool = ..., fastest_growing_table: _Optional[str] = ..., native_address: _Optional[str] = ...) -> None: ...
 
 class ShardMember(_message.Message):
     __slots__ = ("server_id", "role", "state", "address", "epoch", "position", "age_s", "rows", "version", "at_ms")
