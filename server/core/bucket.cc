@@ -64,7 +64,7 @@ void Bucket::grow_index(std::size_t entries) {
 
 RowRef Bucket::insert(std::uint64_t hash) {
   if (index_.full()) {
-    grow_index(index_.size() * 2);
+    grow_index(index_.size() + index_.size() / 2);
   }
   const RowRef ref = take_row();
   header(ref) = RowHeader{0, 0, hash};

@@ -33,9 +33,7 @@ class alignas(64) Bucket {
   char* row(RowRef ref) const { return arena_->row(ref); }
   RowHeader& header(RowRef ref) const { return arena_->header(ref); }
 
-  RowRef find(std::uint64_t hash) const {
-    return index_.find(hash, [this, hash](RowRef ref) { return header(ref).hash == hash; });
-  }
+  RowRef find(std::uint64_t hash) const { return index_.find(hash); }
 
   // Rows and vacant places among them.
   std::size_t places() const { return capacity_ - unused_count_; }

@@ -24,6 +24,8 @@
 
 namespace rowbank {
 
+struct Touched;  // See table_visit.h.
+
 enum class RowStatus : std::uint8_t { kFound = 1, kInitialized = 2, kNotAdmitted = 3 };  // As on the wire.
 
 struct TableOptions {
@@ -383,10 +385,10 @@ class RowTable {
   Bucket& bucket_of(std::uint64_t hash) const { return buckets_[bucket_of_hash(hash, options_.bucket_count)]; }
   void check_bucket(std::uint32_t bucket) const;
 
-  // Visits the batch's keys in groups that share locks and prefetches; act(bucket, place, hash, ref) with ref kNoRow
-  // for absent keys. `Lock` is std::shared_lock or std::unique_lock of std::shared_mutex. See table_visit.h.
+  // Visits the batch's keys under the locks of their buckets; act(bucket, place, hash, ref) with ref kNoRow for absent
+  // keys. `Lock` is std::shared_lock or std::unique_lock of std::shared_mutex. See table_visit.h.
   template <typename Lock, typename Act>
-  void visit(const Batch& batch, std::size_t prefetch_bytes, Act act) const;
+  void visit(const Batch& batch, Touched touched, Act act) const;
 
   void append_row(const RowHeader& header, const char* row, bool with_slots, ExportedRows& rows) const;
   void read_row(const char* row, ValuesOut out, std::size_t place, float* scratch) const;

@@ -13,21 +13,21 @@ std::size_t RowTable::packed_row_bytes() const {
 
 void RowTable::positions(KeySpan keys, std::uint64_t* out) const {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
-  visit<SharedLock>(batch, 0, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
+  visit<SharedLock>(batch, {}, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
     out[place] = ref == kNoRow ? 0 : bucket.header(ref).position();
   });
 }
 
 void RowTable::frequencies(KeySpan keys, std::uint32_t* out) const {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
-  visit<SharedLock>(batch, 0, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
+  visit<SharedLock>(batch, {}, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
     out[place] = ref == kNoRow ? 0 : clock_.to_count(bucket.header(ref).usage().frequency);
   });
 }
 
 void RowTable::usage(KeySpan keys, std::uint8_t* found, std::uint32_t* frequency, std::uint32_t* last_used) const {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
-  visit<SharedLock>(batch, 0, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
+  visit<SharedLock>(batch, {}, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
     const Usage usage = ref == kNoRow ? Usage{} : bucket.header(ref).usage();
     found[place] = ref == kNoRow ? 0 : 1;
     frequency[place] = clock_.to_count(usage.frequency);
@@ -37,8 +37,9 @@ void RowTable::usage(KeySpan keys, std::uint8_t* found, std::uint32_t* frequency
 
 void RowTable::contains(KeySpan keys, std::uint8_t* found) const {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
-  visit<SharedLock>(
-      batch, 0, [&](Bucket&, std::uint32_t place, std::uint64_t, RowRef ref) { found[place] = ref != kNoRow ? 1 : 0; });
+  visit<SharedLock>(batch, {0, false}, [&](Bucket&, std::uint32_t place, std::uint64_t, RowRef ref) {
+    found[place] = ref != kNoRow ? 1 : 0;
+  });
 }
 
 std::vector<std::uint32_t> RowTable::dirty_buckets() const {
@@ -151,7 +152,7 @@ PackedRows RowTable::pack_rows(KeySpan keys) const {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   const std::size_t row_bytes = packed_row_bytes();
   PackedRows rows;
-  visit<SharedLock>(batch, layout_.stride, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
+  visit<SharedLock>(batch, {layout_.stride}, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
     if (ref != kNoRow) {
       rows.keys.push_back(keys.data[place]);
       rows.packed.resize(rows.keys.size() * row_bytes);
@@ -174,7 +175,7 @@ std::uint64_t RowTable::add_packed(KeySpan keys, const char* packed, std::uint64
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   const std::size_t row_bytes = packed_row_bytes();
   std::uint64_t added = 0;
-  visit<UniqueLock>(batch, 0, [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
+  visit<UniqueLock>(batch, {}, [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
     const char* source = packed + place * row_bytes;
     if (ref != kNoRow || !packed_row_intact(layout_, keys.data[place], source)) {
       return;

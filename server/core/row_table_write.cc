@@ -137,7 +137,7 @@ PushCounts RowTable::push(KeySpan keys, ValuesIn gradients, const std::uint32_t*
   };
   const bool live = request.admission == Admission::kByCount;  // Else it is a repeat of what somebody saw before.
   Sampling sampling(access_sample_, true, request.now);
-  visit<UniqueLock>(batch, layout_.stride, [&](Bucket& bucket, std::uint32_t which, std::uint64_t hash, RowRef ref) {
+  visit<UniqueLock>(batch, {layout_.stride}, [&](Bucket& bucket, std::uint32_t which, std::uint64_t hash, RowRef ref) {
     if (request.admission == Admission::kCommon) {
       gradient.add_to(which, common);
       ++result.not_admitted;
@@ -180,7 +180,7 @@ std::uint64_t RowTable::upsert(KeySpan keys, ValuesIn values, std::uint32_t now,
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   float* scratch = thread_scratch(layout_.dim);
   RowWriter writer{*this, *optimizer, now, position};
-  visit<UniqueLock>(batch, layout_.value_bytes,
+  visit<UniqueLock>(batch, {layout_.value_bytes},
                     [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
                       ref = ref != kNoRow ? ref : writer.add(bucket, hash);
                       write_values(bucket.row(ref), values, place, scratch);
@@ -199,7 +199,7 @@ std::uint64_t RowTable::accumulate(KeySpan keys, ValuesIn deltas, const std::uin
   RowWriter writer{*this, *optimizer, now, position};
   std::uint64_t applied = 0;
   visit<UniqueLock>(
-      batch, layout_.value_bytes, [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
+      batch, {layout_.value_bytes}, [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
         const bool present = ref != kNoRow;
         if (present != (exists[place] != 0)) {
           if (present && touch) {
@@ -226,7 +226,7 @@ std::uint64_t RowTable::accumulate(KeySpan keys, ValuesIn deltas, const std::uin
 std::uint64_t RowTable::touch(KeySpan keys, const std::uint32_t* counts, std::uint32_t now, std::uint64_t position) {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   std::uint64_t touched = 0;
-  visit<UniqueLock>(batch, 0, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
+  visit<UniqueLock>(batch, {}, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {
     if (ref != kNoRow) {
       RowHeader& header = bucket.header(ref);
       header.set_usage(clock_.used(header.usage(), counts == nullptr ? 1 : counts[place], now));
@@ -241,8 +241,8 @@ std::uint64_t RowTable::touch(KeySpan keys, const std::uint32_t* counts, std::ui
 std::uint64_t RowTable::remove(KeySpan keys) {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   std::uint64_t removed = 0;
-  visit<UniqueLock>(batch, 0, [&](Bucket& bucket, std::uint32_t, std::uint64_t, RowRef ref) {
-    if (ref != kNoRow) {
+  visit<UniqueLock>(batch, {}, [&](Bucket& bucket, std::uint32_t, std::uint64_t hash, RowRef ref) {
+    if (ref != kNoRow && bucket.find(hash) != kNoRow) {  // Not there any more: the key was given twice.
       bucket.erase(ref);
       ++removed;
     }
@@ -261,7 +261,7 @@ std::uint64_t RowTable::import_rows(KeySpan keys, const ImportColumns& columns, 
   const std::shared_ptr<const Optimizer> optimizer = this->optimizer();
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   RowWriter writer{*this, *optimizer, now, position};
-  visit<UniqueLock>(batch, layout_.stride, [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
+  visit<UniqueLock>(batch, {layout_.stride}, [&](Bucket& bucket, std::uint32_t place, std::uint64_t hash, RowRef ref) {
     ref = ref != kNoRow ? ref : writer.add(bucket, hash);
     RowHeader& header = bucket.header(ref);
     char* row = bucket.row(ref);

@@ -11,77 +11,110 @@
 
 namespace rowbank {
 
-inline constexpr std::size_t kVisitGroup = 64;
-
-// The locks of the buckets that a group of keys touches, taken in ascending order.
-template <typename Lock>
-class GroupLocks {
- public:
-  void add(std::shared_mutex& mutex) { held_[count_++] = Lock(mutex); }
-  void add(Lock lock) { held_[count_++] = std::move(lock); }
-  // The lock of the last bucket, for the group that goes on in it.
-  Lock take_last() { return std::move(held_[count_ - 1]); }
-
- private:
-  std::array<Lock, kVisitGroup> held_;
-  std::size_t count_ = 0;
+// What of each row a visit touches, to be asked for ahead of time.
+struct Touched {
+  std::size_t row_bytes = 0;  // From the row's front.
+  bool header = true;
 };
 
-// A header may lie across two cache lines. Always inline, because GCC holds a function that only prefetches to be
-// without effect and drops calls of it.
-[[gnu::always_inline]] inline void prefetch_header(const RowHeader& header) {
-  __builtin_prefetch(&header);
-  __builtin_prefetch(reinterpret_cast<const char*>(&header + 1) - 1);
+// How many keys ahead of the one in hand the index is asked for, and the row. Enough to hide a far read, few enough
+// that what was asked for is still in the nearest cache.
+inline constexpr std::size_t kIndexAhead = 32;
+inline constexpr std::size_t kRowAhead = 16;
+inline constexpr std::size_t kVisitStep = 8;
+
+// The keys between the first that was looked at and the last that was dealt with, and the locks of their buckets, taken
+// in ascending order and released in the same order.
+template <typename Lock>
+class VisitWindow {
+ public:
+  struct Entry {
+    Bucket* bucket;
+    RowRef ref;
+  };
+
+  Entry& operator[](std::size_t key) { return entries_[key % kKeys]; }
+
+  void enter(std::size_t key, Bucket& bucket) {
+    (*this)[key] = {&bucket, kNoRow};
+    if (&bucket != newest_) {
+      locks_[locked_++ % kKeys] = Lock(bucket.mutex());
+      newest_ = &bucket;
+    }
+  }
+  // The next key to be dealt with lies in another bucket, or there is none.
+  void leave_bucket() { locks_[unlocked_++ % kKeys].unlock(); }
+
+ private:
+  static constexpr std::size_t kKeys = 64;
+  static_assert(kIndexAhead + kVisitStep <= kKeys);
+
+  std::array<Entry, kKeys> entries_;
+  std::array<Lock, kKeys> locks_;
+  std::size_t locked_ = 0;
+  std::size_t unlocked_ = 0;
+  const Bucket* newest_ = nullptr;
+};
+
+// Always inline, because GCC holds a function that only prefetches to be without effect and drops calls of it.
+[[gnu::always_inline]] inline void prefetch_lines(const void* begin, std::size_t bytes) {
+  constexpr std::uintptr_t kLine = 64;
+  const auto end = reinterpret_cast<std::uintptr_t>(begin) + bytes;
+  for (std::uintptr_t line = reinterpret_cast<std::uintptr_t>(begin) / kLine * kLine; line < end; line += kLine) {
+    __builtin_prefetch(reinterpret_cast<const void*>(line));
+  }
 }
 
-// Problem: a random row costs two cache misses in a row (the index's line, then the header and the row), and a miss
-// costs as much as a hundred instructions. Idea: visit keys in groups; ask for all index lines of the group, then read
-// the tags and ask for all rows, and only then act. The misses of a group overlap. The keys come sorted by bucket, so a
-// group takes each bucket's lock once, and everybody takes locks in ascending order, so nobody waits in a circle. The
-// candidates of the second stage only steer the prefetch: the third stage looks again, because acting on a key may move
-// another's entry. Whoever writes keeps a bucket from its first key to its last, however many groups those are: nobody
-// sees, and write-back never packs, a row of which some of a repeated key's occurrences were applied and others not.
+// Problem: a random row costs two far reads, one after the other (the index's line, then the row, and for writes its
+// header), and a far read costs as much as hundreds of instructions. Idea: three stages walk over the batch one behind
+// the other; the first asks for the index's line of a key, the second looks the key up and asks for its row, the third
+// acts. So dozens of reads are under way at any time. The keys come sorted by bucket: each bucket is locked once, when
+// the first stage reaches it, until the third has dealt with its last key. Nobody sees a row, and write-back never
+// packs one, of which some of a repeated key's occurrences were applied and others not. Everybody takes locks in
+// ascending order, so nobody waits in a circle.
 template <typename Lock, typename Act>
-void RowTable::visit(const Batch& batch, std::size_t prefetch_bytes, Act act) const {
+void RowTable::visit(const Batch& batch, Touched touched, Act act) const {
   constexpr bool kWrites = std::is_same_v<Lock, std::unique_lock<std::shared_mutex>>;
-  std::array<Bucket*, kVisitGroup> bucket_of_key;
-  Lock kept;
-  for (std::size_t begin = 0; begin < batch.size(); begin += kVisitGroup) {
-    const std::size_t count = std::min(kVisitGroup, batch.size() - begin);
-    GroupLocks<Lock> locks;
-    for (std::size_t i = 0; i < count; ++i) {
-      bucket_of_key[i] = &bucket_of(batch.hash(batch.at(begin + i)));
-      if (i == 0 && kept.owns_lock()) {
-        locks.add(std::move(kept));
-      } else if (i == 0 || bucket_of_key[i] != bucket_of_key[i - 1]) {
-        locks.add(bucket_of_key[i]->mutex());
+  VisitWindow<Lock> window;
+  const auto each = [&batch](std::size_t step, std::size_t behind, auto stage) {
+    if (step >= behind) {
+      const std::size_t end = std::min(step - behind + kVisitStep, batch.size());
+      for (std::size_t i = step - behind; i < end; ++i) {
+        stage(i);
       }
-      bucket_of_key[i]->index().prefetch(batch.hash(batch.at(begin + i)));
     }
-    for (std::size_t i = 0; i < count; ++i) {
-      const RowRef ref = bucket_of_key[i]->index().candidate(batch.hash(batch.at(begin + i)));
+  };
+  for (std::size_t step = 0; step < batch.size() + kIndexAhead; step += kVisitStep) {
+    each(step, 0, [&](std::size_t i) {
+      const std::uint64_t hash = batch.hash(batch.at(i));
+      Bucket& bucket = bucket_of(hash);
+      window.enter(i, bucket);
+      bucket.index().prefetch(hash);
+    });
+    each(step, kIndexAhead - kRowAhead, [&](std::size_t i) {
+      auto& [bucket, ref] = window[i];
+      ref = bucket->find(batch.hash(batch.at(i)));
       if (ref != kNoRow) {
-        prefetch_header(bucket_of_key[i]->header(ref));
-        const char* row = bucket_of_key[i]->row(ref);
-        for (std::size_t offset = 0; offset < prefetch_bytes; offset += 64) {
-          __builtin_prefetch(row + offset);
+        if (touched.header) {
+          prefetch_lines(&bucket->header(ref), sizeof(RowHeader));
         }
+        prefetch_lines(bucket->row(ref), touched.row_bytes);
       }
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::uint32_t place = batch.at(begin + i);
+    });
+    each(step, kIndexAhead, [&](std::size_t i) {
+      const std::uint32_t place = batch.at(i);
       const std::uint64_t hash = batch.hash(place);
-      Bucket& bucket = *bucket_of_key[i];
-      const RowRef ref = bucket.find(hash);
+      auto [bucket, ref] = window[i];
       if constexpr (kWrites) {
-        bucket.preserve(hash, ref);
+        // What was found stays where it is (`remove` looks for itself); what was not may have been added meanwhile.
+        ref = ref != kNoRow ? ref : bucket->find(hash);
+        bucket->preserve(hash, ref);
       }
-      act(bucket, place, hash, ref);
-    }
-    const std::size_t next = begin + count;
-    if (kWrites && next < batch.size() && &bucket_of(batch.hash(batch.at(next))) == bucket_of_key[count - 1]) {
-      kept = locks.take_last();
-    }
+      act(*bucket, place, hash, ref);
+      if (i + 1 == batch.size() || window[i + 1].bucket != bucket) {
+        window.leave_bucket();
+      }
+    });
   }
 }
 
