@@ -19,9 +19,9 @@ struct Touched {
 
 // How many keys ahead of the one in hand the index is asked for, and the row. Enough to hide a far read, few enough
 // that what was asked for is still in the nearest cache.
-inline constexpr std::size_t kIndexAhead = 32;
-inline constexpr std::size_t kRowAhead = 16;
-inline constexpr std::size_t kVisitStep = 8;
+inline constexpr std::size_t kIndexAhead = 24;
+inline constexpr std::size_t kRowAhead = 8;
+inline constexpr std::size_t kVisitStep = 4;
 
 // The keys between the first that was looked at and the last that was dealt with, and the locks of their buckets, taken
 // in ascending order and released in the same order.
@@ -46,7 +46,7 @@ class VisitWindow {
   void leave_bucket() { locks_[unlocked_++ % kKeys].unlock(); }
 
  private:
-  static constexpr std::size_t kKeys = 64;
+  static constexpr std::size_t kKeys = 32;
   static_assert(kIndexAhead + kVisitStep <= kKeys);
 
   std::array<Entry, kKeys> entries_;

@@ -59,7 +59,7 @@ def test_acts_only_above_the_trigger():
     report = table.restrict(10, 99, score="frequency", now=1, sample=3)
     assert report.evicted == 90
     assert len(report.sample_keys) == 3
-    assert report.bytes == 90 * (32 + 9)  # 24 of metadata and key, 4 of values, rounded up to 8; 9 in the index.
+    assert report.bytes == 90 * (32 + 26)  # 24 of metadata and key, 4 of values, rounded up to 8; 26 in the index.
 
 
 def test_hot_rows_stay():
