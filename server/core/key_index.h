@@ -5,8 +5,8 @@
 // lookups. Idea: hashes are kept whole, beside the names of the rows, so what a lookup finds is the key's row and no
 // other. A group is exactly one 64-byte line: 5 hashes, 5 names (kNoRow: free), and a count of entries that wanted this
 // group or passed through it and found it full. A lookup compares all hashes at once and goes to the next group only
-// while that count is not zero; erasing lowers the counts that inserting raised. With 3 entries a group at most one
-// entry in 25 is not at home. Positions use the low 32 bits of the hash, because the high bits chose the bucket. Limit:
+// while that count is not zero; erasing lowers the counts that inserting raised. With 3 entries a group about one
+// entry in 20 is not at home. Positions use the low 32 bits of the hash, because the high bits chose the bucket. Limit:
 // 21 to 32 bytes an entry; twelve one-byte tags and names a line take a third of that, but cost a look at the header.
 // Not thread-safe: const functions may run together, others alone.
 #pragma once
