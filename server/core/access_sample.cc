@@ -85,21 +85,22 @@ void AccessSample::append(const Access& access) {
   ++dropped_;
 }
 
-// REQUIRES: the ring is full.
-void AccessSample::make_room(std::uint64_t rows) {
+// REQUIRES: the ring is not empty.
+void AccessSample::adapt(std::uint64_t rows) {
   const std::uint32_t threshold = threshold_;
   if (consistent_ != threshold) {
     return;
   }
   const std::uint32_t newest = ring_[first_ == 0 ? ring_.size() - 1 : first_ - 1].at;
-  const std::uint32_t span_s = newest - std::min(newest, ring_[first_].at);
+  const std::uint64_t so_far_s = newest - std::min(newest, ring_[first_].at);
+  const std::uint64_t span_s = so_far_s * capacity_ / ring_.size();  // Of a full ring.
   const bool enough_rows = rows * (threshold / 2) / kWhole >= kFewestRows;
   if (span_s < kHorizonS && threshold > 1 && enough_rows) {
     Picture picture = unrolled();
     picture.keep_below(threshold / 2);
     threshold_ = consistent_ = threshold / 2;
     roll(std::move(picture));
-  } else if (span_s / 4 > kHorizonS && threshold < kWhole) {
+  } else if (ring_.size() >= capacity_ && span_s / 4 > kHorizonS && threshold < kWhole) {
     threshold_ = threshold * 2;
     consistent_after_ = capacity_;
   }
@@ -122,8 +123,8 @@ void AccessSample::add(const std::vector<Access>& chosen, std::size_t keys, bool
     if (choice(access.hash) >= threshold_) {
       continue;  // Since it was chosen, the sample took in fewer keys.
     }
-    if (ring_.size() >= capacity_) {
-      make_room(rows);
+    if (ring_.size() >= std::max<std::size_t>(1, capacity_ / kFirstLook)) {
+      adapt(rows);
     }
     append(access);
   }

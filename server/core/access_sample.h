@@ -30,9 +30,10 @@ static_assert(sizeof(Access) == 24);
 
 // Problem: what hit rate a table would have with another size or policy is a question about its traffic, which cannot
 // be kept. Idea: keep all accesses of some keys, chosen by their hashes; a cache of a share of the keys behaves like
-// one that is as many times larger with all of them (Waldspurger et al., SHARDS). The share is adapted: a full sample
-// that reaches back less than kHorizonS drops the half of its keys, as long as enough rows stay in it, and one that
-// reaches back much further takes twice as many in from then on. The bits of the hash that choose are used for nothing
+// one that is as many times larger with all of them (Waldspurger et al., SHARDS). The share is adapted: a sample that
+// would reach back less than kHorizonS once it is full drops the half of its keys, as long as enough rows stay in it,
+// and one that reaches back much further takes twice as many in from then on. The first look is at an eighth of a full
+// sample, because each access that is taken in costs its request a far read. The bits of the hash that choose are used for nothing
 // else: not for buckets, not for places in a bucket, and not for the order of rows of equal score. Thread-safe; off
 // with capacity 0.
 class AccessSample {
@@ -71,9 +72,10 @@ class AccessSample {
 
  private:
   static constexpr std::size_t kMarks = 1024;
+  static constexpr std::size_t kFirstLook = 8;
 
   void append(const Access& access);
-  void make_room(std::uint64_t rows);
+  void adapt(std::uint64_t rows);
   // REQUIRES: the mutex is held.
   Picture unrolled() const;
   void roll(Picture&& picture);

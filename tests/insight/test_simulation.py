@@ -178,9 +178,19 @@ def test_a_full_sample_takes_fewer_keys_and_all_accesses_of_those():
             assert sorted(sample["keys"][sample["at"] == 1000 + second].tolist()) == expected
 
 
+@pytest.mark.parametrize(("seconds_apart", "rate"), [(1, 0.5), (3600, 1.0)])
+def test_a_sample_that_would_be_full_within_the_hour_takes_fewer_keys_from_its_eighth_on(seconds_apart, rate):
+    table = new_table()
+    table.set_sample_bytes(24 * 160_000)
+    keys = np.arange(11_000, dtype=np.int64)
+    for number in range(2):  # 22,000 accesses of the 20,000 that are an eighth.
+        push(table, keys, 1000 + seconds_apart * number)
+    assert table.access_sample()["rate"] == rate
+
+
 def test_what_a_thin_sample_says_is_near_what_a_whole_one_says():
     rates: dict[str, list[float]] = {}
-    for bytes_, name in ((24 << 20, "whole"), (24 * 100_000, "thin")):
+    for bytes_, name in ((24 << 24, "whole"), (24 * 100_000, "thin")):
         table = new_table()
         table.set_sample_bytes(bytes_)
         random = np.random.default_rng(4)
