@@ -33,9 +33,9 @@ static_assert(sizeof(Access) == 24);
 // one that is as many times larger with all of them (Waldspurger et al., SHARDS). The share is adapted: a sample that
 // would reach back less than kHorizonS once it is full drops the half of its keys, as long as enough rows stay in it,
 // and one that reaches back much further takes twice as many in from then on. The first look is at an eighth of a full
-// sample, because each access that is taken in costs its request a far read. The bits of the hash that choose are used for nothing
-// else: not for buckets, not for places in a bucket, and not for the order of rows of equal score. Thread-safe; off
-// with capacity 0.
+// sample, because each access that is taken in costs its request a far read. The bits of the hash that choose are used
+// for nothing else: not for buckets, not for places in a bucket, and not for the order of rows of equal score.
+// Thread-safe; off with capacity 0.
 class AccessSample {
  public:
   static constexpr std::uint32_t kWhole = 65536;
