@@ -137,7 +137,9 @@ PushCounts RowTable::push(KeySpan keys, ValuesIn gradients, const std::uint32_t*
   };
   const bool live = request.admission == Admission::kByCount;  // Else it is a repeat of what somebody saw before.
   Sampling sampling(access_sample_, true, request.now);
-  visit<UniqueLock>(batch, {layout_.stride}, [&](Bucket& bucket, std::uint32_t which, std::uint64_t hash, RowRef ref) {
+  const Given given{gradients.data, layout_.dim * dtype_bytes(gradients.type), &distinct};
+  const Touched touched{layout_.stride, true, given};
+  visit<UniqueLock>(batch, touched, [&](Bucket& bucket, std::uint32_t which, std::uint64_t hash, RowRef ref) {
     if (request.admission == Admission::kCommon) {
       gradient.add_to(which, common);
       ++result.not_admitted;

@@ -11,16 +11,32 @@
 
 namespace rowbank {
 
-// What of each row a visit touches, to be asked for ahead of time.
+// What the request gives for each key, in the order of its keys: read in the order of the visit, which is another.
+struct Given {
+  const void* rows = nullptr;  // Null: nothing.
+  std::size_t row_bytes = 0;
+  const Distinct* distinct = nullptr;  // Whose keys are visited; null: those of the request.
+
+  const char* of(std::uint32_t place) const {
+    return static_cast<const char*>(rows) + (distinct == nullptr ? place : distinct->first(place)) * row_bytes;
+  }
+};
+
+// What a visit touches for each key, to be asked for ahead of time.
 struct Touched {
   std::size_t row_bytes = 0;  // From the row's front.
   bool header = true;
+  Given given = {};
+
+  // How many keys ahead of the one in hand a row is asked for: few, so that the CPU can have all of it under way.
+  std::size_t rows_ahead() const { return row_bytes + given.row_bytes <= kFewBytes ? kMostRowsAhead : 4; }
+
+  static constexpr std::size_t kFewBytes = 256;
+  static constexpr std::size_t kMostRowsAhead = 8;
 };
 
-// How many keys ahead of the one in hand the index is asked for, and the row. Enough to hide a far read, few enough
-// that what was asked for is still in the nearest cache.
-inline constexpr std::size_t kIndexAhead = 24;
-inline constexpr std::size_t kRowAhead = 8;
+// How many keys ahead of the one whose row is asked for the index is.
+inline constexpr std::size_t kIndexAhead = 16;
 inline constexpr std::size_t kVisitStep = 4;
 
 // The keys between the first that was looked at and the last that was dealt with, and the locks of their buckets, taken
@@ -47,7 +63,7 @@ class VisitWindow {
 
  private:
   static constexpr std::size_t kKeys = 32;
-  static_assert(kIndexAhead + kVisitStep <= kKeys);
+  static_assert(kIndexAhead + Touched::kMostRowsAhead + kVisitStep <= kKeys);
 
   std::array<Entry, kKeys> entries_;
   std::array<Lock, kKeys> locks_;
@@ -84,14 +100,15 @@ void RowTable::visit(const Batch& batch, Touched touched, Act act) const {
       }
     }
   };
-  for (std::size_t step = 0; step < batch.size() + kIndexAhead; step += kVisitStep) {
+  const std::size_t in_all = kIndexAhead + touched.rows_ahead();
+  for (std::size_t step = 0; step < batch.size() + in_all; step += kVisitStep) {
     each(step, 0, [&](std::size_t i) {
       const std::uint64_t hash = batch.hash(batch.at(i));
       Bucket& bucket = bucket_of(hash);
       window.enter(i, bucket);
       bucket.index().prefetch(hash);
     });
-    each(step, kIndexAhead - kRowAhead, [&](std::size_t i) {
+    each(step, kIndexAhead, [&](std::size_t i) {
       auto& [bucket, ref] = window[i];
       ref = bucket->find(batch.hash(batch.at(i)));
       if (ref != kNoRow) {
@@ -100,8 +117,11 @@ void RowTable::visit(const Batch& batch, Touched touched, Act act) const {
         }
         prefetch_lines(bucket->row(ref), touched.row_bytes);
       }
+      if (touched.given.rows != nullptr) {
+        prefetch_lines(touched.given.of(batch.at(i)), touched.given.row_bytes);
+      }
     });
-    each(step, kIndexAhead, [&](std::size_t i) {
+    each(step, in_all, [&](std::size_t i) {
       const std::uint32_t place = batch.at(i);
       const std::uint64_t hash = batch.hash(place);
       auto [bucket, ref] = window[i];
