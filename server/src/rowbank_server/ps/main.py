@@ -40,6 +40,7 @@ from rowbank_server.ps.insight.upkeep import InsightUpkeep, divide_sample
 from rowbank_server.ps.limits.limiting import Limiting
 from rowbank_server.ps.limits.memory_watch import MemoryGuard
 from rowbank_server.ps.limits.turns import leave_early
+from rowbank_server.ps.native.limits import limits_of
 from rowbank_server.ps.roles.heartbeat import Heartbeat
 from rowbank_server.ps.roles.membership import Membership
 from rowbank_server.ps.roles.part import Part, Role
@@ -64,6 +65,7 @@ from rowbank_server.ps.services.table_service import TableServicer
 from rowbank_server.ps.services.token_service import TokenServicer
 from rowbank_server.ps.services.tracing import Tracing
 from rowbank_server.ps.services.waits import RedisWaits
+from rowbank_server.ps.services.wrapping import Interceptor
 from rowbank_server.ps.services.workers import WorkerServicer
 from rowbank_server.ps.serving import Parts, Serving
 from rowbank_server.ps.showing import Showing
@@ -243,30 +245,20 @@ class ParameterServer:
         self.me: Follower | None = None
         self.following = self._new_following()
         self.draining = Draining()
+        self._redis_guard = Guard("Redis", RedisUnavailable, threads=settings.worker_threads, quick_s=_QUICK_S)
         self.security = Interceptors(Security.of(settings, redis, settings.namespace, self.metrics))
         self.server = PsServer(
             self._servicers(history, dedup),
-            interceptors=[
-                *self.security.outermost(),
-                Tracing(),
-                ErrorInterceptor(self._requests),
-                Intake.of(settings, self.limiting.metrics.refused),
-                *self.security.inner(),
-                Limits(self.limiting.in_flight),
-                self.draining,
-                Door(
-                    role=lambda: self.part.role,
-                    followed=self.following,
-                    last_position=self.journal.last_position,
-                    committed=self.committer.committed,
-                ),
-                RedisWaits(Guard("Redis", RedisUnavailable, threads=settings.worker_threads, quick_s=_QUICK_S)),
-            ],
+            interceptors=self._interceptors(Intake.of(settings, self.limiting.metrics.refused)),
+            native_interceptors=self._interceptors(),
             max_calls=settings.max_calls,
             max_streams_per_connection=settings.max_streams_per_connection,
             max_message_bytes=settings.max_message_bytes,
             max_followers=settings.max_followers,
             tls=tls,
+            native=limits_of(settings, speaks_tls=tls is not None),
+            server_id=self._owner,
+            on_refused=self.limiting.metrics.refused,
         )
         if tls is not None:
             self.metrics.register(tls)
@@ -304,6 +296,26 @@ class ParameterServer:
         self.memory.start(self.metrics)
         with self.security.parts, self.showing.at(self._settings.http_bind) as self.serving.http:
             return self.serving.run()
+
+    def _interceptors(self, *intake: Intake) -> list[Interceptor]:
+        """What is around the handlers, the outermost first; some remember the handlers that they are around."""
+        door = Door(
+            role=lambda: self.part.role,
+            followed=self.following,
+            last_position=self.journal.last_position,
+            committed=self.committer.committed,
+        )
+        return [
+            *self.security.outermost(),
+            Tracing(),
+            ErrorInterceptor(self._requests),
+            *intake,
+            *self.security.inner(),
+            Limits(self.limiting.in_flight),
+            self.draining,
+            door,
+            RedisWaits(self._redis_guard),
+        ]
 
     def _tables_changed(self, tables: Iterable[ShardTable]) -> None:
         known = list(tables)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,8 @@ from rowbank_protos.v1 import (
 )
 from rowbank_server.listening import require_free
 from rowbank_server.ps.deltas.followers import SERVERS
+from rowbank_server.ps.native.endpoint import NativeEndpoint
+from rowbank_server.ps.native.limits import NativeLimits
 from rowbank_server.security.tls import ServedTls
 from rowbank_server.settings import StartError
 
@@ -58,6 +61,7 @@ _KEEPALIVE_OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
 )
 _METADATA_BYTES = 16 << 10
+_UNIX = "unix:"
 _REFUSING_THREADS = 32
 _RECORD_BYTES = 4 << 20  # What a record may have beside the request that it holds, at most.
 _DELTA_SERVICE = deltas_pb2.DESCRIPTOR.services_by_name["DeltaService"].full_name
@@ -93,11 +97,15 @@ class PsServer:
         servicers: Servicers,
         *,
         interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
+        native_interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
         max_calls: int,
         max_streams_per_connection: int,
         max_message_bytes: int,
         max_followers: int,
         tls: ServedTls | None = None,
+        native: NativeLimits | None = None,
+        server_id: str = "",
+        on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
         keep_freed_blocks()
         self._tls = tls
@@ -120,10 +128,17 @@ class PsServer:
         streams = concurrent.futures.ThreadPoolExecutor(max_followers + SERVERS + 4, thread_name_prefix="grpc-follow")
         self._server = grpc.server(executor, interceptors=list(interceptors), options=options)
         self._health = health.HealthServicer()
+        rows = _row_handlers(servicers.rows, readers)
+        self._native = None
+        if native is not None:
+            unary = {f"/{_ROW_SERVICE}/{name}": handler for name, handler in rows.items() if handler.unary_unary}
+            self._native = NativeEndpoint(
+                unary, native_interceptors, native, server_id=server_id, on_refused=on_refused
+            )
         # The first handler that knows a method wins, so these come before the generated ones.
         self._server.add_generic_rpc_handlers(
             (
-                _raw_row_handlers(servicers.rows, readers),
+                grpc.method_handlers_generic_handler(_ROW_SERVICE, rows),
                 _delta_handlers(servicers.deltas, readers, streams),
                 grpc.method_handlers_generic_handler(health.SERVICE_NAME, _health_handlers(self._health, readers)),
             )
@@ -180,6 +195,32 @@ class PsServer:
         self._server.start()
         return f"{host}:{bound}"
 
+    @property
+    def has_native(self) -> bool:
+        """Whether there is a native endpoint to start."""
+        return self._native is not None
+
+    def start_native(self, address: str) -> str:
+        """Lets the native endpoint listen on HOST:PORT or unix:PATH; returns that with the real port.
+
+        Raises:
+            StartError: it cannot be listened on, or there is no native endpoint.
+        """
+        if self._native is None:
+            raise StartError(f"native_bind {address}: this process has no native endpoint")
+        try:
+            if address.startswith(_UNIX):
+                return self._native.start_unix(address.removeprefix(_UNIX))
+            host, port = split_address(address)
+            *_, found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+            bound = split_address(self._native.start(str(found[0]), port))[1]
+            return f"{host}:{bound}"
+        except OSError as error:
+            raise StartError(
+                f"native_bind {address}: cannot be listened on ({error.strerror or error}); choose another address, or "
+                "set native_bind to off"
+            ) from None
+
     def set_serving(self) -> None:
         """Tells health checks that requests are welcome."""
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
@@ -192,7 +233,10 @@ class PsServer:
         """Turns health off, refuses what is new, and waits up to `grace_s` for what is in flight."""
         self.is_serving = False
         self._health.enter_graceful_shutdown()
-        self._server.stop(grace_s).wait()
+        ended = self._server.stop(grace_s)
+        if self._native is not None:
+            self._native.stop(grace_s=grace_s)
+        ended.wait()
 
     def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         self.is_serving = status == health_pb2.HealthCheckResponse.SERVING
@@ -200,9 +244,9 @@ class PsServer:
             self._health.set(name, status)
 
 
-def _raw_row_handlers(
+def _row_handlers(
     rows: rows_pb2_grpc.RowServiceServicer, readers: concurrent.futures.ThreadPoolExecutor
-) -> grpc.GenericRpcHandler[Any, Any]:
+) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     """Handlers of the methods whose answers the servicer serializes itself, of those that take bytes, and of reads."""
     parsers = {"Pull": rows_pb2.PullRequest.FromString, "Lookup": rows_pb2.LookupRequest.FromString}
     handlers = {
@@ -215,7 +259,7 @@ def _raw_row_handlers(
     for name in ("Push", "Upsert", "Accumulate", "Store", "Remove", "Clear", "Touch"):
         handlers[name] = grpc.unary_unary_rpc_method_handler(getattr(rows, name), response_serializer=_serialized)
     handlers["Import"] = grpc.stream_unary_rpc_method_handler(rows.Import, response_serializer=_serialized)
-    return grpc.method_handlers_generic_handler(_ROW_SERVICE, handlers)
+    return handlers
 
 
 def _delta_handlers(

@@ -26,6 +26,7 @@ from rowbank_server.ps.tables.evictor import Evictor
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.registry.upkeep import Upkeep
 from rowbank_server.settings import PsSettings, StartError
+from rowbank_server.settings.ps import AUTO, OFF
 from rowbank_server.stopping import StopRequest
 from rowbank_server.storage.connection import Redis, translated
 from rowbank_server.storage.lease import Lease
@@ -85,6 +86,7 @@ class Serving:
         self.address = parts.server.start(self._settings.bind)
         part = parts.membership.part
         part.address = parts.lease.address = self._settings.advertise or _reachable(self.address)
+        part.native_address = self._listen_natively(part.address)
         if parts.following is None:
             self._load()
         parts.membership.start()
@@ -99,6 +101,20 @@ class Serving:
             return self._stop_following(reason)
         _log.info("stopping (%s): requests in flight end, then changed rows are written", reason)
         return self._drain()
+
+    def _listen_natively(self, reached_at: str) -> str:
+        """Starts the native endpoint as the settings have it; returns where others reach it, or nothing."""
+        wanted, server = self._settings.native_bind, self._parts.server
+        if wanted == OFF or (wanted == AUTO and not server.has_native):
+            return ""
+        if wanted == AUTO:
+            host, _ = split_address(self._settings.bind)
+            wanted = f"{host}:0"
+        bound = server.start_native(wanted)
+        if bound.startswith("unix:"):
+            return bound
+        host, port = split_address(bound)
+        return f"{split_address(reached_at)[0] if host in _EVERYWHERE else host}:{port}"
 
     def not_ready(self) -> str:
         """Why requests of clients are not for this process now; empty: they are."""

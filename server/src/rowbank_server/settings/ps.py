@@ -11,6 +11,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from rowbank.addresses import split_address
 from rowbank_server.settings.common import PROCESSES, RedisSettings
 
+AUTO, OFF = "auto", "off"  # Of `native_bind`.
 _SHARD = re.compile(r"[0-9]{1,4}/[0-9]{1,4}")
 
 
@@ -21,6 +22,11 @@ class PsSettings(RedisSettings):
     role = "ps"
 
     bind: str = Field("127.0.0.1:7700", description="HOST:PORT of the gRPC server; port 0 takes a free one.")
+    native_bind: str = Field(
+        "auto",
+        description="HOST:PORT or unix:PATH of the native endpoint, which answers requests for rows faster; port 0 takes "
+        "a free one; auto: the host of `bind` and a free port; off: none.",
+    )
     http_bind: str = Field(
         "", description="HOST:PORT of metrics, probes and the page /ui (HTTP); port 0 takes a free one; empty: off."
     )
@@ -174,6 +180,16 @@ class PsSettings(RedisSettings):
     @classmethod
     def _check_bind(cls, value: str) -> str:
         split_address(value)
+        return value
+
+    @field_validator("native_bind")
+    @classmethod
+    def _check_native_bind(cls, value: str) -> str:
+        if value.startswith("unix:"):
+            if not value.removeprefix("unix:").startswith("/"):
+                raise ValueError(f"expected unix: and an absolute path, got {value!r}")
+        elif value not in (AUTO, OFF):
+            split_address(value)
         return value
 
     @field_validator("http_bind", "advertise")

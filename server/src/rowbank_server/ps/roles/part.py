@@ -19,6 +19,7 @@ class Part:
     Attributes:
         server_id: new at every start; the name under which an owner writes.
         address: where others reach this process.
+        native_address: where others reach its native endpoint; empty: it has none.
         state: in a word or a short sentence; of a replica, `follows` says it.
         owner_address: of a standby or replica: where the owner is, as far as it is known.
         epoch, position, age_s, rows: see `ShardMember`.
@@ -29,6 +30,7 @@ class Part:
     role: Role
     state: str
     address: str = ""
+    native_address: str = ""
     owner_address: str = ""
     epoch: Callable[[], int] = field(default=lambda: 0)
     position: Callable[[], int] = field(default=lambda: 0)

@@ -219,6 +219,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             memory_limit_bytes=self._memory.limit,
             growth_refused=self._memory.refusing,
             fastest_growing_table=self._memory.grown_most[0],
+            native_address=part.native_address,
         )
 
     def Flush(self, request: admin_pb2.FlushRequest, context: grpc.ServicerContext) -> admin_pb2.FlushResponse:  # noqa: N802

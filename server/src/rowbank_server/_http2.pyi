@@ -1,0 +1,80 @@
+"""gRPC's unary calls over HTTP/2, framed by nghttp2; there where the server was built with it.
+
+Threads run `Endpoint.serve`, which takes calls in without the interpreter's lock and takes that once for each call.
+"""
+
+from collections.abc import Callable, Sequence
+
+class Call:
+    """A call whose request has arrived."""
+
+    @property
+    def method(self) -> int:
+        """The place of its path in the endpoint's list."""
+    @property
+    def metadata(self) -> list[tuple[str, str]]:
+        """What the caller sent, in order; values of names that end in -bin are base64."""
+    @property
+    def peer(self) -> str:
+        """Where it comes from, as gRPC writes it."""
+    @property
+    def active(self) -> bool:
+        """Whether the caller is still there."""
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds to its deadline, negative once that has passed; None: it has none."""
+    @property
+    def body(self) -> bytes:
+        """The request."""
+
+class Endpoint:
+    """Listens once, and serves until it is stopped. Thread-safe.
+
+    Args:
+        methods: paths.
+        unknown_method: the text for a call of another one.
+        server_id: what a call's header `rowbank-server-id` has to say, if it has one.
+        max_arriving, max_arriving_a_place: requests that may have begun and not arrived, of all and of one machine.
+        handle: answers a call: number of the status, its text as it is sent, trailers, message.
+        starved: called when all threads are busy.
+        refusals: status, text and trailers for: a call for another server; too many requests that arrive; one that is
+            slow; none, or more than one, in a call.
+    """
+
+    def __init__(
+        self,
+        *,
+        methods: Sequence[str],
+        unknown_method: str,
+        server_id: str,
+        max_message_bytes: int,
+        max_streams: int,
+        max_connections: int,
+        max_arriving: int,
+        max_arriving_a_place: int,
+        message_timeout_s: float,
+        handle: Callable[[Call], tuple[int, str, list[tuple[str, str]], bytes]],
+        starved: Callable[[], None],
+        refusals: Sequence[tuple[int, str, list[tuple[str, str]]]],
+    ) -> None: ...
+    def listen(self, host: str, port: int) -> str:
+        """Listens on a numeric address; returns HOST:PORT. Raises OSError."""
+    def listen_unix(self, path: str) -> str:
+        """Listens on a unix socket; returns unix:PATH. Raises OSError."""
+    def serve(self) -> None:
+        """What each thread runs; returns after `stop`."""
+    @property
+    def working(self) -> int:
+        """Calls that are worked on."""
+    @property
+    def connections(self) -> int:
+        """Connections that there are."""
+    @property
+    def refused(self) -> list[int]:
+        """How many calls were refused, by reason, in the order of `refusals`."""
+    def sweep(self) -> None:
+        """Ends requests that take too long to arrive; to be called now and then."""
+    def say_goodbye(self) -> None:
+        """Takes no new connections, and tells all peers to begin no more calls."""
+    def stop(self) -> None:
+        """Ends all connections and lets threads return from `serve`."""

@@ -1,0 +1,196 @@
+"""Serves RowService's unary methods beside gRPC's own server, from the same handlers behind the same interceptors."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from rowbank.errors import DeadlineExceeded, InvalidRequest, NotReady, Overloaded, RequestError, to_status
+from rowbank_server.ps.native.context import Aborted, NativeContext, on_wire
+from rowbank_server.ps.native.limits import NativeLimits, _http2
+
+if TYPE_CHECKING:
+    from rowbank_server._http2 import Call
+
+_log = logging.getLogger("rowbank.ps")
+
+Handlers = Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]
+_Answer = tuple[int, str, list[tuple[str, str]], bytes]
+_FIRST_THREADS = 4
+_SWEEP_S = 0.5
+_LOOK_S = 0.005
+
+
+class NativeEndpoint:
+    """One listening socket and its threads. Thread-safe.
+
+    Args:
+        handlers: of unary methods, by path.
+        interceptors: what wraps them, the outermost first.
+        server_id: of this process; calls that name another one are refused.
+        on_refused: told why, in a word: "receiving" or "slow".
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
+        limits: NativeLimits,
+        *,
+        server_id: str,
+        on_refused: Callable[[str], None],
+    ) -> None:
+        self._paths = list(handlers)
+        self._find = _chained(interceptors, handlers)
+        self._limits = limits
+        self._on_refused = on_refused
+        self._counted = [0, 0, 0, 0]
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._stopped = threading.Event()
+        self._endpoint = _http2.Endpoint(
+            methods=self._paths,
+            unknown_method="this endpoint answers the unary methods of rowbank.v1.RowService alone; the server's main "
+            "address has all others",
+            server_id=server_id,
+            max_message_bytes=limits.max_message_bytes,
+            max_streams=limits.max_streams,
+            max_connections=limits.max_connections,
+            max_arriving=limits.max_arriving,
+            max_arriving_a_place=limits.max_arriving_a_place,
+            message_timeout_s=limits.message_timeout_s,
+            handle=self._answer,
+            starved=self._add_thread,
+            refusals=[_refusal(error) for error in _REFUSALS],
+        )
+
+    def start(self, host: str, port: int) -> str:
+        """Listens on a numeric address; returns it with its port. Raises OSError."""
+        address: str = self._endpoint.listen(host, port)
+        return self._started(address)
+
+    def start_unix(self, path: str) -> str:
+        """Listens on a unix socket; returns its address. Raises OSError."""
+        return self._started(self._endpoint.listen_unix(path))
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return int(self._endpoint.connections)
+
+    def stop(self, *, grace_s: float) -> None:
+        """Takes in nothing new, waits up to `grace_s` for what is in flight, and ends all connections."""
+        self._endpoint.say_goodbye()
+        deadline = time.monotonic() + grace_s
+        while self._endpoint.working and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        self._stopped.set()
+        self._endpoint.stop()
+
+    def _started(self, address: str) -> str:
+        for _ in range(_FIRST_THREADS):
+            self._add_thread()
+        threading.Thread(target=self._sweep, name="native-sweep", daemon=True).start()
+        return address
+
+    def _add_thread(self) -> None:
+        """Starts one more, as all are busy and may wait for Redis, or for their turns."""
+        with self._lock:
+            if self._threads >= self._limits.max_calls or self._stopped.is_set():
+                return
+            self._threads += 1
+            number = self._threads
+        threading.Thread(target=self._endpoint.serve, name=f"native-{number}", daemon=True).start()
+
+    def _sweep(self) -> None:
+        while not self._stopped.wait(_SWEEP_S):
+            self._endpoint.sweep()
+            counted = list(self._endpoint.refused)
+            for place, word in ((1, "receiving"), (2, "slow")):
+                for _ in range(counted[place] - self._counted[place]):
+                    self._on_refused(word)
+            self._counted = counted
+
+    def _answer(self, call: Call) -> _Answer:
+        """The answer to a call, as it goes on the wire."""
+        context = NativeContext(call)
+        try:
+            return self._answered(self._paths[call.method], call, context)
+        except Aborted:
+            return *on_wire(context.code() or grpc.StatusCode.UNKNOWN, context.details(), context.trailing_metadata()), b""
+        except Exception as error:  # As gRPC does.
+            _log.exception("a call of the native endpoint failed for a reason that is a defect")
+            text = f"Exception calling application: {error}"
+            return *on_wire(grpc.StatusCode.UNKNOWN, text, context.trailing_metadata()), b""
+        finally:
+            context.end()
+
+    def _answered(self, path: str, call: Call, context: NativeContext) -> _Answer:
+        left_s = context.time_remaining()
+        if left_s is not None and left_s <= 0:
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before anybody worked on the call")
+        handler: Any = self._find(_Details(path, context.invocation_metadata()))
+        if handler is None:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        request: Any = call.body
+        if handler.unary_unary is None:  # What a refusal at the door is.
+            for _ in handler.stream_stream(iter(()), context):
+                pass
+            raise AssertionError("a refusal gives no answers")
+        if handler.request_deserializer is not None:
+            try:
+                request = handler.request_deserializer(request)
+            except Exception:
+                context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+        answer = handler.unary_unary(request, context)
+        if handler.response_serializer is not None:
+            answer = handler.response_serializer(answer)
+        if context.code() not in (None, grpc.StatusCode.OK):
+            raise Aborted
+        return *on_wire(grpc.StatusCode.OK, "", context.trailing_metadata()), answer
+
+
+class _Details:
+    """As `grpc.HandlerCallDetails`."""
+
+    __slots__ = ("invocation_metadata", "method")
+
+    def __init__(self, method: str, invocation_metadata: Any) -> None:
+        self.method = method
+        self.invocation_metadata = invocation_metadata
+
+
+# In the order of the native side's reasons.
+_REFUSALS: tuple[RequestError, ...] = (
+    NotReady(
+        "another process answers at this address than the one that the call is for; ask the shard's main address",
+        metadata={"role": "", "owner": ""},
+    ),
+    Overloaded(
+        "too many requests have begun and not arrived; nothing was done, try again in a moment",
+        metadata={"retry_after_s": "0.1"},
+    ),
+    DeadlineExceeded("the request did not arrive in time, or its caller went away; nothing was done"),
+    InvalidRequest("expected one request message, got none, a part of one, or more"),
+)
+
+
+def _refusal(error: RequestError) -> tuple[int, str, list[tuple[str, str]]]:
+    code, text, trailers = to_status(error)
+    return on_wire(code, text, tuple(trailers))
+
+
+def _chained(
+    interceptors: Sequence[grpc.ServerInterceptor[Any, Any]], handlers: Handlers
+) -> Callable[[Any], grpc.RpcMethodHandler[Any, Any] | None]:
+    """Finds a call's handler as gRPC's server does: the first interceptor is asked first."""
+    find: Callable[[Any], Any] = lambda details: handlers.get(details.method)  # noqa: E731
+    for interceptor in reversed(interceptors):
+        find = functools.partial(interceptor.intercept_service, find)
+    return find
