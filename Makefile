@@ -24,7 +24,7 @@ UV3 := VIRTUAL_ENV=$(CURDIR)/.venv-keras3 UV_NO_PROGRESS=1 $(BIN)/uv
 UVF := VIRTUAL_ENV=$(CURDIR)/.venv-feast UV_NO_PROGRESS=1 $(BIN)/uv
 MANIFESTS := constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 NATIVE := server/CMakeLists.txt client/CMakeLists.txt \
-  $(shell find server/core server/bindings server/wire client/native -type f 2>/dev/null)
+  $(shell find server/core server/bindings server/wire client/native client/wire -type f 2>/dev/null)
 PROTOS := $(wildcard protos/src/rowbank_protos/v1/*.proto)
 CXX_SOURCES := $(filter %.cc %.cpp %.h %.hpp,$(NATIVE))
 

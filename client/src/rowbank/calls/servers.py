@@ -14,6 +14,8 @@ from rowbank.calls.channels import open_channel
 from rowbank.calls.forked import forks
 from rowbank.calls.forked.relayed import RelayedChannel
 from rowbank.calls.methods import A, Method, Q
+from rowbank.calls.native.lines import Lines
+from rowbank.calls.native.unary import NativeUnary
 from rowbank.credentials import Credentials
 from rowbank.secure.channels import SecuredChannel
 from rowbank.secure.tokens import may_go_to
@@ -22,6 +24,7 @@ from rowbank_protos.v1 import admin_pb2, common_pb2
 
 _serialize = operator.methodcaller("SerializeToString")
 
+_NATIVE_SERVICE = "RowService"
 OWNER, STANDBY, REPLICA = "owner", "standby", "replica"
 
 
@@ -31,12 +34,14 @@ class Server:
     Attributes:
         role: "owner", "standby" or "replica", as it said last, or another process said of it; "": not known.
         server_id: new at every start of the process; "": not known.
+        lines: the connections to its native endpoint.
         given: whether the caller named its address; others were learnt from servers, and are forgotten again.
         credentials: what its connection is made with.
     """
 
     def __init__(self, target: str, credentials: Credentials, *, given: bool = True) -> None:
         self.target = target
+        self.lines = Lines(credentials)
         self.credentials = credentials
         self.given = given
         self.role = ""
@@ -55,8 +60,9 @@ class Server:
         self._callables: dict[str, Any] = {}
 
     def unary(self, method: Method[Q, A]) -> grpc.UnaryUnaryMultiCallable[Q, A]:
-        """The method of one request and one answer."""
-        found: grpc.UnaryUnaryMultiCallable[Q, A] = self._callable(method, self._channel.unary_unary)
+        """The method of one request and one answer; of rows over the native endpoint where there is one."""
+        build = self._native if method.service == _NATIVE_SERVICE else self._channel.unary_unary
+        found: grpc.UnaryUnaryMultiCallable[Q, A] = self._callable(method, build)
         return found
 
     def answers(self, method: Method[Q, A]) -> grpc.UnaryStreamMultiCallable[Q, A]:
@@ -74,8 +80,15 @@ class Server:
         return isinstance(self._channel, SecuredChannel) and self._channel.reopened()
 
     def close(self) -> None:
-        """Ends the connection; calls under way are cancelled."""
+        """Ends the connections; calls under way are cancelled."""
+        self.lines.close()
         self._channel.close()
+
+    def _native(self, path: str, *, request_serializer: Any, response_deserializer: Any) -> NativeUnary:
+        other = self._channel.unary_unary(
+            path, request_serializer=request_serializer, response_deserializer=response_deserializer
+        )
+        return NativeUnary(self.lines, self.target, path, response_deserializer, other)
 
     def _callable(self, method: Method[Any, Any], build: Callable[..., Any]) -> Any:
         found = self._callables.get(method.path)
@@ -143,6 +156,7 @@ class Shard:
     def learn(self, server: Server, info: admin_pb2.GetServerInfoResponse) -> None:
         """Takes in what a server says of itself and of the others of its shard."""
         server.role, server.server_id = info.role, info.server_id
+        server.lines.learn(info.native_address, info.server_id)
         # The address that the server itself is reached at may be another than the one that it tells others: a proxy's.
         own = {member.address for member in info.members if member.server_id == info.server_id}
         others = [member for member in info.members if member.address and member.address not in own]

@@ -128,6 +128,10 @@ class PushMessage:
 
     def SerializeToString(self) -> bytes:  # noqa: N802 - as protobuf calls it.
         """The request as gRPC sends it."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> list[Part]:
+        """The same, in pieces; columns are views."""
         parts: list[Part] = []
         size = 0
         for table in self.tables:
@@ -138,7 +142,7 @@ class PushMessage:
         parts += _number(2, self.wire_dtype)
         if self.request_id is not None:
             parts += _bytes(3, self.request_id.SerializeToString())
-        return b"".join(parts)
+        return parts
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,145 @@
+"""The connections to one server's native endpoint."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+
+from rowbank.addresses import split_address
+from rowbank.calls.forked import forks
+from rowbank.credentials import Credentials
+from rowbank.errors import InvalidRequest
+from rowbank.secure.tokens import TokenSource, may_go_to
+
+try:
+    from rowbank import _http2
+except ImportError:  # Built where nghttp2 is not.
+    _http2 = None  # type: ignore[assignment]
+
+_MAX_MESSAGE_BYTES = 64 << 20
+_CONNECT_S = 0.25
+_AGAIN_S = 10.0  # After a connection failed, calls go over gRPC's client for so long.
+_MOST_IDLE = 16
+_SWITCH = "ROWBANK_NATIVE"
+_UNIX = "unix:"
+
+
+class Lines:
+    """What a client has of a server's native endpoint. Threads may share it; empty in a forked child.
+
+    Attributes:
+        server_id: of the process that told the address.
+        tokens: what calls show; None: nothing.
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._wanted = _http2 is not None and not credentials.ca_file and os.environ.get(_SWITCH, "1") != "0"
+        self.tokens = self._read_tokens()
+        self.address = ""
+        self.server_id = ""
+        self._begin()
+        forks.watch(self)
+
+    def renew(self) -> None:
+        """Begins anew in a forked child; the parent's connections are closed here without a word."""
+        for line in [*self._idle, *self._busy]:
+            line.abandon()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._idle: deque[_http2.Line] = deque()
+        self._busy: set[_http2.Line] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._not_before = 0.0
+
+    def _read_tokens(self) -> TokenSource | None:
+        given = self._credentials
+        return TokenSource(given) if self._wanted and (given.token or given.token_file) else None
+
+    def learn(self, address: str, server_id: str) -> None:
+        """Takes in what the server says of itself; an address that is not safe for a token is not used."""
+        if not self._wanted or (address, server_id) == (self.address, self.server_id):
+            return
+        self._drop_idle()
+        local = address.startswith(_UNIX)
+        if address and not (local or may_go_to(address, self._credentials)):
+            address = ""
+        self.address, self.server_id, self._not_before = address, server_id, 0.0
+
+    def take(self, timeout_s: float) -> _http2.Line | None:
+        """A connection for one call; None: there is none to be had now, and gRPC's client is to make the call."""
+        if not self.address or self._closed:
+            return None
+        while self._idle:
+            try:
+                line = self._idle.pop()
+            except IndexError:
+                break
+            if line.usable():
+                self._busy.add(line)
+                return line
+            line.abandon()
+        if time.monotonic() < self._not_before:
+            return None
+        try:
+            line = _http2.Line(
+                _numeric(self.address), max_message_bytes=_MAX_MESSAGE_BYTES, timeout_s=min(_CONNECT_S, timeout_s)
+            )
+        except (OSError, InvalidRequest):
+            self._not_before = time.monotonic() + _AGAIN_S
+            return None
+        with self._lock:
+            if not self._closed:
+                self._busy.add(line)
+                return line
+        line.abandon()
+        return None
+
+    def give_back(self, line: _http2.Line) -> None:
+        """Takes a connection whose call has ended."""
+        self._busy.discard(line)
+        if self._closed or len(self._idle) >= _MOST_IDLE:
+            line.abandon()
+        else:
+            self._idle.append(line)
+
+    def discard(self, line: _http2.Line) -> None:
+        """Ends a connection in the middle of a call."""
+        self._busy.discard(line)
+        line.abandon()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Ends the connections; calls under way end within a tenth of a second."""
+        with self._lock:
+            self._closed = True
+            busy = list(self._busy)
+        for line in busy:
+            line.stop()
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        while self._idle:
+            try:
+                self._idle.pop().abandon()
+            except IndexError:
+                return
+
+
+def _numeric(address: str) -> str:
+    """`address` with a number in place of a name. Raises OSError."""
+    if address.startswith(_UNIX):
+        return address
+    host, port = split_address(address)
+    *_, found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+    number = str(found[0])
+    return f"[{number}]:{port}" if ":" in number else f"{number}:{port}"

@@ -1,0 +1,233 @@
+"""A method of one request and one answer over the native endpoint, as gRPC's callables are used here.
+
+Where the endpoint cannot be reached, or has surely not worked on a request, gRPC's client makes the call.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+
+from rowbank.calls.native.lines import Lines
+
+_SERVER_ID = "rowbank-server-id"
+_BINARY = "-bin"
+_FOR_EVER_S = 1e9
+_MOST_MICROSECONDS = 99_999_999  # Eight digits are what gRPC's header has.
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+
+class NativeError(grpc.RpcError):
+    """A call that failed, with what gRPC says of one."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, metadata: Metadata = ()) -> None:
+        super().__init__(details)
+        self._code, self._details, self._metadata = code, details, tuple(metadata)
+
+    def code(self) -> grpc.StatusCode:
+        """The status."""
+        return self._code
+
+    def details(self) -> str:
+        """Its text."""
+        return self._details
+
+    def trailing_metadata(self) -> Any:
+        """What came with it."""
+        return self._metadata
+
+
+class NativeUnary:
+    """A method of a server.
+
+    Args:
+        lines: the connections to its native endpoint.
+        path: the method's.
+        read: parses an answer.
+        other: gRPC's callable for the method.
+    """
+
+    def __init__(self, lines: Lines, target: str, path: str, read: Callable[[bytes], Any], other: Any) -> None:
+        self._lines, self._target, self._path = lines, target, path
+        self._read, self._other = read, other
+
+    def __call__(self, request: Any, timeout: float | None = None, metadata: Metadata | None = None) -> Any:
+        return self.with_call(request, timeout, metadata)[0]
+
+    def with_call(
+        self, request: Any, timeout: float | None = None, metadata: Metadata | None = None
+    ) -> tuple[Any, Any]:
+        """The answer, and what says what came with it."""
+        tokens = self._lines.tokens
+        shown = () if tokens is None else tokens.metadata()
+        made = self._begin(request, timeout, metadata, shown)
+        if made is None:
+            return self._other.with_call(request, timeout=timeout, metadata=metadata)  # type: ignore[no-any-return]
+        try:
+            return made.result(), made
+        except NativeError as error:
+            refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
+            if not refused or tokens is None or not tokens.changed(shown):
+                raise
+        return self._other.with_call(request, timeout=timeout, metadata=metadata)  # type: ignore[no-any-return]
+
+    def future(self, request: Any, timeout: float | None = None, metadata: Metadata | None = None) -> Any:
+        """Sends the request and does not wait for the answer."""
+        tokens = self._lines.tokens
+        made = self._begin(request, timeout, metadata, () if tokens is None else tokens.metadata())
+        return self._other.future(request, timeout=timeout, metadata=metadata) if made is None else made
+
+    def _begin(
+        self, request: Any, timeout: float | None, metadata: Metadata | None, shown: Metadata
+    ) -> _NativeCall | None:
+        lines = self._lines
+        limit_s = _FOR_EVER_S if timeout is None else timeout
+        deadline = time.monotonic() + limit_s
+        line = lines.take(limit_s)
+        if line is None:
+            return None
+        sent = [*map(_written, (*(metadata or ()), *shown)), (_SERVER_ID, lines.server_id)]
+
+        def again() -> Any:
+            left_s = None if timeout is None else max(0.001, deadline - time.monotonic())
+            return self._other.future(request, timeout=left_s, metadata=metadata)
+
+        call = _NativeCall(lines, line, self._read, deadline, again)
+        call.start(self._path, self._target, sent, "" if timeout is None else _header_of(limit_s), _pieces(request))
+        return call
+
+
+class _NativeCall:
+    """One call: read by whoever asks for the result. Of one thread."""
+
+    def __init__(
+        self, lines: Lines, line: Any, read: Callable[[bytes], Any], deadline: float, again: Callable[[], Any]
+    ) -> None:
+        self._lines, self._line, self._read = lines, line, read
+        self._deadline, self._again = deadline, again
+        self._other: Any = None
+        self._error: NativeError | None = None
+        self._answer: Any = None
+        self._trailers: tuple[tuple[str, str | bytes], ...] = ()
+
+    def start(
+        self, path: str, authority: str, metadata: list[tuple[str, str]], timeout: str, pieces: Sequence[Any]
+    ) -> None:
+        """Writes the request."""
+        try:
+            left_s = max(0.0, self._deadline - time.monotonic())
+            written = self._line.start(path, authority, metadata, timeout, pieces, left_s)
+        except BaseException:  # A signal's, too.
+            self._discard()
+            raise
+        if not written:
+            self._give_up()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Waits for the answer. Raises `grpc.FutureTimeoutError`, `grpc.RpcError`."""
+        if self._line is not None:
+            self._finish(timeout)
+        if self._other is not None:
+            return self._other.result(timeout=timeout)
+        if self._error is not None:
+            raise self._error
+        return self._answer
+
+    def done(self) -> bool:
+        """Whether there is an answer, or a failure."""
+        if self._line is not None and self._line.finish(0.0):
+            self._settle()
+        if self._other is not None:
+            return bool(self._other.done())
+        return self._line is None
+
+    def trailing_metadata(self) -> Any:
+        """What came with the answer."""
+        return self._trailers if self._other is None else self._other.trailing_metadata()
+
+    def cancel(self) -> None:
+        """Gives the call up."""
+        if self._other is not None:
+            self._other.cancel()
+        if self._line is not None:
+            self._discard()
+            self._error = NativeError(grpc.StatusCode.CANCELLED, "the call was cancelled")
+
+    def _finish(self, timeout: float | None) -> None:
+        left_s = max(0.0, self._deadline - time.monotonic())
+        try:
+            ended = self._line.finish(left_s if timeout is None else min(left_s, timeout))
+        except BaseException:
+            self._discard()
+            raise
+        if ended:
+            self._settle()
+        elif not self._lines.closed and time.monotonic() < self._deadline:
+            if timeout is None:  # Stopped by nobody, and there is time: only rounding can do that.
+                self._finish(None)
+            else:
+                raise grpc.FutureTimeoutError
+        else:
+            self._give_up()
+
+    def _settle(self) -> None:
+        ending, status, text, trailers, message = self._line.take()
+        self._lines.give_back(self._line)
+        self._line = None
+        if ending == "unsent":
+            self._other = self._again()
+            return
+        if ending == "lost":
+            self._error = NativeError(grpc.StatusCode.UNAVAILABLE, f"the connection was lost during the call: {text}")
+            return
+        self._trailers = tuple(map(_read_pair, trailers))
+        if status != 0:
+            code = _CODES.get(status, grpc.StatusCode.UNKNOWN)
+            self._error = NativeError(code, text, self._trailers)
+            return
+        try:
+            self._answer = self._read(message)
+        except Exception:  # As gRPC has it.
+            self._error = NativeError(grpc.StatusCode.INTERNAL, "Exception deserializing response!")
+
+    def _give_up(self) -> None:
+        self._discard()
+        if self._lines.closed:
+            self._error = NativeError(grpc.StatusCode.CANCELLED, "Channel closed!")
+        else:
+            self._error = NativeError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    def _discard(self) -> None:
+        line, self._line = self._line, None
+        self._lines.discard(line)
+
+
+def _pieces(request: Any) -> Sequence[Any]:
+    """A message in its serialized form, without a copy where it can be had so."""
+    pieces = getattr(request, "pieces", None)
+    return (request.SerializeToString(),) if pieces is None else pieces()  # type: ignore[no-any-return]
+
+
+def _header_of(timeout_s: float) -> str:
+    microseconds = max(1, math.ceil(timeout_s * 1e6))
+    return f"{microseconds}u" if microseconds <= _MOST_MICROSECONDS else f"{math.ceil(timeout_s)}S"
+
+
+def _written(pair: tuple[str, str | bytes]) -> tuple[str, str]:
+    name, value = pair
+    if name.endswith(_BINARY):
+        data = value if isinstance(value, bytes) else value.encode()
+        return name, base64.b64encode(data).rstrip(b"=").decode()
+    return name, value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def _read_pair(pair: tuple[str, str]) -> tuple[str, str | bytes]:
+    name, value = pair
+    return (name, base64.b64decode(value + "=" * (-len(value) % 4))) if name.endswith(_BINARY) else pair
