@@ -32,6 +32,7 @@ enum class Status : int {
 struct Room {
   char* data = nullptr;
   std::shared_ptr<void> owner;
+  bool is_python = false;  // Whether the owner is an object of Python's.
 };
 
 struct Call {

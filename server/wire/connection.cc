@@ -395,7 +395,7 @@ bool Connection::take_prefix(Stream* stream) {
     return false;
   }
   Call& call = *stream->call;
-  call.body = rules_->allocate(size);
+  call.body = rules_->allocate(call.method, size);
   call.body_bytes = size;
   if (call.body.data == nullptr) {
     refuse(stream, Status::kResourceExhausted, "no memory could be had for the request; nothing was done");

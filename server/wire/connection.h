@@ -22,8 +22,8 @@ class Rules {
   virtual ~Rules() = default;
   // The place of a method's path; -1: there is none. `text` then says what there is.
   virtual int method_of(const std::string& path, std::string* text) const = 0;
-  // Memory for a request whose size is known. Called with the connection locked.
-  virtual Room allocate(std::size_t bytes) = 0;
+  // Memory for a request of a method whose size is known. Called with the connection locked.
+  virtual Room allocate(std::size_t method, std::size_t bytes) = 0;
   // A request begins to arrive; false: there are too many. Then `arrived`, once.
   virtual bool may_arrive(const std::string& peer) = 0;
   virtual void arrived(const std::string& peer) = 0;

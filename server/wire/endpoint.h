@@ -39,7 +39,7 @@ class Worker {
   virtual ~Worker() = default;
   // Answers the call by `Endpoint::answer`, now or later.
   virtual void work(std::shared_ptr<Call> call) = 0;
-  virtual Room allocate(std::size_t bytes) = 0;
+  virtual Room allocate(std::size_t method, std::size_t bytes) = 0;
   virtual Answer refusal(Refusal why) = 0;
 };
 
@@ -78,7 +78,7 @@ class Endpoint : private Rules {
 
  private:
   int method_of(const std::string& path, std::string* text) const override;
-  Room allocate(std::size_t bytes) override { return worker_->allocate(bytes); }
+  Room allocate(std::size_t method, std::size_t bytes) override { return worker_->allocate(method, bytes); }
   bool may_arrive(const std::string& peer) override;
   void arrived(const std::string& peer) override;
   Answer refusal(Refusal why) override;

@@ -5,15 +5,20 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <mutex>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "blocks.h"
 #include "endpoint.h"
+#include "fast_reads.h"
 
 namespace nb = nanobind;
 
@@ -62,7 +67,12 @@ struct PyCall {
     }
     return nb::float_(static_cast<double>(call->deadline_ns - now_ns()) / kNsPerS);
   }
-  nb::object body() const { return nb::borrow(static_cast<PyObject*>(call->body.owner.get())); }
+  nb::object body() const {
+    if (call->body.is_python) {
+      return nb::borrow(static_cast<PyObject*>(call->body.owner.get()));
+    }
+    return nb::bytes(call->body.data, call->body_bytes);
+  }
 };
 
 using PyAnswer = std::tuple<int, std::string, Pairs>;
@@ -89,8 +99,17 @@ std::string listening(Listen listen) {
 
 class PyEndpoint final : public Worker {
  public:
-  PyEndpoint(EndpointOptions options, nb::object handle, nb::object starved, const std::vector<nb::tuple>& refusals)
-      : handle_(std::move(handle)), starved_(std::move(starved)), endpoint_(std::move(options), this) {
+  PyEndpoint(EndpointOptions options, nb::object handle, nb::object starved, const std::vector<nb::tuple>& refusals,
+             std::vector<double> bounds_s, std::size_t max_keys, int most_fast_reads)
+      : handle_(std::move(handle)),
+        starved_(std::move(starved)),
+        fast_(std::move(bounds_s), max_keys, most_fast_reads),
+        kinds_(kinds_of(options.methods)),
+        endpoint_(std::move(options), this) {
+    if (fast_.bounds_s().size() > FastTimes::kMostBounds) {
+      throw std::invalid_argument("bounds_s: expected at most " + std::to_string(FastTimes::kMostBounds) + ", got " +
+                                  std::to_string(fast_.bounds_s().size()));
+    }
     if (refusals.size() != kRefusals) {
       throw std::invalid_argument("refusals: expected " + std::to_string(kRefusals) + ", got " +
                                   std::to_string(refusals.size()));
@@ -102,6 +121,27 @@ class PyEndpoint final : public Worker {
   }
 
   Endpoint& endpoint() { return endpoint_; }
+  FastReads& fast() { return fast_; }
+
+  // Of (name, rows, whether this shard has all buckets, the first that it has, the one behind the last).
+  void set_tables(const std::vector<nb::tuple>& given) {
+    FastTables tables;
+    for (const nb::tuple& one : given) {
+      FastTable table;
+      nb::object rows = one[1];
+      table.rows = nb::cast<RowTable*>(rows);
+      table.owner = discarded_.keep(std::move(rows));
+      table.owns_all = nb::cast<bool>(one[2]);
+      table.first_bucket = nb::cast<std::uint32_t>(one[3]);
+      table.end_bucket = nb::cast<std::uint32_t>(one[4]);
+      tables[nb::cast<std::string>(one[0])] = std::move(table);
+    }
+    {
+      const nb::gil_scoped_release nogil;
+      fast_.set_tables(std::move(tables));
+    }
+    discarded_.drop();
+  }
 
   void serve() {
     const nb::gil_scoped_release nogil;
@@ -109,8 +149,12 @@ class PyEndpoint final : public Worker {
   }
 
   void work(std::shared_ptr<Call> call) override {
-    Answer answer;
     const std::shared_ptr<Call> kept = call;
+    if (std::optional<Answer> fast = fast_.answer(kinds_[call->method], *call)) {
+      endpoint_.answer(*call, std::move(*fast));
+      return;
+    }
+    Answer answer;
     {
       const nb::gil_scoped_acquire gil;
       discarded_.drop();
@@ -120,7 +164,11 @@ class PyEndpoint final : public Worker {
     endpoint_.answer(*kept, std::move(answer));
   }
 
-  Room allocate(std::size_t bytes) override {
+  Room allocate(std::size_t method, std::size_t bytes) override {
+    if (kinds_[method] != FastMethod::kNone) {
+      std::shared_ptr<char> block = blocks_.take(std::max<std::size_t>(bytes, 1));
+      return {block.get(), std::move(block), false};
+    }
     const nb::gil_scoped_acquire gil;
     discarded_.drop();
     PyObject* made = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(bytes));
@@ -128,7 +176,7 @@ class PyEndpoint final : public Worker {
       PyErr_Clear();
       return {};
     }
-    return {PyBytes_AS_STRING(made), discarded_.keep(nb::steal(made))};
+    return {PyBytes_AsString(made), discarded_.keep(nb::steal(made)), true};
   }
 
   Answer refusal(Refusal why) override { return refusals_[static_cast<std::size_t>(why)]; }
@@ -144,8 +192,8 @@ class PyEndpoint final : public Worker {
       Answer answer = answer_of(nb::cast<int>(told[0]), nb::cast<std::string>(told[1]), nb::cast<Pairs>(told[2]));
       if (answer.status == 0) {
         nb::object message = told[3];
-        answer.message.data = PyBytes_AS_STRING(message.ptr());
-        answer.message.size = static_cast<std::size_t>(PyBytes_GET_SIZE(message.ptr()));
+        answer.message.data = PyBytes_AsString(message.ptr());
+        answer.message.size = static_cast<std::size_t>(PyBytes_Size(message.ptr()));
         answer.message.owner = discarded_.keep(std::move(message));
       }
       return answer;
@@ -156,9 +204,22 @@ class PyEndpoint final : public Worker {
     return answer_of(static_cast<int>(Status::kUnknown), "the server could not answer", {});
   }
 
+  static std::vector<FastMethod> kinds_of(const std::vector<std::string>& methods) {
+    std::vector<FastMethod> kinds;
+    for (const std::string& path : methods) {
+      const bool pull = path == "/rowbank.v1.RowService/Pull";
+      const bool lookup = path == "/rowbank.v1.RowService/Lookup";
+      kinds.push_back(pull ? FastMethod::kPull : lookup ? FastMethod::kLookup : FastMethod::kNone);
+    }
+    return kinds;
+  }
+
   Discarded discarded_;
   nb::object handle_;
   nb::object starved_;
+  FastReads fast_;
+  Blocks blocks_;
+  const std::vector<FastMethod> kinds_;
   std::array<Answer, kRefusals> refusals_;
   Endpoint endpoint_;
 };
@@ -182,7 +243,8 @@ NB_MODULE(_http2, m) {
           [](PyEndpoint* self, std::vector<std::string> methods, std::string unknown_method, std::string server_id,
              std::size_t max_message_bytes, std::uint32_t max_streams, std::size_t max_connections,
              std::size_t max_arriving, std::size_t max_arriving_a_place, double message_timeout_s, nb::object handle,
-             nb::object starved, const std::vector<nb::tuple>& refusals) {
+             nb::object starved, const std::vector<nb::tuple>& refusals, std::vector<double> bounds_s,
+             std::size_t max_keys, int most_fast_reads) {
             EndpointOptions options;
             options.methods = std::move(methods);
             options.unknown_method = std::move(unknown_method);
@@ -193,12 +255,33 @@ NB_MODULE(_http2, m) {
             options.max_arriving = max_arriving;
             options.max_arriving_a_place = max_arriving_a_place;
             options.message_timeout_ns = static_cast<std::int64_t>(message_timeout_s * kNsPerS);
-            new (self) PyEndpoint(std::move(options), std::move(handle), std::move(starved), refusals);
+            new (self) PyEndpoint(std::move(options), std::move(handle), std::move(starved), refusals,
+                                  std::move(bounds_s), max_keys, most_fast_reads);
           },
           nb::kw_only(), nb::arg("methods"), nb::arg("unknown_method"), nb::arg("server_id"),
           nb::arg("max_message_bytes"), nb::arg("max_streams"), nb::arg("max_connections"), nb::arg("max_arriving"),
           nb::arg("max_arriving_a_place"), nb::arg("message_timeout_s"), nb::arg("handle"), nb::arg("starved"),
-          nb::arg("refusals"))
+          nb::arg("refusals"), nb::arg("bounds_s"), nb::arg("max_keys"), nb::arg("most_fast_reads"))
+      .def("set_tables", &PyEndpoint::set_tables, nb::arg("tables"))
+      .def("open_reads", [](PyEndpoint& self) { self.fast().open(); })
+      .def("close_reads",
+           [](PyEndpoint& self) {
+             const nb::gil_scoped_release nogil;
+             self.fast().close();
+           })
+      .def("read_times",
+           [](PyEndpoint& self) {
+             std::vector<std::pair<std::vector<std::uint64_t>, double>> told;
+             for (const FastMethod method : {FastMethod::kPull, FastMethod::kLookup}) {
+               const FastTimes& times = self.fast().times(method);
+               std::vector<std::uint64_t> counts;
+               for (std::size_t i = 0; i <= self.fast().bounds_s().size(); ++i) {
+                 counts.push_back(times.counts[i].load(std::memory_order_relaxed));
+               }
+               told.emplace_back(std::move(counts), static_cast<double>(times.total_ns.load()) / kNsPerS);
+             }
+             return told;
+           })
       .def(
           "listen",
           [](PyEndpoint& self, const std::string& host, int port) {

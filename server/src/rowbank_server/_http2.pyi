@@ -5,6 +5,8 @@ Threads run `Endpoint.serve`, which takes calls in without the interpreter's loc
 
 from collections.abc import Callable, Sequence
 
+from rowbank_server._core import RowTable
+
 class Call:
     """A call whose request has arrived."""
 
@@ -39,6 +41,9 @@ class Endpoint:
         starved: called when all threads are busy.
         refusals: status, text and trailers for: a call for another server; too many requests that arrive; one that is
             slow; none, or more than one, in a call.
+        bounds_s: of the histogram of reads that are answered without the interpreter.
+        max_keys: more than so many keys go to `handle`.
+        most_fast_reads: more than so many reads at the same time go there, too.
     """
 
     def __init__(
@@ -56,7 +61,22 @@ class Endpoint:
         handle: Callable[[Call], tuple[int, str, list[tuple[str, str]], bytes]],
         starved: Callable[[], None],
         refusals: Sequence[tuple[int, str, list[tuple[str, str]]]],
+        bounds_s: Sequence[float],
+        max_keys: int,
+        most_fast_reads: int,
     ) -> None: ...
+    def set_tables(self, tables: Sequence[tuple[str, RowTable, bool, int, int]]) -> None:
+        """The tables that reads may be answered from without the interpreter.
+
+        Each is its name, its rows, whether this shard has all of its buckets, the first bucket that it has, and the one
+        behind the last.
+        """
+    def open_reads(self) -> None:
+        """From now on plain reads of those tables are answered without the interpreter."""
+    def close_reads(self) -> None:
+        """From now on none is; returns once none is under way."""
+    def read_times(self) -> list[tuple[list[int], float]]:
+        """Of Pull and of Lookup: how many took up to each of `bounds_s`, and longer; seconds of all."""
     def listen(self, host: str, port: int) -> str:
         """Listens on a numeric address; returns HOST:PORT. Raises OSError."""
     def listen_unix(self, path: str) -> str:

@@ -256,7 +256,9 @@ class ParameterServer:
             max_message_bytes=settings.max_message_bytes,
             max_followers=settings.max_followers,
             tls=tls,
-            native=limits_of(settings, speaks_tls=tls is not None),
+            native=limits_of(
+                settings, speaks_tls=tls is not None, asks_for_tokens=self.security.parts.gate is not None
+            ),
             server_id=self._owner,
             on_refused=self.limiting.metrics.refused,
         )
@@ -320,6 +322,7 @@ class ParameterServer:
     def _tables_changed(self, tables: Iterable[ShardTable]) -> None:
         known = list(tables)
         self.log.tables_changed(known)
+        self.server.tables_changed(known)
         divide_sample(known, self._settings.access_sample_bytes)
 
     def _new_part(self) -> Part:

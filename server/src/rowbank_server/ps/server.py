@@ -44,6 +44,7 @@ from rowbank_server.listening import require_free
 from rowbank_server.ps.deltas.followers import SERVERS
 from rowbank_server.ps.native.endpoint import NativeEndpoint
 from rowbank_server.ps.native.limits import NativeLimits
+from rowbank_server.ps.tables.table import ShardTable
 from rowbank_server.security.tls import ServedTls
 from rowbank_server.settings import StartError
 
@@ -221,12 +222,25 @@ class PsServer:
                 "set native_bind to off"
             ) from None
 
+    def tables_changed(self, tables: Sequence[ShardTable]) -> None:
+        """Called with all tables before a new one is in service, and after one was updated or went."""
+        if self._native is not None:
+            self._native.set_tables(tables)
+
+    def set_owning(self) -> None:
+        """Tells health checks that requests are welcome, and lets reads be answered on the shortest way."""
+        self.set_serving()
+        if self._native is not None:
+            self._native.open_reads()
+
     def set_serving(self) -> None:
         """Tells health checks that requests are welcome."""
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     def set_not_serving(self) -> None:
-        """Tells health checks to go elsewhere."""
+        """Tells health checks to go elsewhere; every request is looked at by all interceptors from now on."""
+        if self._native is not None:
+            self._native.close_reads()
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     def stop(self, *, grace_s: float) -> None:

@@ -178,7 +178,7 @@ class Serving:
         parts.evictor.start()
         parts.insight.start()
         parts.upkeep.start()
-        parts.server.set_serving()
+        parts.server.set_owning()
         parts.membership.note()
         _log.info("owner of shard %s", self._settings.shard)
 

@@ -6,14 +6,17 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from rowbank import tracing
 from rowbank.errors import DeadlineExceeded, InvalidRequest, NotReady, Overloaded, RequestError, to_status
 from rowbank_server.ps.native.context import Aborted, NativeContext, on_wire
 from rowbank_server.ps.native.limits import NativeLimits, _http2
+from rowbank_server.ps.services.metrics import LATENCY_BUCKETS_S
+from rowbank_server.ps.tables.table import ShardTable
 
 if TYPE_CHECKING:
     from rowbank_server._http2 import Call
@@ -68,6 +71,9 @@ class NativeEndpoint:
             handle=self._answer,
             starved=self._add_thread,
             refusals=[_refusal(error) for error in _REFUSALS],
+            bounds_s=LATENCY_BUCKETS_S,
+            max_keys=limits.max_keys,
+            most_fast_reads=limits.most_fast_reads,
         )
 
     def start(self, host: str, port: int) -> str:
@@ -79,6 +85,29 @@ class NativeEndpoint:
         """Listens on a unix socket; returns its address. Raises OSError."""
         return self._started(self._endpoint.listen_unix(path))
 
+    def set_tables(self, tables: Iterable[ShardTable]) -> None:
+        """Says which tables there are. Those whose evicted rows may come back are read by handlers alone."""
+        told = []
+        for table in tables:
+            if not table.second_chance.on:
+                owns_all = len(table.buckets) == table.entry.bucket_count
+                told.append((table.name, table.rows, owns_all, table.buckets.start, table.buckets.stop))
+        self._endpoint.set_tables(told)
+
+    def open_reads(self) -> None:
+        """Lets plain reads be answered without the interpreter, where every one that is would be answered by handlers."""
+        if self._limits.fast_reads and not tracing.is_set_up() and not _log.isEnabledFor(logging.DEBUG):
+            self._endpoint.open_reads()
+
+    def close_reads(self) -> None:
+        """Lets handlers answer all calls from now on."""
+        self._endpoint.close_reads()
+
+    def read_times(self) -> dict[str, tuple[list[int], float]]:
+        """By method: how many reads that were answered without the interpreter took up to each bound of the histogram of
+        requests, and longer; seconds of all."""
+        return dict(zip(("Pull", "Lookup"), self._endpoint.read_times(), strict=True))
+
     @property
     def connections(self) -> int:
         """How many there are."""
@@ -86,6 +115,7 @@ class NativeEndpoint:
 
     def stop(self, *, grace_s: float) -> None:
         """Takes in nothing new, waits up to `grace_s` for what is in flight, and ends all connections."""
+        self._endpoint.close_reads()
         self._endpoint.say_goodbye()
         deadline = time.monotonic() + grace_s
         while self._endpoint.working and time.monotonic() < deadline:

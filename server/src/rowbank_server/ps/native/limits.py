@@ -26,6 +26,9 @@ class NativeLimits:
         max_calls: threads that may work at the same time, about.
         max_arriving, max_arriving_a_place: requests that may have begun and not arrived, of all and of one machine.
         message_timeout_s: how long one may take to arrive.
+        fast_reads: whether reads may be answered without a look at who asks.
+        most_fast_reads: so many at the same time; beyond that the fair line of the handlers decides.
+        max_keys: the limit `max_keys_per_request`.
     """
 
     max_message_bytes: int
@@ -35,9 +38,12 @@ class NativeLimits:
     max_arriving: int
     max_arriving_a_place: int
     message_timeout_s: float
+    fast_reads: bool
+    most_fast_reads: int
+    max_keys: int
 
 
-def limits_of(settings: PsSettings, *, speaks_tls: bool) -> NativeLimits | None:
+def limits_of(settings: PsSettings, *, speaks_tls: bool, asks_for_tokens: bool) -> NativeLimits | None:
     """As the settings have it; None: there is no native endpoint."""
     if settings.native_bind == OFF:
         return None
@@ -53,4 +59,7 @@ def limits_of(settings: PsSettings, *, speaks_tls: bool) -> NativeLimits | None:
         max_arriving=settings.max_calls // 2,
         max_arriving_a_place=settings.max_calls_per_caller,
         message_timeout_s=settings.message_timeout_s,
+        fast_reads=not asks_for_tokens,
+        most_fast_reads=settings.worker_threads,
+        max_keys=settings.max_keys_per_request,
     )

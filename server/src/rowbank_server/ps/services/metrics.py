@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from rowbank_protos.v1 import admin_pb2
 from rowbank_server.journal.journal import Journal
 
-_LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 # Field of TableStats -> metric and its help text.
 _GAUGES = {
@@ -64,7 +64,7 @@ class RequestMetrics:
             "rowbank_request_seconds",
             "Time from a request's headers to its answer.",
             ["method"],
-            buckets=_LATENCY_BUCKETS_S,
+            buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
         self._requests = Counter("rowbank_requests", "Requests by gRPC status.", ["method", "code"], registry=registry)
@@ -97,7 +97,7 @@ class RequestMetrics:
             MethodTimes(
                 method,
                 failed.get(method, 0),
-                _LATENCY_BUCKETS_S,
+                LATENCY_BUCKETS_S,
                 tuple(high - low for low, high in itertools.pairwise([0, *counts])),
             )
             for method, counts in below.items()
