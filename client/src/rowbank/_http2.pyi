@@ -1,7 +1,7 @@
 """One HTTP/2 connection to a gRPC server, for one unary call at a time; there where the client was built with nghttp2.
 
-Not thread-safe, but for `stop`. What waits does so without the interpreter's lock, and looks ten times a second whether a
-signal came.
+Not thread-safe, but for `stop`. What waits does so without the interpreter's lock, and looks ten times a second whether
+a signal came.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Line:
         parts: Sequence[bytes | memoryview],
         timeout_s: float,
     ) -> bool:
-        """Writes a request whose message are `parts`, one after the other. False: not all within `timeout_s`, or stopped.
+        """Writes a request whose message are `parts`, joined. False: not all within `timeout_s`, or stopped.
 
         Args:
             metadata: as it goes on the wire.
@@ -37,8 +37,8 @@ class Line:
         """How the call ended, once `finish` said so.
 
         Returns:
-            "answered", "unsent" (the server has not worked on it and will not) or "lost" (nobody knows); if answered, the
-            status's number; its text, or what went wrong; trailers as they came; the message, if the status is 0.
+            "answered", "unsent" (the server has not worked on it and will not) or "lost" (nobody knows); if answered,
+            the status's number; its text, or what went wrong; trailers as they came; the message, if the status is 0.
         """
     def stop(self) -> None:
         """Lets the call under way, and all later ones, end at once. From any thread."""

@@ -65,8 +65,8 @@ from rowbank_server.ps.services.table_service import TableServicer
 from rowbank_server.ps.services.token_service import TokenServicer
 from rowbank_server.ps.services.tracing import Tracing
 from rowbank_server.ps.services.waits import RedisWaits
-from rowbank_server.ps.services.wrapping import Interceptor
 from rowbank_server.ps.services.workers import WorkerServicer
+from rowbank_server.ps.services.wrapping import Interceptor
 from rowbank_server.ps.serving import Parts, Serving
 from rowbank_server.ps.showing import Showing
 from rowbank_server.ps.tables.custody import Custody
@@ -262,6 +262,7 @@ class ParameterServer:
             server_id=self._owner,
             on_refused=self.limiting.metrics.refused,
         )
+        self._requests.elsewhere = self.server.fast_read_times
         if tls is not None:
             self.metrics.register(tls)
         self.metrics.register(InsightCollector(self.departures, self.adviser))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,6 +221,10 @@ class PsServer:
                 f"native_bind {address}: cannot be listened on ({error.strerror or error}); choose another address, or "
                 "set native_bind to off"
             ) from None
+
+    def fast_read_times(self) -> Mapping[str, tuple[Sequence[int], float]]:
+        """What was counted of reads that no handler saw; see `RequestMetrics`."""
+        return {} if self._native is None else self._native.read_times()
 
     def tables_changed(self, tables: Sequence[ShardTable]) -> None:
         """Called with all tables before a new one is in service, and after one was updated or went."""

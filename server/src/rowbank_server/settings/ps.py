@@ -24,8 +24,8 @@ class PsSettings(RedisSettings):
     bind: str = Field("127.0.0.1:7700", description="HOST:PORT of the gRPC server; port 0 takes a free one.")
     native_bind: str = Field(
         "auto",
-        description="HOST:PORT or unix:PATH of the native endpoint, which answers requests for rows faster; port 0 takes "
-        "a free one; auto: the host of `bind` and a free port; off: none.",
+        description="HOST:PORT or unix:PATH of the native endpoint, which answers requests for rows faster; port 0 "
+        "takes a free one; auto: the host of `bind` and a free port; off: none.",
     )
     http_bind: str = Field(
         "", description="HOST:PORT of metrics, probes and the page /ui (HTTP); port 0 takes a free one; empty: off."

@@ -15,9 +15,9 @@ from rowbank.errors import InvalidRequest
 from rowbank.secure.tokens import TokenSource, may_go_to
 
 try:
-    from rowbank import _http2
+    from rowbank._http2 import Line
 except ImportError:  # Built where nghttp2 is not.
-    _http2 = None  # type: ignore[assignment]
+    Line = None  # type: ignore[assignment, misc]
 
 _MAX_MESSAGE_BYTES = 64 << 20
 _CONNECT_S = 0.25
@@ -37,7 +37,7 @@ class Lines:
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
-        self._wanted = _http2 is not None and not credentials.ca_file and os.environ.get(_SWITCH, "1") != "0"
+        self._wanted = Line is not None and not credentials.ca_file and os.environ.get(_SWITCH, "1") != "0"
         self.tokens = self._read_tokens()
         self.address = ""
         self.server_id = ""
@@ -51,8 +51,8 @@ class Lines:
         self._begin()
 
     def _begin(self) -> None:
-        self._idle: deque[_http2.Line] = deque()
-        self._busy: set[_http2.Line] = set()
+        self._idle: deque[Line] = deque()
+        self._busy: set[Line] = set()
         self._lock = threading.Lock()
         self._closed = False
         self._not_before = 0.0
@@ -71,7 +71,7 @@ class Lines:
             address = ""
         self.address, self.server_id, self._not_before = address, server_id, 0.0
 
-    def take(self, timeout_s: float) -> _http2.Line | None:
+    def take(self, timeout_s: float) -> Line | None:
         """A connection for one call; None: there is none to be had now, and gRPC's client is to make the call."""
         if not self.address or self._closed:
             return None
@@ -87,20 +87,20 @@ class Lines:
         if time.monotonic() < self._not_before:
             return None
         try:
-            line = _http2.Line(
+            line = Line(
                 _numeric(self.address), max_message_bytes=_MAX_MESSAGE_BYTES, timeout_s=min(_CONNECT_S, timeout_s)
             )
         except (OSError, InvalidRequest):
             self._not_before = time.monotonic() + _AGAIN_S
             return None
         with self._lock:
-            if not self._closed:
+            if not self.closed:
                 self._busy.add(line)
                 return line
         line.abandon()
         return None
 
-    def give_back(self, line: _http2.Line) -> None:
+    def give_back(self, line: Line) -> None:
         """Takes a connection whose call has ended."""
         self._busy.discard(line)
         if self._closed or len(self._idle) >= _MOST_IDLE:
@@ -108,7 +108,7 @@ class Lines:
         else:
             self._idle.append(line)
 
-    def discard(self, line: _http2.Line) -> None:
+    def discard(self, line: Line) -> None:
         """Ends a connection in the middle of a call."""
         self._busy.discard(line)
         line.abandon()
@@ -128,11 +128,9 @@ class Lines:
         self._drop_idle()
 
     def _drop_idle(self) -> None:
-        while self._idle:
-            try:
-                self._idle.pop().abandon()
-            except IndexError:
-                return
+        idle, self._idle = self._idle, deque()
+        for line in idle:
+            line.abandon()
 
 
 def _numeric(address: str) -> str:

@@ -212,7 +212,7 @@ class _NativeCall:
 def _pieces(request: Any) -> Sequence[Any]:
     """A message in its serialized form, without a copy where it can be had so."""
     pieces = getattr(request, "pieces", None)
-    return (request.SerializeToString(),) if pieces is None else pieces()  # type: ignore[no-any-return]
+    return (request.SerializeToString(),) if pieces is None else pieces()
 
 
 def _header_of(timeout_s: float) -> str:

@@ -57,7 +57,7 @@ class NativeContext(grpc.ServicerContext):
         """As `peer_identities`."""
         return {}
 
-    def time_remaining(self) -> float | None:
+    def time_remaining(self) -> Any:
         """Seconds to the caller's deadline; None: it has none."""
         left_s = self._call.remaining_s
         return None if left_s is None else max(left_s, 0.0)

@@ -14,7 +14,7 @@ import grpc
 from rowbank import tracing
 from rowbank.errors import DeadlineExceeded, InvalidRequest, NotReady, Overloaded, RequestError, to_status
 from rowbank_server.ps.native.context import Aborted, NativeContext, on_wire
-from rowbank_server.ps.native.limits import NativeLimits, _http2
+from rowbank_server.ps.native.limits import NativeLimits
 from rowbank_server.ps.services.metrics import LATENCY_BUCKETS_S
 from rowbank_server.ps.tables.table import ShardTable
 
@@ -57,7 +57,9 @@ class NativeEndpoint:
         self._lock = threading.Lock()
         self._threads = 0
         self._stopped = threading.Event()
-        self._endpoint = _http2.Endpoint(
+        from rowbank_server._http2 import Endpoint
+
+        self._endpoint = Endpoint(
             methods=self._paths,
             unknown_method="this endpoint answers the unary methods of rowbank.v1.RowService alone; the server's main "
             "address has all others",
@@ -95,7 +97,7 @@ class NativeEndpoint:
         self._endpoint.set_tables(told)
 
     def open_reads(self) -> None:
-        """Lets plain reads be answered without the interpreter, where every one that is would be answered by handlers."""
+        """Lets plain reads be answered without the interpreter, where nobody is to look at each."""
         if self._limits.fast_reads and not tracing.is_set_up() and not _log.isEnabledFor(logging.DEBUG):
             self._endpoint.open_reads()
 
@@ -104,8 +106,8 @@ class NativeEndpoint:
         self._endpoint.close_reads()
 
     def read_times(self) -> dict[str, tuple[list[int], float]]:
-        """By method: how many reads that were answered without the interpreter took up to each bound of the histogram of
-        requests, and longer; seconds of all."""
+        """By method, of reads that were answered without the interpreter: how many took up to each bound of the
+        histogram of requests, and longer; seconds of all."""
         return dict(zip(("Pull", "Lookup"), self._endpoint.read_times(), strict=True))
 
     @property
@@ -153,7 +155,8 @@ class NativeEndpoint:
         try:
             return self._answered(self._paths[call.method], call, context)
         except Aborted:
-            return *on_wire(context.code() or grpc.StatusCode.UNKNOWN, context.details(), context.trailing_metadata()), b""
+            code = context.code() or grpc.StatusCode.UNKNOWN
+            return *on_wire(code, context.details(), context.trailing_metadata()), b""
         except Exception as error:  # As gRPC does.
             _log.exception("a call of the native endpoint failed for a reason that is a defect")
             text = f"Exception calling application: {error}"

@@ -9,9 +9,9 @@ from rowbank_server.settings import PsSettings
 from rowbank_server.settings.ps import OFF
 
 try:
-    from rowbank_server import _http2
+    from rowbank_server._http2 import Endpoint as _Endpoint
 except ImportError:  # Built where nghttp2 is not.
-    _http2 = None  # type: ignore[assignment]
+    _Endpoint = None  # type: ignore[assignment, misc]
 
 _log = logging.getLogger("rowbank.ps")
 _MORE_THREADS = 32  # Beyond as many calls as there may be, some are needed to refuse more.
@@ -47,7 +47,7 @@ def limits_of(settings: PsSettings, *, speaks_tls: bool, asks_for_tokens: bool) 
     """As the settings have it; None: there is no native endpoint."""
     if settings.native_bind == OFF:
         return None
-    if speaks_tls or _http2 is None:
+    if speaks_tls or _Endpoint is None:
         why = "it does not speak TLS" if speaks_tls else "the server was built where nghttp2 is not"
         _log.info("no native endpoint: %s; gRPC's own server answers all requests", why)
         return None

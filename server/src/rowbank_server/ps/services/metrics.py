@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from rowbank_protos.v1 import admin_pb2
 from rowbank_server.journal.journal import Journal
@@ -56,8 +58,16 @@ class MethodTimes:
     counts: tuple[int, ...]
 
 
-class RequestMetrics:
-    """Requests by method: how long they took and how they ended."""
+# By method: how many requests took up to each bound, and longer; seconds of all. All of them went well.
+Elsewhere = Callable[[], Mapping[str, tuple[Sequence[int], float]]]
+
+
+class RequestMetrics(Collector):
+    """Requests by method: how long they took and how they ended.
+
+    Attributes:
+        elsewhere: what was counted of requests that passed by `observer`.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = Histogram(
@@ -65,9 +75,19 @@ class RequestMetrics:
             "Time from a request's headers to its answer.",
             ["method"],
             buckets=LATENCY_BUCKETS_S,
-            registry=registry,
+            registry=None,
         )
-        self._requests = Counter("rowbank_requests", "Requests by gRPC status.", ["method", "code"], registry=registry)
+        self._requests = Counter("rowbank_requests", "Requests by gRPC status.", ["method", "code"], registry=None)
+        self.elsewhere: Elsewhere = dict
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        counted = {method: told for method, told in self.elsewhere().items() if sum(told[0])}
+        for method in counted:
+            self.observer(method)  # Makes its samples.
+        for family in (*self._seconds.collect(), *self._requests.collect()):
+            family.samples = [_with(sample, counted) for sample in family.samples]
+            yield family
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 - lives as long as the process; the methods are few.
     def observer(self, method: str) -> Callable[[float, str], None]:
@@ -86,10 +106,11 @@ class RequestMetrics:
         """Of every method that was called."""
         below: dict[str, list[int]] = {}  # Requests up to each bound.
         failed: dict[str, int] = {}
-        for sample in next(iter(self._seconds.collect())).samples:
+        seconds, requests = self.collect()
+        for sample in seconds.samples:
             if sample.name.endswith("_bucket"):
                 below.setdefault(sample.labels["method"], []).append(int(sample.value))
-        for sample in next(iter(self._requests.collect())).samples:
+        for sample in requests.samples:
             if sample.name.endswith("_total") and sample.labels["code"] != "OK":
                 method = sample.labels["method"]
                 failed[method] = failed.get(method, 0) + int(sample.value)
@@ -103,6 +124,25 @@ class RequestMetrics:
             for method, counts in below.items()
             if counts[-1]
         ]
+
+
+def _with(sample: Sample, counted: Mapping[str, tuple[Sequence[int], float]]) -> Sample:
+    """`sample`, with what was counted elsewhere of its method."""
+    told = counted.get(sample.labels["method"])
+    if told is None:
+        return sample
+    counts, seconds = told
+    more: float
+    if sample.name.endswith("_bucket"):
+        below = bisect.bisect_left(LATENCY_BUCKETS_S, float(sample.labels["le"])) + 1
+        more = sum(counts[:below])
+    elif sample.name.endswith("_sum"):
+        more = seconds
+    elif sample.name.endswith("_count") or (sample.name.endswith("_total") and sample.labels["code"] == "OK"):
+        more = sum(counts)
+    else:  # Of another status, or when it began to be counted.
+        return sample
+    return sample._replace(value=sample.value + more)
 
 
 class TableCollector(Collector):
