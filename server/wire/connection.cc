@@ -157,6 +157,12 @@ void Connection::answer(const Call& call, Answer answer) {
   if (stream == nullptr || stream->call.get() != &call) {
     return;
   }
+  if (answer.status == 0 && answer.message.size > rules_->max_answer_bytes) {
+    refuse(stream, Status::kResourceExhausted,
+           "Sent message larger than max (" + std::to_string(answer.message.size) + " vs. " +
+               std::to_string(rules_->max_answer_bytes) + ")");
+    return;
+  }
   if (answer.status != 0) {
     submit_trailers_only(stream, answer);
     return;
@@ -206,8 +212,13 @@ void Connection::say_goodbye() {
 
 void Connection::drop_slow(std::int64_t before_ns, std::size_t* dropped) {
   for (auto& [id, stream] : streams_) {
-    if (!stream->handed_on && !stream->refused && stream->began_ns < before_ns) {
-      *dropped += 1;
+    if (stream->handed_on || stream->began_ns >= before_ns) {
+      continue;
+    }
+    *dropped += 1;
+    if (stream->refused) {  // And goes on sending.
+      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+    } else {
       refuse(stream.get(), rules_->refusal(Refusal::kSlow));
     }
   }

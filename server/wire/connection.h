@@ -32,6 +32,7 @@ class Rules {
 
   std::string server_id;
   std::size_t max_message_bytes = 0;
+  std::size_t max_answer_bytes = 0;
   std::uint32_t max_streams = 100;
   std::uint32_t max_header_bytes = 16 << 10;
 };

@@ -60,9 +60,8 @@ void Connection::refuse(Stream* stream, const Answer& answer) {
   end_arrival(stream);
   stream->refused = true;
   stream->call->body = {};
+  // What still arrives of the request is read past: a peer that is told to stop may miss why.
   submit_trailers_only(stream, answer);
-  // What still arrives of the request is of no use.
-  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
 }
 
 void Connection::refuse_http(Stream* stream, const char* code, const std::string& text) {
@@ -72,7 +71,6 @@ void Connection::refuse_http(Stream* stream, const char* code, const std::string
   const std::array<nghttp2_nv, 4> fields{header(":status", code), header("content-type", "application/grpc"),
                                          header("grpc-status", status), header("grpc-message", shown)};
   nghttp2_submit_response(session_, stream->id, fields.data(), fields.size(), nullptr);
-  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
 }
 
 void Connection::submit_trailers_only(Stream* stream, const Answer& answer) {

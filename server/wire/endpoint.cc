@@ -71,6 +71,7 @@ std::string_view place_of(const std::string& peer) {
 Endpoint::Endpoint(EndpointOptions options, Worker* worker) : options_(std::move(options)), worker_(worker) {
   server_id = options_.server_id;
   max_message_bytes = options_.max_message_bytes;
+  max_answer_bytes = options_.max_answer_bytes;
   max_streams = options_.max_streams;
   for (std::size_t i = 0; i < options_.methods.size(); ++i) {
     methods_[options_.methods[i]] = i;

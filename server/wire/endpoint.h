@@ -26,6 +26,7 @@ struct EndpointOptions {
   std::string unknown_method;        // What is said of others.
   std::string server_id;
   std::size_t max_message_bytes = 0;
+  std::size_t max_answer_bytes = 0;
   std::uint32_t max_streams = 100;
   std::size_t max_connections = 0;
   std::size_t max_arriving = 0;          // Of all together,

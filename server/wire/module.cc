@@ -241,15 +241,16 @@ NB_MODULE(_http2, m) {
       .def(
           "__init__",
           [](PyEndpoint* self, std::vector<std::string> methods, std::string unknown_method, std::string server_id,
-             std::size_t max_message_bytes, std::uint32_t max_streams, std::size_t max_connections,
-             std::size_t max_arriving, std::size_t max_arriving_a_place, double message_timeout_s, nb::object handle,
-             nb::object starved, const std::vector<nb::tuple>& refusals, std::vector<double> bounds_s,
-             std::size_t max_keys, int most_fast_reads) {
+             std::size_t max_message_bytes, std::size_t max_answer_bytes, std::uint32_t max_streams,
+             std::size_t max_connections, std::size_t max_arriving, std::size_t max_arriving_a_place,
+             double message_timeout_s, nb::object handle, nb::object starved, const std::vector<nb::tuple>& refusals,
+             std::vector<double> bounds_s, std::size_t max_keys, int most_fast_reads) {
             EndpointOptions options;
             options.methods = std::move(methods);
             options.unknown_method = std::move(unknown_method);
             options.server_id = std::move(server_id);
             options.max_message_bytes = max_message_bytes;
+            options.max_answer_bytes = max_answer_bytes;
             options.max_streams = max_streams;
             options.max_connections = max_connections;
             options.max_arriving = max_arriving;
@@ -259,9 +260,9 @@ NB_MODULE(_http2, m) {
                                   std::move(bounds_s), max_keys, most_fast_reads);
           },
           nb::kw_only(), nb::arg("methods"), nb::arg("unknown_method"), nb::arg("server_id"),
-          nb::arg("max_message_bytes"), nb::arg("max_streams"), nb::arg("max_connections"), nb::arg("max_arriving"),
-          nb::arg("max_arriving_a_place"), nb::arg("message_timeout_s"), nb::arg("handle"), nb::arg("starved"),
-          nb::arg("refusals"), nb::arg("bounds_s"), nb::arg("max_keys"), nb::arg("most_fast_reads"))
+          nb::arg("max_message_bytes"), nb::arg("max_answer_bytes"), nb::arg("max_streams"), nb::arg("max_connections"),
+          nb::arg("max_arriving"), nb::arg("max_arriving_a_place"), nb::arg("message_timeout_s"), nb::arg("handle"),
+          nb::arg("starved"), nb::arg("refusals"), nb::arg("bounds_s"), nb::arg("max_keys"), nb::arg("most_fast_reads"))
       .def("set_tables", &PyEndpoint::set_tables, nb::arg("tables"))
       .def("open_reads", [](PyEndpoint& self) { self.fast().open(); })
       .def("close_reads",

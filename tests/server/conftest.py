@@ -9,12 +9,12 @@ from tests.server.support import Wire
 
 
 @pytest.fixture
-def connect() -> Iterator[Callable[[str], Wire]]:
+def connect() -> Iterator[Callable[..., Wire]]:
     """Opens stubs of a server; they are closed with the test."""
     opened: list[Wire] = []
 
-    def open_wire(target: str) -> Wire:
-        opened.append(Wire(target))
+    def open_wire(target: str, *, native: bool = False) -> Wire:
+        opened.append(Wire(target, native=native))
         return opened[-1]
 
     yield open_wire
@@ -23,6 +23,12 @@ def connect() -> Iterator[Callable[[str], Wire]]:
 
 
 @pytest.fixture
-def wire(connect: Callable[[str], Wire], target: str) -> Wire:
+def wire(connect: Callable[..., Wire], target: str) -> Wire:
     """Stubs of the shared server."""
     return connect(target)
+
+
+@pytest.fixture(params=["grpc", "native"])
+def either_wire(connect: Callable[..., Wire], target: str, request: pytest.FixtureRequest) -> Wire:
+    """Stubs of the shared server, on gRPC's own server and on the native endpoint."""
+    return connect(target, native=request.param == "native")

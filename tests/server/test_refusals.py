@@ -21,6 +21,12 @@ ONE_ROW = f32([[1, 1]])
 
 
 @pytest.fixture
+def wire(either_wire):
+    """Both endpoints answer alike."""
+    return either_wire
+
+
+@pytest.fixture
 def table(wire, table_name):
     """A table of dim 2 with one row; it must be the same after every refusal."""
     wire.create(table_name)
@@ -155,9 +161,10 @@ def test_import(wire, table, table_name):
         wire.rows.Import(iter(empty))
 
 
-def test_too_many_keys(connect, start_ps):
+@pytest.mark.parametrize("native", [False, True])
+def test_too_many_keys(connect, start_ps, native):
     """The limit counts all tables of a request, and the message says which setting it is."""
-    wire = connect(start_ps("--max-keys-per-request", "4").target)
+    wire = connect(start_ps("--max-keys-per-request", "4").target, native=native)
     wire.create("t")
     wire.push("t", [1, 2, 3, 4], np.ones((4, 2)))
     keys = [rows_pb2.TableKeys(table="t", keys=i64(1, 2, 3))] * 2
@@ -173,8 +180,9 @@ def test_too_many_keys(connect, start_ps):
     assert wire.size("t") == 4
 
 
-def test_a_message_beyond_the_limit_is_refused_by_the_transport(connect, start_ps):
-    wire = connect(start_ps("--max-message-bytes", "65536").target)
+@pytest.mark.parametrize("native", [False, True])
+def test_a_message_beyond_the_limit_is_refused_by_the_transport(connect, start_ps, native):
+    wire = connect(start_ps("--max-message-bytes", "65536").target, native=native)
     wire.create("t")
     with refused(RequestTooLarge, "65536", "max_message_bytes"):  # The request, then the answer.
         wire.pull("t", list(range(9000)))

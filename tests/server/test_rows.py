@@ -14,6 +14,12 @@ FOUND, INITIALIZED = common_pb2.ROW_STATUS_FOUND, common_pb2.ROW_STATUS_INITIALI
 FLOAT16, BFLOAT16 = common_pb2.DATA_TYPE_FLOAT16, common_pb2.DATA_TYPE_BFLOAT16
 
 
+@pytest.fixture
+def wire(either_wire):
+    """Both endpoints answer alike."""
+    return either_wire
+
+
 def test_pull_answers_in_order_and_stores_nothing(wire, table_name):
     wire.create(table_name, initializer=uniform(seed=7))
     values, status = wire.pull(table_name, [3, 1, 3])

@@ -53,6 +53,7 @@ class Endpoint:
         unknown_method: str,
         server_id: str,
         max_message_bytes: int,
+        max_answer_bytes: int,
         max_streams: int,
         max_connections: int,
         max_arriving: int,

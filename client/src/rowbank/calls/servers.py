@@ -41,7 +41,7 @@ class Server:
 
     def __init__(self, target: str, credentials: Credentials, *, given: bool = True) -> None:
         self.target = target
-        self.lines = Lines(credentials)
+        self.lines = Lines(target, credentials)
         self.credentials = credentials
         self.given = given
         self.role = ""
@@ -156,9 +156,9 @@ class Shard:
     def learn(self, server: Server, info: admin_pb2.GetServerInfoResponse) -> None:
         """Takes in what a server says of itself and of the others of its shard."""
         server.role, server.server_id = info.role, info.server_id
-        server.lines.learn(info.native_address, info.server_id)
         # The address that the server itself is reached at may be another than the one that it tells others: a proxy's.
         own = {member.address for member in info.members if member.server_id == info.server_id}
+        server.lines.learn(info.native_address, info.server_id, own)
         others = [member for member in info.members if member.address and member.address not in own]
         with self._lock:
             self._take_in(server, others)

@@ -43,7 +43,7 @@ from rowbank_protos.v1 import (
 from rowbank_server.listening import require_free
 from rowbank_server.ps.deltas.followers import SERVERS
 from rowbank_server.ps.native.endpoint import NativeEndpoint
-from rowbank_server.ps.native.limits import NativeLimits
+from rowbank_server.ps.native.limits import NativeLimits, max_answer_bytes
 from rowbank_server.ps.tables.table import ShardTable
 from rowbank_server.security.tls import ServedTls
 from rowbank_server.settings import StartError
@@ -64,7 +64,6 @@ _KEEPALIVE_OPTIONS = (
 _METADATA_BYTES = 16 << 10
 _UNIX = "unix:"
 _REFUSING_THREADS = 32
-_RECORD_BYTES = 4 << 20  # What a record may have beside the request that it holds, at most.
 _DELTA_SERVICE = deltas_pb2.DESCRIPTOR.services_by_name["DeltaService"].full_name
 _ROW_SERVICE = rows_pb2.DESCRIPTOR.services_by_name["RowService"].full_name
 
@@ -112,7 +111,7 @@ class PsServer:
         self._tls = tls
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes + min(_RECORD_BYTES, max_message_bytes // 16)),
+            ("grpc.max_send_message_length", max_answer_bytes(max_message_bytes)),
             ("grpc.server_handshake_timeout_ms", 10_000),
             ("grpc.so_reuseport", 0),  # A port that is in use is an error, not a port to share.
             ("grpc.max_concurrent_streams", max_streams_per_connection),

@@ -7,9 +7,11 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 
 from rowbank.addresses import split_address
 from rowbank.calls.forked import forks
+from rowbank.calls.native.direct import is_direct
 from rowbank.credentials import Credentials
 from rowbank.errors import InvalidRequest
 from rowbank.secure.tokens import TokenSource, may_go_to
@@ -30,13 +32,18 @@ _UNIX = "unix:"
 class Lines:
     """What a client has of a server's native endpoint. Threads may share it; empty in a forked child.
 
+    Args:
+        target: where the client reaches the server.
+
     Attributes:
         server_id: of the process that told the address.
         tokens: what calls show; None: nothing.
     """
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, target: str, credentials: Credentials) -> None:
+        self._target = target
         self._credentials = credentials
+        self._told = ("", "")
         self._wanted = Line is not None and not credentials.ca_file and os.environ.get(_SWITCH, "1") != "0"
         self.tokens = self._read_tokens()
         self.address = ""
@@ -61,15 +68,21 @@ class Lines:
         given = self._credentials
         return TokenSource(given) if self._wanted and (given.token or given.token_file) else None
 
-    def learn(self, address: str, server_id: str) -> None:
-        """Takes in what the server says of itself; an address that is not safe for a token is not used."""
-        if not self._wanted or (address, server_id) == (self.address, self.server_id):
+    def learn(self, address: str, server_id: str, reached_at: Collection[str]) -> None:
+        """Takes in what the server says of itself.
+
+        Args:
+            address: of its native endpoint; not used where a token would not be safe, or something is in between.
+            reached_at: where it says that it is reached; it may not know that yet.
+        """
+        if not self._wanted or not reached_at or (address, server_id) == self._told:
             return
+        self._told = (address, server_id)
         self._drop_idle()
         local = address.startswith(_UNIX)
-        if address and not (local or may_go_to(address, self._credentials)):
-            address = ""
-        self.address, self.server_id, self._not_before = address, server_id, 0.0
+        safe = local or may_go_to(address, self._credentials)
+        usable = bool(address) and safe and is_direct(self._target, reached_at)
+        self.address, self.server_id, self._not_before = address if usable else "", server_id, 0.0
 
     def take(self, timeout_s: float) -> Line | None:
         """A connection for one call; None: there is none to be had now, and gRPC's client is to make the call."""

@@ -65,6 +65,7 @@ class NativeEndpoint:
             "address has all others",
             server_id=server_id,
             max_message_bytes=limits.max_message_bytes,
+            max_answer_bytes=limits.max_answer_bytes,
             max_streams=limits.max_streams,
             max_connections=limits.max_connections,
             max_arriving=limits.max_arriving,

@@ -16,6 +16,7 @@ except ImportError:  # Built where nghttp2 is not.
 _log = logging.getLogger("rowbank.ps")
 _MORE_THREADS = 32  # Beyond as many calls as there may be, some are needed to refuse more.
 _MOST_CONNECTIONS = 16384
+_RECORD_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class NativeLimits:
     """
 
     max_message_bytes: int
+    max_answer_bytes: int
     max_streams: int
     max_connections: int
     max_calls: int
@@ -41,6 +43,11 @@ class NativeLimits:
     fast_reads: bool
     most_fast_reads: int
     max_keys: int
+
+
+def max_answer_bytes(max_message_bytes: int) -> int:
+    """What an answer may have: that of a follower is a record, which has something beside the request that it holds."""
+    return max_message_bytes + min(_RECORD_BYTES, max_message_bytes // 16)
 
 
 def limits_of(settings: PsSettings, *, speaks_tls: bool, asks_for_tokens: bool) -> NativeLimits | None:
@@ -53,6 +60,7 @@ def limits_of(settings: PsSettings, *, speaks_tls: bool, asks_for_tokens: bool) 
         return None
     return NativeLimits(
         max_message_bytes=settings.max_message_bytes,
+        max_answer_bytes=max_answer_bytes(settings.max_message_bytes),
         max_streams=settings.max_streams_per_connection,
         max_connections=_MOST_CONNECTIONS,
         max_calls=settings.max_calls + _MORE_THREADS,
