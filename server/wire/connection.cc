@@ -267,6 +267,11 @@ int Connection::on_header(nghttp2_session*, const nghttp2_frame* frame, const st
   if (stream == nullptr || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
     return 0;
   }
+  constexpr std::size_t kFieldBytes = 32;  // What HTTP/2 counts for each field beside its name and value.
+  stream->header_bytes += name_size + value_size + kFieldBytes;
+  if (stream->header_bytes > me->rules_->max_header_bytes) {
+    return 0;  // It is refused once it is whole.
+  }
   const std::string_view key(reinterpret_cast<const char*>(name), name_size);
   const std::string_view text(reinterpret_cast<const char*>(value), value_size);
   if (key == ":path") {
@@ -340,6 +345,12 @@ int Connection::on_stream_close(nghttp2_session*, std::int32_t stream_id, std::u
 }
 
 void Connection::begin(Stream* stream) {
+  if (stream->header_bytes > rules_->max_header_bytes) {
+    refuse(stream, Status::kResourceExhausted,
+           "metadata: expected at most " + std::to_string(rules_->max_header_bytes) + " bytes, got " +
+               std::to_string(stream->header_bytes));
+    return;
+  }
   if (stream->method != "POST") {
     refuse_http(stream, "405", "expected POST, got " + stream->method.substr(0, 32));
     return;

@@ -21,6 +21,7 @@ struct Connection::Stream {
   std::string content_type;
   std::string encoding;
   std::string server_id;
+  std::size_t header_bytes = 0;
   bool begun = false;      // Its headers are whole, and it was let in.
   bool arriving = false;   // It counts among those that arrive.
   bool refused = false;    // It has its answer, whatever else arrives.
