@@ -191,7 +191,7 @@ def test_metadata_beyond_the_limit(served):
     with pytest.raises(grpc.RpcError) as caught:
         wire.rows.Size(request, metadata=(("x-long", "y" * 40_000),), timeout=10)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "metadata: expected at most 16384 bytes" in caught.value.details()
+    assert "metadata: expected at most 16384 bytes" in str(caught.value.details())
 
 
 def test_a_slow_request_is_told_why(served):
