@@ -23,7 +23,8 @@ except ImportError:  # Built where nghttp2 is not.
 
 _MAX_MESSAGE_BYTES = 64 << 20
 _CONNECT_S = 0.25
-_AGAIN_S = 10.0  # After a connection failed, calls go over gRPC's client for so long.
+# After a connection failed, calls go over gRPC's client for so long, and twice as long each time that it fails again.
+_AGAIN_S, _LONGEST_AGAIN_S = 10.0, 600.0
 _MOST_IDLE = 16
 _SWITCH = "ROWBANK_NATIVE"
 _UNIX = "unix:"
@@ -62,7 +63,7 @@ class Lines:
         self._busy: set[Line] = set()
         self._lock = threading.Lock()
         self._closed = False
-        self._not_before = 0.0
+        self._not_before, self._pause_s = 0.0, _AGAIN_S
 
     def _read_tokens(self) -> TokenSource | None:
         given = self._credentials
@@ -104,8 +105,10 @@ class Lines:
                 _numeric(self.address), max_message_bytes=_MAX_MESSAGE_BYTES, timeout_s=min(_CONNECT_S, timeout_s)
             )
         except (OSError, InvalidRequest):
-            self._not_before = time.monotonic() + _AGAIN_S
+            self._not_before = time.monotonic() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, _LONGEST_AGAIN_S)
             return None
+        self._pause_s = _AGAIN_S
         with self._lock:
             if not self.closed:
                 self._busy.add(line)

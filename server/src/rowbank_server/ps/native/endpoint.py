@@ -28,6 +28,7 @@ _Answer = tuple[int, str, list[tuple[str, str]], bytes]
 _FIRST_THREADS = 4
 _SWEEP_S = 0.5
 _LOOK_S = 0.005
+_LEAVE_S = 2.0  # For threads that have answered their last call.
 
 
 class NativeEndpoint:
@@ -55,7 +56,7 @@ class NativeEndpoint:
         self._on_refused = on_refused
         self._counted = [0, 0, 0, 0]
         self._lock = threading.Lock()
-        self._threads = 0
+        self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
         from rowbank_server._http2 import Endpoint
 
@@ -123,8 +124,13 @@ class NativeEndpoint:
         deadline = time.monotonic() + grace_s
         while self._endpoint.working and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
-        self._stopped.set()
+        with self._lock:
+            self._stopped.set()
         self._endpoint.stop()
+        # The interpreter must not end under a thread that is on its way back to it.
+        deadline = time.monotonic() + _LEAVE_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _started(self, address: str) -> str:
         for _ in range(_FIRST_THREADS):
@@ -135,11 +141,11 @@ class NativeEndpoint:
     def _add_thread(self) -> None:
         """Starts one more, as all are busy and may wait for Redis, or for their turns."""
         with self._lock:
-            if self._threads >= self._limits.max_calls or self._stopped.is_set():
+            if len(self._threads) >= self._limits.max_calls or self._stopped.is_set():
                 return
-            self._threads += 1
-            number = self._threads
-        threading.Thread(target=self._endpoint.serve, name=f"native-{number}", daemon=True).start()
+            thread = threading.Thread(target=self._endpoint.serve, name=f"native-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _sweep(self) -> None:
         while not self._stopped.wait(_SWEEP_S):
