@@ -48,6 +48,7 @@ install: .venv/.native ## create .venv with all packages, build the native core
 	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 on PATH (the last that TensorFlow Recommenders Addons has wheels" \
 	  "for); install it or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@command -v c++ >/dev/null || { echo "error: no C++ compiler (c++) on PATH; on Debian: apt-get install g++" >&2; exit 1; }
+	@scripts/nghttp2.sh
 	@echo "== creating .venv with $(PYTHON)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
