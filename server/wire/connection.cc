@@ -53,6 +53,11 @@ std::int64_t timeout_ns(std::string_view text) {
   }
 }
 
+// What gRPC lets metadata have.
+bool is_printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+}
+
 bool is_grpc(std::string_view content_type) {
   constexpr std::string_view kGrpc = "application/grpc";
   return content_type.substr(0, kGrpc.size()) == kGrpc &&
@@ -215,8 +220,12 @@ void Connection::drop_slow(std::int64_t before_ns, std::size_t* dropped) {
     if (stream->handed_on || stream->began_ns >= before_ns) {
       continue;
     }
+    if (stream->stopped) {
+      continue;  // It was told already, and reads nothing either.
+    }
     *dropped += 1;
     if (stream->refused) {  // And goes on sending.
+      stream->stopped = true;
       nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
     } else {
       refuse(stream.get(), rules_->refusal(Refusal::kSlow));
@@ -288,6 +297,7 @@ int Connection::on_header(nghttp2_session*, const nghttp2_frame* frame, const st
     const std::int64_t left = timeout_ns(text);
     stream->call->deadline_ns = left == 0 ? 0 : stream->began_ns + left;
   } else if (!key.empty() && key[0] != ':' && !is_plumbing(key)) {
+    stream->odd_header = stream->odd_header || !is_printable(text);
     stream->call->metadata.emplace_back(key, text);
   }
   return 0;
@@ -349,6 +359,10 @@ void Connection::begin(Stream* stream) {
     refuse(stream, Status::kResourceExhausted,
            "metadata: expected at most " + std::to_string(rules_->max_header_bytes) + " bytes, got " +
                std::to_string(stream->header_bytes));
+    return;
+  }
+  if (stream->odd_header) {
+    refuse(stream, Status::kInternal, "metadata: expected printable ASCII, got something else");
     return;
   }
   if (stream->method != "POST") {
@@ -434,10 +448,10 @@ void Connection::complete(Stream* stream) {
     refuse(stream, rules_->refusal(Refusal::kNotOneMessage));
     return;
   }
-  end_arrival(stream);
   stream->handed_on = true;
   stream->call->connection = shared_from_this();
   complete_->push_back(stream->call);
+  end_arrival(stream, true);
 }
 
 void Connection::forget_answer(Stream* stream) {
@@ -445,10 +459,10 @@ void Connection::forget_answer(Stream* stream) {
   unsent_ -= stream->answer.message.size - sent;
 }
 
-void Connection::end_arrival(Stream* stream) {
+void Connection::end_arrival(Stream* stream, bool whole) {
   if (stream->arriving) {
     stream->arriving = false;
-    rules_->arrived(peer_);
+    rules_->arrived(peer_, whole);
   }
 }
 

@@ -24,9 +24,9 @@ class Rules {
   virtual int method_of(const std::string& path, std::string* text) const = 0;
   // Memory for a request of a method whose size is known. Called with the connection locked.
   virtual Room allocate(std::size_t method, std::size_t bytes) = 0;
-  // A request begins to arrive; false: there are too many. Then `arrived`, once.
+  // A request begins to arrive; false: there are too many. Then `arrived`, once: whether it is whole.
   virtual bool may_arrive(const std::string& peer) = 0;
-  virtual void arrived(const std::string& peer) = 0;
+  virtual void arrived(const std::string& peer, bool whole) = 0;
   // What is answered without a look at the request, whole.
   virtual Answer refusal(Refusal why) = 0;
 
@@ -58,6 +58,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Writes what there is. Returns false where the connection is over.
   bool flush();
   bool wants_write() const { return !outbox_.empty(); }
+  // Whether the peer has not yet taken all that it was answered.
+  bool has_unsent() const { return !outbox_.empty() || unsent_ > 0; }
   // Tells the peer to begin no more calls here.
   void say_goodbye();
   // Ends calls that began to arrive before `before_ns` and have not yet.
@@ -107,7 +109,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void refuse_http(Stream* stream, const char* code, const std::string& text);
   void submit_trailers_only(Stream* stream, const Answer& answer);
   void submit_message(Stream* stream);
-  void end_arrival(Stream* stream);
+  void end_arrival(Stream* stream, bool whole = false);
   void forget_answer(Stream* stream);
 
   int socket_;

@@ -6,13 +6,13 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <new>
 #include <system_error>
+#include <utility>
 
 namespace rowbank::wire {
 namespace {
@@ -20,6 +20,7 @@ namespace {
 constexpr std::size_t kScratchBytes = std::size_t{256} << 10;
 constexpr int kKeepAliveS = 10;
 constexpr int kGoneAfterMs = 25'000;
+constexpr std::size_t kMappedPrefix = 12;  // Bytes before the IPv4 address in a mapped one.
 
 [[noreturn]] void fail(const char* what) {
   throw std::system_error(errno, std::generic_category(), what);
@@ -49,6 +50,10 @@ std::string peer_of(const sockaddr_storage& address, std::uint64_t number) {
   }
   if (address.ss_family == AF_INET6) {
     const auto& six = reinterpret_cast<const sockaddr_in6&>(address);
+    if (IN6_IS_ADDR_V4MAPPED(&six.sin6_addr)) {  // IPv4, on a socket that listens for both.
+      ::inet_ntop(AF_INET, six.sin6_addr.s6_addr + kMappedPrefix, host, sizeof host);
+      return "ipv4:" + std::string(host) + ":" + std::to_string(ntohs(six.sin6_port));
+    }
     ::inet_ntop(AF_INET6, &six.sin6_addr, host, sizeof host);
     return "ipv6:%5B" + std::string(host) + "%5D:" + std::to_string(ntohs(six.sin6_port));
   }
@@ -99,87 +104,6 @@ Endpoint::~Endpoint() {
   ::close(wake_);
 }
 
-std::string Endpoint::listen(const std::string& host, int port) {
-  sockaddr_storage address{};
-  socklen_t size = 0;
-  auto& four = reinterpret_cast<sockaddr_in&>(address);
-  auto& six = reinterpret_cast<sockaddr_in6&>(address);
-  if (::inet_pton(AF_INET, host.c_str(), &four.sin_addr) == 1) {
-    four.sin_family = AF_INET;
-    four.sin_port = htons(static_cast<std::uint16_t>(port));
-    size = sizeof four;
-  } else if (::inet_pton(AF_INET6, host.c_str(), &six.sin6_addr) == 1) {
-    six.sin6_family = AF_INET6;
-    six.sin6_port = htons(static_cast<std::uint16_t>(port));
-    size = sizeof six;
-  } else {
-    errno = EINVAL;
-    fail("address");
-  }
-  const int socket = ::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (socket < 0) {
-    fail("socket");
-  }
-  set(socket, SOL_SOCKET, SO_REUSEADDR, 1);
-  if (address.ss_family == AF_INET6) {
-    const bool any = host == "::";
-    set(socket, IPPROTO_IPV6, IPV6_V6ONLY, any ? 0 : 1);
-  }
-  if (::bind(socket, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    const int error = errno;
-    ::close(socket);
-    errno = error;
-    fail("bind");
-  }
-  start_listening(socket);
-  const int bound = ntohs(address.ss_family == AF_INET ? four.sin_port : six.sin6_port);
-  return (address.ss_family == AF_INET ? host : "[" + host + "]") + ":" + std::to_string(bound);
-}
-
-std::string Endpoint::listen_unix(const std::string& path) {
-  sockaddr_un address{};
-  if (path.empty() || path.size() >= sizeof address.sun_path) {
-    errno = ENAMETOOLONG;
-    fail("path");
-  }
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const int socket = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (socket < 0) {
-    fail("socket");
-  }
-  // What an earlier process left. Another one's that still answers is left alone.
-  if (::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
-    ::close(socket);
-    errno = EADDRINUSE;
-    fail("bind");
-  }
-  if (errno == ECONNREFUSED) {
-    ::unlink(path.c_str());
-  }
-  if (::bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    const int error = errno;
-    ::close(socket);
-    errno = error;
-    fail("bind");
-  }
-  is_unix_ = true;
-  path_ = path;
-  start_listening(socket);
-  return "unix:" + path;
-}
-
-void Endpoint::start_listening(int socket) {
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLONESHOT;
-  event.data.fd = socket;
-  listener_ = socket;
-  if (::listen(socket, SOMAXCONN) != 0 || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, socket, &event) != 0) {
-    fail("listen");
-  }
-}
-
 void Endpoint::serve() {
   const auto scratch = std::make_unique<char[]>(kScratchBytes);
   while (!leaving_.load(std::memory_order_relaxed)) {
@@ -224,23 +148,40 @@ void Endpoint::accept() {
     if (!is_unix_) {
       set_up(socket);
     }
-    auto connection = std::make_shared<Connection>(socket, peer_of(address, number), static_cast<Rules*>(this));
+    if (!admit(socket, peer_of(address, number))) {
+      out_of_files_.store(true);
+      return;
+    }
+  }
+  listen_again();
+}
+
+bool Endpoint::admit(int socket, std::string peer) {
+  std::shared_ptr<Connection> connection;
+  try {
+    connection = std::make_shared<Connection>(socket, std::move(peer), static_cast<Rules*>(this));
+  } catch (const std::bad_alloc&) {
+    ::close(socket);
+    return false;
+  }
+  or_drop(connection, [&] {
+    // Whoever finds it among the others waits until it is open.
+    const std::lock_guard<std::mutex> held(connection->mutex);
     {
       const std::lock_guard<std::mutex> locked(mutex_);
       if (connections_.size() >= options_.max_connections) {
-        continue;  // Closed as it goes.
+        return;  // Closed as it goes.
       }
       connections_[socket] = connection;
     }
-    const std::lock_guard<std::mutex> locked(connection->mutex);
     epoll_event event{};
     event.events = EPOLLIN | EPOLLONESHOT;
     event.data.fd = socket;
     if (!connection->open() || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, socket, &event) != 0) {
       drop(connection);
     }
-  }
-  listen_again();
+  });
+  return true;
 }
 
 void Endpoint::listen_again() {
@@ -284,7 +225,7 @@ void Endpoint::attend(int socket, std::uint32_t events, char* scratch) {
   auto first = std::move(calls.front());
   calls.erase(calls.begin());
   if (!calls.empty()) {
-    hand_on(std::move(calls));
+    or_drop(connection, [&] { hand_on(std::move(calls)); });
   }
   work(std::move(first));
 }
@@ -305,10 +246,20 @@ void Endpoint::drop(const std::shared_ptr<Connection>& connection) {
   }
 }
 
+template <typename Step>
+void Endpoint::or_drop(const std::shared_ptr<Connection>& connection, Step step) {
+  try {
+    step();
+  } catch (const std::bad_alloc&) {
+    const std::lock_guard<std::mutex> locked(connection->mutex);
+    drop(connection);
+  }
+}
+
 void Endpoint::work(std::shared_ptr<Call> call) {
-  working_.fetch_add(1, std::memory_order_relaxed);
-  worker_->work(std::move(call));
-  working_.fetch_sub(1, std::memory_order_relaxed);
+  const std::shared_ptr<Connection> connection = call->connection;
+  or_drop(connection, [&] { worker_->work(std::move(call)); });
+  working_.fetch_sub(1);
 }
 
 void Endpoint::hand_on(std::vector<std::shared_ptr<Call>> calls) {
@@ -375,6 +326,19 @@ void Endpoint::say_goodbye() {
   }
 }
 
+std::size_t Endpoint::unfinished() {
+  std::size_t count = 0;
+  {
+    const std::lock_guard<std::mutex> locked(mutex_);
+    count = arriving_ + working_.load();  // A call goes from one to the other under the same lock.
+  }
+  for (const auto& connection : all()) {
+    const std::lock_guard<std::mutex> locked(connection->mutex);
+    count += !connection->closed() && connection->has_unsent() ? 1 : 0;
+  }
+  return count;
+}
+
 void Endpoint::stop_listening() {
   if (stopping_.exchange(true) || listener_ < 0) {
     return;
@@ -422,8 +386,11 @@ int Endpoint::method_of(const std::string& path, std::string* text) const {
 
 bool Endpoint::may_arrive(const std::string& peer) {
   const std::lock_guard<std::mutex> locked(mutex_);
-  std::size_t& place = places_[std::string(place_of(peer))];
-  if (arriving_ >= options_.max_arriving || place >= options_.max_arriving_a_place) {
+  if (arriving_ >= options_.max_arriving || options_.max_arriving_a_place == 0) {
+    return false;
+  }
+  std::size_t& place = places_[std::string(place_of(peer))];  // A new one is counted below, so that it goes again.
+  if (place >= options_.max_arriving_a_place) {
     return false;
   }
   ++arriving_;
@@ -431,9 +398,10 @@ bool Endpoint::may_arrive(const std::string& peer) {
   return true;
 }
 
-void Endpoint::arrived(const std::string& peer) {
+void Endpoint::arrived(const std::string& peer, bool whole) {
   const std::lock_guard<std::mutex> locked(mutex_);
   --arriving_;
+  working_.fetch_add(whole ? 1 : 0);
   const auto found = places_.find(std::string(place_of(peer)));
   if (found != places_.end() && --found->second == 0) {
     places_.erase(found);

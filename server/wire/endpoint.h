@@ -71,8 +71,8 @@ class Endpoint : private Rules {
   void sweep();
   // Takes no new connections, and no new calls on those that there are.
   void say_goodbye();
-  // How many calls are being worked on.
-  int working() const { return working_.load(std::memory_order_relaxed); }
+  // Calls that arrive, wait or are worked on, and connections with something left to write.
+  std::size_t unfinished();
   // Ends all connections and lets threads leave `serve`.
   void stop();
   EndpointCounts counts() const;
@@ -81,16 +81,21 @@ class Endpoint : private Rules {
   int method_of(const std::string& path, std::string* text) const override;
   Room allocate(std::size_t method, std::size_t bytes) override { return worker_->allocate(method, bytes); }
   bool may_arrive(const std::string& peer) override;
-  void arrived(const std::string& peer) override;
+  void arrived(const std::string& peer, bool whole) override;
   Answer refusal(Refusal why) override;
 
   void start_listening(int socket);
   void accept();
+  // Takes a new connection in; false: there is no memory for it, and it is closed.
+  bool admit(int socket, std::string peer);
   void listen_again();
   void stop_listening();
   void attend(int socket, std::uint32_t events, char* scratch);
   void rearm(Connection& connection);
   void drop(const std::shared_ptr<Connection>& connection);
+  // Runs it; where there is no memory, the connection is ended, so that its callers do not wait in vain.
+  template <typename Step>
+  void or_drop(const std::shared_ptr<Connection>& connection, Step step);
   void work(std::shared_ptr<Call> call);
   std::shared_ptr<Call> next_ready();
   void hand_on(std::vector<std::shared_ptr<Call>> calls);
@@ -108,7 +113,7 @@ class Endpoint : private Rules {
   std::atomic<bool> leaving_{false};
   std::atomic<bool> out_of_files_{false};
   std::atomic<int> waiting_{0};
-  std::atomic<int> working_{0};
+  std::atomic<std::size_t> working_{0};  // Calls that arrived and have not been answered.
   std::atomic<std::uint64_t> accepted_{0};
   std::atomic<std::uint64_t> refused_[kRefusals] = {};
 

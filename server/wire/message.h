@@ -19,16 +19,16 @@ class FieldReader {
       return false;
     }
     std::uint64_t tag = 0;
-    if (!varint(&tag) || tag >> 3 == 0 || tag > 0xFFFFFFFFU) {
+    if (!varint(&tag, kLongestTag) || tag >> 3 == 0 || tag > 0xFFFFFFFFU) {
       return fail();
     }
     number_ = static_cast<std::uint32_t>(tag >> 3);
     kind_ = static_cast<std::uint32_t>(tag & 7);
     if (kind_ == kVarint) {
-      return varint(&value_) || fail();
+      return varint(&value_, kLongest) || fail();
     }
     std::uint64_t length = 0;
-    if (kind_ != kBytes || !varint(&length) || length > static_cast<std::uint64_t>(end_ - at_)) {
+    if (kind_ != kBytes || !varint(&length, kLongestTag) || length > static_cast<std::uint64_t>(end_ - at_)) {
       return fail();
     }
     bytes_ = {at_, static_cast<std::size_t>(length)};
@@ -44,19 +44,21 @@ class FieldReader {
  private:
   static constexpr std::uint32_t kVarint = 0;
   static constexpr std::uint32_t kBytes = 2;
+  static constexpr int kLongest = 10;    // Bytes of a number of 64 bits.
+  static constexpr int kLongestTag = 5;  // Of a tag or a length; protobuf refuses longer ones, whatever their value.
 
   bool fail() {
     odd_ = true;
     return false;
   }
-  bool varint(std::uint64_t* value) {
-    constexpr int kLongest = 63;
+  // Of at most `longest` bytes.
+  bool varint(std::uint64_t* value, int longest) {
     *value = 0;
-    for (int shift = 0; shift <= kLongest && at_ != end_; shift += 7) {
+    for (int i = 0; i < longest && at_ != end_; ++i) {
       const auto byte = static_cast<unsigned char>(*at_++);
-      *value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
+      *value |= static_cast<std::uint64_t>(byte & 0x7F) << (7 * i);
       if (byte < 0x80) {
-        return shift < kLongest || byte <= 1;
+        return i + 1 < kLongest || byte <= 1;
       }
     }
     return false;

@@ -296,7 +296,11 @@ NB_MODULE(_http2, m) {
           },
           nb::arg("path"))
       .def("serve", &PyEndpoint::serve)
-      .def_prop_ro("working", [](PyEndpoint& self) { return self.endpoint().working(); })
+      .def_prop_ro("unfinished",
+                   [](PyEndpoint& self) {
+                     const nb::gil_scoped_release nogil;
+                     return self.endpoint().unfinished();
+                   })
       .def("sweep",
            [](PyEndpoint& self) {
              const nb::gil_scoped_release nogil;

@@ -22,10 +22,12 @@ struct Connection::Stream {
   std::string encoding;
   std::string server_id;
   std::size_t header_bytes = 0;
-  bool begun = false;      // Its headers are whole, and it was let in.
-  bool arriving = false;   // It counts among those that arrive.
-  bool refused = false;    // It has its answer, whatever else arrives.
-  bool handed_on = false;  // Its call is being worked on.
+  bool odd_header = false;  // Metadata with bytes that gRPC does not allow.
+  bool begun = false;       // Its headers are whole, and it was let in.
+  bool arriving = false;    // It counts among those that arrive.
+  bool refused = false;     // It has its answer, whatever else arrives.
+  bool stopped = false;     // It was, went on all the same, and was told to stop.
+  bool handed_on = false;   // Its call is being worked on.
   std::int64_t began_ns = 0;
   std::uint8_t prefix[kPrefixBytes] = {};
   std::size_t prefix_bytes = 0;

@@ -38,6 +38,12 @@ def build(name: str, sanitizers: str, *options: str, target: str = "all") -> Pat
     return folder / "native"
 
 
+def run_wire(programs: Path, name: str, *arguments: str) -> None:
+    """A program of the native endpoint, which is built where nghttp2 is."""
+    if (programs / name).exists():
+        run(str(programs / name), *arguments)
+
+
 def fuzzing_compiler(folder: Path) -> str:
     """A Clang that has libFuzzer. Skips where there is none: the seeded driver ran with the memory checks."""
     compiler = shutil.which("clang++")
@@ -57,6 +63,8 @@ def test_memory_and_undefined_behaviour():
     programs = build("memory", "address,undefined")
     run(str(programs / "rowbank_core_tests"))
     run(str(programs / "rowbank_fuzz_table"), "300")
+    run_wire(programs, "rowbank_wire_tests")
+    run_wire(programs, "rowbank_fuzz_wire", "1000")
 
 
 @pytest.mark.slow
@@ -65,6 +73,7 @@ def test_no_data_races():
     program = str(build("threads", "thread") / "rowbank_core_tests")
     for suite in ("threads", "flat_index", "inverted_index"):
         run(program, suite)
+    run_wire(Path(program).parent, "rowbank_wire_tests")
 
 
 @pytest.mark.slow
@@ -72,6 +81,7 @@ def test_no_data_races():
 def test_fuzzed_operations_match_the_model(tmp_path):
     """libFuzzer searches for operations on which the table and a plain map differ, or that touch wrong memory."""
     compiler = f"-DCMAKE_CXX_COMPILER={fuzzing_compiler(tmp_path)}"
-    programs = build("fuzzer", "address", "-DROWBANK_FUZZER=ON", compiler, target="rowbank_fuzz_table")
+    programs = build("fuzzer", "address", "-DROWBANK_FUZZER=ON", compiler)
     limits = ["-max_total_time=20", "-max_len=4096", "-len_control=0", "-rss_limit_mb=4096", "-seed=20240607"]
     run(str(programs / "rowbank_fuzz_table"), *limits, f"-artifact_prefix={tmp_path}/")
+    run_wire(programs, "rowbank_fuzz_wire", *limits, f"-artifact_prefix={tmp_path}/")

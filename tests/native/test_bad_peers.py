@@ -100,6 +100,16 @@ def test_calls_that_make_no_sense_are_ended(served, fields, body):
         assert frames.ended(opened, 1)
 
 
+def test_metadata_that_is_no_text(served):
+    """They are no text that a handler could read."""
+    _, wire = served
+    with frames.connect(wire.native_address) as opened:
+        block = frames.request() + b"\x00" + b"\x03x-y" + b"\x02\xe4\xff"
+        opened.sendall(frames.frame(frames.HEADERS, block, flags=frames.END_HEADERS, stream=1))
+        opened.sendall(frames.frame(frames.DATA, frames.message(b""), flags=frames.END_STREAM, stream=1))
+        assert frames.ended(opened, 1)
+
+
 def test_requests_that_do_not_arrive_are_given_up(served):
     _, wire = served
     with frames.connect(wire.native_address) as opened:

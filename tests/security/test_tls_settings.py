@@ -64,6 +64,12 @@ def test_every_process_refuses_to_be_reached_unprotected(role: str) -> None:
         assert f"{option.replace('-', '_')} 0.0.0.0:0 can be reached from other machines" in done.stderr
 
 
+def test_the_native_endpoint_is_no_way_around_that() -> None:
+    done = start("ps", "--native-bind", "0.0.0.0:0", "--redis", "redis://127.0.0.1:1")
+    assert done.returncode == 2, done.stderr
+    assert "native_bind 0.0.0.0:0 can be reached from other machines" in done.stderr
+
+
 def test_what_is_missing_is_said() -> None:
     beyond = {"bind": "0.0.0.0:7700", "http_bind": ""}
     tls = {"tls_certificate": "a", "tls_key": "b"}

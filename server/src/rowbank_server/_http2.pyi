@@ -85,8 +85,8 @@ class Endpoint:
     def serve(self) -> None:
         """What each thread runs; returns after `stop`."""
     @property
-    def working(self) -> int:
-        """Calls that are worked on."""
+    def unfinished(self) -> int:
+        """Calls that arrive, wait or are worked on, and connections with something left to write."""
     @property
     def connections(self) -> int:
         """Connections that there are."""

@@ -27,7 +27,10 @@ def run(settings: PsSettings) -> int:
         RedisUnavailable: Redis cannot be reached at start.
     """
     logs.configure(settings.log_level, settings.log_format)
-    require_private(settings, {"bind": settings.bind, "http_bind": settings.http_bind})
+    addresses = {"bind": settings.bind, "http_bind": settings.http_bind}
+    if settings.listens_natively_at:
+        addresses["native_bind"] = settings.listens_natively_at
+    require_private(settings, addresses)
     tls, credentials = served_tls(settings), outgoing.credentials(settings)
     if not settings.redis:
         raise SettingsError(

@@ -11,7 +11,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from rowbank.addresses import split_address
 from rowbank_server.settings.common import PROCESSES, RedisSettings
 
-AUTO, OFF = "auto", "off"  # Of `native_bind`.
+AUTO, OFF, UNIX = "auto", "off", "unix:"  # Of `native_bind`.
 _SHARD = re.compile(r"[0-9]{1,4}/[0-9]{1,4}")
 
 
@@ -185,8 +185,8 @@ class PsSettings(RedisSettings):
     @field_validator("native_bind")
     @classmethod
     def _check_native_bind(cls, value: str) -> str:
-        if value.startswith("unix:"):
-            if not value.removeprefix("unix:").startswith("/"):
+        if value.startswith(UNIX):
+            if not value.removeprefix(UNIX).startswith("/"):
                 raise ValueError(f"expected unix: and an absolute path, got {value!r}")
         elif value not in (AUTO, OFF):
             split_address(value)
@@ -213,6 +213,12 @@ class PsSettings(RedisSettings):
         if index >= count:
             raise ValueError(f"expected I/N with I from 0 to N-1, such as 0/1, got {value!r}")
         return value
+
+    @property
+    def listens_natively_at(self) -> str:
+        """The HOST:PORT that `native_bind` names; empty: it names none of its own."""
+        named = self.native_bind not in (AUTO, OFF) and not self.native_bind.startswith(UNIX)
+        return self.native_bind if named else ""
 
     @property
     def shard_index(self) -> int:

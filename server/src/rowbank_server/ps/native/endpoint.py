@@ -122,7 +122,7 @@ class NativeEndpoint:
         self._endpoint.close_reads()
         self._endpoint.say_goodbye()
         deadline = time.monotonic() + grace_s
-        while self._endpoint.working and time.monotonic() < deadline:
+        while self._endpoint.unfinished and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
         with self._lock:
             self._stopped.set()
