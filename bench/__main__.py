@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import (
+    capacity_workloads,
     core_workloads,
     durability_workloads,
     eviction_workloads,
@@ -61,9 +62,11 @@ WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "feature_import": feature_workloads.feature_import,
     "tls_cost": tls_workloads.tls_cost,
     "core_sweep": sweep_workloads.core_sweep,
+    "capacity": capacity_workloads.capacity,
+    "capacity_two_cores": capacity_workloads.capacity_two_cores,
 }
-# Minutes and most of the memory, an environment with Feast, or libraries to compare with: when named.
-_LONG = ("core_sweep", "feature_reads", "recommend_load_large", "index_compare")
+# Minutes and most of the memory, environments with other libraries, or libraries to compare with: when named.
+_LONG = ("capacity", "capacity_two_cores", "core_sweep", "feature_reads", "recommend_load_large", "index_compare")
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,11 +10,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import redis
 import redis.retry
 from redis.backoff import ConstantBackoff
+
+from .placement import pinned
 
 
 def redis_binary() -> str:
@@ -43,13 +46,16 @@ def waitaof_binary() -> str:
 
 
 @contextlib.contextmanager
-def running_redis(*, append_only: bool = False, binary: str | None = None) -> Iterator[int]:
-    """A Redis of its own on a loopback port; ends with the block."""
+def running_redis(
+    *, append_only: bool = False, binary: str | None = None, cores: tuple[int, ...] = ()
+) -> Iterator[int]:
+    """A Redis of its own on a loopback port, on these cores or on all; ends with the block."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         arguments += ["--appendonly", "yes" if append_only else "no"]
-        process = subprocess.Popen([binary or redis_binary(), *arguments], stdout=subprocess.DEVNULL)
+        command = [binary or redis_binary(), *arguments]
+        process = subprocess.Popen(pinned(command, cores) if cores else command, stdout=subprocess.DEVNULL)
         try:
             _wait_for_ping(port, deadline_s=10.0)
             yield port
@@ -63,22 +69,50 @@ def _wait_for_ping(port: int, *, deadline_s: float) -> None:
     redis.Redis(port=port, retry=waiting, retry_on_error=[redis.ConnectionError]).ping()
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A parameter server's address and process."""
+
+    target: str
+    process: int
+
+
 @contextlib.contextmanager
 def running_ps(redis_port: int, *options: str, orderly: bool = True, python: str = sys.executable) -> Iterator[str]:
     """A parameter server of one shard; gives its address. It is killed at the end unless that is to be `orderly`."""
+    with shard(redis_port, *options, orderly=orderly, python=python) as one:
+        yield one.target
+
+
+@contextlib.contextmanager
+def shard(
+    redis_port: int,
+    *options: str,
+    orderly: bool = True,
+    python: str = sys.executable,
+    cores: tuple[int, ...] = (),
+    environment: Mapping[str, str] | None = None,
+    silent: bool = False,
+) -> Iterator[Shard]:
+    """A parameter server like `running_ps`, on these cores or on all, with more variables in its environment.
+
+    One that is `silent` keeps what it logs to itself.
+    """
     arguments = ["ps", "--bind", "127.0.0.1:0", "--redis", f"redis://127.0.0.1:{redis_port}", *options]
+    command = [python, "-m", "rowbank_server", *arguments]
     process = subprocess.Popen(
-        [python, "-m", "rowbank_server", *arguments],
+        pinned(command, cores) if cores else command,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if silent else None,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | dict(environment or {}),
     )
     try:
         assert process.stdout is not None
         ready = process.stdout.readline().split()
         if ready[:2] != ["ready", "rowbank-ps"]:
             raise RuntimeError(f"the parameter server did not start; it printed {ready}")
-        yield ready[2]
+        yield Shard(ready[2], process.pid)
     finally:
         (process.terminate if orderly else process.kill)()
         process.wait()

@@ -1,0 +1,1 @@
+"""Programs that play the clients of parameter servers, each in the environment of its own server's library."""
