@@ -21,6 +21,7 @@ from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_server.journal.entry import Entry
 from rowbank_server.journal.records import Record
 from rowbank_server.journal.release import ReleaseOrder
+from rowbank_server.journal.replay_rate import ReplayRate
 from rowbank_server.journal.stored import StoredGroups
 from rowbank_server.journal.streams import JournalStreams, StoredRecord
 from rowbank_server.journal.syncer import Syncer
@@ -32,6 +33,7 @@ _MAX_GROUP_BYTES = 4 << 20
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 1.0
 _STOP_WAIT_S = 10.0
+_FILLING, _NEARLY_FULL = 0.625, 0.875  # Of what the stream may hold.
 
 
 class Journal:
@@ -68,6 +70,7 @@ class Journal:
         self._open_entries: dict[int, Entry] = {}  # Not done, by position, ascending.
         self._unappended: dict[int, Entry] = {}
         self._stored = StoredGroups()
+        self._rate = ReplayRate()
         self._writer: StreamWriter | None = None
         self._used_writer: StreamWriter | None = None  # The appending thread's; it alone closes writers.
         self._syncer = Syncer(streams.barrier(), self._finish)
@@ -100,9 +103,19 @@ class Journal:
         return self._stored.bytes
 
     @property
-    def half_full(self) -> bool:
-        """Whether it is time to make room: half of what the stream may hold is there."""
-        return self._stored.bytes > self._max_bytes // 2
+    def replay_s(self) -> float:
+        """About how long a replay of what is in the stream would take."""
+        return self._rate.seconds(self._stored.records, self._stored.bytes)
+
+    @property
+    def filling(self) -> bool:
+        """Whether it is time to make room: five eighths of what the stream may hold are there."""
+        return self._stored.bytes > self._max_bytes * _FILLING
+
+    @property
+    def nearly_full(self) -> bool:
+        """Whether room is needed before anything else: seven eighths of what the stream may hold are there."""
+        return self._stored.bytes > self._max_bytes * _NEARLY_FULL
 
     @property
     def pending_bytes(self) -> int:
@@ -211,9 +224,15 @@ class Journal:
             self._release.abandon(entry)
             self._progress.notify_all()
 
-    def applied(self, entry: Entry) -> None:
-        """Says that the mutation is in RAM."""
+    def applied(self, entry: Entry, took_s: float = 0.0) -> None:
+        """Says that the mutation is in RAM.
+
+        Args:
+            took_s: how long that took, from which the time of a replay is guessed; 0: not known.
+        """
         with self._lock:
+            if entry.appended and took_s:
+                self._rate.learn(entry.size, took_s)
             entry.owed -= 1
             self._release.advance()
         self._finish(entry)
@@ -396,9 +415,9 @@ class Journal:
                 entry.owed -= 1
             self._release.advance()
             self._pending_bytes -= size
-            self._stored.add(number, max(entry.position for entry in group), size)
+            self._stored.add(number, max(entry.position for entry in group), size, records=len(group))
             recovered, self._failure = self._failure, ""
-            half_full = self.half_full
+            filling = self.filling
             self._progress.notify_all()
         self.appended_records += len(group)
         self.appended_groups += 1
@@ -409,7 +428,7 @@ class Journal:
                 self._finish(entry)
         if recovered:
             _log.info("the journal is appended to again")
-        if half_full or recovered:
+        if filling or recovered:
             self._on_trouble()
 
     def _finish(self, entry: Entry) -> None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoredGroup:
-    """One entry of the stream: the number in its id, its highest position, and the bytes of its records."""
+    """One entry of the stream: the number in its id, its highest position, its records and their bytes."""
 
     number: int
     highest: int
     size: int
+    records: int
 
 
 class StoredGroups:
@@ -21,12 +22,14 @@ class StoredGroups:
 
     Attributes:
         bytes: of records.
+        records: how many there are.
         gone_through: every record above this position is in the stream, or will be.
     """
 
     def __init__(self) -> None:
         self._groups: collections.deque[StoredGroup] = collections.deque()
         self.bytes = 0
+        self.records = 0
         self.gone_through = 0
 
     def __bool__(self) -> bool:
@@ -36,12 +39,14 @@ class StoredGroups:
         """A new stream, which may lack records up to `position`."""
         self._groups.clear()
         self.bytes = 0
+        self.records = 0
         self.gone_through = position
 
-    def add(self, number: int, highest: int, size: int) -> None:
+    def add(self, number: int, highest: int, size: int, *, records: int) -> None:
         """An entry was appended."""
-        self._groups.append(StoredGroup(number, highest, size))
+        self._groups.append(StoredGroup(number, highest, size, records))
         self.bytes += size
+        self.records += records
 
     def has_done(self, position: int) -> bool:
         """Whether the oldest entry holds nothing above `position`."""
@@ -57,6 +62,7 @@ class StoredGroups:
         while self._groups and self._groups[0].number <= number:
             group = self._groups.popleft()
             self.bytes -= group.size
+            self.records -= group.records
             self.gone_through = max(self.gone_through, group.highest)
 
     def first_after(self, position: int) -> int | None:

@@ -32,6 +32,7 @@ from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.durability.gate import MutationGate
 from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.durability.recovery import Recovery
+from rowbank_server.ps.durability.schedule import Schedule
 from rowbank_server.ps.following.following import Following
 from rowbank_server.ps.following.identity import Follower
 from rowbank_server.ps.insight.advice import Adviser
@@ -100,6 +101,7 @@ from rowbank_server.storage.lease import Lease
 from rowbank_server.storage.members import Members
 from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import ShardState, new_owner
+from rowbank_server.storage.memory import memory_share
 from rowbank_server.storage.stored_rows import StoredRows
 
 _OTHER_WRITERS = 4  # Threads that change rows beside those that serve requests: eviction's, and some more to be safe.
@@ -201,6 +203,14 @@ class ParameterServer:
             dedup=dedup,
             recovery=self.recovery,
             history=history,
+            schedule=Schedule(
+                self.journal,
+                recovery_target_s=settings.recovery_target_s,
+                longest_s=settings.journaled_flush_interval_s,
+                idle_s=settings.flush_interval_s * 0.9,  # A cycle later, whatever the clock makes of it.
+                max_dirty_rows=settings.max_dirty_rows,
+                memory_share=lambda: memory_share(redis),
+            ),
             flush_interval_s=settings.flush_interval_s,
             max_dirty_rows=settings.max_dirty_rows,
             on_replaced=lambda: self.serving.replaced(),

@@ -44,7 +44,23 @@ class PsSettings(RedisSettings):
         0.6, ge=0.1, le=60, description="An owner that is silent for so long is replaced by a standby, if there is one."
     )
     bucket_count: int = Field(256, ge=1, le=65536, description="Buckets per table; fixed when a table is created.")
-    flush_interval_s: float = Field(1.0, gt=0, le=3600, description="Longest time between write-backs to Redis.")
+    flush_interval_s: float = Field(
+        1.0, gt=0, le=3600, description="Longest time between write-backs of relaxed tables to Redis."
+    )
+    journaled_flush_interval_s: float = Field(
+        60.0,
+        ge=0,
+        le=3600,
+        description="Longest time between write-backs of journaled and synced tables while they are trained; 0: as "
+        "`flush_interval_s`.",
+    )
+    recovery_target_s: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="Seconds that replaying the journal may take at a start, about; journaled tables are written back "
+        "before it would take longer.",
+    )
     max_dirty_rows: int = Field(
         5_000_000, ge=1, description="Unwritten rows beyond which mutations are refused while Redis cannot be reached."
     )
@@ -98,7 +114,7 @@ class PsSettings(RedisSettings):
         2.0, gt=0, description="Longest wait for a mutation's journal append before its caller is told to try again."
     )
     journal_max_bytes: int = Field(
-        1 << 30, ge=1 << 20, description="Journal kept in Redis until it is written back; beyond it, mutations wait."
+        2 << 30, ge=1 << 20, description="Journal kept in Redis until it is written back; beyond it, mutations wait."
     )
     journal_max_pending_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Journal kept in RAM until Redis takes it; beyond it, mutations are refused."

@@ -51,3 +51,12 @@ class RedisMemory:
                 self.used_bytes = sum(int(node.get("used_memory", 0)) for node in nodes)
             if self._stop.wait(_INTERVAL_S):
                 return
+
+
+def memory_share(redis: Redis) -> float:
+    """The largest share that a node uses of what it may use; 0: none has a limit. Raises RedisUnavailable."""
+    nodes = nodes_info(redis, "memory")
+    return max(
+        (int(node.get("used_memory", 0)) / limit for node in nodes if (limit := int(node.get("maxmemory", 0)))),
+        default=0.0,
+    )

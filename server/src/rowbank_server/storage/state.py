@@ -166,6 +166,12 @@ class ShardState:
         self._mark = _Mark(0, 0)
         self._flushes = 0  # Tried, so that none has the number of one whose answer was lost.
         self._run_ids = ""
+        self._restarted = False
+
+    @property
+    def restarted(self) -> bool:
+        """Whether Redis may have been restarted before `standing` was asked last, also where it does not tell."""
+        return self._restarted
 
     @property
     def epoch(self) -> int:
@@ -266,6 +272,7 @@ class ShardState:
             return Standing.REPLACED
         # The nodes of a Cluster fail one by one: the counter, on one node, says nothing about the others.
         restarted, self._run_ids = run_ids != self._run_ids, run_ids
+        self._restarted = restarted or not run_ids
         # A higher epoch of ours is one whose answer was lost; what was to be written in its name was not.
         if epoch != self._mark.epoch or flush < self._mark.flush or (restarted and is_cluster(self._redis)):
             return Standing.LOST

@@ -55,6 +55,7 @@ class DeltaLog:
         self._filled: dict[int, int] = {}
         self._relaxed_until: dict[int, int] = {}
         self._readers = 0
+        self._readings = 0
         self._keeping = False
         self._idle_until = 0.0
         self._closed = ""
@@ -96,6 +97,11 @@ class DeltaLog:
         """Whether anybody follows, or did a minute ago."""
         with self._lock:
             return self._check_active()
+
+    @property
+    def readings(self) -> int:
+        """How often somebody began to follow."""
+        return self._readings
 
     @property
     def ordered(self) -> bool:
@@ -225,6 +231,7 @@ class DeltaLog:
         """Around everything that a reader does."""
         with self._lock:
             self._readers += 1
+            self._readings += 1
             self._keep()
         try:
             yield

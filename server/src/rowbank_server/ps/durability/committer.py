@@ -221,7 +221,7 @@ class _Ordered:
         with contextlib.ExitStack() as held:
             for table in sorted(set(self._mutation.tables), key=lambda table: table.entry.table_id):
                 held.enter_context(table.mutation_lock)
-            submitted = False
+            submitted, took_s = False, 0.0
             entry = None
             try:
                 early = self._mutation.prepare()
@@ -229,7 +229,9 @@ class _Ordered:
                 now = int(time.time())
                 if early is not None and self._journaled:  # The append runs while the arithmetic runs.
                     submitted = self._submit(entry, early, now)
+                began_s = time.monotonic()
                 answer = self._mutation.apply(now=now, position=entry.position)
+                took_s = time.monotonic() - began_s
                 if not submitted:
                     submitted = self._submit(entry, answer, now)
             except BaseException:
@@ -239,7 +241,7 @@ class _Ordered:
             finally:
                 # Whatever became of an application whose record is queued, replay will repeat it.
                 if submitted and entry is not None:
-                    self._journal.applied(entry)
+                    self._journal.applied(entry, took_s)
         if submitted:
             return entry, answer
         self._give_up(entry, answer)

@@ -2,7 +2,8 @@
 
 One thread, one cycle every `flush_interval_s`. A cycle first asks whether Redis still has what it was told. If it came
 back empty or older, everything in RAM is written again, because RAM is the newer of the two; if another process serves
-the shard now, this one stops writing at once, because RAM is then the older.
+the shard now, this one stops writing at once, because RAM is then the older. Tables that the journal has may wait, as
+`schedule` says, unless Redis was away: then it may have lost a part of the journal.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rowbank_server.ps.deltas.log import DeltaLog
 from rowbank_server.ps.durability.cold_writeback import list_cold
 from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.durability.recovery import Recovery
+from rowbank_server.ps.durability.schedule import Schedule
 from rowbank_server.ps.durability.writeback import flush_table, rewrite_table, settle, unsettle
 from rowbank_server.ps.tables.shard import Shard
 from rowbank_server.ps.tables.table import ShardTable
@@ -31,6 +33,7 @@ from rowbank_server.storage.state import ShardState, Standing
 _log = logging.getLogger("rowbank.ps")
 _LONGEST_BACKOFF_S = 10.0
 _LONGEST_PAUSE_S = 0.01
+_FOLLOWERS_ASK_S = 20.0  # Most have a picture of all tables by then.
 _WriteTable = Callable[[ShardTable, RowStore, Journal], int]
 
 
@@ -38,7 +41,7 @@ class Keeper:
     """Runs the cycles.
 
     Attributes:
-        last_duration_s: how long the last cycle took that succeeded.
+        last_duration_s: how long the last write-back of all tables took that succeeded.
         written_rows: how many rows were written or deleted in Redis since the start.
 
     Args:
@@ -56,6 +59,7 @@ class Keeper:
         dedup: DedupWindow,
         recovery: Recovery,
         history: EvictionHistory,
+        schedule: Schedule,
         flush_interval_s: float,
         max_dirty_rows: int,
         on_replaced: Callable[[], None],
@@ -69,6 +73,7 @@ class Keeper:
         self._dedup = dedup
         self._recovery = recovery
         self._history = history
+        self._schedule = schedule
         self._flush_interval_s = flush_interval_s
         self._max_dirty_rows = max_dirty_rows
         self._on_replaced = on_replaced
@@ -79,6 +84,9 @@ class Keeper:
         self._failures = 0
         self._replaced = False
         self._rewrite_due = False
+        self._all_due = True
+        self._readings = 0
+        self._asked_until_s = 0.0
         self._written_steps: dict[int, int] | None = None
         self._hurry = threading.Event()
         self._written_through_s = time.monotonic()
@@ -100,7 +108,7 @@ class Keeper:
         return sum(table.rows.dirty_rows() for table in self._shard.tables())
 
     def lag_s(self) -> float:
-        """How long ago everything was written back; 0: everything is, or this process does not write."""
+        """How long ago everything that was due was written back; 0: everything is, or this process does not write."""
         behind = self._thread.is_alive() and self.dirty_rows() > 0
         return time.monotonic() - self._written_through_s if behind else 0.0
 
@@ -129,14 +137,12 @@ class Keeper:
             NotReady: another process serves the shard now.
         """
         self._hurry.set()  # A cycle that is under way pauses no more.
-        return self._locked_flush(flush_table)
+        return self._locked_flush(flush_table, everything=True)
 
-    def _locked_flush(self, write_table: _WriteTable) -> int:
+    def _locked_flush(self, write_table: _WriteTable, *, everything: bool = False) -> int:
         with self._cycle_lock:
-            started = time.monotonic()
             try:
-                written = self._flush(write_table)
-                self.last_duration_s = time.monotonic() - started
+                written = self._flush(write_table, everything=everything)
                 self.written_rows += written
                 return written
             except NotReady:
@@ -147,8 +153,11 @@ class Keeper:
             except FenceLostError:
                 self._rewrite_due = True
                 raise
+            except BaseException:
+                self._all_due = True
+                raise
 
-    def _flush(self, write_table: _WriteTable) -> int:
+    def _flush(self, write_table: _WriteTable, *, everything: bool) -> int:
         standing = Standing.REPLACED if self._replaced else self._state.standing()
         if standing is Standing.REPLACED:
             raise NotReady("another process has taken over this shard; nothing is written any more")
@@ -156,10 +165,47 @@ class Keeper:
             self._rewrite_due = True
         if self._rewrite_due:
             return self._rewrite()
+        self._all_due |= everything or self._state.restarted or self._recovery.pending or self._followers_ask()
         self._shard.refresh()
         self._shard.delete_garbage()
         self._history.append_waiting()
-        return self._write_back(write_table)
+        chosen = self._schedule.choose(self._shard.tables())
+        if chosen is None or self._all_due:
+            return self._write_back(write_table)
+        return self._write_some(write_table, chosen)
+
+    def _followers_ask(self) -> bool:
+        """Whether somebody began to follow a while ago, who knows what Redis has only after a whole write-back."""
+        before, self._readings = self._readings, self._log.readings
+        if self._readings != before:
+            self._asked_until_s = time.monotonic() + _FOLLOWERS_ASK_S
+        return time.monotonic() < self._asked_until_s
+
+    def _write_some(self, write_table: _WriteTable, tables: list[ShardTable]) -> int:
+        """Writes `tables`, which nothing else keeps, and what refers to them. The journal stays as it is.
+
+        Followers are not told: their marks say at worst that Redis lacks rows that it has.
+        """
+        began_s = time.monotonic()
+        if not tables:
+            self._written_through_s = began_s
+            return 0
+        changes = self._dedup.take_changes()
+        try:
+            written = sum(self._write_table(write_table, table) for table in tables)
+            steps = {table.entry.table_id: table.step for table in self._shard.tables()}
+            if written or changes.windows or changes.gone or steps != self._written_steps:
+                self._state.write(steps, changes.windows, changes.gone)
+                self._written_steps = steps
+        except BaseException:
+            self._dedup.give_back(changes)
+            for table in tables:
+                unsettle(table)
+            raise
+        for table in tables:
+            settle(table)
+        self._written_through_s = began_s
+        return written
 
     def _write_back(self, write_table: _WriteTable) -> int:
         """Writes tables, then what refers to them, then trims the journal of what is written: a crash in between
@@ -195,6 +241,9 @@ class Keeper:
         self._recovery.written_back()
         self._journal.trim(through)
         self._written_through_s = began_s
+        self.last_duration_s = time.monotonic() - began_s
+        self._schedule.all_written(began_s)
+        self._all_due = False
         return written
 
     def _write_table(self, write_table: _WriteTable, table: ShardTable) -> int:
@@ -253,7 +302,7 @@ class Keeper:
 
     def _pause(self, took_s: float) -> None:
         """Leaves half of the time to requests and appends, which need the same processors and the same Redis."""
-        if not (self._stopping.is_set() or self._journal.half_full):
+        if not (self._stopping.is_set() or self._journal.nearly_full):
             self._hurry.wait(min(took_s, _LONGEST_PAUSE_S))
 
     def _cycle(self) -> float:

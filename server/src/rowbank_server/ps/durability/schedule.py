@@ -1,0 +1,98 @@
+"""Which tables a cycle of write-back writes, and which may wait because the journal has what changed.
+
+A relaxed table has nothing but write-back, so it is written in every cycle. What a journaled or synced table changed is in
+the journal, and a row that is pushed again and again is better written once than every second. So those tables wait until
+the journal takes long to replay or fills, or too many rows wait, or too much time has passed; or until nothing is pushed
+any more, when writing costs nobody anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from rowbank.errors import RedisUnavailable
+from rowbank_server.journal.journal import Journal
+from rowbank_server.ps.tables.table import ShardTable
+
+_log = logging.getLogger("rowbank.ps")
+_SHARE = 0.5  # Of the target, and of the dirty rows: as much again may come while a write-back runs.
+_MEMORY_SHARE = 0.7  # Of the memory that Redis may use.
+_MEMORY_FROM_BYTES = 32 << 20  # A journal below that is not worth a question.
+_CYCLES_UNTIL_TRUSTED = 2  # What was pushed before a table became a journaled one is nowhere else.
+
+
+class Schedule:
+    """For one thread at a time.
+
+    Args:
+        recovery_target_s: longest that a replay of the journal may take.
+        longest_s: longest that a journaled table waits.
+        idle_s: without a mutation for so long, nothing waits.
+        max_dirty_rows: rows that may wait.
+        memory_share: the share of its memory that Redis uses; may raise RedisUnavailable.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        recovery_target_s: float,
+        longest_s: float,
+        idle_s: float,
+        max_dirty_rows: int,
+        memory_share: Callable[[], float],
+    ) -> None:
+        self._journal = journal
+        self._recovery_target_s = recovery_target_s
+        self._longest_s = longest_s
+        self._idle_s = idle_s
+        self._max_dirty_rows = max_dirty_rows
+        self._memory_share = memory_share
+        self._since_s = self._moved_s = time.monotonic()
+        self._position = -1
+        self._journaled: dict[int, int] = {}  # Table id -> cycles since it is a journaled one.
+
+    def choose(self, tables: Sequence[ShardTable]) -> list[ShardTable] | None:
+        """The tables to write now; None: all, and the journal is to be trimmed."""
+        now_s, position = time.monotonic(), self._journal.last_position()
+        if position != self._position:
+            self._position, self._moved_s = position, now_s
+        self._journaled = {
+            table.entry.table_id: self._journaled.get(table.entry.table_id, 0) + 1 for table in tables if table.journaled
+        }
+        # Followers are told of whole write-backs alone, and what they keep of evicted rows meanwhile is bounded.
+        if any(table.second_chance.on or table.second_chance.wipe_due for table in tables):
+            return None
+        now = [table for table in tables if not self._may_wait(table)]
+        if len(now) == len(tables) or now_s - self._moved_s >= self._idle_s or self._is_due(tables, now_s):
+            return None
+        return now
+
+    def all_written(self, began_s: float) -> None:
+        """A write-back of all tables, begun at `began_s` (monotonic), has ended."""
+        self._since_s = began_s
+
+    def _may_wait(self, table: ShardTable) -> bool:
+        trusted = self._journaled.get(table.entry.table_id, 0) > _CYCLES_UNTIL_TRUSTED
+        return trusted and not (table.frozen or table.mirror_unknown)
+
+    def _is_due(self, tables: Sequence[ShardTable], now_s: float) -> bool:
+        return (
+            now_s - self._since_s >= self._longest_s
+            or self._journal.filling
+            or self._journal.replay_s >= self._recovery_target_s * _SHARE
+            or sum(table.rows.dirty_rows() for table in tables) >= self._max_dirty_rows * _SHARE
+            or self._redis_fills()
+        )
+
+    def _redis_fills(self) -> bool:
+        """A full Redis would take neither rows nor journal, so that nothing could make room any more."""
+        if self._journal.stored_bytes < _MEMORY_FROM_BYTES:
+            return False
+        try:
+            return self._memory_share() >= _MEMORY_SHARE
+        except RedisUnavailable as error:
+            _log.debug("%s", error)
+            return True
