@@ -28,6 +28,7 @@ from . import (
     tls_workloads,
     training_workloads,
     what_if_workloads,
+    write_back_workloads,
 )
 from .report import Figure, Settings, as_json, as_table
 
@@ -40,6 +41,9 @@ WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "memory_per_row": core_workloads.memory_per_row,
     "grpc_pull": grpc_workloads.grpc_pull,
     "journaled_push": journal_workloads.journaled_push,
+    "journaled_steps": write_back_workloads.journaled_steps,
+    "write_back_bytes": write_back_workloads.write_back_bytes,
+    "replay_target": write_back_workloads.replay_target,
     "overload": overload_workloads.overload,
     "follower_cost": follower_workloads.follower_cost,
     "durability_levels": durability_workloads.durability_levels,

@@ -1,0 +1,209 @@
+"""What durability moves and costs beside training: bytes of write-back, steps journaled and relaxed, replay after a kill."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import itertools
+import multiprocessing
+import multiprocessing.connection
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import redis
+
+import rowbank
+from rowbank_server.journal.streams import JournalStreams
+from rowbank_server.ps.durability.dedup import DedupWindow
+from rowbank_server.ps.durability.recovery import Replay
+from rowbank_server.ps.tables.loading import load_table
+from rowbank_server.ps.tables.table import Ownership, ShardTable
+from rowbank_server.storage.catalog import Catalog
+from rowbank_server.storage.connection import Redis, connect
+from rowbank_server.storage.layout import Layout
+from rowbank_server.storage.rows import RowStore
+
+from . import services
+from .arrays import Array
+from .grpc_workloads import fill_rowbank
+from .keys import BATCHES, query_batches, random_rows, table_keys
+from .report import Figure, Settings
+from .timing import time_once
+
+_LAYOUT = Layout("rowbank")
+_LOAD_THREADS = 4
+_EXPONENT = 1.05
+_PUSHED_BYTES = 3 << 30  # Some write-backs' worth at the default settings.
+_RECORD_BYTES = 250  # Of a record and its command, beside the request.
+_LEVELS = ("relaxed", "journaled")
+_TURNS, _TURN_S = 5, 2.0
+_TARGET_S = 2.0  # So that the time of a replay decides, and not the bytes of the journal.
+
+
+def write_back_bytes(settings: Settings) -> list[Figure]:
+    """Bytes of write-back that Redis takes for each byte pushed under Zipf keys, at a server's default settings.
+
+    From a whole write-back to a whole write-back, so the last, which comes early, counts too.
+    """
+    keys = table_keys(settings)
+    cumulative = np.cumsum(1.0 / np.arange(1, len(keys) + 1) ** _EXPONENT)
+    generator = np.random.default_rng(settings.seed + 1)
+    rows = random_rows(settings, settings.batch)
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(services.running_redis(append_only=True))
+        client = stack.enter_context(rowbank.Client(stack.enter_context(services.running_ps(port))))
+        admin = stack.enter_context(redis.Redis(port=port))
+        spec = rowbank.TableSpec("bench", dim=settings.dim, optimizer=rowbank.Adagrad(0.1))
+        table = client.create_table(spec)
+        fill_rowbank(table, settings, keys)
+        client.flush()
+        before, pushed, pushes, largest = _taken(admin), 0, 0, 0
+        while pushed < _PUSHED_BYTES:
+            drawn = np.searchsorted(cumulative, generator.random(settings.batch) * cumulative[-1])
+            batch = keys[np.unique(drawn)]
+            table.push(batch, rows[: len(batch)])
+            pushed += len(batch) * (8 + 4 * settings.dim)
+            pushes += 1
+            if pushes % 50 == 0:
+                largest = max(largest, client.health()[0].journal_bytes)
+        client.flush()
+        written = _taken(admin) - before - pushed - pushes * _RECORD_BYTES
+    detail = {
+        "written_bytes_per_pushed": written / pushed,
+        "pushed_mb": pushed / 1e6,
+        "largest_journal_mb": largest / 1e6,
+    }
+    return [
+        Figure("write_back_bytes", "0.3 bytes a byte", "write-back's, Zipf 1.05", 0.3 * pushed / written, 1.0, detail)
+    ]
+
+
+def _taken(admin: redis.Redis) -> int:
+    return int(admin.info("stats")["total_net_input_bytes"])
+
+
+def journaled_steps(settings: Settings) -> list[Figure]:
+    """Pull and push of the same rows, with Adagrad, by one client and by four: journaled tables beside relaxed ones."""
+    keys = table_keys(settings)
+    figures = []
+    with contextlib.ExitStack() as stack:
+        address = stack.enter_context(
+            services.running_ps(stack.enter_context(services.running_redis(append_only=True)))
+        )
+        with rowbank.Client(address) as client:
+            for level in _LEVELS:
+                spec = rowbank.TableSpec(level, dim=settings.dim, optimizer=rowbank.Adagrad(0.1), durability=level)
+                fill_rowbank(client.create_table(spec), settings, keys)
+            client.flush()
+        for count in (1, 4):
+            rates: dict[str, list[float]] = {level: [] for level in _LEVELS}
+            with _clients(count, address, settings) as pipes:
+                for turn in range(_TURNS + 1):
+                    for level in _LEVELS:
+                        rate = _rate(pipes, level)
+                        if turn:
+                            rates[level].append(rate)
+            medians = {level: float(np.median(rates[level])) for level in _LEVELS}
+            ratio = medians["journaled"] / medians["relaxed"]
+            detail = {f"{level}_rows_per_s": medians[level] * settings.batch for level in _LEVELS}
+            name = f"journaled steps, {count} client{'s' if count > 1 else ''}"
+            figures.append(Figure("journaled_steps", name, "relaxed steps", ratio, 0.75, detail))
+    return figures
+
+
+@contextlib.contextmanager
+def _clients(count: int, address: str, settings: Settings) -> Iterator[list[multiprocessing.connection.Connection]]:
+    """Processes that train, by pipes: given a table's name they train for a turn and answer with steps a second."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    try:
+        for number in range(count):
+            here, there = context.Pipe()
+            process = context.Process(target=_train, args=(address, settings, number, there), daemon=True)
+            process.start()
+            pipes.append(here)
+            processes.append(process)
+        for pipe in pipes:
+            pipe.recv()
+        yield pipes
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _rate(pipes: list[multiprocessing.connection.Connection], table: str) -> float:
+    for pipe in pipes:
+        pipe.send(table)
+    return sum(float(pipe.recv()) for pipe in pipes)
+
+
+def _train(address: str, settings: Settings, number: int, pipe: multiprocessing.connection.Connection) -> None:
+    batches: list[Array] = query_batches(settings, table_keys(settings))
+    gradients = random_rows(settings, settings.batch)
+    with rowbank.Client(address) as client:
+        pipe.send("ready")
+        while True:
+            table = client.table(pipe.recv())
+            steps, start = 0, time.perf_counter()
+            while time.perf_counter() - start < _TURN_S:
+                batch = batches[(number * 16 + steps) % BATCHES]
+                table.pull(batch)
+                table.push(batch, gradients)
+                steps += 1
+            pipe.send(steps / (time.perf_counter() - start))
+
+
+def replay_target(settings: Settings) -> list[Figure]:
+    """Kills a shard when its journal is as long as it was allowed to become; the replay beside `recovery_target_s`."""
+    keys = table_keys(settings)
+    batches, gradients = query_batches(settings, keys), random_rows(settings, settings.batch)
+    limits = ("--recovery-target-s", str(_TARGET_S), "--journaled-flush-interval-s", "3600")
+    limits += ("--journal-max-bytes", str(16 << 30))
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(services.running_redis(append_only=True))
+        with services.running_ps(port, *limits, orderly=False) as address, rowbank.Client(address) as client:
+            spec = rowbank.TableSpec("bench", dim=settings.dim, optimizer=rowbank.Adagrad(0.1))
+            table = client.create_table(spec)
+            fill_rowbank(table, settings, keys)
+            client.flush()
+            largest = _push_until_written(client, table, batches, gradients)
+            bytes_left, number = 0, 0
+            while bytes_left < 0.95 * largest:
+                table.push(batches[number % BATCHES], gradients)
+                number += 1
+                bytes_left = client.health()[0].journal_bytes
+        seconds, records = _replay(stack.enter_context(connect(f"redis://127.0.0.1:{port}", timeout_s=60.0)))
+    detail = {
+        "replay_s": seconds,
+        "records": records,
+        "journal_mb": bytes_left / 1e6,
+        "largest_journal_mb": largest / 1e6,
+    }
+    return [Figure("replay_target", f"replay, {_TARGET_S:g} s asked", "its target", _TARGET_S / seconds, 1.0, detail)]
+
+
+def _push_until_written(client: rowbank.Client, table: rowbank.Table, batches: list[Array], gradients: Array) -> int:
+    """Pushes until the journal was trimmed twice; returns the most bytes that it had."""
+    largest = trims = before = 0
+    for number in itertools.count():
+        table.push(batches[number % BATCHES], gradients)
+        now = client.health()[0].journal_bytes
+        largest, trims, before = max(largest, now), trims + (now < before), now
+        if trims == 2:
+            break
+    return largest
+
+
+def _replay(store: Redis) -> tuple[float, int]:
+    """Loads the rows and replays the journal, as a start does: seconds of the replay, and records."""
+    entry = Catalog(store, _LAYOUT).read().entries["bench"]
+    table = ShardTable(entry, Ownership(0, 1))
+    with concurrent.futures.ThreadPoolExecutor(_LOAD_THREADS) as executor:
+        load_table(table, RowStore(store, _LAYOUT, shard=0, owner="bench"), executor)
+    streams = JournalStreams(store, _LAYOUT, shard=0, owner="bench")
+    replay = Replay(streams, DedupWindow(window=1024, max_clients=16))
+    sealed = streams.seal_older(1 << 20)
+    seconds = time_once(lambda: replay.run(sealed, [table]))
+    return seconds, replay.records

@@ -1,0 +1,211 @@
+"""When rows of journaled tables go to Redis: by what the journal holds, not by the second; relaxed tables' at once.
+
+Rows are counted in Redis, and a table that is pushed all the time is one that never lies idle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import numpy as np
+import pytest
+import redis
+from tests.journal.support import flush, streams
+from tests.processes import until
+
+from rowbank.errors import RedisUnavailable
+from rowbank_protos.v1 import admin_pb2, common_pb2, tables_pb2
+from rowbank_server.journal.replay_rate import ReplayRate
+from rowbank_server.settings import PsSettings, load
+from rowbank_server.settings.errors import SettingsError
+from rowbank_server.storage.memory import memory_share
+
+RELAXED = common_pb2.DURABILITY_RELAXED
+CYCLE = ("--flush-interval-s", "0.1")
+LONG = ("--journaled-flush-interval-s", "3600", "--recovery-target-s", "3600")
+
+
+@contextlib.contextmanager
+def pushing(connect, server, table="busy"):
+    """Pushes row 0 of a journaled table without a pause; gives the number of acknowledged pushes."""
+    wire = connect(server.target)
+    stop, counts = threading.Event(), [0]
+
+    def push():
+        while not stop.is_set():
+            wire.push(table, [0], [[-1]])
+            counts[0] += 1
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        stop.set()
+        thread.join()
+
+
+def stats_of(wire, table):
+    (stats,) = wire.admin.GetStats(admin_pb2.GetStatsRequest(table=table)).tables
+    return stats
+
+
+def cycles(client, namespace, wire):
+    """Waits for three more cycles that wrote the relaxed table `tick`."""
+    state = f"{namespace}:{{s0}}:state"
+
+    def flushes():
+        return int(client.hget(state, "flush"))
+
+    for _ in range(3):
+        before = flushes()
+        wire.push("tick", [0], [[-1]])
+        until(lambda before=before: flushes() > before, what="a cycle")
+
+
+@pytest.fixture
+def client(redis_url):
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def make(start_ps, connect, client, namespace):
+    """Starts a shard with the tables `busy`, journaled, and `tick`, relaxed, of which all so far is written."""
+
+    def start(*options, relaxed=True):
+        server = start_ps(*CYCLE, *options)
+        wire = connect(server.target)
+        wire.create("busy", 1)
+        if relaxed:
+            wire.create("tick", 1, durability=RELAXED)
+            cycles(client, namespace, wire)
+        flush(wire)
+        return server, wire
+
+    return start
+
+
+def test_rows_in_the_journal_wait_and_relaxed_ones_do_not(make, connect, client, namespace):
+    server, wire = make(*LONG)
+    with pushing(connect, server):
+        wire.push("busy", list(range(1, 101)), [[-1]] * 100)
+        before = client.info("commandstats").get("cmdstat_hset", {}).get("calls", 0)
+        cycles(client, namespace, wire)
+        assert stats_of(wire, "busy").dirty_rows == 101
+        assert not stats_of(wire, "tick").dirty_rows
+        assert client.info("commandstats")["cmdstat_hset"]["calls"] > before
+        assert client.xlen(streams(client, namespace)["1"]) > 1
+        assert flush(wire) >= 101  # Asked for, everything is written.
+
+
+def test_when_nobody_pushes_any_more_everything_is_written(make, connect, client, namespace):
+    _, wire = make(*LONG, relaxed=False)
+    wire.push("busy", list(range(50)), [[-1]] * 50)
+    until(lambda: not stats_of(wire, "busy").dirty_rows, what="write-back of an idle table")
+    until(lambda: client.xlen(streams(client, namespace)["1"]) == 0, what="an empty journal")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--journaled-flush-interval-s", "0", "--recovery-target-s", "3600"),
+        ("--journaled-flush-interval-s", "0.3", "--recovery-target-s", "3600"),
+        ("--journaled-flush-interval-s", "3600", "--recovery-target-s", "0.01"),
+        (*LONG, "--max-dirty-rows", "20"),
+        (*LONG, "--journal-max-bytes", str(1 << 20)),
+    ],
+    ids=["as relaxed", "longest wait", "time of a replay", "dirty rows", "bytes of the journal"],
+)
+def test_what_ends_the_wait(make, connect, client, namespace, options):
+    server, wire = make(*options)
+    size = 20_000 if "--journal-max-bytes" in options else 30  # 8 bytes of key and 4 of gradient each: 240 KB a push.
+    keys = list(range(1, size + 1))
+    with pushing(connect, server):
+        for _ in range(5):
+            try:
+                wire.push("busy", keys, np.full((size, 1), -1.0))
+            except RedisUnavailable:  # The journal is full for a moment.
+                continue
+        until(lambda: stats_of(wire, "busy").last_write_back_s > 0, what="write-back")
+        until(lambda: stats_of(wire, "busy").dirty_rows < 20, what="all rows but the newest in Redis")
+
+
+def test_what_was_pushed_to_a_relaxed_table_does_not_wait_when_it_becomes_a_journaled_one(
+    make, connect, client, namespace
+):
+    server, wire = make(*LONG)
+    wire.push("tick", list(range(100)), [[-1]] * 100)
+    table = wire.tables.GetTable(tables_pb2.GetTableRequest(name="tick")).table
+    table.spec.durability = common_pb2.DURABILITY_JOURNALED
+    with pushing(connect, server):
+        wire.tables.UpdateTable(tables_pb2.UpdateTableRequest(spec=table.spec))
+        until(lambda: not stats_of(wire, "tick").dirty_rows, what="write-back")
+
+
+def test_after_a_restart_of_redis_nothing_waits(start_ps, own_redis, connect):
+    """It may have lost a part of the journal, of which RAM has the only copy then."""
+    server = start_ps(*CYCLE, *LONG, redis=own_redis.url)
+    wire = connect(server.target)
+    wire.create("busy", 1)
+    wire.create("still", 1)
+    flush(wire)
+    stop = threading.Event()
+
+    def push():
+        while not stop.is_set():
+            with contextlib.suppress(Exception):
+                wire.push("busy", [0], [[-1]])
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    try:
+        wire.push("still", list(range(100)), [[-1]] * 100)
+        assert stats_of(wire, "still").dirty_rows == 100
+        own_redis.restart()
+        until(lambda: not stats_of(wire, "still").dirty_rows, what="write-back")
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_redis_whose_memory_runs_out_is_known(own_redis):
+    with redis.Redis.from_url(own_redis.url) as client:
+        assert memory_share(client) == 0
+        used = client.info("memory")["used_memory"]
+        client.config_set("maxmemory", 2 * used)
+        assert 0.4 < memory_share(client) < 0.8
+        client.config_set("maxmemory", 0)
+
+
+def test_kill_9_replays_what_waited(make, connect, start_ps, client, namespace):
+    server, wire = make(*LONG)
+    with pushing(connect, server):
+        for _ in range(20):
+            wire.push("busy", list(range(200)), [[-1]] * 200)
+        cycles(client, namespace, wire)
+        assert stats_of(wire, "busy").dirty_rows == 200
+    before = wire.pull("busy", list(range(1, 200)), dim=1)[0].tolist()
+    server.kill()
+    again = start_ps(*CYCLE, *LONG)
+    wire = connect(again.target)
+    assert wire.pull("busy", list(range(1, 200)), dim=1)[0].tolist() == before == [[20]] * 199
+    # What was replayed is written at once, so that the next start replays it no more.
+    until(lambda: set(streams(client, namespace)) == {"2"}, what="the end of the former journal")
+
+
+def test_the_time_of_a_replay_is_guessed_from_what_mutations_took():
+    rate = ReplayRate()
+    first = rate.seconds(100, 100 << 20)
+    assert 0.3 < first < 1.0  # By hand: 100 x 0.2 ms, and 105 MB at 200 MB/s.
+    for _ in range(2000):
+        rate.learn(1 << 20, 0.01)
+    assert rate.seconds(100, 100 << 20) == pytest.approx(0.02 + 104.8576e6 / 400e6 + 1.0, rel=0.02)
+    assert rate.seconds(0, 0) == 0
+
+
+@pytest.mark.parametrize(("name", "value"), [("recovery_target_s", "0"), ("journaled_flush_interval_s", "-1")])
+def test_settings_that_make_no_sense_are_refused(name, value):
+    with pytest.raises(SettingsError, match=name):
+        load(PsSettings, {name: value})
