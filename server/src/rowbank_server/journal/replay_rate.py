@@ -11,7 +11,7 @@ _KEPT = 1 - 1 / 256  # How much of what was learnt a mutation leaves.
 class ReplayRate:
     """Callers hold the journal's lock.
 
-    Mutations that are applied beside others take longer than in a replay, which is alone: the guess errs to the long side.
+    Mutations that are applied beside others take longer than in a replay, which is alone: the guess is rather too long.
     """
 
     def __init__(self) -> None:

@@ -99,9 +99,9 @@ from rowbank_server.storage.holds import JobHolds
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.lease import Lease
 from rowbank_server.storage.members import Members
+from rowbank_server.storage.memory import memory_share
 from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import ShardState, new_owner
-from rowbank_server.storage.memory import memory_share
 from rowbank_server.storage.stored_rows import StoredRows
 
 _OTHER_WRITERS = 4  # Threads that change rows beside those that serve requests: eviction's, and some more to be safe.

@@ -1,9 +1,9 @@
 """Which tables a cycle of write-back writes, and which may wait because the journal has what changed.
 
-A relaxed table has nothing but write-back, so it is written in every cycle. What a journaled or synced table changed is in
-the journal, and a row that is pushed again and again is better written once than every second. So those tables wait until
-the journal takes long to replay or fills, or too many rows wait, or too much time has passed; or until nothing is pushed
-any more, when writing costs nobody anything.
+A relaxed table has nothing but write-back, so it is written in every cycle. What changed in a journaled or synced table
+is in the journal, and a row that is pushed again and again is better written once than every second. So those tables
+wait until the journal takes long to replay or fills, or too many rows wait, or too much time has passed; or until
+nothing is pushed any more, when writing costs nobody anything.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Schedule:
         if position != self._position:
             self._position, self._moved_s = position, now_s
         self._journaled = {
-            table.entry.table_id: self._journaled.get(table.entry.table_id, 0) + 1 for table in tables if table.journaled
+            table.entry.table_id: self._journaled.get(table.entry.table_id, 0) + 1
+            for table in tables
+            if table.journaled
         }
         # Followers are told of whole write-backs alone, and what they keep of evicted rows meanwhile is bounded.
         if any(table.second_chance.on or table.second_chance.wipe_due for table in tables):
