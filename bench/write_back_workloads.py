@@ -159,7 +159,7 @@ def replay_target(settings: Settings) -> list[Figure]:
     """Kills a shard when its journal is as long as it was allowed to become; the replay beside `recovery_target_s`."""
     keys = table_keys(settings)
     batches, gradients = query_batches(settings, keys), random_rows(settings, settings.batch)
-    limits = ("--recovery-target-s", str(_TARGET_S), "--journaled-flush-interval-s", "3600")
+    limits: tuple[str, ...] = ("--recovery-target-s", str(_TARGET_S), "--journaled-flush-interval-s", "3600")
     limits += ("--journal-max-bytes", str(16 << 30))
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(services.running_redis(append_only=True))

@@ -184,13 +184,15 @@ class Chaos:
         self.redis.stop()
 
     def _start_server(self) -> None:
-        interval_s = self._random.choice(["0.05", "0.5", "3600"])
+        choice = self._random.choice
+        arguments = ["--flush-interval-s", choice(["0.05", "0.5", "3600"]), "--journal-wait-s", "1"]
+        # Journaled rows are written with the others, or wait for the journal to be long enough, or for ever.
+        arguments += ["--journaled-flush-interval-s", choice(["0", "1", "3600"])]
+        arguments += ["--recovery-target-s", choice(["0.02", "3600"])]
         for server in self._servers[:-1]:  # The last is the one that a take-over replaces.
             server.close()
         log = self._folder / f"ps{len(self._servers)}.log"
-        self._servers.append(
-            PsProcess("--flush-interval-s", interval_s, "--journal-wait-s", "1", redis_url=self.redis.url, log=log)
-        )
+        self._servers.append(PsProcess(*arguments, redis_url=self.redis.url, log=log))
         self._servers[-1].wait_ready()
 
     def _next_server(self) -> None:

@@ -19,7 +19,9 @@ from rowbank_protos.v1 import admin_pb2, common_pb2, tables_pb2
 from rowbank_server.journal.replay_rate import ReplayRate
 from rowbank_server.settings import PsSettings, load
 from rowbank_server.settings.errors import SettingsError
+from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.memory import memory_share
+from rowbank_server.storage.stored_rows import StoredRows
 
 RELAXED = common_pb2.DURABILITY_RELAXED
 CYCLE = ("--flush-interval-s", "0.1")
@@ -128,6 +130,19 @@ def test_what_ends_the_wait(make, connect, client, namespace, options):
                 wire.push("busy", keys, np.full((size, 1), -1.0))
         until(lambda: stats_of(wire, "busy").last_write_back_s > 0, what="write-back")
         until(lambda: stats_of(wire, "busy").dirty_rows < 20, what="all rows but the newest in Redis")
+
+
+def test_who_reads_rows_from_redis_may_ask_for_the_newest(make, connect, client, namespace):
+    server, wire = make(*LONG)
+    rows = StoredRows(client, Layout(namespace))
+    keys = np.arange(1, 101)
+    with pushing(connect, server):
+        wire.push("busy", keys.tolist(), [[-1]] * 100)
+        cycles(client, namespace, wire)
+        assert not rows.lookup({"busy": keys})["busy"][1].any()
+        rows.want_newest()
+        until(lambda: rows.lookup({"busy": keys})["busy"][1].all(), what="rows in Redis")
+    assert rows.lookup({"busy": keys})["busy"][0].tolist() == [[1]] * 100
 
 
 def test_what_was_pushed_to_a_relaxed_table_does_not_wait_when_it_becomes_a_journaled_one(

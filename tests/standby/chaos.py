@@ -159,6 +159,7 @@ class StandbyChaos:
     def _start(self, place: int) -> PsProcess:
         """Starts the process at `place`, at the address that it had there."""
         arguments = ["--flush-interval-s", self._random.choice(["0.1", "0.5", "3600"])]
+        arguments += ["--journaled-flush-interval-s", self._random.choice(["0", "3600"])]
         if not self._cold:
             arguments += ["--standby", "--advertise", self.proxies[place].target]
         if place < len(self.servers):

@@ -210,6 +210,7 @@ class ParameterServer:
                 idle_s=settings.flush_interval_s * 0.9,  # A cycle later, whatever the clock makes of it.
                 max_dirty_rows=settings.max_dirty_rows,
                 memory_share=lambda: memory_share(redis),
+                wanted=StoredRows(redis, layout).newest_wanted,
             ),
             flush_interval_s=settings.flush_interval_s,
             max_dirty_rows=settings.max_dirty_rows,
@@ -433,7 +434,7 @@ class ParameterServer:
         rows = StoredRows(self._redis, Layout(settings.namespace))
         pruning = Pruning(self._registry, features, cluster)
         self.upkeep = Upkeep(self._registry, pruning, settings.models_keep, owner=identity.server_id)
-        trial = Trial(self._registry, features, rows.lookup)
+        trial = Trial(self._registry, features, rows.lookup, want_newest=rows.want_newest)
         views = ViewScope(self._registry)
         admin = AdminServicer(
             self.shard,

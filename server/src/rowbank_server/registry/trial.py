@@ -56,8 +56,8 @@ MOST_SHIFT_LIVE = 1.0
 MOST_SPREAD_RATIO = 30.0
 # Of the vectors, how many may be no numbers: such items are left out one by one, and a few of them hurt nobody.
 MOST_UNUSABLE = 0.01
-# Live rows reach Redis about a second after they were pushed, so what is found of them is looked at again for so long.
-_LIVE_S, _AGAIN_S = 3.0, 0.5
+# Live rows reach Redis some seconds after they are asked for, so what is found of them is looked at again for so long.
+_LIVE_S, _AGAIN_S = 10.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class Trial:
 
     Args:
         lookup: reads rows of any shard, as `rowbank.tower_feeding.Lookup`.
+        want_newest: asks that what it reads is soon as the shards have it; returns at once.
     """
 
     def __init__(
@@ -96,12 +97,14 @@ class Trial:
         store: FeatureStore,
         lookup: Lookup,
         *,
+        want_newest: Callable[[], None] = lambda: None,
         budget_s: float = BUDGET_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._store = store
         self._lookup = lookup
+        self._want_newest = want_newest
         self._budget_s = budget_s
         self._clock = clock
 
@@ -116,7 +119,10 @@ class Trial:
         what = f"model {new.name!r} {new.version}"
         try:
             found = self._tried(new, active, deadline)
-            until = min(deadline, self._clock() + _LIVE_S) if new.rows != models_pb2.ROWS_MODE_FROZEN else 0.0
+            live = new.rows != models_pb2.ROWS_MODE_FROZEN
+            if found and live:
+                self._want_newest()
+            until = min(deadline, self._clock() + _LIVE_S) if live else 0.0
             while found and self._clock() < until:
                 time.sleep(_AGAIN_S)
                 found = self._tried(new, active, deadline)

@@ -141,7 +141,9 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
             limits=Limits(settings.body_timeout_s, settings.max_imports, settings.import_max_bytes),
             filters=filters,
             registry=registry,
-            activation=Activation(registry, store, Trial(registry, store, stored_rows.lookup)),
+            activation=Activation(
+                registry, store, Trial(registry, store, stored_rows.lookup, want_newest=stored_rows.want_newest)
+            ),
             reach=reach,
             metrics=metrics,
             redis=redis_guard,

@@ -33,6 +33,11 @@ class Layout:
         return f"{self.namespace}:holds"
 
     @property
+    def rows_wanted(self) -> str:
+        """String, empty, expires: somebody wants to read rows from Redis as they are now."""
+        return f"{self.namespace}:rows-wanted"
+
+    @property
     def tokens(self) -> str:
         """Hash: id of a token -> who it is for, with a hash of its text, as JSON; its revocation; its last use."""
         return f"{self.namespace}:tokens"

@@ -1,7 +1,8 @@
 """Reads single rows from Redis, of whatever shard, for those who ask now and then and need no address of a server.
 
-What is read is what was written back: of a table that is trained it is about `flush_interval_s` old, of a frozen table
-it is the table, since a copy ends with a write-back.
+What is read is what was written back: of a relaxed table that is trained it is about `flush_interval_s` old, of a
+journaled one up to `journaled_flush_interval_s` unless the newest is wanted, of a frozen table it is the table, since a
+copy ends with a write-back.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rowbank_server.storage.layout import Layout
 
 _HEADER_BYTES = 24  # Of a packed row, as server/core/packed_row.h has it; values follow.
 _KEYS_PER_COMMAND = 1024
+_WANTED_S = 15
 _WIDTHS = {common_pb2.DATA_TYPE_FLOAT32: 4, common_pb2.DATA_TYPE_FLOAT16: 2, common_pb2.DATA_TYPE_BFLOAT16: 2}
 
 
@@ -30,6 +32,16 @@ class StoredRows:
         self._redis = redis
         self._layout = layout
         self._catalog = Catalog(redis, layout)
+
+    def want_newest(self) -> None:
+        """Asks all shards to write back what waits in their journals, for some seconds; returns at once."""
+        with translated("rows"):
+            self._redis.set(self._layout.rows_wanted, b"", ex=_WANTED_S)
+
+    def newest_wanted(self) -> bool:
+        """Whether somebody asked for that."""
+        with translated("rows"):
+            return bool(self._redis.exists(self._layout.rows_wanted))
 
     def lookup(
         self, keys: Mapping[str, npt.NDArray[np.int64]]

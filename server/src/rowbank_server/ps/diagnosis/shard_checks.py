@@ -9,7 +9,7 @@ from rowbank_protos.v1.diagnosis_pb2 import Finding
 from rowbank_server.ps.diagnosis.verdicts import fail, fine, warn
 from rowbank_server.settings import PsSettings, is_loopback
 
-_FULL, _HALF_FULL = 0.9, 0.5
+_FULL, _NEARLY_FULL = 0.9, 0.8  # A write-back of all begins at five eighths of the journal.
 _SLOW_S, _STUCK_S = 30.0, 300.0  # Of write-back.
 _REGRET = 0.05  # Of what was pushed since rows were evicted.
 
@@ -55,7 +55,7 @@ def _journal(health: diagnosis_pb2.GetHealthResponse) -> Finding:
         return fail("journal", f"{detail}: pushes wait", "find out why write-back is slow: redis, disk, huge pages")
     return (
         warn("journal", detail, "write-back is behind: look at Redis")
-        if share > _HALF_FULL
+        if share > _NEARLY_FULL
         else fine("journal", detail)
     )
 

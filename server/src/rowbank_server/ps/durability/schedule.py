@@ -32,6 +32,7 @@ class Schedule:
         idle_s: without a mutation for so long, nothing waits.
         max_dirty_rows: rows that may wait.
         memory_share: the share of its memory that Redis uses; may raise RedisUnavailable.
+        wanted: whether somebody wants to read rows from Redis; may raise RedisUnavailable.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Schedule:
         idle_s: float,
         max_dirty_rows: int,
         memory_share: Callable[[], float],
+        wanted: Callable[[], bool],
     ) -> None:
         self._journal = journal
         self._recovery_target_s = recovery_target_s
@@ -50,6 +52,7 @@ class Schedule:
         self._idle_s = idle_s
         self._max_dirty_rows = max_dirty_rows
         self._memory_share = memory_share
+        self._wanted = wanted
         self._since_s = self._moved_s = time.monotonic()
         self._position = -1
         self._journaled: dict[int, int] = {}  # Table id -> cycles since it is a journaled one.
@@ -86,15 +89,17 @@ class Schedule:
             or self._journal.filling
             or self._journal.replay_s >= self._recovery_target_s * _SHARE
             or sum(table.rows.dirty_rows() for table in tables) >= self._max_dirty_rows * _SHARE
-            or self._redis_fills()
+            or self._redis_asks()
         )
 
-    def _redis_fills(self) -> bool:
-        """A full Redis would take neither rows nor journal, so that nothing could make room any more."""
-        if self._journal.stored_bytes < _MEMORY_FROM_BYTES:
-            return False
+    def _redis_asks(self) -> bool:
+        """Whether somebody wants to read rows there, or it fills: when it is full it takes neither rows nor journal, so
+        that nothing makes room any more."""
         try:
-            return self._memory_share() >= _MEMORY_SHARE
+            if self._wanted():
+                return True
+            large = self._journal.stored_bytes >= _MEMORY_FROM_BYTES
+            return large and self._memory_share() >= _MEMORY_SHARE
         except RedisUnavailable as error:
             _log.debug("%s", error)
             return True

@@ -27,11 +27,13 @@ class KeepingCollector(Collector):
         keeper = self._keeper
         yield GaugeMetricFamily(
             "rowbank_write_back_lag_seconds",
-            "How long ago everything that had changed by then was in Redis; 0: nothing waits.",
+            "How long ago everything that was due was written to Redis; 0: nothing waits.",
             value=keeper.lag_s(),
         )
         yield GaugeMetricFamily(
-            "rowbank_write_back_duration_seconds", "How long the last write-back took.", value=keeper.last_duration_s
+            "rowbank_write_back_duration_seconds",
+            "How long the last write-back of all tables took.",
+            value=keeper.last_duration_s,
         )
         yield CounterMetricFamily(
             "rowbank_written_rows_total", "Rows written or deleted in Redis.", value=float(keeper.written_rows)
