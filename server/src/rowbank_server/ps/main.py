@@ -99,7 +99,6 @@ from rowbank_server.storage.holds import JobHolds
 from rowbank_server.storage.layout import Layout
 from rowbank_server.storage.lease import Lease
 from rowbank_server.storage.members import Members
-from rowbank_server.storage.memory import memory_share
 from rowbank_server.storage.rows import RowStore
 from rowbank_server.storage.state import ShardState, new_owner
 from rowbank_server.storage.stored_rows import StoredRows
@@ -203,15 +202,7 @@ class ParameterServer:
             dedup=dedup,
             recovery=self.recovery,
             history=history,
-            schedule=Schedule(
-                self.journal,
-                recovery_target_s=settings.recovery_target_s,
-                longest_s=settings.journaled_flush_interval_s,
-                idle_s=settings.flush_interval_s * 0.9,  # A cycle later, whatever the clock makes of it.
-                max_dirty_rows=settings.max_dirty_rows,
-                memory_share=lambda: memory_share(redis),
-                wanted=StoredRows(redis, layout).newest_wanted,
-            ),
+            schedule=Schedule(self.journal, settings, redis),
             flush_interval_s=settings.flush_interval_s,
             max_dirty_rows=settings.max_dirty_rows,
             on_replaced=lambda: self.serving.replaced(),

@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rowbank.errors import RedisUnavailable
 from rowbank_server.journal.journal import Journal
 from rowbank_server.ps.tables.table import ShardTable
+from rowbank_server.settings import PsSettings
+from rowbank_server.storage.connection import Redis
+from rowbank_server.storage.layout import Layout
+from rowbank_server.storage.memory import memory_share
+from rowbank_server.storage.stored_rows import StoredRows
 
 _log = logging.getLogger("rowbank.ps")
 _SHARE = 0.5  # Of the target, and of the dirty rows: as much again may come while a write-back runs.
@@ -27,32 +32,18 @@ class Schedule:
     """For one thread at a time.
 
     Args:
-        recovery_target_s: longest that a replay of the journal may take.
-        longest_s: longest that a journaled table waits.
-        idle_s: without a mutation for so long, nothing waits.
-        max_dirty_rows: rows that may wait.
-        memory_share: the share of its memory that Redis uses; may raise RedisUnavailable.
-        wanted: whether somebody wants to read rows from Redis; may raise RedisUnavailable.
+        settings: `recovery_target_s`, `journaled_flush_interval_s`, `flush_interval_s` and `max_dirty_rows`.
+        redis: asked how full it is, and whether somebody wants to read rows there.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        *,
-        recovery_target_s: float,
-        longest_s: float,
-        idle_s: float,
-        max_dirty_rows: int,
-        memory_share: Callable[[], float],
-        wanted: Callable[[], bool],
-    ) -> None:
+    def __init__(self, journal: Journal, settings: PsSettings, redis: Redis) -> None:
         self._journal = journal
-        self._recovery_target_s = recovery_target_s
-        self._longest_s = longest_s
-        self._idle_s = idle_s
-        self._max_dirty_rows = max_dirty_rows
-        self._memory_share = memory_share
-        self._wanted = wanted
+        self._recovery_target_s = settings.recovery_target_s
+        self._longest_s = settings.journaled_flush_interval_s
+        self._idle_s = settings.flush_interval_s * 0.9  # A cycle later, whatever the clock makes of it.
+        self._max_dirty_rows = settings.max_dirty_rows
+        self._redis = redis
+        self._rows = StoredRows(redis, Layout(settings.namespace))
         self._since_s = self._moved_s = time.monotonic()
         self._position = -1
         self._journaled: dict[int, int] = {}  # Table id -> cycles since it is a journaled one.
@@ -96,10 +87,10 @@ class Schedule:
         """Whether somebody wants to read rows there, or it fills: when it is full it takes neither rows nor journal, so
         that nothing makes room any more."""
         try:
-            if self._wanted():
+            if self._rows.newest_wanted():
                 return True
             large = self._journal.stored_bytes >= _MEMORY_FROM_BYTES
-            return large and self._memory_share() >= _MEMORY_SHARE
+            return large and memory_share(self._redis) >= _MEMORY_SHARE
         except RedisUnavailable as error:
             _log.debug("%s", error)
             return True
