@@ -195,3 +195,29 @@ def test_nothing_is_said_for_people_and_empty_for_programs(capsys):
 def test_one_record_is_an_object(capsys):
     emit_record({"name": "a", "rows": 2}, OutputFormat.JSON)
     assert json.loads(capsys.readouterr().out) == {"name": "a", "rows": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "said"),
+    [
+        (["status", "-t", "garbage:port"], {}, "--target: expected HOST:PORT"),
+        (["stat", "-t", "a:1,,b:1"], {}, "--target: expected distinct addresses"),
+        (["shards"], {"ROWBANK_TARGETS": "a:99999"}, "variable ROWBANK_TARGETS: expected HOST:PORT"),
+        (["popular", "-r", "a|b"], {}, "--retrieval: expected addresses separated by commas"),
+    ],
+)
+def test_an_address_that_is_none_is_wrong_usage(arguments, variables, said):
+    done = rowbank(*arguments, **variables)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {said}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["completion", "bash"], ["tokens", "generate"]])
+def test_output_that_nobody_reads_ends_a_command_without_a_word(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as output:
+        command = [sys.executable, "-m", "rowbank.cli", *arguments]
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")

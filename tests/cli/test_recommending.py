@@ -69,7 +69,7 @@ def test_explanations_follow_the_items(ask):
         (["recommend", "3", "--filter", " "], 2, "--filter: expected JSON or the name of a stored filter"),
         (["recommend", "3", "--filter", '{"feature": "year"}'], 1, "filter: expected one of any, all"),
         (["recommend", "3", "--boost", '{"add": 1}'], 2, "--boost: expected filter, add and perhaps name"),
-        (["recommend", "3", "--retrieval", "http://a"], 1, "targets: expected HOST:PORT"),
+        (["recommend", "3", "--retrieval", "http://a"], 2, "--retrieval: expected HOST:PORT"),
         (["recommend", "anna"], 1, "the user ids of model 'two_tower' v1 are integers"),
         (["recommend", "--", "--anna"], 1, "the user ids of model 'two_tower' v1 are integers"),
         (["similar", "424242"], 1, "424242"),

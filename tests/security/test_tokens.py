@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import pytest
 from tests.processes import PsProcess, until
 
 from rowbank import Client, Credentials, TableSpec
-from rowbank.errors import RowbankError, TokenNotFound, Unauthenticated
+from rowbank.errors import RowbankError, TableNotFound, TokenNotFound, Unauthenticated
+from rowbank.token_text import new_token
+from rowbank_protos.v1 import admin_pb2, deltas_pb2, deltas_pb2_grpc
 from rowbank_server.redis_supervisor import EmbeddedRedis
+from rowbank_server.security.caller import Caller
+from rowbank_server.security.policy import METHODS
+from rowbank_server.security.tokens import Token
 from rowbank_server.storage.connection import connect_at_start
 
 CLI = str(Path(sys.executable).parent / "rowbank")
@@ -98,6 +105,56 @@ def test_what_is_known_goes_on_while_redis_is_away(guarded, admin_file, own_redi
         assert lets_in(guarded, kept)
         with pytest.raises(RowbankError):
             client.tokens.create("another", "read")
+
+
+def test_a_revoked_token_is_so_whatever_the_clock_says():
+    """The process that revoked it may be ahead of the one that is asked, and clocks are set back."""
+    shown = new_token()
+    revoked = Token("0" * 12, "a", "read", None, None, 1_000, 0, shown.digest, revoked_at_s=5_000)
+    assert not revoked.is_valid(5_001)
+    assert not revoked.is_valid(4_999)
+    expires = Token("0" * 12, "a", "read", None, None, 1_000, 5_000, shown.digest)
+    assert [expires.is_valid(now) for now in (4_999, 5_000)] == [True, False]
+
+
+def test_a_stream_ends_with_its_token(guarded, admin_file):
+    with Client(guarded.target, credentials=Credentials(token_file=str(admin_file))) as client:
+        client.create_table(TableSpec("t", dim=2))
+        token = client.tokens.create("follows", "read").token
+        with grpc.insecure_channel(guarded.target) as channel:
+            asked = deltas_pb2.FollowRequest(tables=["t"], detail=deltas_pb2.FOLLOW_DETAIL_KEYS)
+            stream = deltas_pb2_grpc.DeltaServiceStub(channel).Follow(
+                asked, metadata=[("authorization", f"Bearer {token}")], timeout=60
+            )
+            next(stream)
+            client.tokens.revoke("follows")
+            with pytest.raises(grpc.RpcError) as ended:
+                collections.deque(stream, maxlen=0)
+        assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert "revoked" in (ended.value.details() or "")
+
+
+def test_words_name_no_table_beyond_the_scope(guarded, admin_file):
+    with Client(guarded.target, credentials=Credentials(token_file=str(admin_file))) as client:
+        for name in ("user", "secret"):
+            client.create_table(TableSpec(name, dim=2))
+        token = client.tokens.create("scoped", "read", tables=["user*"], models=["-"]).token
+        with pytest.raises(TableNotFound, match="secret"):
+            client.table("users")
+    with Client(guarded.target, credentials=Credentials(token=token)) as scoped:
+        with pytest.raises(TableNotFound) as refused:
+            scoped.table("users")
+        assert "known tables: 'user'; did you mean 'user'?" in str(refused.value)
+        assert "secret" not in str(refused.value)
+
+
+def test_the_table_that_grows_is_named_within_the_scope():
+    narrow = METHODS["/rowbank.v1.AdminService/GetServerInfo"].narrow
+    assert narrow is not None
+    for patterns, named in ((("user*",), ""), (("sec*",), "secret"), (None, "secret")):
+        info = admin_pb2.GetServerInfoResponse(fastest_growing_table="secret")
+        narrow(info, Caller("a", "read", patterns, ("-",)))
+        assert info.fastest_growing_table == named
 
 
 def test_another_process_of_the_namespace_knows_of_changes(start_ps, own_redis, admin_file):

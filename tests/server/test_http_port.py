@@ -77,7 +77,7 @@ def test_a_replica_is_ready(start_ps):
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("POST", "/", 405),
         ("GET", "/metrics/", 404),
         ("POST", "/metrics", 405),
         ("DELETE", "/readyz", 405),
@@ -118,6 +118,31 @@ def test_who_says_nothing_is_let_go_and_others_are_answered(server):
     with concurrent.futures.ThreadPoolExecutor() as pool:  # Both are closed after HEAD_TIMEOUT_S.
         assert list(pool.map(talk, [server.http_url] * 2, [b"GET /healthz HT", b""])) == [b"", b""]
     assert httpx.get(f"{server.http_url}/healthz").status_code == 200
+
+
+def test_who_does_not_end_a_request_that_was_answered_is_let_go(server):
+    """Of a body that nobody reads, after whose first byte uvicorn would wait for ever."""
+    host, _, port = server.http_url.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n")
+        received = b""
+        while b"alive" not in received:
+            received += connection.recv(65536)
+        connection.sendall(b"x")
+        assert connection.recv(65536) == b""  # After HEAD_TIMEOUT_S.
+
+
+def test_a_connection_is_used_again_after_a_body_that_nobody_reads(server):
+    with httpx.Client(base_url=server.http_url) as http:
+        for _ in range(3):
+            assert http.request("GET", "/healthz", content=b"x" * 100_000).status_code == 200
+
+
+def test_the_root_leads_to_the_page(server):
+    answer = httpx.get(server.http_url)
+    assert (answer.status_code, answer.headers["location"]) == (307, "ui")
+    page = httpx.get(server.http_url, follow_redirects=True)
+    assert (page.status_code, page.url.path) == (200, "/ui")
 
 
 def test_many_idle_connections_do_not_keep_others_out_for_long(server):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,12 +27,37 @@ class Score(str, enum.Enum):
     LAST_USED = "last_used"
 
 
+def checked_targets(alternatives: bool) -> Callable[[typer.Context, typer.CallbackParam, str | None], str | None]:
+    """What refuses addresses that are none as wrong usage, before a command begins.
+
+    Args:
+        alternatives: whether an address may be several with | between them.
+    """
+
+    def checked(context: typer.Context, param: typer.CallbackParam, value: str | None) -> str | None:
+        from rowbank.addresses import AddressError, parse_targets
+
+        if not value or context.resilient_parsing:
+            return value
+        try:
+            parse_targets(value, alternatives=alternatives)
+        except AddressError as error:
+            source = context.get_parameter_source(param.name or "")
+            of_variable = source is not None and source.name == "ENVIRONMENT"
+            where = f"variable {param.envvar}" if of_variable else max(param.opts, key=len)
+            raise typer.BadParameter(str(error), param_hint=where) from None
+        return value
+
+    return checked
+
+
 Target = Annotated[
     str | None,
     typer.Option(
         "--target",
         "-t",
         envvar="ROWBANK_TARGETS",
+        callback=checked_targets(alternatives=True),
         help="Parameter server as HOST:PORT; several separated by commas, processes of one shard by |.",
         show_default="127.0.0.1:7700",
     ),

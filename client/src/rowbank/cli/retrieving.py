@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rowbank.cli.options import OutputFormat, report_degraded
+from rowbank.cli.options import OutputFormat, checked_targets, report_degraded
 from rowbank.cli.output import emit_rows, write_json
 from rowbank.closest import did_you_mean
 
@@ -25,6 +25,7 @@ Retrieval = Annotated[
         "--retrieval",
         "-r",
         envvar="ROWBANK_RETRIEVAL",
+        callback=checked_targets(alternatives=False),
         help="Retrieval service (gRPC) as HOST:PORT; several separated by commas.",
         show_default="127.0.0.1:7781",
     ),

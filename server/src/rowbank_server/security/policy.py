@@ -69,6 +69,11 @@ def _own_models(answer: Any, caller: Caller) -> None:
     _keep(answer.models, [one for one in answer.models if caller.may_use_model(one.manifest.name)])
 
 
+def _own_info(answer: Any, caller: Caller) -> None:
+    if not caller.may_use_table(answer.fastest_growing_table):
+        answer.fastest_growing_table = ""
+
+
 def _own_followers(answer: Any, caller: Caller) -> None:
     """Servers are seen by all, for clients find replicas so."""
     _keep(
@@ -122,7 +127,7 @@ _ADMIN = {
     "GetStats": Rule(role="read", scope="shows those in scope", tables=_asked, narrow=_own_stats),
     "DescribeRow": _of_table("read"),
     "TopRows": _of_table("read"),
-    "GetServerInfo": _ANY_READER,
+    "GetServerInfo": Rule(role="read", scope="names those in scope", narrow=_own_info),
     "Flush": Rule(role="admin"),
 }
 _INSIGHT = {
@@ -224,6 +229,7 @@ METHODS: dict[str, Rule] = {
 _ALL = Rule(role="read", scope="all", whole=True)  # It has names and numbers of all tables and models.
 # Every route of the parameter server's HTTP port.
 PS_ROUTES: dict[str, Rule] = {
+    "GET /": PUBLIC,
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /metrics": _ALL,
@@ -268,6 +274,7 @@ API_ROUTES: dict[str, Rule] = {
     **dict.fromkeys(
         ("POST /v1/models/{version}/activate", "POST /v1/models:rollback", "PUT /v1/models:traffic"), _IN_MODEL_ADMIN
     ),
+    "GET /": PUBLIC,
     "GET /ui": PUBLIC,
     "GET /ui/{file}": PUBLIC,
     "GET /ui/data/{what}": _ALL,

@@ -60,8 +60,8 @@ class Token:
         return hmac.compare_digest(self.digest, text.digest)
 
     def is_valid(self, now_s: float) -> bool:
-        """Whether it lets anybody in."""
-        return not self.ended_at_s or now_s < self.ended_at_s
+        """Whether it lets anybody in. A revoked one never does: the clock that revoked it may be ahead of this one."""
+        return not self.revoked_at_s and (not self.expires_at_s or now_s < self.expires_at_s)
 
     def is_forgotten(self, now_s: float) -> bool:
         """Whether it ended so long ago that nothing of it is kept."""

@@ -34,6 +34,11 @@ def to_json(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, {**HEADERS, "content-type": "application/json"})
 
 
+def to_page() -> Response:
+    """From the root to the page for operators, also behind a proxy that serves both below a path of its own."""
+    return Response(status_code=307, headers={**HEADERS, "location": "ui"})
+
+
 def problem(status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """What went wrong, in words for whoever asked."""
     said = {

@@ -1,4 +1,4 @@
-"""HTTP connections of ports for operators: who is slow with a request, or sends one without end, is let go."""
+"""HTTP connections: who is slow with a request or with its answer, or sends a request without end, is let go."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ _TOO_LARGE = (
 
 
 class GuardedProtocol(TellsOfCertificate):
-    """Bounds the time and the bytes of a request's head, which uvicorn does not."""
+    """Bounds the time and the bytes of a request's head, and the end of a connection, which uvicorn does not.
+
+    Of a body that comes after its answer nothing is of use, and uvicorn waits for its end for ever: each piece of it
+    ends the time after which a quiet connection is closed.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_bytes = 0
         self._in_head = True
+        self._after_answer = False
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_head()
+        self._expect_end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel()
@@ -35,7 +40,7 @@ class GuardedProtocol(TellsOfCertificate):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             if self._deadline is None:
-                self._expect_head()
+                self._expect_end()
             self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -49,10 +54,35 @@ class GuardedProtocol(TellsOfCertificate):
 
     def on_message_complete(self) -> None:
         self._in_head, self._head_bytes = True, 0
+        if self._after_answer:
+            self._after_answer = False
+            self._cancel()
         super().on_message_complete()
 
-    def _expect_head(self) -> None:
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._expect_reader()
+        elif not self._in_head and self.cycle is not None and self.cycle.response_complete:
+            self._after_answer = True
+            self._expect_end()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._expect_reader()
+
+    def _expect_end(self) -> None:
+        self._cancel()
         self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
+
+    def _expect_reader(self, left: int | None = None) -> None:
+        """Of a connection that closes: `left` bytes of its answers were not read a while ago."""
+        now_left = self.transport.get_write_buffer_size()
+        if left is not None and now_left >= left:
+            self.transport.abort()
+        elif now_left:
+            self._cancel()
+            self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._expect_reader, now_left)
 
     def _cancel(self) -> None:
         if self._deadline is not None:
@@ -63,3 +93,4 @@ class GuardedProtocol(TellsOfCertificate):
         self._deadline = None
         if not self.transport.is_closing():
             self.transport.close()
+            self._expect_reader()

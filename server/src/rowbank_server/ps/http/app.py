@@ -21,7 +21,7 @@ from rowbank.errors import RequestError
 from rowbank_server.security.caller import NOBODY, current
 from rowbank_server.ui import data, files
 from rowbank_server.ui.data import Source
-from rowbank_server.web.answers import HEADERS, of_error, on_http_exception, problem, to_json
+from rowbank_server.web.answers import HEADERS, of_error, on_http_exception, problem, to_json, to_page
 
 _log = logging.getLogger("rowbank.http")
 
@@ -69,6 +69,10 @@ def _readyz(served: Served, request: Request) -> Response:
     return to_json({"status": said["status"]} if current() is NOBODY else {**said, **me}, status)
 
 
+def _home(served: Served, request: Request) -> Response:
+    return to_page()
+
+
 def _page(served: Served, request: Request) -> Response:
     return files.serve(request, files.INDEX)
 
@@ -90,6 +94,7 @@ def _page_data(served: Served, request: Request) -> Response:
 
 # Path -> what answers a GET of it.
 ROUTES: dict[str, Answer] = {
+    "/": _home,
     "/healthz": _healthz,
     "/metrics": _metrics,
     "/readyz": _readyz,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from rowbank_server.security.gate import Gate, require_role
 from rowbank_server.security.opening import Security
 from rowbank_server.security.policy import METHODS
 from rowbank_server.security.rules import Rule
+from rowbank_server.security.token_book import LOOK_S
 
 _OURS = "/rowbank."
 _REFUSERS = 2
@@ -122,13 +124,17 @@ class Auth(Interceptor):
 
         @functools.wraps(behavior)
         def answer(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            caller = gate.admit(_shown(context.invocation_metadata()))
+            shown = _shown(context.invocation_metadata())
+            caller, look_at_s = gate.admit(shown), time.monotonic() + LOOK_S
             try:
                 require_role(caller, rule, what)
                 with as_caller(caller):
                     _check(request, rule, {}, audited=False)
                     answers = iter(behavior(request, context))
                 while True:
+                    if time.monotonic() >= look_at_s:  # A stream ends with its token, however long it lasts.
+                        gate.admit(shown)
+                        look_at_s = time.monotonic() + LOOK_S
                     with as_caller(caller):  # Not around the yield: between answers the thread is another one's.
                         response = next(answers, _END)
                     if response is _END:

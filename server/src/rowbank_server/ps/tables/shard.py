@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TypeVar
 
-from rowbank.closest import closest_first, listed
+from rowbank.closest import closest, closest_first, listed
 from rowbank.errors import InvalidSpec, NotReady, RedisUnavailable, TableNotFound
 from rowbank_protos.v1 import common_pb2, tables_pb2
 from rowbank_server.guard import Guard
@@ -23,6 +23,7 @@ from rowbank_server.ps.tables import specs
 from rowbank_server.ps.tables.holders import Holders
 from rowbank_server.ps.tables.loading import load_table
 from rowbank_server.ps.tables.table import Ownership, ShardTable
+from rowbank_server.security.caller import current
 from rowbank_server.storage.catalog import (
     Catalog,
     CatalogBehindError,
@@ -208,8 +209,9 @@ class Shard:
         if not self._followed:
             entry = self._lookups.call(lambda: self._catalog.get(name), within_s=_CATALOG_WAIT_S)
         if entry is None:
-            known = listed(map(repr, closest_first(name, [table.name for table in self.tables()])))
-            raise TableNotFound(f"table {name!r} does not exist; known tables: {known}", metadata={"table": name})
+            raise TableNotFound(
+                f"table {name!r} does not exist; {_known(name, self.tables())}", metadata={"table": name}
+            )
         with self._lock:
             return self._tables.get(name) or self._open(entry)
 
@@ -407,3 +409,11 @@ class Shard:
             table.dropped = True
         self._dropped[table.entry.table_id] = table.name
         self._garbage[table.entry.table_id] = table.buckets
+
+
+def _known(name: str, tables: Iterable[ShardTable]) -> str:
+    """What there is instead of `name`, as far as the caller's scope goes."""
+    shown = [table.name for table in tables if current().may_use_table(table.name)]
+    meant = closest(name, shown)
+    known = listed(map(repr, closest_first(name, shown)))
+    return f"known tables: {known}" + (f"; did you mean {meant!r}?" if meant else "")

@@ -177,6 +177,7 @@ def _others(h: Handlers) -> list[Endpoint]:
         Endpoint("GET", "/demo/data", h.demo_data, "What that page offers", s.DemoData, None, (404, 503)),
         Endpoint("GET", "/demo/titles", h.demo_titles, "Titles of items", s.DemoTitles, None, (404, 422, 503)),
         Endpoint("GET", "/demo/{file}", h.demo_file, "A part of that page", None, None, (404,), content_type="*/*"),
+        Endpoint("GET", "/", h.home, "The way to the page for operators", leads_to="/ui"),
         Endpoint("GET", "/ui", h.ui, "A page for operators", content_type="text/html"),
         Endpoint("GET", "/ui/{file}", h.ui_file, "A part of that page", None, None, (404,), content_type="*/*"),
         Endpoint("GET", "/ui/data/{what}", h.ui_data, "What that page shows", None, None, (404, 422)),

@@ -46,6 +46,7 @@ class Endpoint:
         lines: the model of each line of a body of JSON lines, in place of `body`.
         ids: whether its answer has ids, so that the query parameter `ids` says how.
         explained: query parameters that it does not have, and whose absence the handler explains.
+        leads_to: where callers are sent, in place of an answer.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Endpoint:
     ids: bool = False
     content_type: str = "application/json"
     body_required: bool = True
+    leads_to: str = ""
 
     @property
     def operation_id(self) -> str:
@@ -105,10 +107,13 @@ class Endpoint:
         answer = {"$ref": f"#/components/schemas/{self.answer.__name__}"} if self.answer else {"type": "string"}
         if self.answer is None and self.content_type == "application/json":
             answer = {"type": "object"}
-        operation["responses"]["200"] = {
-            "description": "OK",
-            "content": {self.content_type.split(";")[0]: {"schema": answer}},
-        }
+        if self.leads_to:
+            operation["responses"]["307"] = {"description": f"Leads to {self.leads_to}"}
+        else:
+            operation["responses"]["200"] = {
+                "description": "OK",
+                "content": {self.content_type.split(";")[0]: {"schema": answer}},
+            }
         for status in self.problems:
             operation["responses"][str(status)] = {
                 "description": "Problem",

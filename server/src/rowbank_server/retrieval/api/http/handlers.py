@@ -145,6 +145,9 @@ class Handlers:
         asked = request.query_params
         return to_json(self._operations.showing.titles(asked.get("model", ""), asked.getlist("item")))
 
+    async def home(self, request: Request) -> Response:
+        return answers.to_page()
+
     async def ui(self, request: Request) -> Response:
         return files.serve(request, files.INDEX)
 
