@@ -7,6 +7,7 @@
 #include <string>
 
 #include "batch.h"
+#include "near_cache_bindings.h"
 #include "ranking.h"
 #include "related.h"
 
@@ -129,6 +130,7 @@ NB_MODULE(_native, m) {
   m.def("related_items", related_items, nb::arg("user_starts").noconvert(), nb::arg("items").noconvert(),
         nb::arg("item_starts").noconvert(), nb::arg("users").noconvert(), nb::arg("first"), out);
   m.def("converts_half", converts_half);
+  bind_near_cache(m);
   m.def("widen_half", widen_half, nb::arg("halves").noconvert(), out);
   m.def("round_to_half", round_to_half, nb::arg("values").noconvert(), out);
 }

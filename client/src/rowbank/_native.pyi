@@ -60,3 +60,50 @@ def widen_half(halves: npt.NDArray[np.float16], out: npt.NDArray[np.float32]) ->
 
 def round_to_half(values: npt.NDArray[np.float32], out: npt.NDArray[np.float16]) -> None:
     """Any shape, to nearest and ties to even."""
+
+class NearCache:
+    """Rows of one table that may be some steps old; see `rowbank.calls.near`. Thread-safe.
+
+    Args:
+        dim: width of a row.
+        max_bytes: of the rows and all that is kept beside them, at most.
+        max_staleness_steps: a row that was read at step s is used up to step s + this.
+    """
+
+    def __init__(self, dim: int, max_bytes: int, max_staleness_steps: int) -> None: ...
+    def read(
+        self,
+        keys: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.float32],
+        status: npt.NDArray[np.uint8],
+        missing: npt.NDArray[np.int64],
+    ) -> tuple[int, int]:
+        """Writes what may be used of the distinct keys [N] into rows [N, dim] and status [N].
+
+        Args:
+            missing: written, [N]; the first M are the places of the other keys, ascending.
+        Returns:
+            The token for `fill`, 0 if nothing is missing; and M.
+        """
+
+    def fill(
+        self,
+        token: int,
+        keys: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.float32],
+        status: npt.NDArray[np.uint8],
+        places: npt.NDArray[np.int64],
+    ) -> None:
+        """Ends a read; keeps the rows at `places`, except those that a write touched meanwhile."""
+
+    def begin_write(self, keys: npt.NDArray[np.int64], every: bool, will_apply: bool) -> int:
+        """Begins a write of `keys`, or of all; they are dropped unless `will_apply`. Returns the token."""
+
+    def end_write(self, token: int, gradients: npt.NDArray[np.float32] | None, learning_rate: float) -> None:
+        """Ends a write. Rows move by gradients [N, dim], as SGD moves them; None: they are dropped."""
+
+    def counts(self) -> dict[str, int]:
+        """Of `rowbank.rows.NearTableStats`, all but `ages`."""
+
+    def ages(self) -> list[int]:
+        """Hits by age in steps; the last entry, of 65 at most, has those that are older, too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -14,10 +15,10 @@ from rowbank._checks import at_least as at_least_number
 from rowbank._checks import seconds, staleness
 from rowbank.admin import EvictionEvent, ServerInfo, ShardProcess, ShardStats, TableInfo, TableStats
 from rowbank.calls import asking, connect, methods, routing, storing, survey, training
-from rowbank.calls.channels import CHANNEL_OPTIONS
 from rowbank.calls.following.follower import Follower
 from rowbank.calls.forked import forks
 from rowbank.calls.holds import Hold
+from rowbank.calls.near import near_tables
 from rowbank.calls.partial import PartialTransport
 from rowbank.calls.replicas import ReplicaTransport, positions_of
 from rowbank.calls.transport import Transport
@@ -28,7 +29,7 @@ from rowbank.errors import DimMismatch, InvalidRequest, TableNotFound
 from rowbank.features import Features
 from rowbank.insight import Advice
 from rowbank.models import Models
-from rowbank.rows import Rows, Store
+from rowbank.rows import NearTableStats, Rows, Store
 from rowbank.specs import TableSpec
 from rowbank.table import Table
 from rowbank.tokens import Tokens
@@ -39,7 +40,6 @@ from rowbank_protos.v1 import admin_pb2, diagnosis_pb2, tables_pb2
 T = TypeVar("T")
 
 _CONNECT_TIMEOUT_S = 10.0
-_MAX_MESSAGE_BYTES = dict(CHANNEL_OPTIONS)["grpc.max_send_message_length"]
 
 
 class Client:
@@ -64,6 +64,8 @@ class Client:
             replicas whose rows are at most so many seconds old and show all that this client was acknowledged; where
             none can, by the owners. 0: by the owners, unless a call says otherwise.
         max_keys_per_call: more keys than this in one call are refused; reads up to it are split as servers need it.
+        near_cache_bytes, max_staleness_steps: keep rows in up to so many bytes of this process, for reads that may be
+            so many steps old (docs/near-cache.md). Either is 0: every read asks a server.
         credentials: whom to trust and which token to show; None: what the variables ROWBANK_TLS_CA, ROWBANK_TOKEN_FILE
             and the like say.
     Raises:
@@ -84,6 +86,8 @@ class Client:
         wire_dtype: str = "float32",
         max_staleness_s: float | None = None,
         max_keys_per_call: int = 4_194_304,
+        near_cache_bytes: int = 0,
+        max_staleness_steps: int = 0,
         credentials: Credentials | None = None,
     ) -> None:
         seconds("timeout_s", timeout_s)
@@ -104,9 +108,12 @@ class Client:
             "wire_dtype": wire_dtype,
             "max_staleness_s": max_staleness_s,
             "max_keys_per_call": max_keys_per_call,
+            "near_cache_bytes": near_cache_bytes,
+            "max_staleness_steps": max_staleness_steps,
             "partial": partial,
             "credentials": credentials,
         }
+        self._near = near_tables(near_cache_bytes, max_staleness_steps)
         self._addresses = addresses = connect.parse_targets(targets)
         if partial:
             found = connect.connect_partly(addresses, timeout_s=wait_s, credentials=credentials)
@@ -123,8 +130,9 @@ class Client:
         self.calls = Calls(
             transport=self._transport,
             layout=routing.Layout(len(shards), self._servers[0].bucket_count),
-            limits=_limits(self._servers),
+            limits=connect.limits_of(self._servers),
             max_keys_per_call=max_keys_per_call,
+            near=self._near,
         )
         self._tables: dict[str, Table] = {}
         self._tables_lock = forks.Lock()
@@ -197,6 +205,7 @@ class Client:
             InvalidSpec: the change needs a new table.
         """
         answers = self._transport.each(methods.UPDATE_TABLE, tables_pb2.UpdateTableRequest(spec=spec.to_proto()))
+        self._forget([spec.name])
         return self._remember(TableSpec.from_proto(answers[0].table.spec))
 
     def drop_table(self, name: str, *, missing_ok: bool = False, force: bool = False) -> bool:
@@ -318,6 +327,8 @@ class Client:
         Side effects: renews `last_used` of stored rows in tables whose spec says `track_reads`.
         """
         calls = self.calls.reading(max_staleness_s, at_least)
+        if self._wire_dtype != columns.FLOAT32:  # What is kept was rounded on its way.
+            calls = dataclasses.replace(calls, near=None)
         return self._fresh("lookup", keys.items(), lambda: storing.lookup(calls, self._spec, keys))
 
     def position(self) -> dict[int, int]:
@@ -359,6 +370,10 @@ class Client:
             ShardUnavailable, NotReady, DeadlineExceeded: a shard did not answer within the client's `timeout_s`.
         """
         return Follower(self._transport, self.calls.layout, tables, since, detail, name)
+
+    def near_cache(self) -> dict[str, NearTableStats]:
+        """What is kept near of each table that was read, and its hits; empty for clients that keep nothing."""
+        return {} if self._near is None else self._near.stats()
 
     def stats(self, table: str | None = None) -> list[TableStats]:
         """Sizes and counters over all shards, of one table or of all by name. Raises `TableNotFound`."""
@@ -454,6 +469,8 @@ class Client:
         with self._tables_lock:
             for name in names:
                 self._tables.pop(name, None)
+        if self._near is not None:
+            self._near.forget(names)
 
     def _fresh(self, verb: str, keys: Collection[tuple[str, Any]], call: Callable[[], T]) -> T:
         """Forgets what it knows of tables that turn out to be gone or different."""
@@ -477,11 +494,3 @@ def _reopened(targets: tuple[str, ...], options: tuple[tuple[str, Any], ...]) ->
         if client is None or client._transport.closed:
             client = _unpickled[targets, options] = Client(targets, **dict(options))
         return client
-
-
-def _limits(servers: Sequence[ServerInfo]) -> routing.Limits:
-    """What every server, and this client's channels, allow."""
-    return routing.Limits(
-        max_keys=min(server.max_keys_per_request for server in servers),
-        max_bytes=min([_MAX_MESSAGE_BYTES, *(server.max_message_bytes for server in servers)]),
-    )

@@ -63,3 +63,29 @@ class ExportChunk:
     frequency: npt.NDArray[np.uint32]
     last_used: npt.NDArray[np.uint32]
     slots: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NearTableStats:
+    """What a client keeps of one table near itself, and how often that helped, since it began to keep it.
+
+    Attributes:
+        rows: held now.
+        capacity: rows that there is room for.
+        bytes: of that room, with all that is kept beside the rows.
+        hits, misses: rows that were answered from here, and that had to be asked for.
+        evicted: rows that went to make room.
+        invalidated: rows that went because this client wrote them.
+        applied: rows that a pushed gradient was applied to.
+        ages: hits by how many steps old the row was, from 0 on; the last entry, of 65 at most, has older ones, too.
+    """
+
+    rows: int
+    capacity: int
+    bytes: int
+    hits: int
+    misses: int
+    evicted: int
+    invalidated: int
+    applied: int
+    ages: tuple[int, ...]

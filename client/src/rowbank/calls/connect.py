@@ -12,8 +12,10 @@ from rowbank import addresses, variables
 from rowbank._version import __version__
 from rowbank.admin import ServerInfo, server_info
 from rowbank.calls import failover
+from rowbank.calls.channels import CHANNEL_OPTIONS
 from rowbank.calls.methods import GET_SERVER_INFO
 from rowbank.calls.partial import PartialTransport
+from rowbank.calls.routing import Limits
 from rowbank.calls.servers import REPLICA, Shard, serves
 from rowbank.calls.transport import Transport
 from rowbank.credentials import Credentials
@@ -29,6 +31,15 @@ from rowbank.errors import (
 from rowbank_protos.v1 import admin_pb2
 
 DEFAULT_TARGET = "127.0.0.1:7700"
+_MAX_MESSAGE_BYTES = dict(CHANNEL_OPTIONS)["grpc.max_send_message_length"]
+
+
+def limits_of(servers: Sequence[ServerInfo]) -> Limits:
+    """What every server, and a client's channels, allow."""
+    return Limits(
+        max_keys=min(server.max_keys_per_request for server in servers),
+        max_bytes=min([_MAX_MESSAGE_BYTES, *(server.max_message_bytes for server in servers)]),
+    )
 
 
 def parse_targets(

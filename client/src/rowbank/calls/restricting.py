@@ -20,6 +20,7 @@ import numpy.typing as npt
 from rowbank import admin
 from rowbank._checks import at_least
 from rowbank.calls import methods
+from rowbank.calls.near import writing
 from rowbank.calls.verbs import Calls, score_of
 from rowbank.errors import InternalError, InvalidRequest
 from rowbank_protos.v1 import admin_pb2
@@ -67,7 +68,8 @@ def restrict(
         if shares is not None:
             requests = [_with_share(request, share) for share in shares]
     method = methods.PREVIEW_EVICTION if preview else methods.RESTRICT
-    answers = calls.transport.run(method, list(enumerate(requests)), retry=preview)
+    with writing(None if preview else calls.near, {table: None}):
+        answers = calls.transport.run(method, list(enumerate(requests)), retry=preview)
     return admin.merge_restrictions(answers, named)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.calls import arrays, methods, routing, wire
+from rowbank.calls.near import NearRead, NearTables, writing
 from rowbank.calls.routing import Piece
 from rowbank.calls.verbs import Calls
 from rowbank.errors import InvalidRequest
@@ -19,6 +21,8 @@ from rowbank_protos import columns
 from rowbank_protos.v1 import common_pb2, rows_pb2
 
 _KEY_BYTES = 8
+_NOTHING: npt.NDArray[np.float32] = np.empty((0, 1), np.float32)
+_NO_STATUS: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
 
 SpecOf = Callable[[str], TableSpec]
 
@@ -31,6 +35,15 @@ class _Asked:
     shape: tuple[int, ...]
     values: npt.NDArray[np.float32]
     status: npt.NDArray[np.uint8]
+    near: NearRead | None = None
+
+    def take(self, piece: Piece, values: npt.NDArray[np.float32], status: npt.NDArray[np.uint8]) -> None:
+        """Writes what a server answered of a piece of the keys that it was asked for."""
+        if self.near is not None:
+            self.near.take(piece.where, values, status)
+        else:
+            self.values[piece.where] = values
+            self.status[piece.where] = status
 
     def rows(self) -> Rows:
         found = self.status == common_pb2.ROW_STATUS_FOUND
@@ -47,9 +60,37 @@ def lookup(calls: Calls, spec_of: SpecOf, keys: Mapping[str, Any]) -> dict[str, 
         flat, shape = calls.as_keys(given)
         batch = arrays.distinct(flat)
         size = len(batch.keys)
-        values = np.empty((size, spec_of(table).dim), np.float32)
-        asked[table] = _Asked(batch, shape, values, np.empty(size, np.uint8))
-    pieces = {table: (part.batch.keys, _KEY_BYTES + 4 * part.values.shape[1] + 1) for table, part in asked.items()}
+        if calls.near is None:
+            values, status = np.empty((size, spec_of(table).dim), np.float32), np.empty(size, np.uint8)
+            asked[table] = _Asked(batch, shape, values, status)
+        else:
+            asked[table] = _Asked(batch, shape, _NOTHING, _NO_STATUS)
+    if calls.near is None:
+        _ask(calls, asked)
+    else:
+        _ask_for_missing(calls, calls.near, spec_of, asked)
+    return {table: part.rows() for table, part in asked.items()}
+
+
+def _ask_for_missing(calls: Calls, near: NearTables, spec_of: SpecOf, asked: dict[str, _Asked]) -> None:
+    done = False
+    try:
+        for table, part in asked.items():
+            read = near.read(spec_of(table), part.batch.keys)
+            asked[table] = dataclasses.replace(part, values=read.values, status=read.status, near=read)
+        _ask(calls, asked)
+        done = True
+    finally:
+        for part in asked.values():
+            if part.near is not None:
+                part.near.end(keep=done)
+
+
+def _ask(calls: Calls, asked: Mapping[str, _Asked]) -> None:
+    pieces = {
+        table: (part.batch.keys if part.near is None else part.near.missing, _KEY_BYTES + 4 * part.values.shape[1] + 1)
+        for table, part in asked.items()
+    }
     for wave in _waves(calls, pieces):
         requests = []
         for shard, parts in wave:
@@ -61,9 +102,8 @@ def lookup(calls: Calls, spec_of: SpecOf, keys: Mapping[str, Any]) -> dict[str, 
             for piece, rows in zip(parts, answer.tables, strict=True):
                 part, count = asked[piece.table], len(piece.keys)
                 dim = part.values.shape[1]
-                part.values[piece.where] = columns.unpack_values(rows.values, row_count=count, dim=dim)
-                part.status[piece.where] = columns.unpack_bytes(rows.status, row_count=count, name="status")
-    return {table: part.rows() for table, part in asked.items()}
+                values = columns.unpack_values(rows.values, row_count=count, dim=dim)
+                part.take(piece, values, columns.unpack_bytes(rows.status, row_count=count, name="status"))
 
 
 def store(calls: Calls, spec_of: SpecOf, parts: Sequence[Store]) -> dict[str, int]:
@@ -86,7 +126,9 @@ def store(calls: Calls, spec_of: SpecOf, parts: Sequence[Store]) -> dict[str, in
                                        calls.request_id(shard)))
             for shard, cut in wave
         ]  # fmt: skip
-        for (_, cut), answer in zip(wave, calls.transport.run(methods.STORE, requests), strict=True):
+        with writing(calls.near, {table: keys for table, (keys, _) in pieces.items()}):
+            answers = calls.transport.run(methods.STORE, requests)
+        for (_, cut), answer in zip(wave, answers, strict=True):
             for piece, count in zip(cut, answer.changed, strict=True):
                 changed[piece.table] += count
     return changed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ import numpy.typing as npt
 
 from rowbank._checks import at_least, float32
 from rowbank.calls import arrays, methods, routing, wire
+from rowbank.calls.near import NearRead, NearTables
 from rowbank.calls.routing import Piece
 from rowbank.calls.verbs import Calls, Push
 from rowbank.errors import DimMismatch, InvalidRequest, NonFiniteGradient
@@ -32,10 +35,18 @@ class _Pulled:
     shape: tuple[int, ...]
     batch: arrays.Distinct
     parts: list[tuple[Piece, npt.NDArray[np.float32]]]
+    near: NearRead | None = None
+
+    @property
+    def asked(self) -> arrays.Keys:
+        """The keys that servers are asked for."""
+        return self.batch.keys if self.near is None else self.near.missing
 
     def rows(self) -> npt.NDArray[np.float32]:
         """[*shape, dim], in the order of the caller's keys; read-only."""
-        if len(self.parts) == 1 and self.parts[0][0].whole:
+        if self.near is not None:
+            values = self.near.values
+        elif len(self.parts) == 1 and self.parts[0][0].whole:
             values = self.parts[0][1]
         else:
             values = np.empty((len(self.batch.keys), self.spec.dim), np.float32)
@@ -54,17 +65,39 @@ def pull(
     for table, given in keys.items():
         flat, shape = calls.as_keys(given)
         pulled[table] = _Pulled(spec_of(table), shape, arrays.distinct(flat), [])
+    if calls.near is None:
+        _ask(calls, pulled, wire_dtype)
+    else:
+        _ask_for_missing(calls, calls.near, pulled, wire_dtype)
+    return {table: part.rows() for table, part in pulled.items()}
+
+
+def _ask_for_missing(
+    calls: Calls, near: NearTables, pulled: dict[str, _Pulled], wire_dtype: common_pb2.DataType
+) -> None:
+    done = False
+    try:
+        for table, part in pulled.items():
+            pulled[table] = dataclasses.replace(part, near=near.read(part.spec, part.batch.keys))
+        _ask(calls, pulled, wire_dtype)
+        done = True
+    finally:
+        for part in pulled.values():
+            if part.near is not None:
+                part.near.end(keep=done)
+
+
+def _ask(calls: Calls, pulled: Mapping[str, _Pulled], wire_dtype: common_pb2.DataType) -> None:
     itemsize = columns.storage_dtype(wire_dtype).itemsize
     per_shard: list[list[tuple[Piece, int]]] = [[] for _ in range(calls.layout.shard_count)]
     for table, part in pulled.items():
         row_bytes = max(_KEY_BYTES, part.spec.dim * itemsize + 1)  # A request holds the keys, its answer the rows.
-        for shard, piece in routing.by_shard(table, part.batch.keys, calls.layout):
+        for shard, piece in routing.by_shard(table, part.asked, calls.layout):
             per_shard[shard].append((piece, row_bytes))
     requests = [list(routing.requests(pieces, calls.limits)) for pieces in per_shard]
     for wave in range(max(map(len, requests))):
         _pull_wave(calls, pulled, [(shard, parts[wave]) for shard, parts in enumerate(requests) if wave < len(parts)],
                    wire_dtype)  # fmt: skip
-    return {table: part.rows() for table, part in pulled.items()}
 
 
 def _pull_wave(
@@ -92,7 +125,12 @@ def _pull_wave(
                     f"it was made anew since: {error}",
                     metadata={"table": piece.table},
                 ) from None
-            pulled[piece.table].parts.append((piece, arrays.widen(stored, wire_dtype)))
+            values, near = arrays.widen(stored, wire_dtype), pulled[piece.table].near
+            if near is None:
+                pulled[piece.table].parts.append((piece, values))
+            else:
+                status = columns.unpack_bytes(rows.status, row_count=len(piece.keys), name="status")
+                near.take(piece.where, values, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +191,12 @@ def push(
     requests = [(shard, request) for shard, request in enumerate(per_shard) if request.tables]
     for shard, request in requests:
         request.request_id = calls.request_id(shard)
-    for (_, request), answer in zip(requests, calls.transport.run(methods.PUSH, requests), strict=True):
+    with contextlib.ExitStack() as writes:
+        if calls.near is not None:
+            for part in summed:
+                writes.enter_context(calls.near.pushing(part.spec, part.keys, part.gradients, overrides))
+        answers = calls.transport.run(methods.PUSH, requests)
+    for (_, request), answer in zip(requests, answers, strict=True):
         for table, step in zip(request.tables, answer.steps, strict=True):
             steps[table.table] = max(steps[table.table], step)
     return steps

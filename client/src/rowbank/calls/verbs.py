@@ -15,6 +15,7 @@ from rowbank._checks import at_least as at_least_number
 from rowbank._checks import seconds, staleness
 from rowbank.calls import arrays, methods, routing, wire
 from rowbank.calls.methods import A, Method, Q
+from rowbank.calls.near import NearTables, writing
 from rowbank.calls.routing import Piece
 from rowbank.calls.transport import Freshness, Transport
 from rowbank.errors import InvalidRequest
@@ -36,12 +37,13 @@ class Calls:
     limits: routing.Limits
     max_keys_per_call: int
     freshness: Freshness | None = None
+    near: NearTables | None = None
 
     def reading(self, max_staleness_s: float | None, at_least: Mapping[int, int] | None) -> Calls:
         """Calls whose reads ask for that; see `Client.pull`. Raises `InvalidRequest`."""
         if max_staleness_s is None and at_least is None:
             return self
-        return dataclasses.replace(self, freshness=_freshness(max_staleness_s, at_least))
+        return dataclasses.replace(self, freshness=_freshness(max_staleness_s, at_least), near=None)
 
     def read(self, method: Method[Q, A], requests: Sequence[tuple[int, Q]]) -> list[A]:
         """The answers to (shard, request) pairs, in their order, of whoever may answer reads."""
@@ -139,7 +141,8 @@ def upsert(calls: Calls, spec: TableSpec, keys: Any, values: Any) -> int:
             )
             for shard, piece in wave
         ]
-        inserted += sum(answer.inserted for answer in calls.transport.run(methods.UPSERT, requests))
+        with writing(calls.near, {spec.name: flat}):
+            inserted += sum(answer.inserted for answer in calls.transport.run(methods.UPSERT, requests))
     return inserted
 
 
@@ -164,7 +167,8 @@ def accumulate(calls: Calls, spec: TableSpec, keys: Any, deltas: Any, exists: An
             )
             for shard, piece in wave
         ]
-        applied += sum(answer.applied for answer in calls.transport.run(methods.ACCUMULATE, requests))
+        with writing(calls.near, {spec.name: flat}):
+            applied += sum(answer.applied for answer in calls.transport.run(methods.ACCUMULATE, requests))
     return applied
 
 
@@ -182,7 +186,8 @@ def remove(calls: Calls, spec: TableSpec, keys: Any) -> int:
             )
             for shard, piece in wave
         ]
-        removed += sum(answer.removed for answer in calls.transport.run(methods.REMOVE, requests))
+        with writing(calls.near, {spec.name: flat}):
+            removed += sum(answer.removed for answer in calls.transport.run(methods.REMOVE, requests))
     return removed
 
 
@@ -216,7 +221,8 @@ def clear(calls: Calls, table: str, *, force: bool) -> int:
         (shard, rows_pb2.ClearRequest(table=table, request_id=calls.request_id(shard), force=force))
         for shard in range(calls.layout.shard_count)
     ]
-    return sum(answer.removed for answer in calls.transport.run(methods.CLEAR, requests))
+    with writing(calls.near, {table: None}):
+        return sum(answer.removed for answer in calls.transport.run(methods.CLEAR, requests))
 
 
 def sizes(calls: Calls, table: str) -> list[int]:
@@ -282,7 +288,8 @@ def import_rows(calls: Calls, spec: TableSpec, chunk: ExportChunk, *, timeout_s:
                 slots=b"" if slots is None else columns.pack_values(piece.of(slots)),
                 slot_width=width,
             )
-            answer = calls.transport.upload(methods.IMPORT, shard, iter([request]), timeout_s=timeout_s)
+            with writing(calls.near, {spec.name: keys}):
+                answer = calls.transport.upload(methods.IMPORT, shard, iter([request]), timeout_s=timeout_s)
             imported += answer.imported
     return imported
 
