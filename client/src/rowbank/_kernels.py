@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rowbank._native import NearCache
 
 NATIVE = True
 
@@ -34,12 +38,21 @@ except ImportError as error:
 
 __all__ = [
     "NATIVE",
+    "NearCache",
     "converts_half",
     "distinct",
     "expand",
     "keep_best",
+    "near_cache",
     "related_items",
     "round_to_half",
     "sum_per_key",
     "widen_half",
 ]
+
+
+def near_cache(dim: int, max_bytes: int, max_staleness_steps: int) -> NearCache:
+    """A cache of one table's rows, which only the native part has."""
+    from rowbank import _native
+
+    return _native.NearCache(dim, max_bytes, max_staleness_steps)

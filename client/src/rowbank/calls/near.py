@@ -20,7 +20,7 @@ from rowbank.rows import NearTableStats
 from rowbank.specs import TableSpec
 
 if TYPE_CHECKING:
-    from rowbank._native import NearCache as _Kept
+    from rowbank._kernels import NearCache as _Kept
 
 _NO_KEYS: Keys = np.empty(0, np.int64)
 
@@ -141,9 +141,7 @@ class NearTables:
             # A table more: the parts are smaller now. All begin anew, which happens in the first steps only.
             self._dims[spec.name] = spec.dim
             part = self._max_bytes // len(self._dims)
-            from rowbank._native import NearCache  # Here, as some are installed without it.
-
-            self._tables = {name: NearCache(dim, part, self._max_steps) for name, dim in self._dims.items()}
+            self._tables = {name: _kernels.near_cache(dim, part, self._max_steps) for name, dim in self._dims.items()}
             return self._tables[spec.name]
 
 
