@@ -13,6 +13,7 @@ import pytest
 
 from rowbank import Adagrad, Client, TableSpec, errors
 from rowbank._native import NearCache
+from rowbank.calls.verbs import Push
 from rowbank.optimizers import SGD, Optimizer
 from rowbank.rows import ExportChunk, Store
 
@@ -154,6 +155,21 @@ def test_a_table_that_is_made_anew_has_none_of_the_old_rows(near, table_name):
     assert (table.pull(KEYS) == 0.0).all()
     near.drop_table(table_name)
     assert near.create_table(TableSpec(table_name, dim=2)).pull(KEYS).shape == (40, 2)
+
+
+def test_a_table_that_another_client_dropped_is_empty_once_made_anew(near, other, table_name):
+    made(near, table_name).pull(KEYS)
+    other.drop_table(table_name)
+    assert (near.create_table(TableSpec(table_name, dim=4)).pull(KEYS) == 0.0).all()
+
+
+def test_a_table_twice_in_one_push(near, other, table_name):
+    table = made(near, table_name)
+    table.pull(KEYS)
+    gradients = np.random.default_rng(5).normal(size=(2, 40, 4)).astype(np.float32)
+    with contextlib.suppress(errors.RowbankError):
+        near.push_all([Push(table_name, KEYS, part) for part in gradients])
+    assert table.pull(KEYS).tobytes() == other.table(table_name).pull(KEYS).tobytes()
 
 
 def test_table_lookup_and_bounded_reads_pass_it_by(target, other, table_name):

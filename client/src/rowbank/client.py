@@ -178,6 +178,7 @@ class Client:
         """
         request = tables_pb2.CreateTableRequest(spec=spec.to_proto(), exist_ok=exist_ok)
         answer = self._transport.one(methods.CREATE_TABLE, 0, request, retry=exist_ok)
+        self._forget([spec.name])  # Another client may have dropped the one that rows are kept of.
         return self._remember(TableSpec.from_proto(answer.table.spec))
 
     def table(self, name: str) -> Table:
