@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -19,6 +20,7 @@
 #include <new>
 #include <stdexcept>
 #include <string_view>
+#include <system_error>
 
 namespace rowbank::wire {
 namespace {
@@ -26,6 +28,12 @@ namespace {
 constexpr std::int64_t kSliceNs = 100'000'000;  // Between two looks at whether a call is to stop.
 constexpr std::int32_t kMaxWindow = 0x7FFFFFFF;
 constexpr std::uint32_t kMaxFrame = (1U << 24) - 1;
+constexpr std::size_t kMostControlBytes = std::size_t{256} << 10;  // Unwritten, of a server that does not read.
+constexpr std::size_t kMostTrailerBytes = std::size_t{64} << 10;
+constexpr int kOk = 0;
+constexpr int kUnknown = 2;
+constexpr int kResourceExhausted = 8;
+constexpr int kInternal = 13;
 
 int open_socket(const std::string& address, sockaddr_storage* to, socklen_t* size) {
   constexpr std::string_view kUnix = "unix:";
@@ -93,6 +101,13 @@ std::string percent_decoded(std::string_view text) {
     }
   }
   return out;
+}
+
+// A status as gRPC's header has it; what is no number stands for a failure.
+int status_of(std::string_view text) {
+  int status = kUnknown;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), status);
+  return error == std::errc() && end == text.data() + text.size() && status >= 0 ? status : kUnknown;
 }
 
 // What gRPC takes an HTTP status for where there is no other.
@@ -170,6 +185,11 @@ void Line::abandon() {
   broken_ = true;
 }
 
+void Line::disown() {
+  session_ = nullptr;
+  abandon();
+}
+
 nghttp2_session_callbacks* Line::callbacks() {
   static nghttp2_session_callbacks* const made = [] {
     nghttp2_session_callbacks* callbacks = nullptr;
@@ -177,6 +197,7 @@ nghttp2_session_callbacks* Line::callbacks() {
       throw std::bad_alloc();
     }
     nghttp2_session_callbacks_set_on_header_callback(callbacks, guarded<&Line::on_header>);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, guarded<&Line::on_frame_begin>);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, guarded<&Line::on_frame>);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, guarded<&Line::on_data>);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, guarded<&Line::on_close>);
@@ -220,9 +241,8 @@ bool Line::start(const Request& request, GetRoom room, std::int64_t deadline_ns,
   reply_ = {};
   ended_ = has_status_ = is_grpc_ = false;
   http_status_ = 0;
-  answer_prefix_bytes_ = answer_bytes_ = answered_ = 0;
+  answer_prefix_bytes_ = answer_bytes_ = answered_ = frame_left_ = trailer_bytes_ = 0;
   answer_ = nullptr;
-  fault_.clear();
   room_ = std::move(room);
   std::size_t size = 0;
   for (const Part& part : request.parts) {
@@ -292,8 +312,14 @@ bool Line::pump(const std::function<bool()>& done, std::int64_t deadline_ns, con
     if (done()) {
       return true;
     }
-    if (nghttp2_session_want_write(session_) != 0 && pieces_.empty()) {
-      continue;  // What was read has something to be said about.
+    if (pieces_.empty()) {
+      if (nghttp2_session_want_write(session_) != 0) {
+        continue;  // What was read has something to be said about.
+      }
+      if (nghttp2_session_want_read(session_) == 0) {
+        break_off("what the server sent is no HTTP/2");  // nghttp2 has told it so.
+        continue;
+      }
     }
     bool timed_out = false;
     if (!wait(!pieces_.empty(), deadline_ns, interrupted, &timed_out)) {
@@ -327,10 +353,16 @@ bool Line::wait(bool for_writing, std::int64_t deadline_ns, const Interrupted& i
     if (interrupted()) {
       return false;
     }
+    if (broken_) {
+      return true;  // A signal's handler has forked, and this is the child.
+    }
   }
 }
 
 bool Line::fill() {
+  if (control_.size() > kMostControlBytes) {
+    return true;  // nghttp2 keeps the rest, and ends a connection that makes it keep too much.
+  }
   if (nghttp2_session_send(session_) != 0) {
     break_off("the connection cannot be written to");
     return false;
@@ -388,7 +420,12 @@ bool Line::read() {
   constexpr std::size_t kScratch = std::size_t{256} << 10;
   thread_local const std::unique_ptr<char[]> scratch(new char[kScratch]);
   while (!broken_) {
-    const ssize_t got = ::recv(socket_, scratch.get(), kScratch, MSG_DONTWAIT);
+    const Room room = answer_room();
+    iovec into[2] = {{room.data, room.size}, {scratch.get(), kScratch}};
+    msghdr message{};
+    message.msg_iov = into + (room.size == 0);
+    message.msg_iovlen = room.size == 0 ? 1 : 2;
+    const ssize_t got = ::recvmsg(socket_, &message, MSG_DONTWAIT);
     if (got < 0) {
       if (errno == EINTR) {
         continue;
@@ -402,17 +439,31 @@ bool Line::read() {
       break_off("the server closed the connection");
       return false;
     }
-    const ssize_t taken = nghttp2_session_mem_recv(session_, reinterpret_cast<std::uint8_t*>(scratch.get()),
-                                                   static_cast<std::size_t>(got));
-    if (taken != got) {
-      break_off("what the server sent is no HTTP/2");
+    const auto size = static_cast<std::size_t>(got);
+    const std::size_t in_place = std::min(size, room.size);
+    if ((in_place > 0 && !feed(room.data, in_place)) || (size > in_place && !feed(scratch.get(), size - in_place))) {
       return false;
     }
-    if (static_cast<std::size_t>(got) < kScratch) {
+    if (size < room.size + kScratch) {
       return true;
     }
   }
   return false;
+}
+
+Line::Room Line::answer_room() const {
+  if (answer_ == nullptr || ended_) {
+    return {nullptr, 0};
+  }
+  return {answer_ + answered_, std::min(frame_left_, answer_bytes_ - answered_)};
+}
+
+bool Line::feed(const char* data, std::size_t size) {
+  const auto taken = nghttp2_session_mem_recv(session_, reinterpret_cast<const std::uint8_t*>(data), size);
+  if (taken != static_cast<ssize_t>(size)) {
+    break_off("what the server sent is no HTTP/2");
+  }
+  return !broken_;
 }
 
 void Line::break_off(const std::string& why) {
@@ -430,11 +481,15 @@ int Line::on_header(nghttp2_session*, const nghttp2_frame* frame, const std::uin
   }
   const std::string_view key(reinterpret_cast<const char*>(name), name_size);
   const std::string text(reinterpret_cast<const char*>(value), value_size);
-  if (key == ":status") {
+  me->trailer_bytes_ += name_size + value_size;
+  if (me->trailer_bytes_ > kMostTrailerBytes) {
+    me->give_up_on_answer("the answer's metadata is larger than " + std::to_string(kMostTrailerBytes) + " bytes",
+                          kResourceExhausted);
+  } else if (key == ":status") {
     me->http_status_ = std::atoi(text.c_str());
   } else if (key == "grpc-status") {
     me->has_status_ = true;
-    me->reply_.status = std::atoi(text.c_str());
+    me->reply_.status = status_of(text);
   } else if (key == "grpc-message") {
     me->reply_.text = percent_decoded(text);
   } else if (key == "content-type") {
@@ -459,10 +514,19 @@ int Line::on_frame(nghttp2_session*, const nghttp2_frame* frame, void* self) {
   return 0;
 }
 
+int Line::on_frame_begin(nghttp2_session*, const nghttp2_frame_hd* header, void* self) {
+  constexpr std::uint8_t kPlain = NGHTTP2_FLAG_END_STREAM;  // Padding would lie among the answer's bytes.
+  auto* me = static_cast<Line*>(self);
+  const bool is_answer = header->type == NGHTTP2_DATA && header->stream_id == me->stream_ && !me->ended_;
+  me->frame_left_ = is_answer && (header->flags & ~kPlain) == 0 ? header->length : 0;
+  return 0;
+}
+
 int Line::on_data(nghttp2_session*, std::uint8_t, std::int32_t stream, const std::uint8_t* data, std::size_t size,
                   void* self) {
   auto* me = static_cast<Line*>(self);
-  if (stream == me->stream_ && !me->ended_ && me->fault_.empty()) {
+  if (stream == me->stream_ && !me->ended_) {
+    me->frame_left_ -= std::min(me->frame_left_, size);
     me->take(reinterpret_cast<const char*>(data), size);
   }
   return 0;
@@ -477,27 +541,36 @@ void Line::take(const char* data, std::size_t size) {
       answer_bytes_ = static_cast<std::size_t>(prefix[1]) << 24 | static_cast<std::size_t>(prefix[2]) << 16 |
                       static_cast<std::size_t>(prefix[3]) << 8 | prefix[4];
       if (prefix[0] != 0) {
-        fault_ = "the answer is compressed, which was not asked for";
+        give_up_on_answer("the answer is compressed, which was not asked for", kInternal);
       } else if (answer_bytes_ > max_message_bytes_) {
-        fault_ = "Received message larger than max (" + std::to_string(answer_bytes_) + " vs. " +
-                 std::to_string(max_message_bytes_) + ")";
+        give_up_on_answer("Received message larger than max (" + std::to_string(answer_bytes_) + " vs. " +
+                              std::to_string(max_message_bytes_) + ")",
+                          kResourceExhausted);
       } else if ((answer_ = room_(answer_bytes_)) == nullptr) {
-        fault_ = "no memory could be had for the answer";
+        give_up_on_answer("no memory could be had for the answer", kResourceExhausted);
       }
-      if (!fault_.empty()) {
+      if (ended_) {
         return;
       }
     }
   }
-  if (size == 0) {
-    return;
-  }
   if (size > answer_bytes_ - answered_) {
-    fault_ = "the answer has more than one message";
+    give_up_on_answer("the answer has more than one message", kInternal);
     return;
   }
-  std::memcpy(answer_ + answered_, data, size);
+  if (size > 0 && data != answer_ + answered_) {
+    std::memcpy(answer_ + answered_, data, size);
+  }
   answered_ += size;
+}
+
+void Line::give_up_on_answer(std::string why, int status) {
+  reply_.ending = Ending::kAnswered;
+  reply_.status = status;
+  reply_.text = std::move(why);
+  reply_.trailers.clear();
+  ended_ = true;
+  break_off(reply_.text);  // Whatever else the server says would have to be read to be passed over.
 }
 
 int Line::on_close(nghttp2_session*, std::int32_t stream, std::uint32_t code, void* self) {
@@ -509,8 +582,6 @@ int Line::on_close(nghttp2_session*, std::int32_t stream, std::uint32_t code, vo
 }
 
 void Line::settle(std::uint32_t code) {
-  constexpr int kInternal = 13;
-  constexpr int kResourceExhausted = 8;
   ended_ = true;
   const bool is_whole = answer_prefix_bytes_ == sizeof answer_prefix_ && answered_ == answer_bytes_;
   if (!has_status_ && (code == NGHTTP2_REFUSED_STREAM || (going_away_ && stream_ > last_stream_))) {
@@ -518,25 +589,21 @@ void Line::settle(std::uint32_t code) {
     reply_.text = "the server took no more calls over this connection";
     return;
   }
-  if (!has_status_ && http_status_ == 0) {
+  if (!has_status_ && (http_status_ == 0 || code != NGHTTP2_NO_ERROR)) {
     reply_.ending = Ending::kLost;
     reply_.text = "the server ended the call without an answer (HTTP/2 error " + std::to_string(code) + ")";
     return;
   }
   reply_.ending = Ending::kAnswered;
-  if (!has_status_ || !is_grpc_ || http_status_ != 200) {
-    if (!has_status_) {
-      reply_.status = status_of_http(http_status_);
-      reply_.text = "the answer has no gRPC status (HTTP status " + std::to_string(http_status_) + ")";
-    }
-  } else if (!fault_.empty()) {
-    reply_.status = answer_bytes_ > max_message_bytes_ ? kResourceExhausted : kInternal;
-    reply_.text = fault_;
-  } else if (reply_.status == 0 && !is_whole) {
+  const bool is_grpc = is_grpc_ && http_status_ == 200;
+  if (!has_status_ || (reply_.status == kOk && !is_grpc)) {
+    reply_.status = is_grpc ? kInternal : status_of_http(http_status_);
+    reply_.text = "the answer has no gRPC status (HTTP status " + std::to_string(http_status_) + ")";
+  } else if (reply_.status == kOk && !is_whole) {
     reply_.status = kInternal;
     reply_.text = "the answer is not one whole message";
   }
-  reply_.has_message = reply_.status == 0;
+  reply_.has_message = reply_.status == kOk;
 }
 
 ssize_t Line::read_request(nghttp2_session*, std::int32_t, std::uint8_t*, std::size_t size, std::uint32_t* flags,

@@ -72,13 +72,17 @@ class Line {
   // Forgets what is kept of the call.
   void end_call();
   bool ended() const { return ended_; }
-  // Breaks the connection, without a word: a forked child closes what its parent goes on using.
+  // Breaks the connection, without a word.
   void abandon();
+  // The same in a forked child, where another thread of the parent may have been in the middle of a call: its half-done
+  // session is left as it is, for ever.
+  void disown();
 
  private:
   static int on_header(nghttp2_session*, const nghttp2_frame*, const std::uint8_t* name, std::size_t name_size,
                        const std::uint8_t* value, std::size_t value_size, std::uint8_t flags, void* self);
   static int on_frame(nghttp2_session*, const nghttp2_frame*, void* self);
+  static int on_frame_begin(nghttp2_session*, const nghttp2_frame_hd*, void* self);
   static int on_data(nghttp2_session*, std::uint8_t flags, std::int32_t stream, const std::uint8_t* data,
                      std::size_t size, void* self);
   static int on_close(nghttp2_session*, std::int32_t stream, std::uint32_t code, void* self);
@@ -99,6 +103,11 @@ class Line {
     }
   }
 
+  struct Room {
+    char* data;
+    std::size_t size;
+  };
+
   void begin_session();
   // Moves bytes both ways until `done`; false: not by the deadline, or interrupted. A broken connection is done.
   bool pump(const std::function<bool()>& done, std::int64_t deadline_ns, const Interrupted& interrupted);
@@ -106,9 +115,13 @@ class Line {
   bool write();
   bool read();
   bool wait(bool for_writing, std::int64_t deadline_ns, const Interrupted& interrupted, bool* timed_out);
+  bool feed(const char* data, std::size_t size);
+  // Where bytes of the answer may be read to, because that is where they belong; the size is 0 where that is not known.
+  Room answer_room() const;
   void view(std::size_t size);
   void break_off(const std::string& why);
   void take(const char* data, std::size_t size);
+  void give_up_on_answer(std::string why, int status);
   void settle(std::uint32_t code);
 
   int socket_ = -1;
@@ -152,7 +165,8 @@ class Line {
   std::size_t answer_bytes_ = 0;
   std::size_t answered_ = 0;
   char* answer_ = nullptr;
-  std::string fault_;
+  std::size_t frame_left_ = 0;  // Bytes of the answer's DATA frame that have not come yet.
+  std::size_t trailer_bytes_ = 0;
 };
 
 std::int64_t now_ns();

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "interpreter.h"
 #include "line.h"
 
 namespace nb = nanobind;
@@ -24,6 +25,11 @@ constexpr double kNsPerS = 1e9;
 std::int64_t deadline_of(double timeout_s) {
   constexpr double kLongestS = 1e9;
   return now_ns() + static_cast<std::int64_t>(std::min(timeout_s, kLongestS) * kNsPerS);
+}
+
+// What a server says may be no UTF-8.
+nb::object text_of(const std::string& text) {
+  return nb::steal(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
 }
 
 // Buffers of Python objects, held as long as this lives. REQUIRES: the interpreter's lock.
@@ -71,7 +77,7 @@ class PyLine {
     bool signalled = false;
     std::string failure;
     {
-      const nb::gil_scoped_release nogil;
+      const Unlocked unlocked;
       try {
         line_ = std::make_unique<Line>(address, max_message_bytes, deadline, [&] { return look(&signalled); });
       } catch (const std::exception& error) {
@@ -98,7 +104,7 @@ class PyLine {
     bool signalled = false;
     bool written = false;
     {
-      const nb::gil_scoped_release nogil;
+      const Unlocked unlocked;
       written = line_->start(
           request, [this](std::size_t size) { return room(size); }, deadline, [&] { return look(&signalled); });
     }
@@ -116,7 +122,7 @@ class PyLine {
     bool signalled = false;
     bool ended = false;
     {
-      const nb::gil_scoped_release nogil;
+      const Unlocked unlocked;
       ended = line_->finish(deadline, [&] { return look(&signalled); });
     }
     if (signalled) {
@@ -134,13 +140,16 @@ class PyLine {
     const char* ending = reply.ending == Ending::kAnswered ? "answered"
                          : reply.ending == Ending::kUnsent ? "unsent"
                                                            : "lost";
-    nb::object text =
-        nb::steal(PyUnicode_DecodeUTF8(reply.text.data(), static_cast<Py_ssize_t>(reply.text.size()), "replace"));
-    return nb::make_tuple(ending, reply.status, text, reply.trailers, message);
+    nb::list trailers;
+    for (const auto& [name, value] : reply.trailers) {
+      trailers.append(nb::make_tuple(text_of(name), text_of(value)));
+    }
+    return nb::make_tuple(ending, reply.status, text_of(reply.text), trailers, message);
   }
 
   void stop() { stopped_.store(true, std::memory_order_relaxed); }
   void abandon() { line_->abandon(); }
+  void disown() { line_->disown(); }
 
  private:
   // Called without the interpreter's lock.
@@ -148,12 +157,12 @@ class PyLine {
     if (stopped_.load(std::memory_order_relaxed)) {
       return true;
     }
-    const nb::gil_scoped_acquire gil;
+    const Locked locked;
     *signalled = PyErr_CheckSignals() != 0;
     return *signalled;
   }
   char* room(std::size_t size) {
-    const nb::gil_scoped_acquire gil;
+    const Locked locked;
     PyObject* made = PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(size));
     if (made == nullptr) {
       PyErr_Clear();
@@ -183,5 +192,6 @@ NB_MODULE(_http2, m) {
       .def("finish", &PyLine::finish, nb::arg("timeout_s"))
       .def("take", &PyLine::take)
       .def("stop", &PyLine::stop)
-      .def("abandon", &PyLine::abandon);
+      .def("abandon", &PyLine::abandon)
+      .def("disown", &PyLine::disown);
 }

@@ -54,6 +54,16 @@ def connect(address: str, *, settings: bool = True) -> socket.socket:
     return opened
 
 
+def greet(peer: socket.socket) -> None:
+    """What a server says to a client that has connected."""
+    peer.settimeout(20)
+    begun = b""
+    while len(begun) < len(PREFACE):
+        begun += peer.recv(len(PREFACE) - len(begun)) or bytes(len(PREFACE))
+    assert begun == PREFACE
+    peer.sendall(frame(SETTINGS))
+
+
 def received(opened: socket.socket) -> Iterator[tuple[int, int, int, bytes]]:
     """Frames as they come, as (kind, flags, stream, payload), until the connection ends."""
     data = b""

@@ -44,3 +44,5 @@ class Line:
         """Lets the call under way, and all later ones, end at once. From any thread."""
     def abandon(self) -> None:
         """Closes this process's end without a word to the server."""
+    def disown(self) -> None:
+        """The same in a forked child, for a connection that was in the middle of a call in the parent."""

@@ -23,15 +23,18 @@ except ImportError:  # Built where nghttp2 is not.
 
 _MAX_MESSAGE_BYTES = 64 << 20
 _CONNECT_S = 0.25
+_FAIR_S = 0.1  # Less time than that to connect says nothing of a server.
 # After a connection failed, calls go over gRPC's client for so long, and twice as long each time that it fails again.
 _AGAIN_S, _LONGEST_AGAIN_S = 10.0, 600.0
+_MOST = 64  # Connections in use at once; further calls go over gRPC's client.
 _MOST_IDLE = 16
+_IDLE_S = 60.0  # One that nobody needed for so long is closed when another is given back.
 _SWITCH = "ROWBANK_NATIVE"
 _UNIX = "unix:"
 
 
 class Lines:
-    """What a client has of a server's native endpoint. Threads may share it; empty in a forked child.
+    """What a client has of a server's native endpoint. Threads may share it; without connections in a forked child.
 
     Args:
         target: where the client reaches the server.
@@ -54,14 +57,15 @@ class Lines:
 
     def renew(self) -> None:
         """Begins anew in a forked child; the parent's connections are closed here without a word."""
-        for line in [*self._idle, *self._busy]:
-            line.abandon()
+        for line in self._all:
+            line.disown()
         self._begin()
 
     def _begin(self) -> None:
-        self._idle: deque[Line] = deque()
-        self._busy: set[Line] = set()
-        self._lock = threading.Lock()
+        self._idle: deque[tuple[Line, float]] = deque()  # The one used last is the last.
+        self._all: dict[Line, tuple[str, str]] = {}  # With what the server had told when it was made.
+        # A signal's handler may close the client, or make a call, wherever the main thread is.
+        self._lock = threading.RLock()
         self._closed = False
         self._not_before, self._pause_s = 0.0, _AGAIN_S
 
@@ -78,55 +82,74 @@ class Lines:
         """
         if not self._wanted or not reached_at or (address, server_id) == self._told:
             return
-        self._told = (address, server_id)
-        self._drop_idle()
         local = address.startswith(_UNIX)
         safe = local or may_go_to(address, self._credentials)
         usable = bool(address) and safe and is_direct(self._target, reached_at)
-        self.address, self.server_id, self._not_before = address if usable else "", server_id, 0.0
+        with self._lock:
+            self._told = (address, server_id)
+            self.address, self.server_id, self._not_before = address if usable else "", server_id, 0.0
+            unused = self._drained()
+        for line in unused:
+            self.discard(line)
+
+    def forget(self, server_id: str) -> None:
+        """Another process answers there than `server_id` names: no more calls go there until a server tells again."""
+        with self._lock:
+            if self.server_id == server_id:
+                self.address, self._told = "", ("", "")
 
     def take(self, timeout_s: float) -> Line | None:
         """A connection for one call; None: there is none to be had now, and gRPC's client is to make the call."""
-        if not self.address or self._closed:
-            return None
-        while self._idle:
-            try:
-                line = self._idle.pop()
-            except IndexError:
-                break
+        while True:
+            with self._lock:
+                told, address = self._told, self.address
+                if not address or self._closed:
+                    return None
+                if not self._idle:
+                    if len(self._all) >= _MOST or time.monotonic() < self._not_before:
+                        return None
+                    break
+                line, _ = self._idle.pop()
             if line.usable():
-                self._busy.add(line)
                 return line
-            line.abandon()
-        if time.monotonic() < self._not_before:
-            return None
+            self.discard(line)
+        return self._connect(address, told, min(_CONNECT_S, timeout_s))
+
+    def _connect(self, address: str, told: tuple[str, str], timeout_s: float) -> Line | None:
         try:
-            line = Line(
-                _numeric(self.address), max_message_bytes=_MAX_MESSAGE_BYTES, timeout_s=min(_CONNECT_S, timeout_s)
-            )
+            line = Line(_numeric(address), max_message_bytes=_MAX_MESSAGE_BYTES, timeout_s=timeout_s)
         except (OSError, InvalidRequest):
-            self._not_before = time.monotonic() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, _LONGEST_AGAIN_S)
+            with self._lock:  # Of threads that tried at once, one counts.
+                if timeout_s >= _FAIR_S and time.monotonic() >= self._not_before:
+                    self._not_before = time.monotonic() + self._pause_s
+                    self._pause_s = min(2 * self._pause_s, _LONGEST_AGAIN_S)
             return None
         self._pause_s = _AGAIN_S
         with self._lock:
-            if not self.closed:
-                self._busy.add(line)
+            if not self._closed and told == self._told:
+                self._all[line] = told
                 return line
         line.abandon()
         return None
 
     def give_back(self, line: Line) -> None:
         """Takes a connection whose call has ended."""
-        self._busy.discard(line)
-        if self._closed or len(self._idle) >= _MOST_IDLE:
-            line.abandon()
-        else:
-            self._idle.append(line)
+        now = time.monotonic()
+        unused = []
+        with self._lock:
+            if self._closed or self._all.get(line) != self._told or len(self._idle) >= _MOST_IDLE:
+                unused.append(line)
+            else:
+                self._idle.append((line, now))
+            while self._idle and self._idle[0][1] < now - _IDLE_S:
+                unused.append(self._idle.popleft()[0])
+        for one in unused:
+            self.discard(one)
 
     def discard(self, line: Line) -> None:
-        """Ends a connection in the middle of a call."""
-        self._busy.discard(line)
+        """Ends a connection, also in the middle of a call."""
+        with self._lock:
+            self._all.pop(line, None)
         line.abandon()
 
     @property
@@ -138,15 +161,17 @@ class Lines:
         """Ends the connections; calls under way end within a tenth of a second."""
         with self._lock:
             self._closed = True
-            busy = list(self._busy)
+            unused = self._drained()
+            busy = self._all.keys() - set(unused)
         for line in busy:
             line.stop()
-        self._drop_idle()
+        for line in unused:
+            self.discard(line)
 
-    def _drop_idle(self) -> None:
+    def _drained(self) -> list[Line]:
+        """The idle ones, which are nobody's from now on."""
         idle, self._idle = self._idle, deque()
-        for line in idle:
-            line.abandon()
+        return [line for line, _ in idle]
 
 
 def _numeric(address: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 
 from rowbank.calls.native.lines import Lines
+from rowbank.errors import NotReady, from_rpc_error
 
 _SERVER_ID = "rowbank-server-id"
 _BINARY = "-bin"
@@ -65,42 +66,49 @@ class NativeUnary:
         self, request: Any, timeout: float | None = None, metadata: Metadata | None = None
     ) -> tuple[Any, Any]:
         """The answer, and what says what came with it."""
+        deadline = _deadline(timeout)
         tokens = self._lines.tokens
         shown = () if tokens is None else tokens.metadata()
-        made = self._begin(request, timeout, metadata, shown)
-        if made is None:
-            return self._other.with_call(request, timeout=timeout, metadata=metadata)  # type: ignore[no-any-return]
-        try:
-            return made.result(), made
-        except NativeError as error:
-            refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
-            if not refused or tokens is None or not tokens.changed(shown):
-                raise
-        return self._other.with_call(request, timeout=timeout, metadata=metadata)  # type: ignore[no-any-return]
+        made = self._begin(request, timeout, deadline, metadata, shown)
+        if made is not None:
+            try:
+                return made.result(), made
+            except NativeError as error:
+                refused = error.code() is grpc.StatusCode.UNAUTHENTICATED
+                if not refused or tokens is None or not tokens.changed(shown):
+                    raise
+        left_s = _left(timeout, deadline)
+        return self._other.with_call(request, timeout=left_s, metadata=metadata)  # type: ignore[no-any-return]
 
     def future(self, request: Any, timeout: float | None = None, metadata: Metadata | None = None) -> Any:
         """Sends the request and does not wait for the answer."""
+        deadline = _deadline(timeout)
         tokens = self._lines.tokens
-        made = self._begin(request, timeout, metadata, () if tokens is None else tokens.metadata())
-        return self._other.future(request, timeout=timeout, metadata=metadata) if made is None else made
+        made = self._begin(request, timeout, deadline, metadata, () if tokens is None else tokens.metadata())
+        if made is not None:
+            return made
+        return self._other.future(request, timeout=_left(timeout, deadline), metadata=metadata)
 
     def _begin(
-        self, request: Any, timeout: float | None, metadata: Metadata | None, shown: Metadata
+        self, request: Any, timeout: float | None, deadline: float, metadata: Metadata | None, shown: Metadata
     ) -> _NativeCall | None:
         lines = self._lines
-        limit_s = _FOR_EVER_S if timeout is None else timeout
-        deadline = time.monotonic() + limit_s
-        line = lines.take(limit_s)
+        server_id = lines.server_id  # Before a connection is taken: one that is newer than it is refused.
+        line = lines.take(deadline - time.monotonic())
         if line is None:
             return None
-        sent = [*map(_written, (*(metadata or ()), *shown)), (_SERVER_ID, lines.server_id)]
 
         def again() -> Any:
-            left_s = None if timeout is None else max(0.001, deadline - time.monotonic())
-            return self._other.future(request, timeout=left_s, metadata=metadata)
+            return self._other.future(request, timeout=_left(timeout, deadline), metadata=metadata)
 
-        call = _NativeCall(lines, line, self._read, deadline, again)
-        call.start(self._path, self._target, sent, "" if timeout is None else _header_of(limit_s), _pieces(request))
+        call = _NativeCall(lines, line, server_id, self._read, deadline, again)
+        try:
+            sent = [*map(_written, (*(metadata or ()), *shown)), (_SERVER_ID, server_id)]
+            limit = "" if timeout is None else _header_of(deadline - time.monotonic())
+            call.start(self._path, self._target, sent, limit, _pieces(request))
+        except BaseException:  # A signal's, too.
+            call.cancel()
+            raise
         return call
 
 
@@ -108,26 +116,31 @@ class _NativeCall:
     """One call: read by whoever asks for the result. Of one thread."""
 
     def __init__(
-        self, lines: Lines, line: Any, read: Callable[[bytes], Any], deadline: float, again: Callable[[], Any]
+        self,
+        lines: Lines,
+        line: Any,
+        server_id: str,
+        read: Callable[[bytes], Any],
+        deadline: float,
+        again: Callable[[], Any],
     ) -> None:
-        self._lines, self._line, self._read = lines, line, read
+        self._lines, self._line, self._server_id, self._read = lines, line, server_id, read
         self._deadline, self._again = deadline, again
         self._other: Any = None
         self._error: NativeError | None = None
         self._answer: Any = None
         self._trailers: tuple[tuple[str, str | bytes], ...] = ()
 
+    def __del__(self) -> None:
+        if self._line is not None:  # Nobody waited for it to the end.
+            self._discard()
+
     def start(
         self, path: str, authority: str, metadata: list[tuple[str, str]], timeout: str, pieces: Sequence[Any]
     ) -> None:
         """Writes the request."""
-        try:
-            left_s = max(0.0, self._deadline - time.monotonic())
-            written = self._line.start(path, authority, metadata, timeout, pieces, left_s)
-        except BaseException:  # A signal's, too.
-            self._discard()
-            raise
-        if not written:
+        left_s = max(0.0, self._deadline - time.monotonic())
+        if not self._line.start(path, authority, metadata, timeout, pieces, left_s):
             self._give_up()
 
     def result(self, timeout: float | None = None) -> Any:
@@ -191,6 +204,9 @@ class _NativeCall:
         if status != 0:
             code = _CODES.get(status, grpc.StatusCode.UNKNOWN)
             self._error = NativeError(code, text, self._trailers)
+            if code is grpc.StatusCode.UNAVAILABLE and _is_anothers(self._error):
+                self._lines.forget(self._server_id)
+                self._other = self._again()
             return
         try:
             self._answer = self._read(message)
@@ -207,6 +223,20 @@ class _NativeCall:
     def _discard(self) -> None:
         line, self._line = self._line, None
         self._lines.discard(line)
+
+
+def _is_anothers(error: NativeError) -> bool:
+    """Whether it says that nothing was done, because the call is for another process or its server has just begun."""
+    told = from_rpc_error(error)
+    return isinstance(told, NotReady) and not told.metadata.get("role")
+
+
+def _deadline(timeout: float | None) -> float:
+    return time.monotonic() + (_FOR_EVER_S if timeout is None else timeout)
+
+
+def _left(timeout: float | None, deadline: float) -> float | None:
+    return None if timeout is None else max(0.001, deadline - time.monotonic())
 
 
 def _pieces(request: Any) -> Sequence[Any]:
@@ -230,4 +260,9 @@ def _written(pair: tuple[str, str | bytes]) -> tuple[str, str]:
 
 def _read_pair(pair: tuple[str, str]) -> tuple[str, str | bytes]:
     name, value = pair
-    return (name, base64.b64decode(value + "=" * (-len(value) % 4))) if name.endswith(_BINARY) else pair
+    if not name.endswith(_BINARY):
+        return pair
+    try:
+        return name, base64.b64decode(value + "=" * (-len(value) % 4))
+    except ValueError:  # What is no base64 says nothing.
+        return name, b""
