@@ -70,7 +70,7 @@ def answered(*sent, within_s=10.0, close=False):
 WHOLE = frames.message(b"answer")
 CASES = {
     "whole": ([begin(), data(WHOLE), trailers()], "answered", "OK"),
-    "in single bytes": ([begin(), *(data(WHOLE[at : at + 1]) for at in range(len(WHOLE))), trailers()], "answered", "OK"),
+    "in single bytes": ([begin(), *(data(bytes((one,))) for one in WHOLE), trailers()], "answered", "OK"),
     "padded": ([begin(), data(b"\x03" + WHOLE + bytes(3), flags=8), trailers()], "answered", "OK"),
     "other streams' data between": ([begin(), data(WHOLE), frame(PING, bytes(8)), trailers()], "answered", "OK"),
     "trailers only": ([trailers("5", __status="200", content_type="application/grpc")], "answered", "NOT_FOUND"),

@@ -119,19 +119,24 @@ def test_stop_ends_a_call_from_another_thread(shared):
 
 
 def test_a_signal_interrupts_a_call():
-    class Interrupted(Exception):
+    class InterruptedTestError(Exception):
         pass
 
     def interrupt(number, frame):
-        raise Interrupted
+        raise InterruptedTestError
 
     before = signal.signal(signal.SIGUSR1, interrupt)
     try:
         with echoing() as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
             line = connect(server.address)
             assert line.start("/t/Wait", "a", [], "", [b"w"], 10.0)
-            pool.submit(lambda: server.begun.acquire(timeout=30) and os.kill(os.getpid(), signal.SIGUSR1))
-            with pytest.raises(Interrupted):
+
+            def interrupt_it():
+                if server.begun.acquire(timeout=30):
+                    os.kill(os.getpid(), signal.SIGUSR1)
+
+            pool.submit(interrupt_it)
+            with pytest.raises(InterruptedTestError):
                 line.finish(60.0)
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -176,7 +181,9 @@ def test_addresses_of_other_kinds(family, tmp_path):
         assert call(connect(server.address), "Echo", b"x")[4] == b"x"
 
 
-@pytest.mark.parametrize("address", ["localhost:1", "127.0.0.1", "unix:", "unix:" + "x" * 200, "", "[::1", "1.2.3.4.5:6"])
+@pytest.mark.parametrize(
+    "address", ["localhost:1", "127.0.0.1", "unix:", "unix:" + "x" * 200, "", "[::1", "1.2.3.4.5:6"]
+)
 def test_what_is_no_address_is_an_error(address):
     with pytest.raises(OSError):
         connect(address)
