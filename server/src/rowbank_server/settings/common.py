@@ -24,6 +24,7 @@ OTHER_VARIABLES = frozenset(
     {
         CONFIG_VARIABLE,
         "ROWBANK_REDIS_SERVER",
+        "ROWBANK_NATIVE",
         "ROWBANK_RETRIEVAL",
         "ROWBANK_CHAOS_SEED",
         "ROWBANK_TEST_NEWEST",
