@@ -14,8 +14,9 @@ import pytest
 import redis
 from tests.journal.support import flush, streams
 from tests.processes import until
+from tests.server.support import f32, i64
 
-from rowbank_protos.v1 import admin_pb2, common_pb2, tables_pb2
+from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2, tables_pb2
 from rowbank_server.journal.replay_rate import ReplayRate
 from rowbank_server.settings import PsSettings, load
 from rowbank_server.settings.errors import SettingsError
@@ -155,6 +156,24 @@ def test_what_was_pushed_to_a_relaxed_table_does_not_wait_when_it_becomes_a_jour
     with pushing(connect, server):
         wire.tables.UpdateTable(tables_pb2.UpdateTableRequest(spec=table.spec))
         until(lambda: not stats_of(wire, "tick").dirty_rows, what="write-back")
+
+
+@pytest.mark.parametrize("removal", ["remove", "clear"])
+def test_a_replay_does_not_remove_what_a_relaxed_table_got_later(make, connect, start_ps, client, namespace, removal):
+    """The removal is in the journal, the push after it is not: it is written, and the journal must not outlast that."""
+    server, wire = make(*LONG)
+    parts = [rows_pb2.TableGradients(table=name, keys=i64(5), gradients=f32([[-1]])) for name in ("busy", "tick")]
+    with pushing(connect, server):
+        wire.rows.Push(rows_pb2.PushRequest(tables=parts))  # So the journal has it, of the relaxed table too.
+        if removal == "remove":
+            wire.rows.Remove(rows_pb2.RemoveRequest(table="tick", keys=i64(5)))
+        else:
+            wire.rows.Clear(rows_pb2.ClearRequest(table="tick"))
+        wire.push("tick", [5], [[-7]])
+        cycles(client, namespace, wire)
+        until(lambda: not stats_of(wire, "tick").dirty_rows, what="write-back")
+    server.kill()
+    assert connect(start_ps(*CYCLE, *LONG).target).pull("tick", [5], dim=1)[0].tolist() == [[7]]
 
 
 def test_after_a_restart_of_redis_nothing_waits(start_ps, own_redis, connect):

@@ -273,6 +273,8 @@ class _Ordered:
         if self._journaled:
             for table in self._mutation.tables:
                 table.journaled_position = entry.position
+                if self._mutation.kind in _REMOVALS:
+                    table.removal_position = entry.position
         return True
 
     def _done(self, entry: Entry) -> None:

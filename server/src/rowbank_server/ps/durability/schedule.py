@@ -61,6 +61,10 @@ class Schedule:
         # Followers are told of whole write-backs alone, and what they keep of evicted rows meanwhile is bounded.
         if any(table.second_chance.on or table.second_chance.wipe_due for table in tables):
             return None
+        # What a relaxed table got after a removal has no position: a replay of the removal would take it away again.
+        trimmed = self._journal.gone_through()
+        if any(table.removal_position > trimmed for table in tables if not table.journaled):
+            return None
         now = [table for table in tables if not self._may_wait(table)]
         if len(now) == len(tables) or now_s - self._moved_s >= self._idle_s or self._is_due(tables, now_s):
             return None

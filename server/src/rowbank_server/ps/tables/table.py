@@ -62,6 +62,7 @@ class ShardTable:
         mirror_unknown: nobody knows what Redis holds of the table, so all of it must be replaced; as `dropped`.
         corrupt_rows: stored rows that failed their checks when the table was loaded.
         journaled_position: the position of the last mutation that is in the journal; written under `mutation_lock`.
+        removal_position: the position of the last removal or clearing that is in the journal; as `journaled_position`.
         unsettled: what was written to Redis since the last write-back that ended; as `dropped`.
         common_position: the position that the common row had seen when it was loaded, or replayed to.
         seen_through: no row has seen a later position than this, as far as replay knows, which need not look then.
@@ -87,6 +88,7 @@ class ShardTable:
         self.corrupt_rows = 0
         self.common_position = 0
         self.journaled_position = 0
+        self.removal_position = 0
         self.seen_through = _ANY_POSITION
         self._step = step
         self._replayed = self.rows.stats()
