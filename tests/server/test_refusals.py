@@ -188,3 +188,15 @@ def test_a_message_beyond_the_limit_is_refused_by_the_transport(connect, start_p
         wire.pull("t", list(range(9000)))
     with refused(RequestTooLarge, "69632", "max_message_bytes"):  # A sixteenth more, for a record beside its request.
         wire.pull("t", list(range(8100)))
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_messages_that_are_none_use_up_nothing(connect, start_ps, native):
+    """More of them than a connection may have streams, and then a good one."""
+    wire = connect(start_ps("--max-streams-per-connection", "8").target, native=native)
+    wire.create("t")
+    channel = wire.native_channel if native else wire.channel
+    for name in ("Pull", "Lookup", "Size", "Push") * 5:
+        with refused(InvalidRequest):
+            channel.unary_unary(f"/rowbank.v1.RowService/{name}")(b"\xff\xff\xff", timeout=30)
+    assert wire.size("t") == 0

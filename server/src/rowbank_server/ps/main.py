@@ -60,6 +60,7 @@ from rowbank_server.ps.services.insight_service import InsightServicer
 from rowbank_server.ps.services.intake import Intake
 from rowbank_server.ps.services.limits import Limits
 from rowbank_server.ps.services.metrics import RequestMetrics, TableCollector
+from rowbank_server.ps.services.parsing import Parsing
 from rowbank_server.ps.services.row_service import RowServicer
 from rowbank_server.ps.services.snapshots import SnapshotServicer
 from rowbank_server.ps.services.table_service import TableServicer
@@ -252,7 +253,7 @@ class ParameterServer:
         self.server = PsServer(
             self._servicers(history, dedup),
             interceptors=self._interceptors(Intake.of(settings, self.limiting.metrics.refused)),
-            native_interceptors=self._interceptors(),
+            native_interceptors=self._interceptors(Parsing()),
             max_calls=settings.max_calls,
             max_streams_per_connection=settings.max_streams_per_connection,
             max_message_bytes=settings.max_message_bytes,
@@ -302,7 +303,7 @@ class ParameterServer:
         with self.security.parts, self.showing.at(self._settings.http_bind) as self.serving.http:
             return self.serving.run()
 
-    def _interceptors(self, *intake: Intake) -> list[Interceptor]:
+    def _interceptors(self, taking_in: Interceptor) -> list[Interceptor]:
         """What is around the handlers, the outermost first; some remember the handlers that they are around."""
         door = Door(
             role=lambda: self.part.role,
@@ -314,7 +315,7 @@ class ParameterServer:
             *self.security.outermost(),
             Tracing(),
             ErrorInterceptor(self._requests),
-            *intake,
+            taking_in,
             *self.security.inner(),
             Limits(self.limiting.in_flight),
             self.draining,

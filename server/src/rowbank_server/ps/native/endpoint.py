@@ -183,11 +183,6 @@ class NativeEndpoint:
             for _ in handler.stream_stream(iter(()), context):
                 pass
             raise AssertionError("a refusal gives no answers")
-        if handler.request_deserializer is not None:
-            try:
-                request = handler.request_deserializer(request)
-            except Exception:
-                context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
         answer = handler.unary_unary(request, context)
         if handler.response_serializer is not None:
             answer = handler.response_serializer(answer)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from rowbank.errors import DeadlineExceeded, InvalidRequest, Overloaded, RequestError, to_status
+from rowbank_server.ps.services.parsing import Parse, parsed
 from rowbank_server.ps.services.wrapping import Interceptor
 from rowbank_server.settings import PsSettings
 from rowbank_server.tenancy import place_of
@@ -76,35 +77,40 @@ class Intake(Interceptor):
             make, behavior, wrap = grpc.stream_stream_rpc_method_handler, handler.unary_stream, self._streaming
         else:
             make, behavior, wrap = grpc.stream_unary_rpc_method_handler, handler.unary_unary, self._unary
-        return make(wrap(behavior, ours), handler.request_deserializer, handler.response_serializer)
+        read = functools.partial(self._read, parse=handler.request_deserializer, ours=ours)
+        return make(wrap(behavior, read), None, handler.response_serializer)
 
-    def _unary(self, behavior: Callable[..., Any], ours: bool) -> Callable[..., Any]:
+    def _unary(self, behavior: Callable[..., Any], read: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(behavior)  # With gRPC's attributes: which threads run it.
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-            return behavior(self._read(requests, context, ours), context)
+            return behavior(read(requests, context), context)
 
         return answer
 
-    def _streaming(self, behavior: Callable[..., Any], ours: bool) -> Callable[..., Any]:
+    def _streaming(self, behavior: Callable[..., Any], read: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(behavior)
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-            yield from behavior(self._read(requests, context, ours), context)
+            yield from behavior(read(requests, context), context)
 
         return answer
 
-    def _read(self, requests: Iterator[Any], context: grpc.ServicerContext, ours: bool) -> Any:
+    def _read(self, requests: Iterator[Any], context: grpc.ServicerContext, *, parse: Parse | None, ours: bool) -> Any:
         """The request. Raises RequestError, or ends the call where nobody turns that into a status."""
         try:
             with self._taken_in(context):
-                return next(requests)
+                data = next(requests)
+            return parsed(parse, data)
         except StopIteration:
             error: RequestError = InvalidRequest("expected one request message, got none")
         except grpc.RpcError:  # What gRPC raises where the call was ended.
             error = DeadlineExceeded("the request did not arrive in time, or its caller went away; nothing was done")
-        except Overloaded as refusal:
+        except (Overloaded, InvalidRequest) as refusal:
             error = refusal
         if ours:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # It knows this frame: in a circle with it, the call would be kept, and its stream with it.
         code, message, trailers = to_status(error)
         context.set_trailing_metadata(trailers)
         return context.abort(code, message)
