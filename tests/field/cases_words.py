@@ -147,8 +147,8 @@ CASES = [
          _client("localhost:1")),
     Case("rowbank tables -t nohost.invalid", r"1 error: cannot connect to nohost.invalid:7700: no such host;.*",
          _rowbank("tables", "-t", "nohost.invalid")),
-    Case("rowbank tables -t ::1", r"1 error: targets: .*in brackets: \[::1\]:7700", _rowbank("tables", "-t", "::1")),
-    Case("rowbank tables -t a,a:7700", r"1 error: targets: .*'a:7700' more than once",
+    Case("rowbank tables -t ::1", r"2 error: --target: .*in brackets: \[::1\]:7700", _rowbank("tables", "-t", "::1")),
+    Case("rowbank tables -t a,a:7700", r"2 error: --target: .*'a:7700' more than once",
          _rowbank("tables", "-t", "a,a:7700")),
     Case("ROWBANK_TARGET=... rowbank tables", r".*variable ROWBANK_TARGET .*did you mean ROWBANK_TARGETS\?",
          _misspelt_variable),
@@ -172,7 +172,8 @@ CASES = [
     Case("--max-rows without --eviction", r"2 error: --max-rows 9 needs --eviction lfu or --eviction lru.*",
          _rowbank("table", "create", "T", "--dim", "4", "--max-rows", "9")),
     Case("a table that exists", r"TableExists: .*dim is 4, asked for 8; optimizer is sgd, asked for ada.*", _exists),
-    Case("13 tables and a misspelt name", r"TableNotFound: .*known tables: '[^']*-users', .* and \d+ more",
+    Case("13 tables and a misspelt name", r"TableNotFound: .*known tables: '[^']*-users', .* "
+         r"and \d+ more; did you mean .*",
          _many_tables),
     Case("unknown key in rowbank.toml", r"2 error: DIR/rowbank.toml: setting flush_intervall_s in \[ps\] is unknown; "
          r"did you mean flush_interval_s\?.*", _server("up", "--data-dir", "{folder}/d", "--grpc-bind", "http://x",
