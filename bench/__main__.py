@@ -18,6 +18,7 @@ from . import (
     grpc_workloads,
     index_workloads,
     journal_workloads,
+    ladder_workloads,
     machine,
     overload_workloads,
     retrieval_workloads,
@@ -66,11 +67,20 @@ WORKLOADS: dict[str, Callable[[Settings], list[Figure]]] = {
     "feature_import": feature_workloads.feature_import,
     "tls_cost": tls_workloads.tls_cost,
     "core_sweep": sweep_workloads.core_sweep,
+    "ladder": ladder_workloads.ladder,
     "capacity": capacity_workloads.capacity,
     "capacity_two_cores": capacity_workloads.capacity_two_cores,
 }
 # Minutes and most of the memory, environments with other libraries, or libraries to compare with: when named.
-_LONG = ("capacity", "capacity_two_cores", "core_sweep", "feature_reads", "recommend_load_large", "index_compare")
+_LONG = (
+    "capacity",
+    "capacity_two_cores",
+    "ladder",
+    "core_sweep",
+    "feature_reads",
+    "recommend_load_large",
+    "index_compare",
+)
 
 
 def _arguments() -> argparse.Namespace:

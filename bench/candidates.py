@@ -14,6 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import grpc
+
+from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
+
 from . import services
 from .peers.work import Work
 from .placement import Placement, pinned
@@ -61,6 +65,7 @@ class Candidate:
     programs: list[Program]  # One a client; or one for all of them.
     server: int  # Its process.
     redis_port: int = 0
+    target: str = ""
 
     @property
     def writes_back(self) -> bool:
@@ -99,7 +104,7 @@ def rowbank(
         )
         server = {"target": shard.target, "durability": durability}
         programs = _clients(stack, work, cores, python, "rowbank_side", server)
-        yield Candidate(name, programs, shard.process, port)
+        yield Candidate(name, programs, shard.process, port, shard.target)
 
 
 @contextlib.contextmanager
@@ -111,6 +116,41 @@ def echo(work: Work, cores: Placement) -> Iterator[Candidate]:
         assert process.stdout is not None
         server = {"target": process.stdout.readline().split()[2], "options": services.CHANNEL_OPTIONS}
         yield Candidate("gRPC echo", _clients(stack, work, cores, sys.executable, "echo_side", server), process.pid)
+
+
+@contextlib.contextmanager
+def rung(layer: str, work: Work, cores: Placement) -> Iterator[Candidate]:
+    """One layer of the ladder with a client of its own, see `peers.ladder_server`."""
+    told = {"layer": layer, "rows": work.rows, "dim": work.dim, "options": services.CHANNEL_OPTIONS}
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(_module(sys.executable, "ladder_server", json.dumps(told), cores.server))
+        assert process.stdout is not None
+        server = {
+            "target": process.stdout.readline().split()[2],
+            "transport": "tcp" if layer == "core over TCP" else "grpc",
+            "message": layer == "core and protobuf",
+            "method": "/bench.Ladder/Pull",
+            "options": services.CHANNEL_OPTIONS,
+        }
+        yield Candidate(layer, _clients(stack, work, cores, sys.executable, "ladder_side", server), process.pid)
+
+
+@contextlib.contextmanager
+def stock_client(address: str, work: Work, cores: Placement) -> Iterator[Candidate]:
+    """gRPC's own client of a shard that is there already, with nothing of the product's."""
+    server = {
+        "target": address, "transport": "grpc", "message": True, "method": "/rowbank.v1.RowService/Pull",
+        "options": services.CHANNEL_OPTIONS,
+    }  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        yield Candidate(address, _clients(stack, work, cores, sys.executable, "ladder_side", server), os.getpid())
+
+
+def native_address(target: str) -> str:
+    """Where the shard's native endpoint listens; empty if it has none."""
+    with grpc.insecure_channel(target) as channel:
+        told = admin_pb2_grpc.AdminServiceStub(channel).GetServerInfo(admin_pb2.GetServerInfoRequest())
+        return str(told.native_address)
 
 
 @contextlib.contextmanager
