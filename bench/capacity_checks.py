@@ -52,10 +52,7 @@ def _first_step(work: Work) -> Array:
 
 
 def warm(candidate: Candidate, turns: list[Turn]) -> None:
-    """Does all that is measured later once, untimed, on every batch; and enough for connections to be at their best.
-
-    A connection's windows grow with what it carries: the first 200 answers of a megabyte take three times as long.
-    """
+    """Does all that is measured later once, untimed, on every batch, after some hundred steps over new connections."""
     candidate.timed("step", _CALLS_OF_A_CONNECTION, 0)
     for turn in turns:
         if turn.clients == 1:

@@ -12,7 +12,7 @@ from .placement import Placement, placement
 from .report import Figure, Settings, notice, speedup
 from .timing import Timing
 
-_WARM_CALLS = 400  # So many, and a connection is at its best.
+_WARM_CALLS = 400
 _ECHO = "echo"
 _BARE = (_ECHO, "fresh buffer", "numpy.take", "core", "core and protobuf", "core over TCP")
 _BARS = {"the client, native endpoint": 0.7}
