@@ -20,6 +20,7 @@ from typing import Any
 
 import grpc
 
+from rowbank.calls.call_error import CallError
 from rowbank.calls.forked import forks, lines
 from rowbank.credentials import Credentials
 from rowbank.secure.channels import Dialing
@@ -33,24 +34,8 @@ _PROGRAM = "import sys, json; sys.path[:] = json.loads(sys.argv[2]); from rowban
     "relay.main(int(sys.argv[1]))"  # fmt: skip
 
 
-class RelayedError(grpc.RpcError):
-    """A call that failed, with what gRPC says of one."""
-
-    def __init__(self, code: grpc.StatusCode, details: str, metadata: tuple[tuple[str, str | bytes], ...] = ()) -> None:
-        super().__init__(details)
-        self._code, self._details, self._metadata = code, details, metadata
-
-    def code(self) -> grpc.StatusCode:
-        """The status."""
-        return self._code
-
-    def details(self) -> str:
-        """Its text."""
-        return self._details
-
-    def trailing_metadata(self) -> Any:
-        """What came with it."""
-        return self._metadata
+class RelayedError(CallError):
+    """A call that was made by the relay and failed."""
 
 
 class _Relay:

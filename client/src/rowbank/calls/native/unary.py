@@ -5,7 +5,6 @@ Where the endpoint cannot be reached, or has surely not worked on a request, gRP
 
 from __future__ import annotations
 
-import base64
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,36 +12,19 @@ from typing import Any
 
 import grpc
 
+from rowbank.calls.call_error import CallError, Metadata
 from rowbank.calls.native.lines import Lines
 from rowbank.errors import NotReady, from_rpc_error
+from rowbank_protos.metadata import from_wire, to_wire
 
 _SERVER_ID = "rowbank-server-id"
-_BINARY = "-bin"
 _FOR_EVER_S = 1e9
 _MOST_MICROSECONDS = 99_999_999  # Eight digits are what gRPC's header has.
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-Metadata = Sequence[tuple[str, str | bytes]]
 
-
-class NativeError(grpc.RpcError):
-    """A call that failed, with what gRPC says of one."""
-
-    def __init__(self, code: grpc.StatusCode, details: str, metadata: Metadata = ()) -> None:
-        super().__init__(details)
-        self._code, self._details, self._metadata = code, details, tuple(metadata)
-
-    def code(self) -> grpc.StatusCode:
-        """The status."""
-        return self._code
-
-    def details(self) -> str:
-        """Its text."""
-        return self._details
-
-    def trailing_metadata(self) -> Any:
-        """What came with it."""
-        return self._metadata
+class NativeError(CallError):
+    """A call over the native endpoint that failed."""
 
 
 class NativeUnary:
@@ -103,7 +85,7 @@ class NativeUnary:
 
         call = _NativeCall(lines, line, server_id, self._read, deadline, again)
         try:
-            sent = [*map(_written, (*(metadata or ()), *shown)), (_SERVER_ID, server_id)]
+            sent = [*map(to_wire, (*(metadata or ()), *shown)), (_SERVER_ID, server_id)]
             limit = "" if timeout is None else _header_of(deadline - time.monotonic())
             call.start(self._path, self._target, sent, limit, _pieces(request))
         except BaseException:  # A signal's, too.
@@ -200,7 +182,7 @@ class _NativeCall:
         if ending == "lost":
             self._error = NativeError(grpc.StatusCode.UNAVAILABLE, f"the connection was lost during the call: {text}")
             return
-        self._trailers = tuple(map(_read_pair, trailers))
+        self._trailers = tuple(map(from_wire, trailers))
         if status != 0:
             code = _CODES.get(status, grpc.StatusCode.UNKNOWN)
             self._error = NativeError(code, text, self._trailers)
@@ -248,21 +230,3 @@ def _pieces(request: Any) -> Sequence[Any]:
 def _header_of(timeout_s: float) -> str:
     microseconds = max(1, math.ceil(timeout_s * 1e6))
     return f"{microseconds}u" if microseconds <= _MOST_MICROSECONDS else f"{math.ceil(timeout_s)}S"
-
-
-def _written(pair: tuple[str, str | bytes]) -> tuple[str, str]:
-    name, value = pair
-    if name.endswith(_BINARY):
-        data = value if isinstance(value, bytes) else value.encode()
-        return name, base64.b64encode(data).rstrip(b"=").decode()
-    return name, value.decode("latin-1") if isinstance(value, bytes) else value
-
-
-def _read_pair(pair: tuple[str, str]) -> tuple[str, str | bytes]:
-    name, value = pair
-    if not name.endswith(_BINARY):
-        return pair
-    try:
-        return name, base64.b64decode(value + "=" * (-len(value) % 4))
-    except ValueError:  # What is no base64 says nothing.
-        return name, b""

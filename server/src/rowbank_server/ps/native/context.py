@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 import grpc
 
+from rowbank_protos.metadata import from_wire, to_wire
+
 if TYPE_CHECKING:
     from rowbank_server._http2 import Call
 
-_BINARY = "-bin"
 _AS_THEY_ARE = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"  # And letters and digits: what gRPC does not encode in a message.
 Trailers = tuple[tuple[str, str | bytes], ...]
 
@@ -40,7 +39,7 @@ class NativeContext(grpc.ServicerContext):
     def invocation_metadata(self) -> Any:
         """Names and values; those of names that end in -bin are bytes."""
         if self._metadata is None:
-            self._metadata = tuple(map(_read, self._call.metadata))
+            self._metadata = tuple(map(from_wire, self._call.metadata))
         return self._metadata
 
     def peer(self) -> str:
@@ -128,21 +127,4 @@ class NativeContext(grpc.ServicerContext):
 
 def on_wire(code: grpc.StatusCode, details: str, trailers: Trailers) -> tuple[int, str, list[tuple[str, str]]]:
     """A status as it is sent: its number, its text percent-encoded, its metadata with bytes in base64."""
-    return code.value[0], quote(details, safe=_AS_THEY_ARE), [_written(name, value) for name, value in trailers]
-
-
-def _read(pair: tuple[str, str]) -> tuple[str, str | bytes]:
-    name, value = pair
-    if not name.endswith(_BINARY):
-        return pair
-    try:
-        return name, base64.b64decode(value + "=" * (-len(value) % 4))
-    except binascii.Error:
-        return name, b""
-
-
-def _written(name: str, value: str | bytes) -> tuple[str, str]:
-    if name.endswith(_BINARY):
-        data = value if isinstance(value, bytes) else value.encode()
-        return name, base64.b64encode(data).rstrip(b"=").decode()
-    return name, value.decode("latin-1") if isinstance(value, bytes) else value
+    return code.value[0], quote(details, safe=_AS_THEY_ARE), [to_wire(pair) for pair in trailers]
