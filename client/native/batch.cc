@@ -9,17 +9,12 @@
 #include <immintrin.h>
 #endif
 
+#include "mix.h"
+
 namespace rowbank::client {
 namespace {
 
 constexpr std::uint32_t kEmpty = 0xFFFFFFFFU;
-
-std::uint64_t mix(std::int64_t key) {
-  auto z = static_cast<std::uint64_t>(key);
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
-}
 
 }  // namespace
 

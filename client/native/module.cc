@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "arrays.h"
 #include "batch.h"
 #include "near_cache_bindings.h"
 #include "ranking.h"
@@ -16,20 +17,9 @@ namespace nb = nanobind;
 namespace rowbank::client {
 namespace {
 
-template <typename T, std::size_t kDims>
-using In = nb::ndarray<const T, nb::ndim<kDims>, nb::c_contig, nb::device::cpu>;
-template <typename T, std::size_t kDims>
-using Out = nb::ndarray<T, nb::ndim<kDims>, nb::c_contig, nb::device::cpu>;
-
 // NumPy's float16, or uint16 that holds its bits.
 using Halves = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 using HalvesOut = nb::ndarray<nb::c_contig, nb::device::cpu>;
-
-void require(bool holds, const char* what) {
-  if (!holds) {
-    throw std::invalid_argument(what);
-  }
-}
 
 std::size_t distinct(const In<std::int64_t, 1>& keys, const Out<std::int64_t, 1>& found,
                      const Out<std::uint32_t, 1>& inverse, const Out<std::uint32_t, 1>& occurrences) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "mix.h"
+
 namespace rowbank::client {
 namespace {
 
@@ -11,13 +13,6 @@ constexpr std::uint8_t kInitialized = 2;  // Others change with rows that are no
 constexpr std::size_t kAgesKept = 65;
 constexpr std::size_t kMostWritten = 1'000'000;  // Keys noted for one read; beyond, it keeps nothing.
 constexpr std::size_t kAhead = 12;
-
-std::uint64_t mix(std::int64_t key) {
-  auto z = static_cast<std::uint64_t>(key);
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
-}
 
 }  // namespace
 

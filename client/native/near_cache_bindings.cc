@@ -6,21 +6,13 @@
 #include <optional>
 #include <stdexcept>
 
+#include "arrays.h"
 #include "near_cache.h"
 
 namespace nb = nanobind;
 
 namespace rowbank::client {
 namespace {
-
-template <typename T, std::size_t kDims>
-using In = nb::ndarray<const T, nb::ndim<kDims>, nb::c_contig, nb::device::cpu>;
-template <typename T, std::size_t kDims>
-using Out = nb::ndarray<T, nb::ndim<kDims>, nb::c_contig, nb::device::cpu>;
-
-void require(bool holds, const char* what) {
-  if (!holds) throw std::invalid_argument(what);
-}
 
 nb::tuple read(NearCache& cache, const In<std::int64_t, 1>& keys, const Out<float, 2>& rows,
                const Out<std::uint8_t, 1>& status, const Out<std::int64_t, 1>& missing) {
