@@ -265,11 +265,8 @@ NB_MODULE(_http2, m) {
           nb::arg("starved"), nb::arg("refusals"), nb::arg("bounds_s"), nb::arg("max_keys"), nb::arg("most_fast_reads"))
       .def("set_tables", &PyEndpoint::set_tables, nb::arg("tables"))
       .def("open_reads", [](PyEndpoint& self) { self.fast().open(); })
-      .def("close_reads",
-           [](PyEndpoint& self) {
-             const nb::gil_scoped_release nogil;
-             self.fast().close();
-           })
+      .def(
+          "close_reads", [](PyEndpoint& self) { self.fast().close(); }, nb::call_guard<nb::gil_scoped_release>())
       .def("read_times",
            [](PyEndpoint& self) {
              std::vector<std::pair<std::vector<std::uint64_t>, double>> told;
@@ -301,21 +298,13 @@ NB_MODULE(_http2, m) {
                      const nb::gil_scoped_release nogil;
                      return self.endpoint().unfinished();
                    })
-      .def("sweep",
-           [](PyEndpoint& self) {
-             const nb::gil_scoped_release nogil;
-             self.endpoint().sweep();
-           })
-      .def("say_goodbye",
-           [](PyEndpoint& self) {
-             const nb::gil_scoped_release nogil;
-             self.endpoint().say_goodbye();
-           })
-      .def("stop",
-           [](PyEndpoint& self) {
-             const nb::gil_scoped_release nogil;
-             self.endpoint().stop();
-           })
+      .def(
+          "sweep", [](PyEndpoint& self) { self.endpoint().sweep(); }, nb::call_guard<nb::gil_scoped_release>())
+      .def(
+          "say_goodbye", [](PyEndpoint& self) { self.endpoint().say_goodbye(); },
+          nb::call_guard<nb::gil_scoped_release>())
+      .def(
+          "stop", [](PyEndpoint& self) { self.endpoint().stop(); }, nb::call_guard<nb::gil_scoped_release>())
       .def_prop_ro("connections", [](PyEndpoint& self) { return self.endpoint().counts().connections; })
       .def_prop_ro("refused", [](PyEndpoint& self) {
         const EndpointCounts counts = self.endpoint().counts();
