@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import re
+import signal
 
 import grpc
 import httpx
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from tests.server.support import LIMIT, f32, i64, refused, sgd, uniform
 
-from rowbank.errors import NotReady, TableNotFound
+from rowbank.errors import NotReady, RedisUnavailable, TableNotFound
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2, tables_pb2
 
 FLOAT16, BFLOAT16 = common_pb2.DATA_TYPE_FLOAT16, common_pb2.DATA_TYPE_BFLOAT16
@@ -217,3 +219,17 @@ def test_answers_of_many_megabytes(native, table_name):
     assert len(answer.values) == repeated.size * 256 < LIMIT
     once = native.rows.Lookup(rows_pb2.LookupRequest(table=table_name, keys=keys.tobytes())).values
     assert answer.values == once * 1500
+
+
+def test_a_push_that_waits_for_redis_hears_why_before_its_deadline(connect, start_ps, own_redis):
+    """Also where the deadline comes before the server's own limit for that wait."""
+    server = start_ps("--journal-wait-s", "30", redis=own_redis.url)
+    wire = connect(server.target, native=True)
+    wire.create("t")
+    part = rows_pb2.TableGradients(table="t", keys=i64(1), gradients=f32([[1, 1]]))
+    os.kill(own_redis.pid, signal.SIGSTOP)
+    try:
+        with refused(RedisUnavailable, "the journal has not confirmed the mutation"):
+            wire.rows.Push(rows_pb2.PushRequest(tables=[part]), timeout=2.0)
+    finally:
+        os.kill(own_redis.pid, signal.SIGCONT)
