@@ -19,13 +19,10 @@ using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 // gRPC's codes, as far as this side gives them by itself.
 enum class Status : int {
-  kOk = 0,
   kUnknown = 2,
-  kDeadlineExceeded = 4,
   kResourceExhausted = 8,
   kUnimplemented = 12,
   kInternal = 13,
-  kUnavailable = 14,
 };
 
 // Room for a request. `data` is null where no memory could be had.

@@ -366,7 +366,6 @@ void Endpoint::stop() {
 
 EndpointCounts Endpoint::counts() const {
   EndpointCounts counts;
-  counts.accepted = accepted_.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < kRefusals; ++i) {
     counts.refused[i] = refused_[i].load(std::memory_order_relaxed);
   }

@@ -46,7 +46,6 @@ class Worker {
 
 struct EndpointCounts {
   std::uint64_t connections = 0;  // Now.
-  std::uint64_t accepted = 0;
   std::uint64_t refused[kRefusals] = {};
 };
 

@@ -305,7 +305,6 @@ NB_MODULE(_http2, m) {
           nb::call_guard<nb::gil_scoped_release>())
       .def(
           "stop", [](PyEndpoint& self) { self.endpoint().stop(); }, nb::call_guard<nb::gil_scoped_release>())
-      .def_prop_ro("connections", [](PyEndpoint& self) { return self.endpoint().counts().connections; })
       .def_prop_ro("refused", [](PyEndpoint& self) {
         const EndpointCounts counts = self.endpoint().counts();
         return std::vector<std::uint64_t>(std::begin(counts.refused), std::end(counts.refused));

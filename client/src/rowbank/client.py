@@ -18,7 +18,7 @@ from rowbank.calls import asking, connect, methods, routing, storing, survey, tr
 from rowbank.calls.following.follower import Follower
 from rowbank.calls.forked import forks
 from rowbank.calls.holds import Hold
-from rowbank.calls.near import near_tables
+from rowbank.calls.near_cache import near_tables
 from rowbank.calls.partial import PartialTransport
 from rowbank.calls.replicas import ReplicaTransport, positions_of
 from rowbank.calls.transport import Transport

@@ -88,9 +88,6 @@ class Endpoint:
     def unfinished(self) -> int:
         """Calls that arrive, wait or are worked on, and connections with something left to write."""
     @property
-    def connections(self) -> int:
-        """Connections that there are."""
-    @property
     def refused(self) -> list[int]:
         """How many calls were refused, by reason, in the order of `refusals`."""
     def sweep(self) -> None:

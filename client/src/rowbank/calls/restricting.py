@@ -20,7 +20,7 @@ import numpy.typing as npt
 from rowbank import admin
 from rowbank._checks import at_least
 from rowbank.calls import methods
-from rowbank.calls.near import writing
+from rowbank.calls.near_cache import writing
 from rowbank.calls.verbs import Calls, score_of
 from rowbank.errors import InternalError, InvalidRequest
 from rowbank_protos.v1 import admin_pb2

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowbank.calls import arrays, methods, routing, wire
-from rowbank.calls.near import NearRead, NearTables, writing
+from rowbank.calls.near_cache import NearRead, NearTables, writing
 from rowbank.calls.routing import Piece
 from rowbank.calls.verbs import Calls
 from rowbank.errors import InvalidRequest

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rowbank._checks import at_least, float32
 from rowbank.calls import arrays, methods, routing, wire
-from rowbank.calls.near import NearRead, NearTables
+from rowbank.calls.near_cache import NearRead, NearTables
 from rowbank.calls.routing import Piece
 from rowbank.calls.verbs import Calls, Push
 from rowbank.errors import DimMismatch, InvalidRequest, NonFiniteGradient

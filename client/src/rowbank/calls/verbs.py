@@ -15,7 +15,7 @@ from rowbank._checks import at_least as at_least_number
 from rowbank._checks import seconds, staleness
 from rowbank.calls import arrays, methods, routing, wire
 from rowbank.calls.methods import A, Method, Q
-from rowbank.calls.near import NearTables, writing
+from rowbank.calls.near_cache import NearTables, writing
 from rowbank.calls.routing import Piece
 from rowbank.calls.transport import Freshness, Transport
 from rowbank.errors import InvalidRequest

@@ -112,11 +112,6 @@ class NativeEndpoint:
         histogram of requests, and longer; seconds of all."""
         return dict(zip(("Pull", "Lookup"), self._endpoint.read_times(), strict=True))
 
-    @property
-    def connections(self) -> int:
-        """How many there are."""
-        return int(self._endpoint.connections)
-
     def stop(self, *, grace_s: float) -> None:
         """Takes in nothing new, waits up to `grace_s` for what is in flight, and ends all connections."""
         self._endpoint.close_reads()
