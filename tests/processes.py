@@ -149,3 +149,16 @@ def until(condition, *, timeout_s: float = READY_TIMEOUT_S, what: str = "conditi
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
         time.sleep(0.01)
+
+
+def stand_still(pid: int) -> None:
+    """Stops a process (SIGSTOP), until it is sent SIGCONT; returns when no thread of it runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: all(_is_stopped(status) for status in Path(f"/proc/{pid}/task").glob("*/stat")), what="a standstill")
+
+
+def _is_stopped(status: Path) -> bool:
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] in "TtZX"
+    except OSError:  # That thread has ended.
+        return True

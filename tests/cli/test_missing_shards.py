@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.processes import stand_still
 
 from rowbank import SGD, Client, TableSpec, hashing
 
@@ -85,7 +86,7 @@ def test_what_cannot_be_answered_in_part_is_an_error(shards):
 
 
 def test_a_shard_that_stands_still_is_done_without(shards):
-    os.kill(shards[0].pid, signal.SIGSTOP)
+    stand_still(shards[0].pid)
     try:
         started = time.monotonic()
         (stats,) = records(command(shards, "stats", "-o", "json"))

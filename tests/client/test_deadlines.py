@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from tests.processes import stand_still
 from tests.redis_nodes import free_ports
 
 from rowbank import Client, TableSpec, errors
@@ -77,7 +78,7 @@ def test_a_call_ends_in_time_when_a_shard_stands_still(start_ps, table_name):
         whole.create_table(TableSpec(table_name, dim=2))
     with Client([shard.target for shard in shards], timeout_s=TIMEOUT_S, connect_timeout_s=30.0) as client:
         table = client.table(table_name)
-        os.kill(shards[1].pid, signal.SIGSTOP)
+        stand_still(shards[1].pid)
         try:
             for call in (lambda: table.pull(list(range(100))), table.size, client.list_tables, table.stats):
                 started = time.monotonic()

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 from tests.client.proxy import Proxy
-from tests.processes import until
+from tests.processes import stand_still, until
 from tests.redis_nodes import free_ports
 
 from rowbank import Client, TableSpec, errors
@@ -99,7 +99,7 @@ def test_a_call_that_hangs_is_made_where_the_shard_is_served(start_ps, table_nam
     with Client(f"{first}|{second}", timeout_s=60.0) as client:
         table = counted(client, table_name)
         table.push(KEYS, ONES)
-        os.kill(elder.pid, signal.SIGSTOP)
+        stand_still(elder.pid)
         pushing = threading.Thread(target=table.push, args=(KEYS, ONES))
         pushing.start()
         start_ps("--bind", second)
@@ -208,7 +208,7 @@ def test_a_forked_child_finds_the_other_process_too(start_ps, table_name):
         child.join()
         assert child.exitcode == 0
         assert (table.pull(KEYS) == -2.0).all()
-        os.kill(heir.pid, signal.SIGSTOP)
+        stand_still(heir.pid)
         child = multiprocessing.get_context("fork").Process(target=_push_in_child, args=(table,))
         child.start()
         start_ps("--bind", first)
@@ -248,7 +248,7 @@ def test_closing_wakes_a_call_that_looks_for_an_owner(start_ps, table_name):
     elder = start_ps("--bind", first)
     client = Client(f"{first}|{second}", timeout_s=60.0)
     table = counted(client, table_name)
-    os.kill(elder.pid, signal.SIGSTOP)
+    stand_still(elder.pid)
     caught: list[BaseException] = []
 
     def push():

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.client.proxy import Proxy
-from tests.processes import until
+from tests.processes import stand_still, until
 from tests.redis_nodes import free_ports
 
 from rowbank import ChangeBatch, Client, TableSpec, errors
@@ -254,7 +254,7 @@ def test_a_follower_goes_to_the_process_that_took_over(start_ps, table_name):
         copy = Copy()
         with client.follow(table_name) as follower:
             copy.follow(follower, stored(table))
-            os.kill(elder.pid, signal.SIGSTOP)
+            stand_still(elder.pid)
             start_ps("--bind", second)
             table.push([1, 2], ones(2))
             copy.follow(follower, stored(table))

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from tests.processes import until
+from tests.processes import stand_still, until
 
 from rowbank import Client, TableSpec, errors
 from rowbank.optimizers import SGD
@@ -171,7 +171,7 @@ def test_replicas_answer_while_the_owner_stands_still(replicated, table_name):
     owner, replica = replicated
     with Client(owner.target, max_staleness_s=3600.0, timeout_s=5.0) as client:
         table = client.table(table_name)
-        os.kill(owner.pid, signal.SIGSTOP)
+        stand_still(owner.pid)
         try:
             assert (table.pull(KEYS) == -1.0).all()
             assert table.lookup(KEYS).found.all()
@@ -210,7 +210,7 @@ def test_a_replica_that_stands_still_does_not_hold_a_read_up(replicated, table_n
     owner, replica = replicated
     with Client(owner.target, max_staleness_s=3600.0, timeout_s=30.0) as client:
         table = client.table(table_name)
-        os.kill(replica.pid, signal.SIGSTOP)
+        stand_still(replica.pid)
         try:
             started = time.monotonic()
             assert (table.pull(KEYS) == -1.0).all()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 
 import numpy as np
 import pytest
 from tests.deltas.support import KEYS, POSITION, RECORDS, ROWS, last_position, stored
 from tests.journal.support import CuttingProxy, redis_is_away, redis_is_back
-from tests.processes import until
+from tests.processes import stand_still, until
 from tests.server.support import i64, refused
 from tests.server.test_redis_faults import kill
 
@@ -309,7 +307,7 @@ def test_what_a_crash_undoes_was_never_sent(never_writes_back, own_redis, connec
     end = last_position(ps.target)
     for follower in (rows, keys, records):
         follower.reaches(end)
-    os.kill(own_redis.pid, signal.SIGSTOP)
+    stand_still(own_redis.pid)
     with refused(RedisUnavailable):
         wire.push("t", [1, 7], [[1, 1]] * 2)  # Applied in RAM, and nowhere else.
     late = follow(ps.target)

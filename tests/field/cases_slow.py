@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 from tests.field.case import Case, World
-from tests.processes import PsProcess, UpProcess, until
+from tests.processes import PsProcess, UpProcess, stand_still, until
 from tests.redis_nodes import RedisNode, free_ports
 from tests.retrieval import support
 
@@ -68,7 +68,7 @@ def _publish(client: Client, model: support.World) -> None:
 @contextlib.contextmanager
 def _still(redis: RedisNode) -> Iterator[None]:
     pid = redis.client.info("server")["process_id"]
-    os.kill(pid, signal.SIGSTOP)
+    stand_still(pid)
     try:
         yield
     finally:

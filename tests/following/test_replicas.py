@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import redis
 from tests.following.cluster import pair
-from tests.processes import until
+from tests.processes import stand_still, until
 from tests.server.support import i64, refused
 from tests.server.test_metrics import scraped
 
@@ -145,7 +145,7 @@ def test_callers_say_how_old_rows_may_be(both, owner, replica):
 def test_a_replica_of_an_owner_that_stands_still_says_how_old_it_is(both, owner, replica):
     owner.create("t")
     both.require_equal()
-    os.kill(both.owner.pid, signal.SIGSTOP)
+    stand_still(both.owner.pid)
     try:
         until(lambda: int(pull(replica, "t", [1])[1]["rowbank-age-ms"]) > 1500, what="age grows")
         with refused(ReplicaTooStale, "at most 1000 were allowed"):
@@ -166,7 +166,7 @@ def test_what_was_acknowledged_and_not_sent_counts_as_age(tmp_path, own_redis, n
         owner.create("journaled")
         owner.create("relaxed", durability=common_pb2.DURABILITY_RELAXED)
         both.require_equal()
-        os.kill(own_redis.pid, signal.SIGSTOP)
+        stand_still(own_redis.pid)
         try:
             with refused(RedisUnavailable):
                 owner.push("journaled", [1], [[-1, -1]])

@@ -13,7 +13,7 @@ from tests.following.cluster import exported, pair, tables_of
 from tests.following.soak import create_tables
 from tests.following.test_replicas import pull
 from tests.following.writers import Writer
-from tests.processes import until
+from tests.processes import stand_still, until
 
 from rowbank_protos.v1 import admin_pb2
 from rowbank_server.redis_supervisor import EmbeddedRedis
@@ -100,7 +100,7 @@ def test_an_owner_that_was_replaced_without_knowing_makes_no_replica_look_fresh(
         standby = made.start_standby()
         until(lambda: made.info(standby).state == "following", what="the standby follows")
         made.require_equal()
-        os.kill(made.owner.pid, signal.SIGSTOP)
+        stand_still(made.owner.pid)
         until(lambda: made.info(standby).role == "owner", what="the take-over")
         made.wire(standby).push("t", [1], [[-1, -1]])
         acknowledged = time.monotonic()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from tests.journal.support import CuttingProxy
-from tests.processes import PsProcess, until
+from tests.processes import PsProcess, stand_still, until
 
 from rowbank import SGD, Client, TableSpec
 from rowbank.errors import RowbankError
@@ -232,7 +232,7 @@ class Chaos:
 
     def _pause_redis(self) -> None:
         assert self.redis.pid is not None
-        os.kill(self.redis.pid, signal.SIGSTOP)
+        stand_still(self.redis.pid)
         self._stop.wait(self._random.uniform(0.1, 1.5))
         os.kill(self.redis.pid, signal.SIGCONT)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import redis
 from tests.journal.support import flush, push_request
+from tests.processes import stand_still
 from tests.server.support import exported, i64, refused
 
 from rowbank.errors import NotReady, RedisUnavailable
@@ -34,7 +35,7 @@ def test_a_zombie_neither_acknowledges_nor_overwrites(never_writes_back, connect
     old.create("t", 1)
     keys = list(range(50))
     old.push("t", keys, -np.ones((50, 1)))
-    os.kill(elder.pid, signal.SIGSTOP)
+    stand_still(elder.pid)
     successor = never_writes_back()
     new = connect(successor.target)
     new.push("t", keys, -np.ones((50, 1)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import redis
 from tests.journal.support import flush, push_request, redis_is_away, request_id, step_of
-from tests.processes import until
+from tests.processes import stand_still, until
 from tests.server.support import exported, i64, refused
 from tests.server.test_redis_faults import flushed, kill
 
@@ -74,7 +74,7 @@ def test_pushes_fail_at_once_and_reads_go_on_while_redis_is_away(wire, own_redis
 
 def test_a_push_of_unknown_fate_is_there_once_after_a_crash(wire, server, own_redis, never_writes_back, connect):
     """Redis takes the append but the shard never learns of it, and is killed; the client sends the push again."""
-    os.kill(own_redis.pid, signal.SIGSTOP)
+    stand_still(own_redis.pid)
     unknown_push(wire, 1)
     server.kill()
     os.kill(own_redis.pid, signal.SIGCONT)
@@ -101,7 +101,7 @@ def test_reads_do_not_wait_for_a_redis_that_stands_still(never_writes_back, own_
     limits = ("--worker-threads", "2", "--journal-wait-s", "60", "--redis-timeout-s", "60")
     wire = connect(never_writes_back(*limits, redis=own_redis.url).target)
     wire.create("t", 1)
-    os.kill(own_redis.pid, signal.SIGSTOP)
+    stand_still(own_redis.pid)
     try:
         pushes = [wire.rows.Push.future(push_request("t", [key], [[-1]]), timeout=60) for key in range(4)]
         # The two that are worked on are applied, and wait for their journal.

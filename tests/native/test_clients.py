@@ -10,7 +10,7 @@ import threading
 
 import numpy as np
 import pytest
-from tests.processes import until
+from tests.processes import stand_still, until
 
 from rowbank import SGD, Client, TableSpec, errors
 
@@ -77,7 +77,7 @@ def test_a_call_that_hangs_ends_at_its_deadline_and_is_woken_by_close(server, ta
         table.push([1], ONE)
         waiting = patient.table(table_name)
         waiting.pull([1])
-        os.kill(server.process.pid, signal.SIGSTOP)
+        stand_still(server.process.pid)
         try:
             with pytest.raises(errors.DeadlineExceeded):
                 table.pull([1])

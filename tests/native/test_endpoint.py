@@ -11,6 +11,7 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from tests.processes import stand_still
 from tests.server.support import LIMIT, f32, i64, refused, sgd, uniform
 
 from rowbank.errors import NotReady, RedisUnavailable, TableNotFound
@@ -227,7 +228,7 @@ def test_a_push_that_waits_for_redis_hears_why_before_its_deadline(connect, star
     wire = connect(server.target, native=True)
     wire.create("t")
     part = rows_pb2.TableGradients(table="t", keys=i64(1), gradients=f32([[1, 1]]))
-    os.kill(own_redis.pid, signal.SIGSTOP)
+    stand_still(own_redis.pid)
     try:
         with refused(RedisUnavailable, "the journal has not confirmed the mutation"):
             wire.rows.Push(rows_pb2.PushRequest(tables=[part]), timeout=2.0)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import numpy as np
 import pytest
-from tests.processes import PsProcess
+from tests.processes import PsProcess, stand_still
 from tests.retrieval.catalogue.own_rows import OwnRows
 from tests.retrieval.support import ApiProcess, World, post, serving, until
 
@@ -156,7 +156,7 @@ def test_queries_read_from_replicas_and_the_index_from_the_owner(
         scores = rows.vectors() @ world.user_vector(3)
         best = rows.ids[np.argsort(-scores, kind="stable")[:10]]
         assert [item["id"] for item in answer["items"]] == best.tolist()
-        os.kill(ps.pid, signal.SIGSTOP)
+        stand_still(ps.pid)
         try:  # The owner answers nothing now.
             answer = post(http, "/v1/recommend", {"user_id": 4, "k": 10})
         finally:

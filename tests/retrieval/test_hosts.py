@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from tests.processes import PsProcess
+from tests.processes import PsProcess, stand_still
 from tests.retrieval.hosted import Hosted, equipped, hosted
 from tests.retrieval.support import MODEL, ApiProcess, World, until
 
@@ -177,7 +177,7 @@ def test_a_version_that_is_loaded_after_its_model_went_is_ended(
 ) -> None:
     """Its threads would follow a catalogue for ever that nobody serves."""
     world.publish(client, "v1")
-    os.kill(ps.pid, signal.SIGSTOP)
+    stand_still(ps.pid)
     try:
         with hosted(connection, namespace, ps.target, MODEL) as running:
             until(lambda: MODEL in running.hosts.all)

@@ -18,7 +18,7 @@ import grpc
 import httpx
 import pytest
 import redis
-from tests.processes import PsProcess
+from tests.processes import PsProcess, stand_still
 from tests.retrieval.support import ApiProcess, World, get, post, serving, until
 
 import rowbank
@@ -34,7 +34,7 @@ REDIS_WAIT_S = 1.0
 
 @contextlib.contextmanager
 def standing_still(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
+    stand_still(pid)
     try:
         yield
     finally:

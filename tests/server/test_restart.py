@@ -9,7 +9,7 @@ import threading
 import grpc
 import numpy as np
 import redis
-from tests.processes import until
+from tests.processes import stand_still, until
 from tests.server.support import adam, exported, i64, sgd, uniform
 
 from rowbank.hashing import bucket_of
@@ -212,7 +212,7 @@ def test_a_catalog_that_cannot_be_read_is_named(start_ps, redis_url, namespace):
 def test_a_second_signal_ends_the_process_at_once(start_ps, own_redis):
     """Redis stands still, so the drain cannot end by itself."""
     server = start_ps("--redis-timeout-s", "60", redis=own_redis.url)
-    os.kill(own_redis.pid, signal.SIGSTOP)
+    stand_still(own_redis.pid)
     try:
         server.process.send_signal(signal.SIGTERM)
         until(lambda: "stopping (SIGTERM)" in server.log, what="drain")

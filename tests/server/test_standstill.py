@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf.descriptor_pool import Default
+from tests.processes import stand_still
 
 from rowbank import SGD, Client, TableSpec, errors
 from rowbank.features import FeatureField, FeatureView
@@ -28,7 +29,7 @@ SLACK_S = 1.5  # What a busy machine may add.
 
 @contextlib.contextmanager
 def standing_still(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
+    stand_still(pid)
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ import signal
 from typing import Protocol, TypeVar
 
 import grpc
-from tests.processes import READY_TIMEOUT_S, PsProcess, until
+from tests.processes import READY_TIMEOUT_S, PsProcess, stand_still, until
 
 from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
 
@@ -65,7 +65,7 @@ def caught_up(standby: Addressed, owner: Addressed, *, timeout_s: float = READY_
 
 def stop(server: PsProcess) -> None:
     """It stands still until `go_on`."""
-    os.kill(server.pid, signal.SIGSTOP)
+    stand_still(server.pid)
 
 
 def go_on(server: PsProcess) -> None:

@@ -9,7 +9,7 @@ import signal
 import numpy as np
 from redis import Redis
 from tests.journal.support import flush
-from tests.processes import until
+from tests.processes import stand_still, until
 from tests.server.support import exported, i64
 from tests.standby.support import caught_up, go_on, info, owner_of, role, stop, takes_over, took_over_without_load
 
@@ -71,7 +71,7 @@ def test_redis_is_killed_during_a_take_over(pair, connect, own_redis):
     fill(wire)
     before = everything(wire)
     caught_up(standby, owner)
-    os.kill(own_redis.pid, signal.SIGSTOP)
+    stand_still(own_redis.pid)
     owner.kill()
     until(lambda: "cut off from the owner" in standby.log, what="a cut")
     kill_redis(own_redis)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
-from tests.processes import PsProcess
+from tests.processes import PsProcess, stand_still
 from tests.retrieval.catalogue.following import Site, counted, opened, served
 from tests.retrieval.catalogue.own_rows import GENRES, OwnRows, shows_rows
 from tests.retrieval.support import DIM, World, until
@@ -230,7 +230,7 @@ def test_a_shard_that_stands_still_costs_no_answer_and_nothing_is_missed(
     follower = site.open("live")
     rows.push(site.client, rows.ids[:4])
     until(lambda: shows_rows(follower, rows))
-    os.kill(ps.pid, signal.SIGSTOP)
+    stand_still(ps.pid)
     try:
         generation = served(follower)
         query = np.ones((1, generation.model.manifest.vector_dim), np.float32)

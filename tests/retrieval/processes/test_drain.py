@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
-from tests.processes import until
+from tests.processes import stand_still, until
 from tests.retrieval.processes.conftest import workers_of
 from tests.retrieval.processes.load import Load
 from tests.retrieval.support import ApiProcess
@@ -48,7 +47,7 @@ def test_calls_over_grpc_end_before_the_process_does(start_workers: Start) -> No
 def test_a_second_signal_ends_all_at_once(start_workers: Start, tmp_path: Path) -> None:
     api = start_workers()
     pids = list(workers_of(api.pid).values())
-    os.kill(pids[0], signal.SIGSTOP)  # Its drain would take for ever.
+    stand_still(pids[0])  # Its drain would take for ever.
     api.process.send_signal(signal.SIGTERM)
     until(lambda: not alive(pids[1]), what="drain of the other worker")
     api.process.send_signal(signal.SIGTERM)
@@ -61,7 +60,7 @@ def test_a_second_signal_ends_all_at_once(start_workers: Start, tmp_path: Path) 
 def test_one_that_does_not_end_in_time_is_killed_and_told(start_workers: Start) -> None:
     api = start_workers("--drain-timeout-s", "0.1")
     pids = list(workers_of(api.pid).values())
-    os.kill(pids[0], signal.SIGSTOP)
+    stand_still(pids[0])
     assert api.terminate() == 1
     assert "did not end in time and is killed" in api.log
     assert not alive(pids[0])

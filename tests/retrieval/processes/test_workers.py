@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 import httpx
-from tests.processes import until
+from tests.processes import stand_still, until
 from tests.retrieval.processes.conftest import Published, workers_of
 from tests.retrieval.processes.load import Load, ask_worker
 from tests.retrieval.support import ApiProcess, get, post
@@ -124,7 +124,7 @@ def test_one_that_stands_still_costs_the_others_nothing(start_workers: Start) ->
     with httpx.Client(base_url=api.url, timeout=30) as http:
         own = int(http.get("/healthz").headers["x-rowbank-worker"])  # The connection leads to this one from now on.
         still = next(pid for pid in pids.values() if _number(pid, api) != own)
-        os.kill(still, signal.SIGSTOP)
+        stand_still(still)
         try:
             for _ in range(8):  # New connections are taken by who is free.
                 with httpx.Client(base_url=api.url, timeout=30) as new:
@@ -154,7 +154,7 @@ def _number(pid: int, api: ApiProcess) -> int:
 def test_workers_end_with_their_parent_however_it_ends(start_workers: Start, tmp_path: Path) -> None:
     api = start_workers()
     pids = list(workers_of(api.pid).values())
-    os.kill(pids[1], signal.SIGSTOP)  # Also one that would not hear a request to end.
+    stand_still(pids[1])  # Also one that would not hear a request to end.
     api.kill()
     until(lambda: not [pid for pid in pids if alive(pid)], what="end of the workers")
     [left] = folders(tmp_path)

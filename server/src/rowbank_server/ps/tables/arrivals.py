@@ -70,7 +70,8 @@ class Offer:
         }
         keys, rows = [], []
         for key, stamp, place in zip(absent[at].tolist(), stamps.tolist(), places.tolist(), strict=True):
-            row = cold.waiting_row(key) if place == _core.COLD_WAITING else offered.get((key, stamp), b"")
+            row = cold.waiting_row(key) if place == _core.COLD_WAITING else b""
+            row = row or offered.get((key, stamp), b"")  # A write-back may just have stored the one that waited.
             if row:
                 keys.append(key)
                 rows.append(row)
