@@ -27,6 +27,7 @@ class _Connection:
         self.socket = socket.create_connection(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sent_s = 0.0
+        self.received_bytes = 0
         self._got = b""
 
     def send(self, request: bytes) -> None:
@@ -38,6 +39,7 @@ class _Connection:
         piece = self.socket.recv(262_144)
         if not piece:
             raise RuntimeError("the server closed a connection")
+        self.received_bytes += len(piece)
         self._got = self._got + piece if self._got else piece
         end = self._got.find(_HEAD_END)
         if end < 0:
@@ -54,12 +56,15 @@ class _Connection:
 
 
 def load(address: str, requests: Sequence[bytes], seconds: float) -> dict[str, float]:
-    """Requests per second, and the median and 99th percentile of their time, after a warm-up of a fifth."""
+    """Requests per second, and the median and 99th percentile of their time, after a warm-up of a fifth.
+
+    And bytes per request and per answer, heads included, of the whole time.
+    """
     host, port = address.rsplit(":", 1)
     poll = select.epoll()
     connections = [_Connection((host, int(port))) for _ in range(CONNECTIONS)]
     by_descriptor = {connection.socket.fileno(): connection for connection in connections}
-    number = 0
+    number = answered = 0
     for descriptor, connection in by_descriptor.items():
         poll.register(descriptor, select.EPOLLIN)
         connection.send(requests[number % len(requests)])
@@ -73,6 +78,7 @@ def load(address: str, requests: Sequence[bytes], seconds: float) -> dict[str, f
             connection = by_descriptor[descriptor]
             if connection.received():
                 now = time.perf_counter()
+                answered += 1
                 if now >= count_from:
                     took.append(now - connection.sent_s)
                 connection.send(requests[number % len(requests)])
@@ -83,6 +89,8 @@ def load(address: str, requests: Sequence[bytes], seconds: float) -> dict[str, f
         "rps": len(took) / (now - count_from),
         "p50_ms": float(np.quantile(took, 0.5)) * 1e3,
         "p99_ms": float(np.quantile(took, 0.99)) * 1e3,
+        "sent_bytes": sum(len(requests[place % len(requests)]) for place in range(number)) / number,
+        "received_bytes": sum(connection.received_bytes for connection in connections) / max(1, answered),
     }
 
 

@@ -39,11 +39,16 @@ _FILTER = {"feature": "bucket", "any": [7]}  # Of 100 buckets: one item in a hun
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """Medians of several turns. `cpu_us`: what the server's process computed per request, on whatever core."""
+    """Medians of several turns. `cpu_us`: what the server's process computed per request, on whatever core.
+
+    Bytes are those of a request and of an answer as they go over the wire.
+    """
 
     rps: float
     p50_ms: float
     p99_ms: float
+    sent_bytes: float
+    received_bytes: float
     cpu_us: float
 
 
@@ -81,6 +86,7 @@ def _measured(settings: Settings, size: int) -> list[Figure]:
         ours, bare_load = loads[name], loads["bare"]
         detail = {
             "rps": ours.rps, "p50_ms": ours.p50_ms, "p99_ms": ours.p99_ms, "cpu_us": ours.cpu_us,
+            "sent_bytes": ours.sent_bytes, "received_bytes": ours.received_bytes,
             "reference_rps": bare_load.rps, "reference_cpu_us": bare_load.cpu_us, "search_us": searched * 1e6,
         }  # fmt: skip
         at_least = 0.2 if (size, name) == (100_000, "recommend") else None

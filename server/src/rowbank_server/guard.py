@@ -42,10 +42,19 @@ class _Job(Generic[T]):
         self.started_s: float | None = None
         self.ended = False
         self.left = False
-        self.done = threading.Event()
+        self._done = threading.Lock()  # Held until it has ended: an Event takes three locks for the same.
+        self._done.acquire()
         self.on_done: Callable[[], None] | None = None
         self.answer: T | None = None
         self.error: BaseException | None = None
+
+    def finish(self) -> None:
+        """Says that it has ended, once."""
+        self._done.release()
+
+    def wait(self, within_s: float | None) -> bool:
+        """Whether it has ended within so long. For one waiter."""
+        return self._done.acquire(timeout=-1 if within_s is None else min(within_s, threading.TIMEOUT_MAX))
 
     def result(self) -> T:
         if self.error is not None:
@@ -107,7 +116,7 @@ class Guard:
             the guard's error: the breaker is open, or there is no answer in time.
         """
         job = self._admit(work, within_s)
-        if job.done.wait(within_s):
+        if job.wait(within_s):
             return job.result()
         return self._leave(job)
 
@@ -123,7 +132,7 @@ class Guard:
         job = self._admit(work, within_s, wake)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(ready.wait(), within_s)
-        return job.result() if job.done.is_set() else self._leave(job)
+        return job.result() if job.wait(0.0) else self._leave(job)
 
     def _admit(
         self, work: Callable[[], T], within_s: float | None, on_done: Callable[[], None] | None = None
@@ -191,6 +200,6 @@ class Guard:
             else:
                 self._closed_until = _NEVER
             job.ended = True
-        job.done.set()
+        job.finish()
         if job.on_done is not None:
             job.on_done()

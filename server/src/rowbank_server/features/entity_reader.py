@@ -74,7 +74,9 @@ class EntityReader:
         with self._redis.pipeline(transaction=False) as pipe:
             for entity in entities:
                 for kind in _kinds(kinds, entity):
-                    pipe.hmget(layout.entity_key(join_key, entity, self._namespace, kind), hash_fields)
+                    # As `hmget` does, which looks at the kinds of its arguments first, for each entity.
+                    key = layout.entity_key(join_key, entity, self._namespace, kind)
+                    pipe.execute_command("HMGET", key, *hash_fields)
             replies: Iterator[Any] = iter(pipe.execute(raise_on_error=False))
         now = self._clock()
         return [_outcome(plans, entity, [next(replies) for _ in _kinds(kinds, entity)], now) for entity in entities]

@@ -31,6 +31,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         process_metrics.register(self.registry, "api")
         self._bound: dict[tuple[str, int], Histogram] = {}  # By route and status.
+        self._bound_stages: dict[str, Histogram] = {}
         self._requests = Histogram(
             "rowbank_http_request_duration_seconds",
             "Time to answer an HTTP request.",
@@ -120,7 +121,10 @@ class Metrics:
 
     def stage(self, stage: str, seconds: float) -> None:
         """Times one stage of one batch."""
-        self._stages.labels(stage).observe(seconds)
+        bound = self._bound_stages.get(stage)
+        if bound is None:
+            bound = self._bound_stages[stage] = self._stages.labels(stage)
+        bound.observe(seconds)
 
     def batch(self, queries: int) -> None:
         """Counts one batch."""

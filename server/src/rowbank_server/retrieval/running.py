@@ -27,6 +27,7 @@ from rowbank_server.retrieval.api.grpc.servicer import RetrievalServicer
 from rowbank_server.retrieval.api.grpc.tracing import Tracing
 from rowbank_server.retrieval.api.http import problems
 from rowbank_server.retrieval.api.http.app import create_app
+from rowbank_server.retrieval.api.http.direct import Direct
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
 from rowbank_server.retrieval.api.service import Service
@@ -135,7 +136,7 @@ async def _wait_for_model(operations: Operations, seconds: float, stop: _Stop) -
 async def _serve(
     settings: ApiSettings, place: Place, operations: Operations, tls: ServedTls | None, stop: _Stop
 ) -> None:
-    app: Any = create_app(operations)
+    app: Any = Direct(create_app(operations))
     gate = operations.service.gate
     app = Traced(app if gate is None else Authorized(app, gate, API_ROUTES, problems.refusal))
     server = HttpServer(

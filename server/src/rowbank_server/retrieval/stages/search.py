@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ from rowbank.errors import RequestError
 from rowbank.tracing import stage
 from rowbank_server.retrieval.generation import Generation, Positions
 from rowbank_server.retrieval.index.bitmaps import set_bits
-from rowbank_server.retrieval.queries import Answer, Source
+from rowbank_server.retrieval.queries import Answer, ScoreParts, Source
 from rowbank_server.retrieval.stages import explain
 from rowbank_server.retrieval.stages.candidates import rank_candidates
 from rowbank_server.retrieval.stages.eligible import Eligible
@@ -45,6 +47,15 @@ class _Listing:
     hits: Ranked | None = None
 
 
+class _Page(NamedTuple):
+    """An answer whose items are still to be put in: [M] positions, a score and, for who asks, its parts for each."""
+
+    answer: Answer
+    positions: Positions
+    scores: Sequence[float | None]
+    parts: Sequence[ScoreParts | None]
+
+
 class Search:
     """Of one batch over one generation.
 
@@ -56,6 +67,7 @@ class Search:
         self._generation = generation
         self._trends = trends
         self._eligible = Eligible(generation)
+        self._pages: list[_Page] = []
 
     def answers(self, batch: Sequence[Work]) -> list[Answer | RequestError]:
         """One answer or error per query, in their order."""
@@ -66,7 +78,24 @@ class Search:
         with stage("query.search"):
             self._search(asked)
         with stage("query.assemble"):
-            return [self._answer_or_error(one) for one in listings]
+            answers = [self._answer_or_error(one) for one in listings]
+            self._name_items()
+            return answers
+
+    def _name_items(self) -> None:
+        """Puts the items into all answers, by one look at what is known of them."""
+        if not self._pages:
+            return
+        found = self._generation.found_all(
+            np.concatenate([page.positions for page in self._pages]),
+            list(itertools.chain.from_iterable(page.scores for page in self._pages)),
+            list(itertools.chain.from_iterable(page.parts for page in self._pages)),
+        )
+        start = 0
+        for page in self._pages:
+            end = start + len(page.positions)
+            page.answer.items = found[start:end]
+            start = end
 
     def _listing(self, work: Work, unwanted: Positions) -> _Listing:
         diversity, spread = work.query.diversity, None
@@ -133,7 +162,7 @@ class Search:
         if hits is not None and len(page) > max(0, found - query.offset):
             work.degraded.append("filled:popular")
         parts = explain.score_parts(generation, work, page, scores)
-        answer.items = generation.found_all(page, scores, parts)
+        self._pages.append(_Page(answer, page, scores[: len(page)], parts))
         if work.explanation is not None:
             explain.features(generation, work)
             explain.candidates(generation, work, self._eligible, indexed=hits is not None)

@@ -221,8 +221,9 @@ def _guarded(handler: Handler, endpoint: Endpoint, metrics: Metrics) -> Any:
         span = tracing.current()
         span.name(what)
         span.note(route)
-        if request.client is not None:
-            note_peer(f"ipv{6 if ':' in request.client.host else 4}:{request.client.host}:{request.client.port}")
+        if client := request.scope.get("client"):
+            host, port = client
+            note_peer(f"ipv{6 if ':' in host else 4}:{host}:{port}")
         try:
             # Probes and scrapers may add what they like to the others.
             if request.scope["query_string"] and endpoint.path.startswith("/v1/"):

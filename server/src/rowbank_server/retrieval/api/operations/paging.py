@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import operator
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -24,7 +25,7 @@ _WHERE = {"field": "cursor"}
 _FEW = 64  # Items up to which packing takes longer than it saves.
 _PLAIN, _PACKED = b"\0", b"\1"
 _PASSING = {"k", "offset", "shown", "explain", "deadline_s"}  # What pages of one question may differ in.
-_LASTING = tuple(field.name for field in dataclasses.fields(Query) if field.name not in _PASSING)
+_lasting = operator.attrgetter(*(field.name for field in dataclasses.fields(Query) if field.name not in _PASSING))
 
 
 def continued(query: Query, model: str, cursor: str | None, where: str = "") -> Query:
@@ -87,5 +88,5 @@ def _inflated(packed: bytes, limit: int) -> bytes:
 
 def _digest(query: Query, model: str) -> bytes:
     """Of what a page has in common with the next one."""
-    asked = [getattr(query, name) for name in _LASTING]
+    asked = list(_lasting(query))
     return blake2b(f"{model}\n{asked!r}".encode(errors="surrogatepass"), digest_size=_DIGEST).digest()
