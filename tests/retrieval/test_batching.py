@@ -56,6 +56,30 @@ def test_what_queued_meanwhile_goes_next_up_to_the_limit() -> None:
     asyncio.run(run())
 
 
+def test_on_one_core_who_asks_again_is_in_the_next_batch() -> None:
+    """Two callers wait while two others are answered, who ask again as soon as they are."""
+
+    async def sizes(*, one_core: bool) -> list[int]:
+        gate = Gate()
+        batcher = Batcher(gate.answer, max_batch=8, max_queue=8, one_core=one_core)
+
+        async def twice(k: int) -> None:
+            assert (await batcher.ask(Query(k=k))).index_version == str(k)
+            assert (await batcher.ask(Query(k=k + 1))).index_version == str(k + 1)
+
+        first = [asyncio.create_task(twice(k)) for k in (1, 3)]
+        await asyncio.to_thread(gate.entered.acquire)
+        waiting = [asyncio.create_task(batcher.ask(Query(k=k))) for k in (5, 6)]
+        await asyncio.sleep(0)  # They queue.
+        gate.leave.release(3)
+        await asyncio.gather(*first, *waiting)
+        await batcher.close()
+        return gate.sizes
+
+    assert asyncio.run(sizes(one_core=True)) == [2, 4]
+    assert asyncio.run(sizes(one_core=False)) == [2, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("raised", "expected"), [(NotReady("no model"), NotReady), (KeyError("defect"), InternalError)]
 )

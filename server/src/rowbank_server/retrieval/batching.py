@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +63,8 @@ class Batcher:
             more of them there.
         on_batch: told the size of each batch.
         on_drop: told why a query is not answered: "overloaded", "deadline" or "gone".
+        one_core: the process has no other: the answers of a batch are written before the next one begins, which then
+            has who asks again, too. A larger batch costs less for each query.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Batcher:
         max_queue: int,
         on_batch: Callable[[int], None] = lambda size: None,
         on_drop: Callable[[str], None] = lambda reason: None,
+        one_core: bool = False,
     ) -> None:
         self._answer = answer
         self._max_batch = max_batch
@@ -84,9 +86,7 @@ class Batcher:
         self._usual_s = 0.0  # What a query takes, about.
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="queries")
         self._running: asyncio.Task[None] | None = None
-        # On one core a batch that begins while the answers of the last one are being written only takes turns with
-        # them. Written first, they let in who asks next, and larger batches cost less for each query.
-        self._one_core = len(os.sched_getaffinity(0)) == 1
+        self._one_core = one_core
 
     async def ask(self, query: Query, is_gone: Callable[[], bool] = _is_there) -> Answer:
         """The answer to one query.
@@ -209,7 +209,7 @@ class Batcher:
                     one.future.set_exception(answer)
                 else:
                     one.future.set_result(answer)
-            if self._one_core:
+            if self._one_core:  # A batch beside the writing of answers would only take turns with it.
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)
 

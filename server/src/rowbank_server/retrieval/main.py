@@ -115,6 +115,7 @@ async def open_service(settings: ApiSettings, redis: Redis, team: Team | None = 
             max_queue=settings.max_queue,
             on_batch=metrics.batch,
             on_drop=metrics.dropped,
+            one_core=len(os.sched_getaffinity(0)) == 1,
         ),
         trends=trends,
         probe_interval_s=settings.index_probe_interval_s,

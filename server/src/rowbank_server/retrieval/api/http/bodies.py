@@ -52,18 +52,20 @@ class Bodies:
         return await loop.run_in_executor(self._parsers, schemas.parsed, kind, content)
 
     async def _content(self, request: Request) -> bytes:
-        if _is_there(request):
+        if _has_arrived(request):
             message = await request.receive()
             if message["type"] == "http.request" and not message.get("more_body", False):
-                return _sized(message.get("body", b""))
-            raise _gone()
+                content: bytes = message.get("body", b"")
+                _require_small(len(content))
+                return content
+            raise _went_away()
         chunks: list[bytes] = []
         total = 0
         try:
             async for chunk in within(request, self._timeout_s, whole=True):
                 total += len(chunk)
                 self._held += len(chunk)
-                _sized(chunk, total)
+                _require_small(total)
                 if self._held > _MAX_HELD:
                     raise Overloaded("too many large bodies are on their way; try again in a moment")
                 chunks.append(chunk)
@@ -72,20 +74,19 @@ class Bodies:
         return b"".join(chunks)
 
 
-def _is_there(request: Request) -> bool:
+def _has_arrived(request: Request) -> bool:
     """Whether a body has arrived whole, so that nobody waits for it. uvicorn's receive is a method of what knows it."""
     cycle = getattr(request.receive, "__self__", None)
     return getattr(cycle, "more_body", True) is False and not getattr(cycle, "disconnected", True)
 
 
-def _sized(chunk: bytes, total: int | None = None) -> bytes:
-    """A chunk of a body of which so much is there. Raises RequestTooLarge."""
-    if (len(chunk) if total is None else total) > MAX_BODY_BYTES:
+def _require_small(size: int) -> None:
+    """Raises RequestTooLarge."""
+    if size > MAX_BODY_BYTES:
         raise RequestTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes, the most that is read")
-    return chunk
 
 
-def _gone() -> ProblemError:
+def _went_away() -> ProblemError:
     return ProblemError(400, "malformed-json", "the caller went away before the body had arrived")
 
 
@@ -116,7 +117,7 @@ async def within(request: Request, timeout_s: float, *, whole: bool) -> AsyncIte
         finally:
             watch.end()
         if message["type"] == "http.disconnect":
-            raise _gone()
+            raise _went_away()
         more = message.get("more_body", False)
         yield message.get("body", b"")
         if not whole:
