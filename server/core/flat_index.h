@@ -51,7 +51,10 @@ class FlatIndex {
   void search(const SearchRequest& request, std::int64_t* positions, float* scores) const;
 
  private:
-  void scan(std::size_t first_block, std::size_t blocks, TopSearch& query) const;
+  struct Chunk;
+
+  void scan(std::size_t first_block, std::size_t blocks, TopSearch* const* queries, std::size_t count) const;
+  void take(const Chunk& chunk, const std::int32_t* dots, TopSearch& query) const;
 
   std::size_t size_;
   std::size_t dim_;

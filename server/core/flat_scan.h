@@ -14,6 +14,7 @@
 namespace rowbank {
 
 inline constexpr std::size_t kScanBlock = 16;  // Items per block.
+inline constexpr std::size_t kTogether = 4;    // Queries that share the reading of codes.
 
 // What the bounds of one query's scores are made of; see top_search.h.
 struct ScanBounds {
@@ -43,6 +44,9 @@ struct ScanKernel {
   // codes.
   void (*dot)(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
               const std::int8_t* query, std::int32_t* dots);
+  // The same of kTogether queries: `dots` [kTogether, count * 16].
+  void (*dot_together)(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
+                       const std::int8_t* const* queries, std::int32_t* dots);
   // Writes to `hits` the offsets in `dots` of the items whose upper bound reaches `threshold` and that are not
   // excluded. Returns how many; `hits` has room for all.
   std::size_t (*filter)(const std::int32_t* dots, const ListedBlocks& listed, const ItemColumns& items,
@@ -52,6 +56,15 @@ struct ScanKernel {
   // The dot product of two float vectors in double precision, in eight sums that are added in a fixed order.
   double (*score)(const float* a, const float* b, std::size_t dim);
 };
+
+// `dot_together` where registers hold the sums of one query alone.
+template <auto dot>
+void dot_each(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
+              const std::int8_t* const* queries, std::int32_t* dots) {
+  for (std::size_t i = 0; i < kTogether; ++i) {
+    dot(codes, blocks, count, groups, queries[i], dots + i * count * kScanBlock);
+  }
+}
 
 // The widest variant that this CPU runs.
 const ScanKernel& scan_kernel();

@@ -46,7 +46,7 @@ struct Case {
 
 void compare(const Case& what, const ScanKernel& kernel, unsigned seed) {
   std::mt19937 random(seed);
-  const std::size_t queries = 3;
+  const std::size_t queries = 6;  // Some of which share the reading of codes.
   const std::vector<float> vectors = random_rows(random, what.size * what.dim);
   const std::vector<float> asked = random_rows(random, queries * what.dim);
   const std::vector<float> added = random_rows(random, what.size);
@@ -136,6 +136,27 @@ TEST(flat_index, kernels_agree_on_every_number) {
   }
 }
 
+// What several queries share is what each of them has alone.
+void check_together(const ScanKernel& kernel, const std::vector<std::uint8_t>& codes,
+                    const std::vector<std::uint32_t>& listed, std::size_t groups, const std::vector<std::int8_t>& first,
+                    std::mt19937& random) {
+  std::vector<std::vector<std::int8_t>> queries(kTogether, first);
+  std::vector<const std::int8_t*> pointers;
+  for (std::size_t i = 0; i < kTogether; ++i) {
+    if (i != 0) std::shuffle(queries[i].begin(), queries[i].end(), random);
+    pointers.push_back(queries[i].data());
+  }
+  for (std::size_t count = 0; count <= listed.size(); ++count) {
+    std::vector<std::int32_t> dots(kTogether * count * kScanBlock);
+    kernel.dot_together(codes.data(), listed.data(), count, groups, pointers.data(), dots.data());
+    for (std::size_t i = 0; i < kTogether; ++i) {
+      std::vector<std::int32_t> alone(count * kScanBlock);
+      scan_kernel_named("scalar")->dot(codes.data(), listed.data(), count, groups, pointers[i], alone.data());
+      CHECK(std::equal(alone.begin(), alone.end(), dots.begin() + static_cast<std::ptrdiff_t>(i * alone.size())));
+    }
+  }
+}
+
 TEST(flat_index, kernels_agree_in_every_loop) {
   std::mt19937 random(11);
   const ScanKernel& scalar = *scan_kernel_named("scalar");
@@ -158,6 +179,7 @@ TEST(flat_index, kernels_agree_in_every_loop) {
     std::vector<std::int32_t> dots(expected.size());
     kernel->dot(codes.data(), listed.data(), listed.size(), groups, query.data(), dots.data());
     CHECK(dots == expected);
+    check_together(*kernel, codes, listed, groups, query, random);
     for (std::size_t dim = 0; dim <= 37; ++dim) {
       CHECK(kernel->score(row.data(), other.data(), dim) == scalar.score(row.data(), other.data(), dim));
     }
