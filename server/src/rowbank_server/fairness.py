@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
@@ -30,8 +30,7 @@ class _Account:
     usual: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(NamedTuple):
     """Who asks, and for which tables."""
 
     caller: str
@@ -110,9 +109,11 @@ class FairQueue(Generic[Item]):
         self._leave(flow)
         return item
 
-    def next(self, may_go: Callable[[Flow, Item], bool]) -> tuple[Flow, Item] | None:
-        """Takes what goes next out of line, of the flows whose first `may_go`; None: there is none."""
-        able = [flow for flow, items in self._flows.items() if may_go(flow, items[0])]
+    def next(self, may_go: Callable[[Flow, Item], bool] | None = None) -> tuple[Flow, Item] | None:
+        """Takes what goes next out of line, of the flows whose first `may_go`, or of all; None: there is none."""
+        able = list(self._flows)
+        if may_go is not None:
+            able = [flow for flow, items in self._flows.items() if may_go(flow, items[0])]
         if not able:
             return None
         flow = min(able, key=self._stands_at)
@@ -140,8 +141,11 @@ class FairQueue(Generic[Item]):
         self._leave(flow)
 
     def _stands_at(self, flow: Flow) -> float:
+        clock = self._callers.accounts[flow.caller].clock
+        if not flow.tables:
+            return clock
         tables = self._tables.accounts
-        return self._callers.accounts[flow.caller].clock + max((tables[one].clock for one in flow.tables), default=0.0)
+        return clock + max(tables[one].clock for one in flow.tables)
 
     def _charge(self, flow: Flow, cost: float) -> None:
         weights = [self._weights.get(table, 1.0) for table in flow.tables]

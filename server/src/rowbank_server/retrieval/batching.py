@@ -152,7 +152,7 @@ class Batcher:
         batch: list[_Begun] = []
         now = time.monotonic()
         while len(batch) < self._max_batch:
-            found = self._waiting.next(lambda flow, one: True)
+            found = self._waiting.next()
             if found is None:
                 break
             flow, one = found

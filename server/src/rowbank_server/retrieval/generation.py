@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,13 +213,14 @@ class Generation:
         self, positions: Positions, scores: Sequence[float | None], parts: Sequence[ScoreParts | None]
     ) -> list[Found]:
         """Items as part of an answer, in the order of [M] positions."""
+        if len(self.parts) == 1:
+            return list(map(Found, *_shown(self.parts[0], positions, scores), parts))
         made: list[Any] = [None] * len(positions)
         for part, here, places in self._by_part(positions):
-            segment = part.segment
-            ids, titles = segment.ids[places].tolist(), segment.titles.at(places)
-            texts = [""] * len(ids) if segment.texts is None else segment.texts.at(places)
-            for row, item, title, text in zip(here.tolist(), ids, titles, texts, strict=True):
-                made[row] = Found(item, scores[row], title, text, parts[row])
+            rows = here.tolist()
+            ids, mine, titles, texts = _shown(part, places, [scores[row] for row in rows])
+            for row, item, score, title, text in zip(rows, ids, mine, titles, texts, strict=True):
+                made[row] = Found(item, score, title, text, parts[row])
         return made
 
     def search(
@@ -293,6 +294,15 @@ class Generation:
         ids = self.ids_at(np.maximum(positions, 0).ravel()).reshape(positions.shape)
         order = np.lexsort((ids, -scores), axis=1)[:, :k]
         return np.take_along_axis(positions, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def _shown(
+    part: Part, places: Positions, scores: Sequence[float | None]
+) -> tuple[list[int], Sequence[float | None], list[str], Iterable[str]]:
+    """Of the items at [M] places of a part: ids, scores, titles, and ids as texts, or empty ones."""
+    segment = part.segment
+    texts = itertools.repeat("", len(places)) if segment.texts is None else segment.texts.at(places)
+    return segment.ids[places].tolist(), scores, segment.titles.at(places), texts
 
 
 def reads(inputs: TowerInputs, lost: Mapping[str, Loss]) -> bool:

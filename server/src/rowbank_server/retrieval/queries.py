@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -32,8 +33,7 @@ class Popularity:
     kinds: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """One question. Either `user_id` or `features` or both are given, or `items`, or `vector`; none asks for what is
     popular.
 
@@ -96,7 +96,7 @@ class Embeddings:
     index_version: str
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """One item of an answer; `score` is None where the model did not score it (it filled the answer up).
 
     `text` is the item's id where ids are texts, and `item_id` its key.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
+
+import msgspec
 
 from rowbank.errors import RequestError
 from rowbank_server.retrieval.hosting.serving import Serving
@@ -42,7 +43,7 @@ class Shadow:
         started = time.perf_counter()
         version = self.serving.version
         try:
-            other = await self.serving.ask_aside(dataclasses.replace(query, deadline_s=None, explain=False))
+            other = await self.serving.ask_aside(msgspec.structs.replace(query, deadline_s=None, explain=False))
         except RequestError:
             if self.ended:
                 return

@@ -14,6 +14,8 @@ from rowbank_server.retrieval.index.bitmaps import set_bits
 from rowbank_server.retrieval.stages import over
 from rowbank_server.retrieval.stages.work import Work
 
+_NONE: Positions = np.empty(0, np.int64)
+
 
 class Eligible:
     """Of one batch over one generation."""
@@ -39,9 +41,11 @@ class Eligible:
     def unwanted(self, works: Sequence[Work]) -> list[Positions]:
         """Positions that each query alone may not have: what it excludes, was seen, or shown before."""
         lists = [_unwanted(work) for work in works]
+        if not any(lists):
+            return [_NONE] * len(lists)
         ends = np.cumsum([len(one) for one in lists])
-        items = np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(ends[-1]) if len(ends) else 0)
-        split = np.split(self._generation.positions_or_none(items), ends[:-1]) if len(ends) else []
+        items = np.fromiter(itertools.chain.from_iterable(lists), np.int64, int(ends[-1]))
+        split = np.split(self._generation.positions_or_none(items), ends[:-1])
         return [positions[positions >= 0] for positions in split]
 
     def rows(self, works: Sequence[Work], unwanted: Sequence[Positions], *, indexed: bool) -> Bitmap:

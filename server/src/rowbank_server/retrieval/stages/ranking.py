@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -101,6 +101,16 @@ def _most_popular(generation: Generation, allowed: Bitmap, count: int) -> Positi
 def directed(vectors: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:
     """Vectors under which the largest dot product is the best score, also where the scale is negative."""
     return -vectors if scale < 0 else vectors
+
+
+def scored_all(
+    positions: npt.NDArray[np.int64], scores: npt.NDArray[np.float32], sizes: Sequence[int], scale: float
+) -> list[Ranked]:
+    """`scored` of a search of several queries, [B, k] each, of which each wants so many."""
+    counts = np.count_nonzero(positions >= 0, axis=1).tolist()
+    scaled = scores.astype(np.float64) * abs(scale)
+    ends = map(min, sizes, counts)
+    return [Ranked(positions[row, :end], scaled[row, :end]) for row, end in enumerate(ends)]
 
 
 def scored(

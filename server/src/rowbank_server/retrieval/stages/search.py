@@ -25,7 +25,7 @@ from rowbank_server.retrieval.stages.ranking import (
     by_popularity,
     by_search,
     directed,
-    scored,
+    scored_all,
 )
 from rowbank_server.retrieval.stages.spread import Spread, look
 from rowbank_server.retrieval.stages.work import Work
@@ -119,13 +119,13 @@ class Search:
         boosted = any(one is not None for one in bonus)
         sizes = [one.work.need if one.spread is None else look(one.work.need) for one in listings]
         k = max(1, min(max(sizes), generation.item_count))
-        positions, scores = generation.search(vectors, k, refused, bonus if boosted else None)
-        for row, (one, size) in enumerate(zip(listings, sizes, strict=True)):
-            one.hits = Ranked(*scored(positions[row, :size], scores[row, :size], scale))
+        found = scored_all(*generation.search(vectors, k, refused, bonus if boosted else None), sizes, scale)
+        for row, (one, hits) in enumerate(zip(listings, found, strict=True)):
+            one.hits = hits
             if one.spread is not None:
                 rank = by_search(generation, _vector(one.work), bonus[row])
                 one.hits = one.spread.take(
-                    rank, refused[row], one.work.need, least=one.work.query.min_score, first=one.hits
+                    rank, refused[row], one.work.need, least=one.work.query.min_score, first=hits
                 )
 
     def _answer_or_error(self, one: _Listing) -> Answer | RequestError:
@@ -192,6 +192,8 @@ def _enough(ranked: Ranked | None, least: float | None) -> Ranked | None:
 
 def _joined(*ranked: Ranked | None) -> Positions:
     there = [one.positions for one in ranked if one is not None]
+    if len(there) == 1:
+        return there[0]
     return np.concatenate(there) if there else np.empty(0, np.int64)
 
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from rowbank.errors import Overloaded, RequestTooLarge
 from rowbank_server.retrieval.api import schemas
+from rowbank_server.retrieval.api.http.parameters import header
 from rowbank_server.retrieval.api.http.problems import ProblemError
 from rowbank_server.retrieval.api.schemas.fields import BIG, MAX_BODY_BYTES
 from rowbank_server.retrieval.api.schemas.validation import Body
@@ -42,7 +43,7 @@ class Bodies:
         Raises:
             RequestTooLarge, Overloaded, MalformedJson, InvalidBody; ProblemError: 408.
         """
-        length = request.headers.get("content-length", "")
+        length = header(request, b"content-length") or ""
         if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise RequestTooLarge(f"the body has {length[:20]} bytes; at most {MAX_BODY_BYTES} are read")
         content = (await self._content(request)).strip() or empty

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import operator
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
 
+import msgspec
 import numpy as np
 
 from rowbank.errors import InvalidRequest
@@ -25,7 +25,7 @@ _WHERE = {"field": "cursor"}
 _FEW = 64  # Items up to which packing takes longer than it saves.
 _PLAIN, _PACKED = b"\0", b"\1"
 _PASSING = {"k", "offset", "shown", "explain", "deadline_s"}  # What pages of one question may differ in.
-_lasting = operator.attrgetter(*(field.name for field in dataclasses.fields(Query) if field.name not in _PASSING))
+_lasting = operator.attrgetter(*(name for name in Query.__struct_fields__ if name not in _PASSING))
 
 
 def continued(query: Query, model: str, cursor: str | None, where: str = "") -> Query:
@@ -51,7 +51,7 @@ def continued(query: Query, model: str, cursor: str | None, where: str = "") -> 
     offset, *shown = np.frombuffer(data, "<i8", offset=_DIGEST).tolist()
     if not 0 <= offset <= MAX_OFFSET:  # The digest is no signature: anybody can write a cursor.
         raise wrong
-    return dataclasses.replace(query, offset=offset, shown=tuple(shown))
+    return msgspec.structs.replace(query, offset=offset, shown=tuple(shown))
 
 
 def next_cursor(query: Query, model: str, items: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ class ScoreParts(msgspec.Struct, frozen=True):
     interactions: int
 
 
-class Item(msgspec.Struct, frozen=True, omit_defaults=True):
+class Item(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One item of an answer. `score` is null where the model did not score it: it filled the answer up to k."""
 
     id: int | str
