@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import zlib
 
+import msgspec
 import pytest
 
 from rowbank.errors import InvalidRequest
@@ -18,7 +18,7 @@ QUERY = Query(user_id=5, k=10, exclude=(7,), filter=Condition("brand", AnyOf(("a
 
 def test_pages_follow_each_other() -> None:
     first = next_cursor(QUERY, "shop", [1, -(2**63)])
-    second = continued(dataclasses.replace(QUERY, k=3, explain=True, deadline_s=1.0), "shop", first)
+    second = continued(msgspec.structs.replace(QUERY, k=3, explain=True, deadline_s=1.0), "shop", first)
     assert (second.shown, second.offset, second.k) == ((1, -(2**63)), 0, 3)
     third = continued(QUERY, "shop", next_cursor(second, "shop", [2, 3]))
     assert third.shown == (1, -(2**63), 2, 3)
@@ -26,7 +26,7 @@ def test_pages_follow_each_other() -> None:
 
 
 def test_an_offset_goes_along() -> None:
-    cursor = next_cursor(dataclasses.replace(QUERY, offset=20), "shop", [1])
+    cursor = next_cursor(msgspec.structs.replace(QUERY, offset=20), "shop", [1])
     again = continued(QUERY, "shop", cursor)
     assert (again.offset, again.shown) == (20, (1,))
 
@@ -46,7 +46,7 @@ def test_an_offset_goes_along() -> None:
 def test_another_question_is_refused(changes: dict[str, object]) -> None:
     cursor = next_cursor(QUERY, "shop", [1])
     with pytest.raises(InvalidRequest, match=r"requests\.2\.cursor: it belongs to another question"):
-        continued(dataclasses.replace(QUERY, **changes), "shop", cursor, "requests.2.")
+        continued(msgspec.structs.replace(QUERY, **changes), "shop", cursor, "requests.2.")
     with pytest.raises(InvalidRequest, match="another question"):
         continued(QUERY, "other", cursor)
 
