@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 
 from rowbank_server.security import caller
 
 _peer: contextvars.ContextVar[str] = contextvars.ContextVar("peer", default="")
 
 
+@functools.lru_cache(maxsize=4096)
 def place_of(peer: str) -> str:
     """The machine that a connection comes from, or the connection itself if that is this machine.
 

@@ -278,14 +278,15 @@ class Generation:
         bonus: Sequence[npt.NDArray[np.float32] | None] | None,
     ) -> tuple[Positions, npt.NDArray[np.float32]]:
         size = part.segment.index.size
-        cut = exclude[:, part.start // 8 : part.start // 8 + (size + 7) // 8]
-        cut = np.ascontiguousarray(cut)
+        cut = np.ascontiguousarray(exclude[:, part.start // 8 : part.start // 8 + (size + 7) // 8])
         index = part.segment.index
         mine = None
         if bonus is not None:
             mine = [None if one is None else one[part.start : part.start + size] for one in bonus]
         positions, scores = index.search(queries, k, cut, mine)
-        return np.where(positions >= 0, positions + part.start, positions), scores
+        if part.start:
+            positions = np.where(positions >= 0, positions + part.start, positions)
+        return positions, scores
 
     def _best(
         self, positions: Positions, scores: npt.NDArray[np.float32], k: int

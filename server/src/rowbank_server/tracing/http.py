@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from rowbank import tracing
 from rowbank.errors import REQUEST_ID_KEY
+from rowbank.tracing import Request
 from rowbank_server.tracing.serving import served
 
 _ID_HEADER = REQUEST_ID_KEY.encode()
@@ -27,17 +29,34 @@ class Traced:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        recorded = scope["path"].startswith(_API) and tracing.is_set_up()
+        if not recorded:
+            mine = tracing.arrived(scope["headers"])
+            with tracing.working_on(mine):
+                await self._app(scope, receive, _with_id(send, mine))
+            return
         method = str(scope["method"])
         attributes = {"http.request.method": method, "url.scheme": scope.get("scheme", "http")}
-        with served(scope["headers"], method, attributes, recorded=scope["path"].startswith(_API)) as (mine, span):
+        with served(scope["headers"], method, attributes) as (mine, span):
 
             async def answer(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    message["headers"] = [*message.get("headers", ()), (_ID_HEADER, mine.id.encode())]
                     status = message["status"]
                     span.note({"http.response.status_code": status})
                     if status >= 400:
                         span.fail(str(status), fault=status >= 500)
-                await send(message)
+                await identified(message)
 
+            identified = _with_id(send, mine)
             await self._app(scope, receive, answer)
+
+
+def _with_id(send: Send, request: Request) -> Send:
+    """Sends an answer with the id of its request."""
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (_ID_HEADER, request.id.encode())]
+        await send(message)
+
+    return answer

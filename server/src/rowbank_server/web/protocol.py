@@ -39,11 +39,13 @@ class GuardedProtocol(TellsOfCertificate):
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
-            if self._deadline is None:
-                self._expect_end()
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if not self._in_head or not self._head_bytes or self.transport.is_closing():
+            return
+        if self._deadline is None:  # Only of a head that has not arrived whole.
+            self._expect_end()
+        if self._head_bytes > MAX_HEAD_BYTES:
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 

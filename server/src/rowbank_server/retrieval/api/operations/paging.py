@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import operator
+import struct
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -62,7 +63,7 @@ def next_cursor(query: Query, model: str, items: Sequence[int]) -> str:
     shown = [*query.shown, *items]
     if len(shown) > MAX_LIST:
         return ""
-    data = _digest(query, model) + np.asarray([query.offset, *shown], "<i8").tobytes()
+    data = _digest(query, model) + struct.pack(f"<{len(shown) + 1}q", query.offset, *shown)
     packed = _PLAIN + data if len(shown) <= _FEW else _PACKED + zlib.compress(data, 1)
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
