@@ -7,6 +7,7 @@ more for the others: who writes through us pays nothing but for strangers.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -71,15 +72,20 @@ class EntityReader:
         self, plans: Sequence[Plan], entities: Sequence[int], kinds: Sequence[KeyKind]
     ) -> list[list[StoredRow] | InvalidFeature]:
         join_key, hash_fields = plans[0].view.entity, _hash_fields(plans)
+        keys = [
+            [layout.entity_key(join_key, entity, self._namespace, kind) for kind in _kinds(kinds, entity)]
+            for entity in entities
+        ]
         with self._redis.pipeline(transaction=False) as pipe:
-            for entity in entities:
-                for kind in _kinds(kinds, entity):
-                    # As `hmget` does, which looks at the kinds of its arguments first, for each entity.
-                    key = layout.entity_key(join_key, entity, self._namespace, kind)
-                    pipe.execute_command("HMGET", key, *hash_fields)
+            for key in itertools.chain.from_iterable(keys):
+                # As `hmget` does, which looks at the kinds of its arguments first, for each entity.
+                pipe.execute_command("HMGET", key, *hash_fields)
             replies: Iterator[Any] = iter(pipe.execute(raise_on_error=False))
         now = self._clock()
-        return [_outcome(plans, entity, [next(replies) for _ in _kinds(kinds, entity)], now) for entity in entities]
+        return [
+            _outcome(plans, entity, list(itertools.islice(replies, len(mine))), now)
+            for entity, mine in zip(entities, keys, strict=True)
+        ]
 
 
 def _kinds(kinds: Sequence[KeyKind], entity: int) -> list[KeyKind]:

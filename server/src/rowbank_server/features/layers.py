@@ -281,6 +281,8 @@ class LayeredView:
         return {name: ABSENT for name in gone if name in has}
 
     def _merged(self, entity: int, layers: list[StoredRow], wanted: Sequence[FeatureField]) -> FeatureRead:
+        if len(layers) == 1 and not self.derived:
+            return _alone(entity, layers[0], wanted)
         rows = _newest_first([row for row in layers if row.status is FeatureStatus.PRESENT])
         status = FeatureStatus.PRESENT if rows else _absence(layers)
         event_time_s = max(row.event_time_s for row in layers)
@@ -306,6 +308,17 @@ class LayeredView:
             return lists[0] if lists else None
         known = set(lists[0])
         return [*lists[0], *(item for item in lists[1] if item not in known)]
+
+
+def _alone(entity: int, row: StoredRow, wanted: Sequence[FeatureField]) -> FeatureRead:
+    """What a view in one layer has of an entity, where nothing is made of anything."""
+    base = row.values if row.status is FeatureStatus.PRESENT else {}
+    status, held = row.status, base
+    if held.get(REMOVED, False):
+        status, held = FeatureStatus.NOT_FOUND, {}
+    values = {field.name: held[field.name] if field.name in held else field.absent for field in wanted}
+    absent = {field.name for field in wanted if field.name not in held}
+    return FeatureRead(entity, values, status, row.event_time_s, absent, base)
 
 
 def _newest_first(rows: Sequence[StoredRow]) -> list[StoredRow]:
