@@ -199,12 +199,13 @@ def test_the_retrieval_service_shows_models_index_and_its_shards(shown, look):
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
-def test_nothing_stands_in_the_way_of_anybody(shown, look, view, scheme, width):
+@pytest.mark.parametrize("server", ["ps", "api"])
+def test_nothing_stands_in_the_way_of_anybody(shown, look, server, view, scheme, width):
     """Rules of axe on labels, names, contrast and structure; and no line is wider than the screen."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    visit = look(shown.url, view, width=width, scheme=scheme)
+    visit = look(shown.url if server == "ps" else shown.api.url, view, width=width, scheme=scheme)
     visit.page.locator("canvas").first.wait_for()
-    visit.page.locator("figure summary").first.click()
+    visit.page.locator("figure summary:visible").first.click()
     found = axe.run(visit.page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= width

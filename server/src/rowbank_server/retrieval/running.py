@@ -141,9 +141,9 @@ async def _wait_for_model(operations: Operations, seconds: float, stop: _Stop) -
 async def _serve(
     settings: ApiSettings, place: Place, operations: Operations, tls: ServedTls | None, stop: _Stop
 ) -> None:
-    app: Any = Direct(create_app(operations))
-    gate = operations.service.gate
-    app = Traced(app if gate is None else Authorized(app, gate, API_ROUTES, problems.refusal))
+    routes, gate = create_app(operations), operations.service.gate
+    # Rules belong to routes as the application matches them, and the short way leads past these.
+    app: Any = Traced(Direct(routes) if gate is None else Authorized(routes, gate, API_ROUTES, problems.refusal))
     server = HttpServer(
         RequireCertificate(app) if tls is not None and tls.asks_for_certificates else app,
         drain_timeout_s=settings.drain_timeout_s,

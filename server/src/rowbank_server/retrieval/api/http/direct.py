@@ -15,6 +15,8 @@ from starlette.types import Receive, Scope, Send
 class Direct:
     """An ASGI application around another one: what it does not know goes there, such as wrong paths and methods.
 
+    It leads past whatever was put around a route, so it is not for an application whose routes are guarded.
+
     Args:
         app: of routes whose handlers return a response whatever happens.
     """
