@@ -316,8 +316,13 @@ def _alone(entity: int, row: StoredRow, wanted: Sequence[FeatureField]) -> Featu
     status, held = row.status, base
     if held.get(REMOVED, False):
         status, held = FeatureStatus.NOT_FOUND, {}
-    values = {field.name: held[field.name] if field.name in held else field.absent for field in wanted}
-    absent = {field.name for field in wanted if field.name not in held}
+    values: dict[str, FeatureData] = {}
+    absent: set[str] = set()
+    for field in wanted:
+        value = held.get(field.name)
+        if value is None:
+            absent.add(field.name)
+        values[field.name] = field.absent if value is None else value
     return FeatureRead(entity, values, status, row.event_time_s, absent, base)
 
 
