@@ -94,6 +94,14 @@ install: .venv/.native ## create .venv with all packages, build the native core
 	  { rm -rf .venv-torch && mkdir .venv-torch && echo "notice: torch cannot be installed here; it is not compared with"; }
 	@touch $@
 
+# PaddlePaddle 2.6 needs protobuf below 5.
+.venv-paddle/.tried: constraints-paddle.txt .venv/bin/uv
+	@echo "== installing PaddlePaddle into .venv-paddle"
+	@[ -x .venv-paddle/bin/python ] || $(BIN)/python -m venv .venv-paddle
+	@.venv-paddle/bin/python -m pip install -q --disable-pip-version-check -r constraints-paddle.txt || \
+	  { rm -rf .venv-paddle && mkdir .venv-paddle && echo "notice: PaddlePaddle cannot be installed here; it is not compared with"; }
+	@touch $@
+
 gen: install ## regenerate the protobuf code from the .proto files
 	@$(BIN)/python -m grpc_tools.protoc -I protos/src --python_out=protos/src --pyi_out=protos/src --grpc_python_out=protos/src $(PROTOS)
 
@@ -116,7 +124,7 @@ demo: install ## train a two-tower model through a real server and ask it for re
 up: install ## run parameter server, Redis and retrieval service here until Ctrl-C
 	@$(BIN)/rowbank up --data-dir data
 
-bench: install $(if $(findstring capacity,$(BENCH_ARGS)),.venv-torch/.tried) ## measure every workload beside its reference (BENCH_ARGS="grpc_pull --rows 100000")
+bench: install $(if $(findstring capacity,$(BENCH_ARGS)),.venv-torch/.tried .venv-paddle/.tried) ## measure every workload beside its reference (BENCH_ARGS="grpc_pull --rows 100000")
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
 soak: install ## kill servers for MINUTES=30 while workers push, and check that nothing is lost or doubled; KILLS=100 ROWS=0: owners with a standby
@@ -130,5 +138,5 @@ docs: install ## build the documentation's site into site/, with reference pages
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q && echo "site/index.html; to search it, serve it: python3 -m http.server -d site --bind 127.0.0.1"
 
 clean: ## remove .venv and everything built
-	@rm -rf .venv .venv-keras3 .venv-feast .venv-torch build dist site server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out
+	@rm -rf .venv .venv-keras3 .venv-feast .venv-torch .venv-paddle build dist site server/build client/build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache out
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,7 +23,7 @@ from .peers.work import Work
 from .placement import Placement, pinned
 
 ROOT = Path(__file__).parents[1]
-PYTHONS = {"torch RPC": ROOT / ".venv-torch/bin/python"}
+PYTHONS = {"torch RPC": ROOT / ".venv-torch/bin/python", "Paddle": ROOT / ".venv-paddle/bin/python"}
 _LEAD_S = 0.3  # In which every client gets to know when to begin.
 
 
@@ -156,12 +156,26 @@ def native_address(target: str) -> str:
 @contextlib.contextmanager
 def torch_rpc(work: Work, cores: Placement) -> Iterator[Candidate]:
     """Tables in a process that clients call by torch's RPC."""
-    python = str(PYTHONS["torch RPC"])
+    with _both_sides("torch RPC", "torch_side", work, cores) as candidate:
+        yield candidate
+
+
+@contextlib.contextmanager
+def paddle(work: Work, cores: Placement) -> Iterator[Candidate]:
+    """The parameter server of PaddlePaddle's fleet."""
+    with _both_sides("Paddle", "paddle_side", work, cores) as candidate:
+        yield candidate
+
+
+@contextlib.contextmanager
+def _both_sides(name: str, module: str, work: Work, cores: Placement) -> Iterator[Candidate]:
+    """A server and clients that are one program, in an environment of its own; client -1 is the server."""
+    python = str(PYTHONS[name])
     server = {"port": services.free_port()}
     with contextlib.ExitStack() as stack:
         serving = dataclasses.replace(work, client=-1, server=server)
-        process = stack.enter_context(_module(python, "torch_side", _told(serving), cores.server))
-        yield Candidate("torch RPC", _clients(stack, work, cores, python, "torch_side", server), process.pid)
+        process = stack.enter_context(_module(python, module, _told(serving), cores.server))
+        yield Candidate(name, _clients(stack, work, cores, python, module, server), process.pid)
 
 
 @contextlib.contextmanager
@@ -184,7 +198,7 @@ def tensorflow(work: Work, cores: Placement) -> Iterator[Candidate]:
         yield Candidate("TensorFlow", programs, nodes[0].pid)
 
 
-PEERS = {"TensorFlow": tensorflow, "torch RPC": torch_rpc, "gRPC echo": echo}
+PEERS = {"TensorFlow": tensorflow, "Paddle": paddle, "torch RPC": torch_rpc, "gRPC echo": echo}
 
 
 def _clients(
@@ -193,7 +207,7 @@ def _clients(
     """One program a client, all ready."""
     each = [dataclasses.replace(work, client=number, server=server) for number in range(work.clients)]
     programs = [_client(stack, one, cores, python, module) for one in each[:1]]
-    if module == "rowbank_side":
+    if module in ("rowbank_side", "paddle_side"):
         _require_ready(programs)  # The first makes the tables.
         programs += (others := [_client(stack, one, cores, python, module) for one in each[1:]])
         _require_ready(others)

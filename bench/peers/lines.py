@@ -12,15 +12,26 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from .work import BATCHES
 
 Call = Callable[[int], object]  # Takes the number of a batch.
 
 
+def own_output() -> TextIO:
+    """What this program's answers go to; whatever libraries print from now on goes to the log."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
 def serve(
-    calls: Mapping[str, Call], read: Callable[[list[int]], Any], *, acts: Mapping[str, Any] | None = None
+    calls: Mapping[str, Call],
+    read: Callable[[list[int]], Any],
+    *,
+    acts: Mapping[str, Any] | None = None,
+    answers: TextIO | None = None,
 ) -> None:
     """Answers until the input ends.
 
@@ -28,9 +39,9 @@ def serve(
         calls: what -> a call of it, which is given the number of its batch.
         read: keys -> the rows [keys, dim] of the first table, as lists.
         acts: more acts, or others in place of those here: name -> function of what was asked.
+        answers: `own_output`, where libraries print before this is called.
     """
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # Libraries print what they like.
+    answers = answers or own_output()
     known: dict[str, Callable[..., Any]] = {
         "time": lambda what, count, first: _timed(calls[what], count, first),
         "run": lambda what, begin, seconds: _run(calls[what], begin, seconds),

@@ -53,7 +53,7 @@ def test_the_table_has_what_was_measured_and_a_dash_for_what_was_not():
     lines = capacity_report.as_grid([PULL, PULL_4], measured, rows=10).splitlines()
     assert len(lines) == 2
     assert "2.00 (2.00-2.00)" in lines[1]
-    assert lines[1].count(" - ") == 3
+    assert lines[1].count(" - ") == 4
 
 
 def test_cells_that_are_not_there_are_refused(monkeypatch):
