@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 from . import candidates, capacity_report
@@ -78,10 +79,12 @@ def _opened(
     """Every candidate that these cells need and that can be had here, by its name."""
     for variant in dict.fromkeys(cell.variant for cell in cells):
         durability, environment = _VARIANTS[variant]
-        for release, python in _releases().items():
+        for release, python in releases().items():
             name = f"{release} {variant}"
-            given = {"durability": durability, "environment": environment, **python}
-            yield name, stack.enter_context(candidates.rowbank(name, work, cores, **given))  # type: ignore[arg-type]
+            started = candidates.rowbank(
+                name, work, cores, durability=durability, environment=environment, python=python
+            )
+            yield name, stack.enter_context(started)
     wanted = [name for name in os.environ.get(_PEERS, "").split(",") if name]
     for name, start in candidates.PEERS.items():
         if (wanted and name not in wanted) or (name == "gRPC echo" and work.optimizer == "adam"):
@@ -103,9 +106,10 @@ def _started(
         return None
 
 
-def _releases() -> dict[str, dict[str, str]]:
+def releases() -> dict[str, str]:
+    """Rowbank, and the older installation that CAPACITY_BEFORE names, each with its Python."""
     before = os.environ.get(_BEFORE, "")
-    return {"Rowbank": {}, **({"before": {"python": before}} if before else {})}
+    return {"Rowbank": sys.executable, **({"before": before} if before else {})}
 
 
 def _take(settings: Settings, candidate: Candidate, turn: Turn, number: int) -> list[float]:
@@ -119,4 +123,4 @@ def _take(settings: Settings, candidate: Candidate, turn: Turn, number: int) -> 
     return taken
 
 
-__all__ = ["CELLS", "CLIENTS", "capacity", "capacity_two_cores"]
+__all__ = ["CELLS", "CLIENTS", "capacity", "capacity_two_cores", "releases"]

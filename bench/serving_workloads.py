@@ -21,6 +21,7 @@ from rowbank.features import FeatureField, FeatureView
 from rowbank.models import ModelManifest, Tower, TowerInput
 from rowbank_server import _core
 
+from . import sockets
 from .arrays import Array
 from .report import Figure, Settings
 from .services import running_ps, running_redis
@@ -41,7 +42,8 @@ _FILTER = {"feature": "bucket", "any": [7]}  # Of 100 buckets: one item in a hun
 class _Load:
     """Medians of several turns. `cpu_us`: what the server's process computed per request, on whatever core.
 
-    Bytes are those of a request and of an answer as they go over the wire.
+    Bytes are those of a request and of an answer as they go over the wire, and between the server and those that it
+    asks for a request itself, in both directions.
     """
 
     rps: float
@@ -50,6 +52,7 @@ class _Load:
     sent_bytes: float
     received_bytes: float
     cpu_us: float
+    inner_bytes: float
 
 
 def recommend_load(settings: Settings) -> list[Figure]:
@@ -86,7 +89,7 @@ def _measured(settings: Settings, size: int) -> list[Figure]:
         ours, bare_load = loads[name], loads["bare"]
         detail = {
             "rps": ours.rps, "p50_ms": ours.p50_ms, "p99_ms": ours.p99_ms, "cpu_us": ours.cpu_us,
-            "sent_bytes": ours.sent_bytes, "received_bytes": ours.received_bytes,
+            "sent_bytes": ours.sent_bytes, "received_bytes": ours.received_bytes, "inner_bytes": ours.inner_bytes,
             "reference_rps": bare_load.rps, "reference_cpu_us": bare_load.cpu_us, "search_us": searched * 1e6,
         }  # fmt: skip
         at_least = 0.2 if (size, name) == (100_000, "recommend") else None
@@ -99,14 +102,16 @@ def _take_turns(candidates: dict[str, tuple[_Process, Path]]) -> dict[str, _Load
     turns: dict[str, list[_Load]] = {name: [] for name in candidates}
     for _ in range(_ROUNDS):
         for name, (process, bodies) in candidates.items():
-            before = process.cpu_s()
+            before, inner = process.cpu_s(), process.inner_bytes()
             command = [sys.executable, "-m", "bench.http_load", process.address, "/v1/recommend", str(bodies)]
             loaded = subprocess.run(
                 [*_on_core(1), *command, str(_SECONDS)], check=True, stdout=subprocess.PIPE, text=True
             )
             told = json.loads(loaded.stdout)
-            cpu_us = (process.cpu_s() - before) / (told["rps"] * _SECONDS * 6 / 5) * 1e6
-            turns[name].append(_Load(**told, cpu_us=cpu_us))
+            requests = told["rps"] * _SECONDS * 6 / 5
+            cpu_us = (process.cpu_s() - before) / requests * 1e6
+            inner_bytes = (process.inner_bytes() - inner) / requests
+            turns[name].append(_Load(**told, cpu_us=cpu_us, inner_bytes=inner_bytes))
     return {
         name: _Load(*(float(np.median([getattr(load, field) for load in loads])) for field in _Load.__slots__))
         for name, loads in turns.items()
@@ -124,6 +129,13 @@ class _Process:
         """What it computed so far."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def inner_bytes(self) -> float:
+        """What its connections to others carried so far, which stay open; NaN if the kernel does not tell."""
+        try:
+            return sockets.carried_within([self.pid], beside_local_port=int(self.address.rpartition(":")[2]))
+        except OSError:
+            return float("nan")
 
 
 def _on_core(core: int) -> list[str]:

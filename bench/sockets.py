@@ -46,6 +46,11 @@ def carried(processes: list[int], *, beside_ports: frozenset[int] = frozenset())
     return sum(one.sent + one.received for one in connections_of(*processes) if one.remote_port not in beside_ports)
 
 
+def carried_within(processes: list[int], *, beside_local_port: int) -> int:
+    """Bytes in both directions over all open connections of the processes but those of callers of a port of theirs."""
+    return sum(one.sent + one.received for one in connections_of(*processes) if one.local_port != beside_local_port)
+
+
 def carried_to(processes: list[int], port: int) -> int:
     """Bytes in both directions over open connections of the processes to a port."""
     return sum(one.sent + one.received for one in connections_of(*processes) if one.remote_port == port)

@@ -50,3 +50,19 @@ def test_connections_of_others_and_to_named_ports_do_not_count(pair):
     assert far.recv(3, socket.MSG_WAITALL) == b"abc"
     assert sockets.carried([os.getpid()]) >= sockets.carried([os.getpid()], beside_ports=frozenset([port])) + 3
     assert not [one for one in sockets.connections_of(os.getppid()) if one.local_port == port]
+
+
+def test_what_callers_of_a_port_send_is_not_what_is_carried_within(pair):
+    near, far = pair
+    port = far.getsockname()[1]
+    try:
+        start = sockets.carried_within([os.getpid()], beside_local_port=port)
+    except OSError as error:
+        pytest.skip(str(error))
+    near.sendall(bytes(500))
+    left = 500
+    while left:
+        left -= len(far.recv(left))
+    far.sendall(b"x")
+    assert near.recv(1) == b"x"  # And with it that the 500 are there.
+    assert sockets.carried_within([os.getpid()], beside_local_port=port) - start == 501
