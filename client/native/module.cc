@@ -11,6 +11,7 @@
 #include "near_cache_bindings.h"
 #include "ranking.h"
 #include "related.h"
+#include "rounding.h"
 
 namespace nb = nanobind;
 
@@ -69,6 +70,14 @@ void round_to_half(const nb::ndarray<const float, nb::c_contig, nb::device::cpu>
   float_to_half(in.data(), static_cast<std::uint16_t*>(out.data()), in.size());
 }
 
+void round_at_random(const nb::ndarray<const float, nb::c_contig, nb::device::cpu>& in,
+                     const nb::ndarray<std::uint16_t, nb::c_contig, nb::device::cpu>& out, bool half,
+                     std::uint64_t seed) {
+  require(out.size() == in.size(), "expected arrays of one size");
+  const nb::gil_scoped_release nogil;
+  (half ? float_to_half_at_random : float_to_bfloat_at_random)(in.data(), out.data(), in.size(), seed);
+}
+
 void keep_best_scores(const In<float, 2>& scores, std::int64_t first_item, const Out<float, 2>& best_scores,
                       const Out<std::int64_t, 2>& best_items) {
   const std::size_t users = scores.shape(0);
@@ -122,5 +131,6 @@ NB_MODULE(_native, m) {
   m.def("converts_half", converts_half);
   bind_near_cache(m);
   m.def("widen_half", widen_half, nb::arg("halves").noconvert(), out);
+  m.def("round_at_random", round_at_random, nb::arg("values").noconvert(), out, nb::arg("half"), nb::arg("seed"));
   m.def("round_to_half", round_to_half, nb::arg("values").noconvert(), out);
 }

@@ -67,14 +67,21 @@ class NearCache {
     void add(const Written& other);
   };
 
-  std::size_t find(std::int64_t key) const;
+  struct Entry {
+    std::uint32_t hash;
+    std::uint32_t slot;  // 1 more than the slot, 0: none.
+  };
+
+  std::size_t find(std::int64_t key, std::uint32_t hash) const;
   void keep(std::int64_t key, const float* row, std::uint8_t status, std::uint64_t step);
   std::uint32_t free_slot();
+  Slot& pass();
   bool drop(std::int64_t key);
   void drop_all();
+  void grow();
+  void fetch_entries(const std::int64_t* keys, std::size_t at, std::size_t count) const;
+  void fetch_row(std::uint32_t slot) const;
   bool usable(const Slot& slot) const { return clock_ - slot.step <= max_steps_; }
-  std::size_t home(std::int64_t key) const;
-
   struct Read {
     Written written;
     std::uint64_t step = 0;
@@ -88,7 +95,7 @@ class NearCache {
   std::size_t mask_ = 0;
   std::size_t filled_ = 0;  // Slots that were ever used.
   std::size_t hand_ = 0;
-  std::unique_ptr<std::uint32_t[]> index_;  // Slot + 1 by hash, 0: none.
+  std::vector<Entry> index_;
   std::unique_ptr<Slot[]> slots_;
   std::unique_ptr<float[]> rows_;
   std::vector<std::uint32_t> free_;

@@ -3,6 +3,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 
+#include <cstring>
 #include <optional>
 #include <stdexcept>
 
@@ -13,6 +14,12 @@ namespace nb = nanobind;
 
 namespace rowbank::client {
 namespace {
+
+void require_places(const In<std::int64_t, 1>& places, std::size_t count) {
+  for (std::size_t i = 0; i < places.shape(0); ++i) {
+    require(places.data()[i] >= 0 && places.data()[i] < static_cast<std::int64_t>(count), "places: beyond the keys");
+  }
+}
 
 nb::tuple read(NearCache& cache, const In<std::int64_t, 1>& keys, const Out<float, 2>& rows,
                const Out<std::uint8_t, 1>& status, const Out<std::int64_t, 1>& missing) {
@@ -34,11 +41,25 @@ void fill(NearCache& cache, std::uint64_t token, const In<std::int64_t, 1>& keys
   const std::size_t count = keys.shape(0);
   require(rows.shape(0) == count && rows.shape(1) == cache.dim() && status.shape(0) == count,
           "keys, rows, status: shapes do not belong together");
-  for (std::size_t i = 0; i < places.shape(0); ++i) {
-    require(places.data()[i] >= 0 && places.data()[i] < static_cast<std::int64_t>(count), "places: beyond the keys");
-  }
+  require_places(places, count);
   const nb::gil_scoped_release nogil;
   cache.fill(token, keys.data(), rows.data(), status.data(), places.data(), places.shape(0));
+}
+
+void take(const In<std::int64_t, 1>& places, const In<float, 2>& values, const In<std::uint8_t, 1>& value_status,
+          const Out<float, 2>& rows, const Out<std::uint8_t, 1>& status) {
+  const std::size_t count = places.shape(0);
+  const std::size_t dim = rows.shape(1);
+  require(values.shape(0) == count && values.shape(1) == dim && value_status.shape(0) == count &&
+              status.shape(0) == rows.shape(0),
+          "places, values, rows, status: shapes do not belong together");
+  require_places(places, rows.shape(0));
+  const nb::gil_scoped_release nogil;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto place = static_cast<std::size_t>(places.data()[i]);
+    std::memcpy(rows.data() + place * dim, values.data() + i * dim, dim * sizeof(float));
+    status.data()[place] = value_status.data()[i];
+  }
 }
 
 std::uint64_t begin_write(NearCache& cache, const In<std::int64_t, 1>& keys, bool all, bool will_apply) {
@@ -87,6 +108,8 @@ void bind_near_cache(nb::module_& m) {
       .def("fill", fill, nb::arg("token"), keys, rows, status, nb::arg("places").noconvert())
       .def("begin_write", begin_write, keys, nb::arg("every"), nb::arg("will_apply"))
       .def("end_write", end_write, nb::arg("token"), nb::arg("gradients").noconvert().none(), nb::arg("learning_rate"))
+      .def_static("take", take, nb::arg("places").noconvert(), nb::arg("values").noconvert(),
+                  nb::arg("value_status").noconvert(), rows, status)
       .def("counts", counts)
       .def("ages", ages);
 }

@@ -61,8 +61,18 @@ def widen_half(halves: npt.NDArray[np.float16], out: npt.NDArray[np.float32]) ->
 def round_to_half(values: npt.NDArray[np.float32], out: npt.NDArray[np.float16]) -> None:
     """Any shape, to nearest and ties to even."""
 
+def round_at_random(values: npt.NDArray[np.float32], out: npt.NDArray[np.uint16], half: bool, seed: int) -> None:
+    """Finite values of any shape to the bits of float16, or of bfloat16 unless `half`, up or down at random.
+
+    Up with a probability of how far a value is from its lower neighbour, so that the mean of many is the value. What
+    the type holds stays as it is, what would become infinite becomes the largest number.
+
+    Args:
+        seed: 0 to 2**64 - 1; the result is a function of it and the values.
+    """
+
 class NearCache:
-    """Rows of one table that may be some steps old; see `rowbank.calls.near`. Thread-safe.
+    """Rows of one table that may be some steps old; see `rowbank.calls.near_cache`. Thread-safe.
 
     Args:
         dim: width of a row.
@@ -95,6 +105,16 @@ class NearCache:
         places: npt.NDArray[np.int64],
     ) -> None:
         """Ends a read; keeps the rows at `places`, except those that a write touched meanwhile."""
+
+    @staticmethod
+    def take(
+        places: npt.NDArray[np.int64],
+        values: npt.NDArray[np.float32],
+        value_status: npt.NDArray[np.uint8],
+        rows: npt.NDArray[np.float32],
+        status: npt.NDArray[np.uint8],
+    ) -> None:
+        """Writes values [M, dim] and their status [M] to the `places` [M] of rows [N, dim] and status [N]."""
 
     def begin_write(self, keys: npt.NDArray[np.int64], every: bool, will_apply: bool) -> int:
         """Begins a write of `keys`, or of all; they are dropped unless `will_apply`. Returns the token."""

@@ -90,3 +90,26 @@ def round_to_half(values: _Floats, out: npt.NDArray[np.float16]) -> None:
     """As `_native.round_to_half`."""
     with np.errstate(over="ignore"):  # What overflows is infinite, as everywhere.
         out[:] = values
+
+
+def round_at_random(values: _Floats, out: npt.NDArray[np.uint16], half: bool, seed: int) -> None:
+    """As `_native.round_at_random`, bit for bit."""
+    bits = values.view(np.uint32)
+    magnitude = bits & np.uint32(0x7FFFFFFF)
+    random = _random_bits(values.size, seed).reshape(values.shape)
+    if half:
+        normal = np.minimum(((magnitude + (random >> 3)) >> 13) - np.uint32(112 << 10), np.uint32(0x7BFF))
+        units = np.minimum(magnitude.view(np.float32) * np.float32(2.0**24), np.float32(1024.0))
+        whole = units.astype(np.uint32)
+        up = (random.astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-16) < units - whole.astype(np.float32)
+        kept = np.where(magnitude < np.uint32(0x38800000), whole + up, normal)
+    else:
+        kept = np.minimum((magnitude + random) >> 16, np.uint32(0x7F7F))
+    out[...] = (bits >> 16 & np.uint32(0x8000)) | kept
+
+
+def _random_bits(count: int, seed: int) -> _Counts:
+    x = np.arange(count, dtype=np.uint32) * np.uint32(0x9E3779B9) + np.uint32(seed & 0xFFFFFFFF)
+    x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D) + np.uint32(seed >> 32)
+    x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
+    return x >> 16

@@ -298,6 +298,18 @@ _SUMMED = (
 )  # fmt: skip
 
 
+def shard_stats(target: str, answer: admin_pb2.GetStatsResponse) -> ShardStats:
+    """What the shard at `target` answered of itself."""
+    return ShardStats(
+        shard=answer.shard,
+        shard_count=answer.shard_count,
+        target=target,
+        uptime_s=answer.uptime_s,
+        redis_connected=answer.redis_connected,
+        tables=tuple(merge_table_stats([stats]) for stats in answer.tables),
+    )
+
+
 def merge_table_stats(messages: Sequence[admin_pb2.TableStats]) -> TableStats:
     """One table's statistics over its shards; at least one message."""
     return TableStats(

@@ -21,6 +21,7 @@ from rowbank.calls.holds import Hold
 from rowbank.calls.near_cache import near_tables
 from rowbank.calls.partial import PartialTransport
 from rowbank.calls.replicas import ReplicaTransport, positions_of
+from rowbank.calls.rounding import rounding_of
 from rowbank.calls.transport import Transport
 from rowbank.calls.verbs import Calls, Push
 from rowbank.credentials import Credentials
@@ -66,6 +67,8 @@ class Client:
         max_keys_per_call: more keys than this in one call are refused; reads up to it are split as servers need it.
         near_cache_bytes, max_staleness_steps: keep rows in up to so many bytes of this process, for reads that may be
             so many steps old (docs/near-cache.md). Either is 0: every read asks a server.
+        gradient_rounding: how gradients are rounded to a `wire_dtype` of 16 bits: to "nearest", or "stochastic", up or
+            down at random, so that small ones are not lost in the mean. Of `rounding_seed`; None: of one at random.
         credentials: whom to trust and which token to show; None: what the variables ROWBANK_TLS_CA, ROWBANK_TOKEN_FILE
             and the like say.
     Raises:
@@ -88,6 +91,8 @@ class Client:
         max_keys_per_call: int = 4_194_304,
         near_cache_bytes: int = 0,
         max_staleness_steps: int = 0,
+        gradient_rounding: str = "nearest",
+        rounding_seed: int | None = None,
         credentials: Credentials | None = None,
     ) -> None:
         seconds("timeout_s", timeout_s)
@@ -110,10 +115,13 @@ class Client:
             "max_keys_per_call": max_keys_per_call,
             "near_cache_bytes": near_cache_bytes,
             "max_staleness_steps": max_staleness_steps,
+            "gradient_rounding": gradient_rounding,
+            "rounding_seed": rounding_seed,
             "partial": partial,
             "credentials": credentials,
         }
         self._near = near_tables(near_cache_bytes, max_staleness_steps)
+        rounding = rounding_of(gradient_rounding, rounding_seed)
         self._addresses = addresses = connect.parse_targets(targets)
         if partial:
             found = connect.connect_partly(addresses, timeout_s=wait_s, credentials=credentials)
@@ -133,6 +141,7 @@ class Client:
             limits=connect.limits_of(self._servers),
             max_keys_per_call=max_keys_per_call,
             near=self._near,
+            rounding=rounding,
         )
         self._tables: dict[str, Table] = {}
         self._tables_lock = forks.Lock()
@@ -387,17 +396,7 @@ class Client:
     def shard_stats(self, table: str | None = None) -> list[ShardStats]:
         """What each shard says of itself, in the order of the shards."""
         answers = self._transport.each(methods.GET_STATS, admin_pb2.GetStatsRequest(table=table or ""))
-        return [
-            ShardStats(
-                shard=answer.shard,
-                shard_count=answer.shard_count,
-                target=target,
-                uptime_s=answer.uptime_s,
-                redis_connected=answer.redis_connected,
-                tables=tuple(admin.merge_table_stats([stats]) for stats in answer.tables),
-            )
-            for target, answer in zip(self._answering(), answers, strict=True)
-        ]
+        return [admin.shard_stats(target, answer) for target, answer in zip(self._answering(), answers, strict=True)]
 
     def health(self) -> list[ShardHealth]:
         """How each shard's owner is: requests and their times, journal, write-back, memory, Redis."""

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 _NO_KEYS: Keys = np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class NearRead:
     """What a read of distinct keys found here.
 
     Attributes:
-        values, status: [U, dim] and [U]; those of missing keys are for the caller to write.
+        values, status: [U, dim] and [U]; those of missing keys are for the caller to `take`, and where a server answers
+            all keys at once they become what it answered, which is read-only.
         places: [M] int64, the missing keys' places among the keys.
         missing: [M] int64 keys.
     """
@@ -45,9 +46,11 @@ class NearRead:
 
     def take(self, where: slice | npt.NDArray[np.intp], values: Floats, status: npt.NDArray[np.uint8]) -> None:
         """Writes what a server answered of a part of the missing keys."""
-        at = self.places[where]
-        self.values[at] = values
-        self.status[at] = status
+        places = self.places[where]
+        if len(places) == len(self.keys):  # Nothing was found here, so that nothing has to be put together.
+            self.values, self.status = values, status
+        else:
+            self.kept.take(places, values, status, self.values, self.status)
 
     def end(self, *, keep: bool) -> None:
         """Ends the read, once; keeps the missing rows, which have all been written by then, if it succeeded."""

@@ -46,10 +46,11 @@ class _Asked:
             self.status[piece.where] = status
 
     def rows(self) -> Rows:
-        found = self.status == common_pb2.ROW_STATUS_FOUND
-        if not found.all():
-            self.values[~found] = 0.0
-        values = self.batch.spread(self.values).reshape(*self.shape, self.values.shape[1])
+        values, status = (self.values, self.status) if self.near is None else (self.near.values, self.near.status)
+        found = status == common_pb2.ROW_STATUS_FOUND
+        if not found.all() or not values.flags.writeable:
+            values = np.where(found[:, None], values, np.float32(0.0))
+        values = self.batch.spread(values).reshape(*self.shape, values.shape[1])
         return Rows(values=values, found=self.batch.spread(found).reshape(self.shape))
 
 

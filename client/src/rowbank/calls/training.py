@@ -215,7 +215,8 @@ def _sum(calls: Calls, spec: TableSpec, part: Push, wire_dtype: common_pb2.DataT
             f"got {float(np.abs(sums).max())}; use 'bfloat16' or 'float32'",
             metadata={"table": spec.name},
         )
-    return _Summed(spec, batch.keys, arrays.narrow(sums, wire_dtype), arrays.sum_counts(batch, counts))
+    narrow = arrays.narrow if calls.rounding is None else calls.rounding.narrow
+    return _Summed(spec, batch.keys, narrow(sums, wire_dtype), arrays.sum_counts(batch, counts))
 
 
 def _add_gradients(request: wire.PushMessage, part: _Summed, piece: Piece, overrides: Overrides) -> None:

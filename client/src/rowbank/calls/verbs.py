@@ -16,6 +16,7 @@ from rowbank._checks import seconds, staleness
 from rowbank.calls import arrays, methods, routing, wire
 from rowbank.calls.methods import A, Method, Q
 from rowbank.calls.near_cache import NearTables, writing
+from rowbank.calls.rounding import Rounding
 from rowbank.calls.routing import Piece
 from rowbank.calls.transport import Freshness, Transport
 from rowbank.errors import InvalidRequest
@@ -38,6 +39,7 @@ class Calls:
     max_keys_per_call: int
     freshness: Freshness | None = None
     near: NearTables | None = None
+    rounding: Rounding | None = None
 
     def reading(self, max_staleness_s: float | None, at_least: Mapping[int, int] | None) -> Calls:
         """Calls whose reads ask for that; see `Client.pull`. Raises `InvalidRequest`."""

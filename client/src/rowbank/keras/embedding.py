@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -32,6 +32,8 @@ class Embedding(keras.layers.Layer):
         table: a `TableSpec` (created if missing), or the name of an existing table.
         target: where the table is: "host:port", several, an open client, or None for ROWBANK_TARGETS.
         wire_dtype: "float32", "float16" or "bfloat16": how rows and gradients travel; None: as the client does.
+        client_options: further arguments of the client that is opened for the target, such as `near_cache_bytes` and
+            `max_staleness_steps`; see docs/near-cache.md. Not for an open client.
         mask_zero: whether id 0 is padding, as for Keras's layer; its row is read and trained all the same.
         name, kwargs: as for any layer.
     Raises:
@@ -45,6 +47,7 @@ class Embedding(keras.layers.Layer):
         target: str | Sequence[str] | Client | None = None,
         wire_dtype: str | None = None,
         mask_zero: bool = False,
+        client_options: Mapping[str, Any] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -52,6 +55,7 @@ class Embedding(keras.layers.Layer):
         self._table_given = table
         self._target = target
         self.wire_dtype = wire_dtype
+        self.client_options = dict(client_options or {})
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
         self.supports_jit = False  # Keras 3 compiles no model with such a layer, unless it is told to.
@@ -111,6 +115,7 @@ class Embedding(keras.layers.Layer):
             table=given if isinstance(given, str) else given.name,
             target=targets_of(self._target),
             wire_dtype=self.wire_dtype,
+            client_options=dict(self.client_options),
             mask_zero=self.mask_zero,
         )
         return config
@@ -128,7 +133,7 @@ class Embedding(keras.layers.Layer):
     @tf.autograph.experimental.do_not_convert  # The first use may be inside `fit`, which rewrites what it calls.
     def _opened(self) -> RowGateway:
         if self._gateway is None:
-            client = shared_client(self._target, wire_dtype=self.wire_dtype)
+            client = shared_client(self._target, wire_dtype=self.wire_dtype, client_options=self.client_options)
             given = self._table_given
             table = client.table(given) if isinstance(given, str) else client.create_table(given, exist_ok=True)
             self._gateway = RowGateway(table)

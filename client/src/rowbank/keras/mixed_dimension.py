@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class MDEmbedding(keras.layers.Layer):
         base_dim: width of the output.
         unseen: what an id of no vocabulary reads. "own": a row of its own in the last table, which grows; "shared":
             one row in the last table for all of them, trained by all; "zeros": zeros, not trained.
-        target, wire_dtype: as for `Embedding`.
+        target, wire_dtype, client_options: as for `Embedding`.
         name, kwargs: as for any layer.
     """
 
@@ -53,6 +53,7 @@ class MDEmbedding(keras.layers.Layer):
         unseen: str = "own",
         target: str | Sequence[str] | Client | None = None,
         wire_dtype: str | None = None,
+        client_options: Mapping[str, Any] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -63,10 +64,18 @@ class MDEmbedding(keras.layers.Layer):
         self._known_ids, self._known_blocks = _index(self._vocabularies, len(tables), unseen)
         self._target = target
         self.wire_dtype = wire_dtype
+        self.client_options = dict(client_options or {})
         self.unseen = unseen
         self.base_dim = int(base_dim)
         self.blocks = [
-            Embedding(table, target=target, wire_dtype=wire_dtype, name=f"block_{place}", dtype=kwargs.get("dtype"))
+            Embedding(
+                table,
+                target=target,
+                wire_dtype=wire_dtype,
+                client_options=client_options,
+                name=f"block_{place}",
+                dtype=kwargs.get("dtype"),
+            )
             for place, table in enumerate(tables)
         ]
         self.projections: list[Any] = []
@@ -140,6 +149,7 @@ class MDEmbedding(keras.layers.Layer):
             unseen=self.unseen,
             target=targets_of(self._target),
             wire_dtype=self.wire_dtype,
+            client_options=dict(self.client_options),
         )
         return config
 

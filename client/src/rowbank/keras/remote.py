@@ -34,6 +34,7 @@ class RemoteEmbedding(keras.layers.Layer):
         target: where the tables are: "host:port", several, an open client, or None for ROWBANK_TARGETS.
         pipeline_execution: whether lookups and pushes overlap the compiled part.
         wire_dtype: "float32", "float16" or "bfloat16": how rows and gradients travel; None: as the client does.
+        client_options: as for `Embedding`.
         name, kwargs: as for any layer.
     Raises:
         ValueError: two features have the same name, or two tables of the same name differ.
@@ -48,6 +49,7 @@ class RemoteEmbedding(keras.layers.Layer):
         target: str | Sequence[str] | Client | None = None,
         pipeline_execution: bool = True,
         wire_dtype: str | None = None,
+        client_options: Mapping[str, Any] | None = None,
         name: str | None = None,
         _local: frozenset[str] = frozenset(),
         **kwargs: Any,
@@ -59,6 +61,7 @@ class RemoteEmbedding(keras.layers.Layer):
             optimizer=optimizer,
             target=target,
             wire_dtype=wire_dtype,
+            client_options=client_options,
             pipeline_execution=pipeline_execution,
             local=_local,
         )

@@ -135,7 +135,7 @@ class UnifiedEmbedding(keras.layers.Layer):
         initializer: of the rows.
         combiner: "mean", "sum" or "sqrtn" of the values of an example, for ragged and sparse features.
         table_options: further arguments of the `TableSpec`, such as `eviction` or `durability`.
-        target, wire_dtype: as for `Embedding`.
+        target, wire_dtype, client_options: as for `Embedding`.
         name, kwargs: as for any layer.
     """
 
@@ -149,6 +149,7 @@ class UnifiedEmbedding(keras.layers.Layer):
         table_options: Mapping[str, Any] | None = None,
         target: str | Sequence[str] | Client | None = None,
         wire_dtype: str | None = None,
+        client_options: Mapping[str, Any] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -161,6 +162,7 @@ class UnifiedEmbedding(keras.layers.Layer):
             raise ValueError("config: expected at least one feature; call add_feature first")
         self.combiner = combiner
         self.wire_dtype = wire_dtype
+        self.client_options = dict(client_options or {})
         self._target = target
         table: str | TableSpec = self.config.name
         if optimizer is not None:
@@ -168,7 +170,14 @@ class UnifiedEmbedding(keras.layers.Layer):
                 self.config.name, dim=self.config.dim_per_table, initializer=initializer, optimizer=optimizer,
                 **(table_options or {}),
             )  # fmt: skip
-        self.rows = Embedding(table, target=target, wire_dtype=wire_dtype, name="rows", dtype=kwargs.get("dtype"))
+        self.rows = Embedding(
+            table,
+            target=target,
+            wire_dtype=wire_dtype,
+            client_options=client_options,
+            name="rows",
+            dtype=kwargs.get("dtype"),
+        )
 
     @property
     def table(self) -> Table:
@@ -214,6 +223,7 @@ class UnifiedEmbedding(keras.layers.Layer):
             combiner=self.combiner,
             target=targets_of(self._target),
             wire_dtype=self.wire_dtype,
+            client_options=dict(self.client_options),
         )
         return config
 

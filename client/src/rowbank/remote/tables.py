@@ -76,6 +76,7 @@ class RemoteTables:
         optimizer: of the tables that name none. It runs on the server.
         target: "host:port", several, an open client, or None for ROWBANK_TARGETS.
         wire_dtype: how rows and gradients travel: "float32", "float16", "bfloat16"; None: as the client does.
+        client_options: further arguments of the client that is opened for the target; see `clients.OPTIONS`.
         pipeline_execution: whether calls run in the background, so that the lookups of step n + 1 overlap step n.
         local: names of tables that are the caller's own: their ids are checked and go to the step as they are.
     Raises:
@@ -90,6 +91,7 @@ class RemoteTables:
         optimizer: Optimizer,
         target: str | Sequence[str] | Client | None = None,
         wire_dtype: str | None = None,
+        client_options: Mapping[str, Any] | None = None,
         pipeline_execution: bool = True,
         local: Collection[str] = (),
     ) -> None:
@@ -98,7 +100,7 @@ class RemoteTables:
         self.features = named_features(feature_config)
         self.configs = table_configs(self.features)
         self.pipeline = Pipeline(background=pipeline_execution)
-        self._target, self._wire_dtype = target, wire_dtype
+        self._target, self._wire_dtype, self._client_options = target, wire_dtype, dict(client_options or {})
         self.local = frozenset(local)
         self._client: Client | None = None
         self._held: Accumulation[_Gradients] | None = None
@@ -115,7 +117,7 @@ class RemoteTables:
     def client(self) -> Client:
         """The open client, every table that is not local being there."""
         if self._client is None:
-            client = shared_client(self._target, wire_dtype=self._wire_dtype)
+            client = shared_client(self._target, wire_dtype=self._wire_dtype, client_options=self._client_options)
             for name, config in self.configs.items():
                 if name not in self.local:
                     client.create_table(config.spec(self.optimizer), exist_ok=True)

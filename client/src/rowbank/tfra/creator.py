@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -35,6 +35,8 @@ class TableCreator(de.KVCreator):
         prefix: put before every table's name with a slash; tells models on one server apart.
         durability: of new tables: "relaxed", "journaled" or "synced"; None: the server's default.
         timeout_s: deadline of one call, in seconds; None: the client's default. Not for an open client.
+        client_options: further arguments of the client that is opened for the target, such as `near_cache_bytes` and
+            `max_staleness_steps`; see docs/near-cache.md. Not for an open client.
         saver: a `de.FileSystemSaver`, as for any creator of TFRA.
         credentials: whom to trust and which token to show; None: what the environment says. Not for an open client,
             and never part of a saved model, which goes by the environment where it is loaded.
@@ -47,6 +49,7 @@ class TableCreator(de.KVCreator):
         prefix: str = "",
         durability: str | None = None,
         timeout_s: float | None = None,
+        client_options: Mapping[str, Any] | None = None,
         saver: Any = None,
         credentials: Credentials | None = None,
     ) -> None:
@@ -54,6 +57,7 @@ class TableCreator(de.KVCreator):
         self._target = target
         self._timeout_s = timeout_s
         self._credentials = credentials
+        self._client_options = dict(client_options or {})
         self.prefix = prefix
         self.durability = durability
         self._dictionary: Dictionary | None = None
@@ -61,7 +65,12 @@ class TableCreator(de.KVCreator):
     @property
     def client(self) -> Client:
         """The client in use: the one given, or the one that all creators of this process share for the target."""
-        return shared_client(self._target, timeout_s=self._timeout_s, credentials=self._credentials)
+        return shared_client(
+            self._target,
+            timeout_s=self._timeout_s,
+            client_options=self._client_options,
+            credentials=self._credentials,
+        )
 
     @tf.autograph.experimental.do_not_convert  # Slots are created inside `fit`, which rewrites what it calls.
     def create(
@@ -115,6 +124,7 @@ class TableCreator(de.KVCreator):
             "prefix": self.prefix,
             "durability": self.durability,
             "timeout_s": self._timeout_s,
+            "client_options": dict(self._client_options),
         }
 
     @classmethod
