@@ -45,7 +45,8 @@ inline std::uint16_t bfloat_of(float value, std::uint32_t random) {
 void float_to_half_at_random(const float* in, std::uint16_t* out, std::size_t count, std::uint64_t seed) {
   const auto low = static_cast<std::uint32_t>(seed);
   const auto high = static_cast<std::uint32_t>(seed >> 32);
-  for (std::size_t i = 0; i < count; ++i) out[i] = half_of(in[i], random_bits(static_cast<std::uint32_t>(i), low, high));
+  for (std::size_t i = 0; i < count; ++i)
+    out[i] = half_of(in[i], random_bits(static_cast<std::uint32_t>(i), low, high));
 }
 
 void float_to_bfloat_at_random(const float* in, std::uint16_t* out, std::size_t count, std::uint64_t seed) {
