@@ -110,6 +110,6 @@ def round_at_random(values: _Floats, out: npt.NDArray[np.uint16], half: bool, se
 
 def _random_bits(count: int, seed: int) -> _Counts:
     x = np.arange(count, dtype=np.uint32) * np.uint32(0x9E3779B9) + np.uint32(seed & 0xFFFFFFFF)
-    x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D) + np.uint32(seed >> 32)
-    x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
-    return x >> 16
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D) + np.uint32(seed >> 32)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return x >> np.uint32(16)
