@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -42,6 +43,7 @@ class Worker(threading.Thread):
         self.unknown = {table: np.zeros(KEYS, np.int64) for table in TABLES}
         self.pushes = 0
         self.unknown_pushes = 0
+        self.native_pushes = 0  # Of those that were acknowledged.
         self.failure: BaseException | None = None
 
     def run(self) -> None:
@@ -66,6 +68,7 @@ class Worker(threading.Thread):
                 self.unknown[name][part] += 1
         else:
             self.pushes += 1
+            self.native_pushes += natively(client)
             for name, part in keys.items():
                 self.acknowledged[name][part] += 1
 
@@ -79,6 +82,11 @@ def assert_counts(client: Client, workers: Sequence[Worker]) -> None:
         lost, doubled = np.flatnonzero(values < least), np.flatnonzero(values > most)
         assert not len(lost), f"table {table}: lost pushes of keys {lost[:10]}: {values[lost][:10]}"
         assert not len(doubled), f"table {table}: doubled pushes of {doubled[:10]}: {values[doubled][:10]}"
+
+
+def natively(client: Client) -> bool:
+    """Whether the client has a connection to the native endpoint of the process that its calls go to."""
+    return bool(client._transport.shards[0].active.lines._all)
 
 
 @contextlib.contextmanager
@@ -99,7 +107,11 @@ def pushing(target: str, *, count: int, seed: int):
 
 
 class Chaos:
-    """A Redis, a shard behind a proxy, workers, and what befalls them, all chosen by `seed`."""
+    """A Redis, a shard behind a proxy, workers, and what befalls them, all chosen by `seed`.
+
+    Some processes of the shard say that they are reached at the proxy, so that rows go over their native endpoints:
+    through another proxy, or directly. Of the others clients know the main address alone.
+    """
 
     def __init__(self, folder: Path, *, seed: int, workers: int, timeout_s: float = 60.0) -> None:
         self._random = random.Random(seed)
@@ -107,8 +119,10 @@ class Chaos:
         self.redis = EmbeddedRedis(folder / "redis")
         self.redis.start()
         self._servers: list[PsProcess] = []
-        self._start_server()
-        self.proxy = CuttingProxy(self._servers[-1].target)
+        self._sockets = Path(tempfile.mkdtemp(prefix="rowbank-"))  # Their paths have to be short.
+        self._native_proxies: list[CuttingProxy] = []
+        self.proxy = CuttingProxy("127.0.0.1:1")
+        self._next_server()
         with Client(self.proxy.target) as client:
             for name in TABLES:
                 client.create_table(TableSpec(name, dim=1, optimizer=SGD(1.0)))
@@ -124,6 +138,7 @@ class Chaos:
             "kill -9 of both": (1, self._kill_both),
             "SIGTERM of the shard": (1, self.terminate_server),
             "a second shard takes over": (2, self._take_over),
+            "the shard stands still": (2, self._pause_server),
             "Redis stands still": (2, self._pause_redis),
             "connections cut": (6, self._cut),
         }
@@ -167,9 +182,11 @@ class Chaos:
     def report(self) -> str:
         pushes = sum(worker.pushes for worker in self.workers)
         unknown = sum(worker.unknown_pushes for worker in self.workers)
+        native = sum(worker.native_pushes for worker in self.workers)
         keys = sum(int(worker.acknowledged[table].sum()) for worker in self.workers for table in TABLES)
         kills = ", ".join(f"{count} x {name}" for name, count in sorted(self.events.items()))
-        return f"{pushes} pushes acknowledged, {keys} keys in them, {unknown} of unknown fate; {kills}"
+        sent = f"{pushes} pushes acknowledged ({native} over the native endpoint)"
+        return f"{sent}, {keys} keys in them, {unknown} of unknown fate; {kills}"
 
     @property
     def log(self) -> str:
@@ -177,11 +194,13 @@ class Chaos:
 
     def close(self) -> None:
         self._stop.set()
-        self.proxy.close()
+        for proxy in (self.proxy, *self._native_proxies):
+            proxy.close()
         for server in self._servers:
             server.kill()
             server.close()
         self.redis.stop()
+        shutil.rmtree(self._sockets, ignore_errors=True)
 
     def _start_server(self) -> None:
         choice = self._random.choice
@@ -189,11 +208,19 @@ class Chaos:
         # Journaled rows are written with the others, or wait for the journal to be long enough, or for ever.
         arguments += ["--journaled-flush-interval-s", choice(["0", "1", "3600"])]
         arguments += ["--recovery-target-s", choice(["0.02", "3600"])]
+        way = self._random.choice(["direct", "cut", "cut", "none"])
+        rows = self._sockets / f"{len(self._servers)}.sock"
+        if way != "none":
+            arguments += ["--advertise", self.proxy.target]
+        if way == "cut":
+            arguments += ["--native-bind", f"unix:{rows}"]
         for server in self._servers[:-1]:  # The last is the one that a take-over replaces.
             server.close()
         log = self._folder / f"ps{len(self._servers)}.log"
         self._servers.append(PsProcess(*arguments, redis_url=self.redis.url, log=log))
         self._servers[-1].wait_ready()
+        if rows.is_socket():
+            self._native_proxies.append(CuttingProxy.in_place_of(rows))
 
     def _next_server(self) -> None:
         self._start_server()
@@ -236,8 +263,14 @@ class Chaos:
         self._stop.wait(self._random.uniform(0.1, 1.5))
         os.kill(self.redis.pid, signal.SIGCONT)
 
+    def _pause_server(self) -> None:
+        os.kill(self._servers[-1].pid, signal.SIGSTOP)
+        self._stop.wait(self._random.uniform(0.1, 1.5))
+        os.kill(self._servers[-1].pid, signal.SIGCONT)
+
     def _cut(self) -> None:
-        self.proxy.cut()
+        for proxy in (self.proxy, *self._native_proxies):
+            proxy.cut()
 
 
 def address_of(target: str) -> tuple[str, int]:

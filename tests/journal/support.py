@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 import threading
+from pathlib import Path
 
 from tests.processes import until
 from tests.server.support import f32, i64
@@ -41,16 +42,37 @@ def streams(client, namespace):
 
 
 class CuttingProxy:
-    """Forwards TCP connections to `target`; `cut` ends all that are open, in the middle of whatever they carry."""
+    """Forwards connections to `target`; `cut` ends all that are open, in the middle of whatever they carry.
 
-    def __init__(self, target: str) -> None:
-        host, port = target.rsplit(":", 1)
-        self.backend = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.target = f"127.0.0.1:{self._listener.getsockname()[1]}"
+    Args:
+        target: HOST:PORT or unix:PATH.
+        path: where it listens; None: at a free port of loopback.
+    """
+
+    def __init__(self, target: str, path: Path | None = None) -> None:
+        self.backend: tuple[str, int] | str = target
+        if not target.startswith("unix:"):
+            host, port = target.rsplit(":", 1)
+            self.backend = (host, int(port))
+        if path is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.target = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(path))
+            self._listener.listen()
+            self.target = f"unix:{path}"
+        self.connections = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
+
+    @classmethod
+    def in_place_of(cls, path: Path) -> CuttingProxy:
+        """One that listens where a server's unix socket was, and forwards to that."""
+        moved = path.with_suffix(".moved")
+        path.rename(moved)
+        return cls(f"unix:{moved}", path)
 
     def cut(self) -> int:
         """Returns how many connections were cut."""
@@ -73,12 +95,13 @@ class CuttingProxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(self.backend, 2)
+                server = _connected(self.backend)
             except OSError:
                 client.close()
                 continue
             with self._lock:
                 self._pairs.append((client, server))
+                self.connections += 1
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
 
@@ -89,6 +112,18 @@ class CuttingProxy:
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+def _connected(backend: tuple[str, int] | str) -> socket.socket:
+    if isinstance(backend, tuple):
+        return socket.create_connection(backend, 2)
+    opened = socket.socket(socket.AF_UNIX)
+    try:
+        opened.connect(backend.removeprefix("unix:"))
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def redis_is_away(wire):

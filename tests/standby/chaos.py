@@ -10,6 +10,7 @@ import itertools
 import random
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +58,8 @@ class Prober(Worker):
 class StandbyChaos:
     """Two processes of one shard, each behind a proxy, or one alone, and workers.
 
+    Half of the native endpoints are behind proxies, too; to the others clients connect directly.
+
     Args:
         rows: of a table that nobody pushes to, so that processes have something to load.
         cold: one process without a standby: it is killed and started again.
@@ -71,6 +74,8 @@ class StandbyChaos:
         self.redis.start()
         self.servers: list[PsProcess] = []
         self.proxies: list[CuttingProxy] = []
+        self._sockets = Path(tempfile.mkdtemp(prefix="rowbank-"))  # Their paths have to be short.
+        self._native_proxies: list[CuttingProxy] = []
         for _ in range(1 if cold else 2):
             self.proxies.append(CuttingProxy("127.0.0.1:1"))
             self.servers.append(self._start(len(self.servers)))
@@ -135,6 +140,11 @@ class StandbyChaos:
         return sum(worker.pushes for worker in self.workers)
 
     @property
+    def native_pushes(self) -> int:
+        """How many of those went over native endpoints."""
+        return sum(worker.native_pushes for worker in self.workers)
+
+    @property
     def log(self) -> str:
         """The end of what the processes wrote."""
         return "\n".join(
@@ -144,7 +154,7 @@ class StandbyChaos:
     def close(self) -> None:
         """Ends everything."""
         self._stop.set()
-        for proxy in self.proxies:
+        for proxy in (*self.proxies, *self._native_proxies):
             proxy.close()
         for server in self.servers:
             with contextlib.suppress(ProcessLookupError):
@@ -152,6 +162,7 @@ class StandbyChaos:
             server.kill()
             server.close()
         self.redis.stop()
+        shutil.rmtree(self._sockets, ignore_errors=True)
 
     def _worker(self, kind: type[Any]) -> Any:
         return kind(self.target, self._random.randrange(1 << 30), self._stop, timeout_s=TIMEOUT_S)
@@ -166,10 +177,15 @@ class StandbyChaos:
             self.servers[place].close()
             arguments += ["--bind", self.servers[place].target]
         self._logs += 1
+        rows = self._sockets / f"{self._logs}.sock"
+        if self._random.random() < 0.5:
+            arguments += ["--native-bind", f"unix:{rows}"]
         log = self._folder / f"ps{self._logs:03}.log"
         server = PsProcess(*arguments, redis_url=self.redis.url, log=log).wait_ready()
         host, port = server.target.rsplit(":", 1)
         self.proxies[place].backend = (host, int(port))
+        if rows.is_socket():
+            self._native_proxies.append(CuttingProxy.in_place_of(rows))
         return server
 
     def _create(self, rows: int) -> None:
@@ -223,7 +239,7 @@ class StandbyChaos:
             go_on(owner)
 
     def _cut(self, owner: PsProcess) -> None:
-        for proxy in self.proxies:
+        for proxy in (*self.proxies, *self._native_proxies):
             proxy.cut()
 
     def _hand_over(self, owner: PsProcess) -> None:

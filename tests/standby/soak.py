@@ -29,7 +29,8 @@ def main() -> int:
     with standby_chaos(folder, seed=options.seed, workers=options.workers, rows=options.rows, cold=options.cold) as run:
         run.run(options.kills)
         run.check()
-        print(f"nothing lost, nothing doubled, {run.errors} errors in {run.pushes} pushes", flush=True)
+        counted = f"{run.errors} errors in {run.pushes} pushes, {run.native_pushes} over native endpoints"
+        print(f"nothing lost, nothing doubled, {counted}", flush=True)
         print("\n| fault | times | p50, s | p95, s | max, s |\n| --- | --- | --- | --- | --- |")
         for name, gaps in run.gaps.items():
             p50, p95 = np.percentile(gaps, [50, 95])
