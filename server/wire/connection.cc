@@ -15,9 +15,6 @@
 namespace rowbank::wire {
 namespace {
 
-// A caller who does not read its answers may begin no more calls; frames are read all the same, for they may say that
-// it does now.
-constexpr std::size_t kMostUnsent = std::size_t{16} << 20;
 constexpr std::uint32_t kMaxFrame = (1U << 24) - 1;  // The most that HTTP/2 has.
 constexpr std::uint32_t kResetsASecond = 200;
 constexpr std::int64_t kSecond = 1'000'000'000;
@@ -56,13 +53,6 @@ std::int64_t timeout_ns(std::string_view text) {
 // What gRPC lets metadata have.
 bool is_printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
-}
-
-bool is_grpc(std::string_view content_type) {
-  constexpr std::string_view kGrpc = "application/grpc";
-  return content_type.substr(0, kGrpc.size()) == kGrpc &&
-         (content_type.size() == kGrpc.size() || content_type[kGrpc.size()] == '+' ||
-          content_type[kGrpc.size()] == ';');
 }
 
 // What HTTP and gRPC say for themselves.
@@ -233,6 +223,14 @@ void Connection::drop_slow(std::int64_t before_ns, std::size_t* dropped) {
   }
 }
 
+bool Connection::is_stuck(std::int64_t now_ns, std::int64_t timeout_ns) {
+  if (!has_unsent() || outbox_.written() != written_) {
+    written_ = outbox_.written();
+    still_since_ns_ = now_ns;
+  }
+  return now_ns - still_since_ns_ > timeout_ns;
+}
+
 void Connection::close() {
   if (closed_) {
     return;
@@ -354,116 +352,9 @@ int Connection::on_stream_close(nghttp2_session*, std::int32_t stream_id, std::u
   return ++me->resets_ > kResetsASecond ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
-void Connection::begin(Stream* stream) {
-  if (stream->header_bytes > rules_->max_header_bytes) {
-    refuse(stream, Status::kResourceExhausted,
-           "metadata: expected at most " + std::to_string(rules_->max_header_bytes) + " bytes, got " +
-               std::to_string(stream->header_bytes));
-    return;
-  }
-  if (stream->odd_header) {
-    refuse(stream, Status::kInternal, "metadata: expected printable ASCII, got something else");
-    return;
-  }
-  if (stream->method != "POST") {
-    refuse_http(stream, "405", "expected POST, got " + stream->method.substr(0, 32));
-    return;
-  }
-  if (!is_grpc(stream->content_type)) {
-    refuse_http(stream, "415", "expected application/grpc");
-    return;
-  }
-  std::string text;
-  const int method = rules_->method_of(stream->path, &text);
-  if (method < 0) {
-    refuse(stream, Status::kUnimplemented, text);
-    return;
-  }
-  if (!stream->encoding.empty() && stream->encoding != "identity") {
-    refuse(stream, Status::kUnimplemented, "requests are not compressed here; send them as they are (identity)");
-    return;
-  }
-  if (!stream->server_id.empty() && stream->server_id != rules_->server_id) {
-    refuse(stream, rules_->refusal(Refusal::kWrongServer));
-    return;
-  }
-  if (unsent_ > kMostUnsent || !rules_->may_arrive(peer_)) {
-    refuse(stream, rules_->refusal(Refusal::kTooManyArrive));
-    return;
-  }
-  stream->call->method = static_cast<std::size_t>(method);
-  stream->begun = stream->arriving = true;
-}
-
-bool Connection::take(Stream* stream, const char* data, std::size_t size) {
-  while (stream->prefix_bytes < kPrefixBytes && size > 0) {
-    stream->prefix[stream->prefix_bytes++] = static_cast<std::uint8_t>(*data++);
-    --size;
-    if (stream->prefix_bytes == kPrefixBytes && !take_prefix(stream)) {
-      return false;
-    }
-  }
-  if (size == 0) {
-    return true;
-  }
-  Call& call = *stream->call;
-  if (size > call.body_bytes - stream->body_bytes) {
-    refuse(stream, rules_->refusal(Refusal::kNotOneMessage));
-    return false;
-  }
-  std::memcpy(call.body.data + stream->body_bytes, data, size);
-  stream->body_bytes += size;
-  return true;
-}
-
-bool Connection::take_prefix(Stream* stream) {
-  const std::uint8_t* prefix = stream->prefix;
-  const std::size_t size = static_cast<std::size_t>(prefix[1]) << 24 | static_cast<std::size_t>(prefix[2]) << 16 |
-                           static_cast<std::size_t>(prefix[3]) << 8 | prefix[4];
-  if (prefix[0] != 0) {
-    refuse(stream, Status::kUnimplemented, "requests are not compressed here; send them as they are (identity)");
-    return false;
-  }
-  if (size > rules_->max_message_bytes) {
-    refuse(stream, Status::kResourceExhausted,
-           "Received message larger than max (" + std::to_string(size) + " vs. " +
-               std::to_string(rules_->max_message_bytes) + ")");
-    return false;
-  }
-  Call& call = *stream->call;
-  call.body = rules_->allocate(call.method, size);
-  call.body_bytes = size;
-  if (call.body.data == nullptr) {
-    refuse(stream, Status::kResourceExhausted, "no memory could be had for the request; nothing was done");
-    return false;
-  }
-  return true;
-}
-
-void Connection::complete(Stream* stream) {
-  if (stream->handed_on) {
-    return;
-  }
-  if (stream->prefix_bytes < kPrefixBytes || stream->body_bytes < stream->call->body_bytes) {
-    refuse(stream, rules_->refusal(Refusal::kNotOneMessage));
-    return;
-  }
-  stream->handed_on = true;
-  stream->call->connection = shared_from_this();
-  complete_->push_back(stream->call);
-  end_arrival(stream, true);
-}
-
 void Connection::forget_answer(Stream* stream) {
   const std::size_t sent = stream->sent < kPrefixBytes ? 0 : stream->sent - kPrefixBytes;
   unsent_ -= stream->answer.message.size - sent;
-}
-
-void Connection::end_arrival(Stream* stream, bool whole) {
-  if (stream->arriving) {
-    stream->arriving = false;
-    rules_->arrived(peer_, whole);
-  }
 }
 
 }  // namespace rowbank::wire

@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -24,9 +25,12 @@ class Rules {
   virtual int method_of(const std::string& path, std::string* text) const = 0;
   // Memory for a request of a method whose size is known. Called with the connection locked.
   virtual Room allocate(std::size_t method, std::size_t bytes) = 0;
-  // A request begins to arrive; false: there are too many. Then `arrived`, once: whether it is whole.
-  virtual bool may_arrive(const std::string& peer) = 0;
-  virtual void arrived(const std::string& peer, bool whole) = 0;
+  // By a call's path and metadata alone: the answer where nothing of its request is to be read.
+  virtual std::optional<Answer> look(const std::string& path, const std::shared_ptr<Call>& call,
+                                     const std::shared_ptr<Connection>& connection) = 0;
+  // A request begins to arrive; returns its name, or 0: there are too many. Then `arrived`, once: whether it is whole.
+  virtual std::uint64_t may_arrive(const std::shared_ptr<Connection>& connection, std::int32_t stream) = 0;
+  virtual void arrived(std::uint64_t arrival, bool whole) = 0;
   // What is answered without a look at the request, whole.
   virtual Answer refusal(Refusal why) = 0;
 
@@ -64,6 +68,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void say_goodbye();
   // Ends calls that began to arrive before `before_ns` and have not yet.
   void drop_slow(std::int64_t before_ns, std::size_t* dropped);
+  // Whether its peer has taken nothing of what it was answered for so long. To be asked now and then.
+  bool is_stuck(std::int64_t now_ns, std::int64_t timeout_ns);
+  // Ends a call whose request has not arrived and gave way to another one.
+  void drop_displaced(std::int32_t stream, std::uint64_t arrival);
   std::int64_t began_ns() const { return began_ns_; }
   // Whether the peer has said anything that makes sense.
   bool greeted() const { return greeted_; }
@@ -103,6 +111,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void begin(Stream* stream);
   bool take(Stream* stream, const char* data, std::size_t size);
   bool take_prefix(Stream* stream);
+  bool make_room(Stream* stream, std::size_t least);
   void complete(Stream* stream);
   void refuse(Stream* stream, Status status, const std::string& text);
   void refuse(Stream* stream, const Answer& answer);
@@ -121,6 +130,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::vector<std::shared_ptr<Call>>* complete_ = nullptr;  // While it reads.
   std::size_t unsent_ = 0;                                  // Bytes of answers that wait for the peer to read.
   const std::int64_t began_ns_;
+  std::uint64_t written_ = 0;                // When it was asked last whether it is stuck,
+  std::int64_t still_since_ns_ = began_ns_;  // and since when that was so.
   std::int64_t resets_since_ns_ = 0;
   std::uint32_t resets_ = 0;
   bool greeted_ = false;

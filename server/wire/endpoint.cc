@@ -62,18 +62,8 @@ std::string peer_of(const sockaddr_storage& address, std::uint64_t number) {
 
 }  // namespace
 
-std::string_view place_of(const std::string& peer) {
-  const std::string_view whole(peer);
-  const std::size_t kind = whole.find(':');
-  const std::size_t port = whole.rfind(':');
-  if (kind == std::string_view::npos || kind == port) {
-    return whole;
-  }
-  const std::string_view host = whole.substr(kind + 1, port - kind - 1);
-  return host.substr(0, 4) == "127." || host == "%5B::1%5D" ? whole : host;
-}
-
-Endpoint::Endpoint(EndpointOptions options, Worker* worker) : options_(std::move(options)), worker_(worker) {
+Endpoint::Endpoint(EndpointOptions options, Worker* worker)
+    : options_(std::move(options)), worker_(worker), arrivals_(options_.max_arriving, options_.max_arriving_a_place) {
   server_id = options_.server_id;
   max_message_bytes = options_.max_message_bytes;
   max_answer_bytes = options_.max_answer_bytes;
@@ -219,6 +209,7 @@ void Endpoint::attend(int socket, std::uint32_t events, char* scratch) {
       drop(connection);
     }
   }
+  end_displaced();
   if (calls.empty()) {
     return;
   }
@@ -259,7 +250,27 @@ void Endpoint::or_drop(const std::shared_ptr<Connection>& connection, Step step)
 void Endpoint::work(std::shared_ptr<Call> call) {
   const std::shared_ptr<Connection> connection = call->connection;
   or_drop(connection, [&] { worker_->work(std::move(call)); });
-  working_.fetch_sub(1);
+  arrivals_.worked();
+}
+
+void Endpoint::end_displaced() {
+  for (const Arrivals::Displaced& one : arrivals_.take_displaced()) {
+    if (const std::shared_ptr<Connection> connection = one.connection.lock()) {
+      const std::lock_guard<std::mutex> locked(connection->mutex);
+      if (!connection->closed()) {
+        connection->drop_displaced(one.stream, one.id);
+        flush_or_drop(connection);
+      }
+    }
+  }
+}
+
+void Endpoint::flush_or_drop(const std::shared_ptr<Connection>& connection) {
+  if (!connection->flush()) {
+    drop(connection);
+  } else if (connection->wants_write()) {
+    rearm(*connection);
+  }
 }
 
 void Endpoint::hand_on(std::vector<std::shared_ptr<Call>> calls) {
@@ -293,15 +304,12 @@ void Endpoint::answer(const Call& call, Answer answer) {
     return;
   }
   connection->answer(call, std::move(answer));
-  if (!connection->flush()) {
-    drop(connection);
-  } else if (connection->wants_write()) {
-    rearm(*connection);
-  }
+  flush_or_drop(connection);
 }
 
 void Endpoint::sweep() {
-  const std::int64_t before = now_ns() - options_.message_timeout_ns;
+  const std::int64_t now = now_ns();
+  const std::int64_t before = now - options_.message_timeout_ns;
   for (const auto& connection : all()) {
     const std::lock_guard<std::mutex> locked(connection->mutex);
     if (connection->closed()) {
@@ -309,8 +317,12 @@ void Endpoint::sweep() {
     }
     std::size_t dropped = 0;
     connection->drop_slow(before, &dropped);
-    if ((dropped > 0 && !connection->flush()) || (!connection->greeted() && connection->began_ns() < before)) {
+    const bool stuck = connection->is_stuck(now, options_.message_timeout_ns);
+    refused_[static_cast<std::size_t>(Refusal::kSlow)] += stuck ? 1 : 0;
+    if (stuck || (!connection->greeted() && connection->began_ns() < before)) {
       drop(connection);
+    } else if (dropped > 0) {
+      flush_or_drop(connection);
     }
   }
   if (out_of_files_.exchange(false)) {
@@ -327,11 +339,7 @@ void Endpoint::say_goodbye() {
 }
 
 std::size_t Endpoint::unfinished() {
-  std::size_t count = 0;
-  {
-    const std::lock_guard<std::mutex> locked(mutex_);
-    count = arriving_ + working_.load();  // A call goes from one to the other under the same lock.
-  }
+  std::size_t count = arrivals_.unfinished();
   for (const auto& connection : all()) {
     const std::lock_guard<std::mutex> locked(connection->mutex);
     count += !connection->closed() && connection->has_unsent() ? 1 : 0;
@@ -383,28 +391,16 @@ int Endpoint::method_of(const std::string& path, std::string* text) const {
   return static_cast<int>(found->second);
 }
 
-bool Endpoint::may_arrive(const std::string& peer) {
-  const std::lock_guard<std::mutex> locked(mutex_);
-  if (arriving_ >= options_.max_arriving || options_.max_arriving_a_place == 0) {
-    return false;
-  }
-  std::size_t& place = places_[std::string(place_of(peer))];  // A new one is counted below, so that it goes again.
-  if (place >= options_.max_arriving_a_place) {
-    return false;
-  }
-  ++arriving_;
-  ++place;
-  return true;
+std::optional<Answer> Endpoint::look(const std::string& path, const std::shared_ptr<Call>& call,
+                                     const std::shared_ptr<Connection>& connection) {
+  call->connection = connection;
+  std::optional<Answer> refusal = worker_->look(path, call);
+  call->connection = nullptr;  // It keeps the call, as long as that is not worked on.
+  return refusal;
 }
 
-void Endpoint::arrived(const std::string& peer, bool whole) {
-  const std::lock_guard<std::mutex> locked(mutex_);
-  --arriving_;
-  working_.fetch_add(whole ? 1 : 0);
-  const auto found = places_.find(std::string(place_of(peer)));
-  if (found != places_.end() && --found->second == 0) {
-    places_.erase(found);
-  }
+std::uint64_t Endpoint::may_arrive(const std::shared_ptr<Connection>& connection, std::int32_t stream) {
+  return arrivals_.begin(connection->peer(), connection, stream, now_ns());
 }
 
 Answer Endpoint::refusal(Refusal why) {

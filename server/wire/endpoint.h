@@ -11,11 +11,12 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "arrivals.h"
 #include "call.h"
 #include "connection.h"
 
@@ -42,6 +43,8 @@ class Worker {
   virtual void work(std::shared_ptr<Call> call) = 0;
   virtual Room allocate(std::size_t method, std::size_t bytes) = 0;
   virtual Answer refusal(Refusal why) = 0;
+  // Called with the connection locked, once the headers of a call are whole: as `Rules::look`.
+  virtual std::optional<Answer> look(const std::string& path, const std::shared_ptr<Call>& call) = 0;
 };
 
 struct EndpointCounts {
@@ -79,8 +82,10 @@ class Endpoint : private Rules {
  private:
   int method_of(const std::string& path, std::string* text) const override;
   Room allocate(std::size_t method, std::size_t bytes) override { return worker_->allocate(method, bytes); }
-  bool may_arrive(const std::string& peer) override;
-  void arrived(const std::string& peer, bool whole) override;
+  std::optional<Answer> look(const std::string& path, const std::shared_ptr<Call>& call,
+                             const std::shared_ptr<Connection>& connection) override;
+  std::uint64_t may_arrive(const std::shared_ptr<Connection>& connection, std::int32_t stream) override;
+  void arrived(std::uint64_t arrival, bool whole) override { arrivals_.end(arrival, whole); }
   Answer refusal(Refusal why) override;
 
   void start_listening(int socket);
@@ -97,12 +102,15 @@ class Endpoint : private Rules {
   void or_drop(const std::shared_ptr<Connection>& connection, Step step);
   void work(std::shared_ptr<Call> call);
   std::shared_ptr<Call> next_ready();
+  void end_displaced();
+  void flush_or_drop(const std::shared_ptr<Connection>& connection);
   void hand_on(std::vector<std::shared_ptr<Call>> calls);
   std::vector<std::shared_ptr<Connection>> all();
 
   const EndpointOptions options_;
   std::unordered_map<std::string, std::size_t> methods_;
   Worker* const worker_;
+  Arrivals arrivals_;
   int epoll_ = -1;
   int listener_ = -1;
   int wake_ = -1;
@@ -112,18 +120,12 @@ class Endpoint : private Rules {
   std::atomic<bool> leaving_{false};
   std::atomic<bool> out_of_files_{false};
   std::atomic<int> waiting_{0};
-  std::atomic<std::size_t> working_{0};  // Calls that arrived and have not been answered.
   std::atomic<std::uint64_t> accepted_{0};
   std::atomic<std::uint64_t> refused_[kRefusals] = {};
 
   mutable std::mutex mutex_;  // Of what follows. Taken after a connection's, if both are.
   std::unordered_map<int, std::shared_ptr<Connection>> connections_;
   std::deque<std::shared_ptr<Call>> ready_;
-  std::unordered_map<std::string, std::size_t> places_;
-  std::size_t arriving_ = 0;
 };
-
-// The machine that a connection comes from; of this machine, the connection itself.
-std::string_view place_of(const std::string& peer);
 
 }  // namespace rowbank::wire

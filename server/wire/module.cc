@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -59,7 +60,7 @@ struct PyCall {
 
   std::size_t method() const { return call->method; }
   const Pairs& metadata() const { return call->metadata; }
-  const std::string& peer() const { return call->connection->peer(); }
+  std::string peer() const { return call->connection == nullptr ? std::string() : call->connection->peer(); }
   bool active() const { return !call->gone.load(std::memory_order_relaxed); }
   nb::object remaining_s() const {
     if (call->deadline_ns == 0) {
@@ -99,9 +100,12 @@ std::string listening(Listen listen) {
 
 class PyEndpoint final : public Worker {
  public:
-  PyEndpoint(EndpointOptions options, nb::object handle, nb::object starved, const std::vector<nb::tuple>& refusals,
-             std::vector<double> bounds_s, std::size_t max_keys, int most_fast_reads)
+  PyEndpoint(EndpointOptions options, nb::object handle, nb::object look, nb::object starved,
+             const std::vector<nb::tuple>& refusals, std::vector<double> bounds_s, std::size_t max_keys,
+             int most_fast_reads)
       : handle_(std::move(handle)),
+        look_(std::move(look)),
+        looks_(!look_.is_none()),
         starved_(std::move(starved)),
         fast_(std::move(bounds_s), max_keys, most_fast_reads),
         kinds_(kinds_of(options.methods)),
@@ -179,6 +183,49 @@ class PyEndpoint final : public Worker {
     return {PyBytes_AsString(made), discarded_.keep(nb::steal(made)), true};
   }
 
+  // What was let in is let in again without the interpreter, until the next sweep: the handlers look at it, too.
+  std::optional<Answer> look(const std::string& path, const std::shared_ptr<Call>& call) override {
+    if (!looks_) {
+      return std::nullopt;
+    }
+    std::string shown = path;
+    for (const auto& [name, value] : call->metadata) {
+      if (name == "authorization") {
+        shown += '\n' + value;
+      }
+    }
+    {
+      const std::lock_guard<std::mutex> locked(let_in_mutex_);
+      if (let_in_.count(shown) != 0) {
+        return std::nullopt;
+      }
+    }
+    const nb::gil_scoped_acquire gil;
+    discarded_.drop();
+    try {
+      const nb::object told = look_(path, PyCall{call});
+      if (!told.is_none()) {
+        return answer_of(nb::cast<int>(told[0]), nb::cast<std::string>(told[1]), nb::cast<Pairs>(told[2]));
+      }
+    } catch (nb::python_error& error) {
+      error.discard_as_unraisable("a call of the native endpoint");
+      return answer_of(static_cast<int>(Status::kUnknown), "the server could not answer", {});
+    }
+    const std::lock_guard<std::mutex> locked(let_in_mutex_);
+    if (let_in_.size() < kMostLetIn) {
+      let_in_.insert(std::move(shown));
+    }
+    return std::nullopt;
+  }
+
+  void sweep() {
+    {
+      const std::lock_guard<std::mutex> locked(let_in_mutex_);
+      let_in_.clear();
+    }
+    endpoint_.sweep();
+  }
+
   Answer refusal(Refusal why) override { return refusals_[static_cast<std::size_t>(why)]; }
 
  private:
@@ -214,8 +261,14 @@ class PyEndpoint final : public Worker {
     return kinds;
   }
 
+  static constexpr std::size_t kMostLetIn = 1024;
+
   Discarded discarded_;
   nb::object handle_;
+  nb::object look_;
+  const bool looks_;
+  std::mutex let_in_mutex_;
+  std::unordered_set<std::string> let_in_;  // Paths with tokens.
   nb::object starved_;
   FastReads fast_;
   Blocks blocks_;
@@ -243,8 +296,9 @@ NB_MODULE(_http2, m) {
           [](PyEndpoint* self, std::vector<std::string> methods, std::string unknown_method, std::string server_id,
              std::size_t max_message_bytes, std::size_t max_answer_bytes, std::uint32_t max_streams,
              std::size_t max_connections, std::size_t max_arriving, std::size_t max_arriving_a_place,
-             double message_timeout_s, nb::object handle, nb::object starved, const std::vector<nb::tuple>& refusals,
-             std::vector<double> bounds_s, std::size_t max_keys, int most_fast_reads) {
+             double message_timeout_s, nb::object handle, nb::object look, nb::object starved,
+             const std::vector<nb::tuple>& refusals, std::vector<double> bounds_s, std::size_t max_keys,
+             int most_fast_reads) {
             EndpointOptions options;
             options.methods = std::move(methods);
             options.unknown_method = std::move(unknown_method);
@@ -256,13 +310,14 @@ NB_MODULE(_http2, m) {
             options.max_arriving = max_arriving;
             options.max_arriving_a_place = max_arriving_a_place;
             options.message_timeout_ns = static_cast<std::int64_t>(message_timeout_s * kNsPerS);
-            new (self) PyEndpoint(std::move(options), std::move(handle), std::move(starved), refusals,
+            new (self) PyEndpoint(std::move(options), std::move(handle), std::move(look), std::move(starved), refusals,
                                   std::move(bounds_s), max_keys, most_fast_reads);
           },
           nb::kw_only(), nb::arg("methods"), nb::arg("unknown_method"), nb::arg("server_id"),
           nb::arg("max_message_bytes"), nb::arg("max_answer_bytes"), nb::arg("max_streams"), nb::arg("max_connections"),
           nb::arg("max_arriving"), nb::arg("max_arriving_a_place"), nb::arg("message_timeout_s"), nb::arg("handle"),
-          nb::arg("starved"), nb::arg("refusals"), nb::arg("bounds_s"), nb::arg("max_keys"), nb::arg("most_fast_reads"))
+          nb::arg("look").none(), nb::arg("starved"), nb::arg("refusals"), nb::arg("bounds_s"), nb::arg("max_keys"),
+          nb::arg("most_fast_reads"))
       .def("set_tables", &PyEndpoint::set_tables, nb::arg("tables"))
       .def("open_reads", [](PyEndpoint& self) { self.fast().open(); })
       .def(
@@ -299,7 +354,7 @@ NB_MODULE(_http2, m) {
                      return self.endpoint().unfinished();
                    })
       .def(
-          "sweep", [](PyEndpoint& self) { self.endpoint().sweep(); }, nb::call_guard<nb::gil_scoped_release>())
+          "sweep", [](PyEndpoint& self) { self.sweep(); }, nb::call_guard<nb::gil_scoped_release>())
       .def(
           "say_goodbye", [](PyEndpoint& self) { self.endpoint().say_goodbye(); },
           nb::call_guard<nb::gil_scoped_release>())

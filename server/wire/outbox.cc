@@ -62,6 +62,7 @@ Outbox::Written Outbox::write(int socket) {
 
 void Outbox::drop(std::size_t written) {
   bytes_ -= written;
+  written_ += written;
   while (written > 0) {
     const std::size_t left = pieces_.front().length() - front_written_;
     const std::size_t taken = std::min(left, written);

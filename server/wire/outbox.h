@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <string>
@@ -25,6 +26,8 @@ class Outbox {
 
   std::size_t bytes() const { return bytes_; }
   bool empty() const { return pieces_.empty(); }
+  // Bytes that sockets took so far.
+  std::uint64_t written() const { return written_; }
 
   enum class Written { kAll, kBlocked, kBroken };
   // Writes until all is written or the socket takes no more.
@@ -45,6 +48,7 @@ class Outbox {
   std::deque<Piece> pieces_;
   std::size_t front_written_ = 0;  // Of the first piece.
   std::size_t bytes_ = 0;
+  std::uint64_t written_ = 0;
 };
 
 }  // namespace rowbank::wire

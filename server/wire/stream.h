@@ -24,7 +24,6 @@ struct Connection::Stream {
   std::size_t header_bytes = 0;
   bool odd_header = false;  // Metadata with bytes that gRPC does not allow.
   bool begun = false;       // Its headers are whole, and it was let in.
-  bool arriving = false;    // It counts among those that arrive.
   bool refused = false;     // It has its answer, whatever else arrives.
   bool stopped = false;     // It was, went on all the same, and was told to stop.
   bool handed_on = false;   // Its call is being worked on.
@@ -32,6 +31,8 @@ struct Connection::Stream {
   std::uint8_t prefix[kPrefixBytes] = {};
   std::size_t prefix_bytes = 0;
   std::size_t body_bytes = 0;  // Arrived.
+  std::size_t room_bytes = 0;  // Of the call's body, for now.
+  std::uint64_t arrival = 0;   // Its name among those that arrive; 0: it is not one of them.
   // The answer, while it is sent.
   Answer answer;
   std::uint8_t answer_prefix[kPrefixBytes] = {};

@@ -38,6 +38,9 @@ class Endpoint:
         server_id: what a call's header `rowbank-server-id` has to say, if it has one.
         max_arriving, max_arriving_a_place: requests that may have begun and not arrived, of all and of one machine.
         handle: answers a call: number of the status, its text as it is sent, trailers, message.
+        look: called with a call and its path once its headers are there: None, or the status, text and trailers that it
+            is refused with before anything of its request is read. None: all are let in. A path and a token that were
+            let in are not asked for again until the next sweep.
         starved: called when all threads are busy.
         refusals: status, text and trailers for: a call for another server; too many requests that arrive; one that is
             slow; none, or more than one, in a call.
@@ -60,6 +63,7 @@ class Endpoint:
         max_arriving_a_place: int,
         message_timeout_s: float,
         handle: Callable[[Call], tuple[int, str, list[tuple[str, str]], bytes]],
+        look: Callable[[str, Call], tuple[int, str, list[tuple[str, str]]] | None] | None,
         starved: Callable[[], None],
         refusals: Sequence[tuple[int, str, list[tuple[str, str]]]],
         bounds_s: Sequence[float],
@@ -91,7 +95,7 @@ class Endpoint:
     def refused(self) -> list[int]:
         """How many calls were refused, by reason, in the order of `refusals`."""
     def sweep(self) -> None:
-        """Ends requests that take too long to arrive; to be called now and then."""
+        """Ends requests that take too long to arrive, and connections whose peers read nothing. To be called often."""
     def say_goodbye(self) -> None:
         """Takes no new connections, and tells all peers to begin no more calls."""
     def stop(self) -> None:

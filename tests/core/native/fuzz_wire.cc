@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -39,8 +40,16 @@ class Books : public Rules {
     std::shared_ptr<char[]> made(new char[bytes]);  // No byte more, so that one read or written beyond is noticed.
     return {made.get(), made, false};
   }
-  bool may_arrive(const std::string&) override { return ++arriving <= 50 || --arriving < 0; }
-  void arrived(const std::string&, bool) override { require(--arriving >= 0, "more requests arrived than began"); }
+  std::optional<Answer> look(const std::string&, const std::shared_ptr<Call>& call,
+                             const std::shared_ptr<Connection>&) override {
+    return call->metadata.size() > 5 ? std::optional<Answer>(refusal(Refusal::kSlow)) : std::nullopt;
+  }
+  std::uint64_t may_arrive(const std::shared_ptr<Connection>&, std::int32_t) override {
+    return ++arriving <= 50 ? ++last : (--arriving, 0);
+  }
+  void arrived(std::uint64_t id, bool) override {
+    require(id != 0 && id <= last && --arriving >= 0, "more requests arrived than began");
+  }
   Answer refusal(Refusal) override {
     Answer answer;
     answer.status = 14;
@@ -48,6 +57,7 @@ class Books : public Rules {
   }
 
   int arriving = 0;
+  std::uint64_t last = 0;
 };
 
 class Driver {

@@ -3,7 +3,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <random>
 #include <string>
@@ -33,6 +35,7 @@ class Echo : public Worker {
     endpoint->answer(*call, std::move(answer));
   }
   Room allocate(std::size_t, std::size_t bytes) override {
+    largest = std::max(largest.load(), bytes);
     std::shared_ptr<char[]> made(new char[bytes + 1]);
     return {made.get(), made, false};
   }
@@ -42,8 +45,16 @@ class Echo : public Worker {
     return answer;
   }
 
+  std::optional<Answer> look(const std::string& path, const std::shared_ptr<Call>& call) override {
+    CHECK(call->connection != nullptr);
+    looked += 1;
+    return path == "/locked" ? std::optional<Answer>(refusal(Refusal::kWrongServer)) : std::nullopt;
+  }
+
   Endpoint* endpoint = nullptr;
   std::atomic<int> worked{0};
+  std::atomic<int> looked{0};
+  std::atomic<std::size_t> largest{0};  // Room that was asked for at once.
 };
 
 EndpointOptions options() {
@@ -155,6 +166,19 @@ class Peer {
   std::unordered_map<std::uint32_t, bool> ended_;
 };
 
+constexpr std::uint8_t kAcknowledged = 1;
+constexpr std::size_t kFrameBytes = 16384;  // The most that a peer that has not heard of another limit may send.
+
+// The rest of a stream.
+std::string data_frames(std::uint32_t stream, const std::string& bytes) {
+  std::string out;
+  for (std::size_t at = 0; at < bytes.size(); at += kFrameBytes) {
+    const bool last = at + kFrameBytes >= bytes.size();
+    out += frame(test::kData, last ? test::kEndStream : 0, stream, bytes.substr(at, kFrameBytes));
+  }
+  return out;
+}
+
 TEST(wire, numbers_longer_than_protobuf_takes_are_odd) {
   const auto reads = [](const std::string& bytes) {
     FieldReader reader(bytes.data(), bytes.size());
@@ -213,6 +237,94 @@ TEST(wire, what_arrives_when_it_stops_is_unfinished) {
   CHECK_EQ(served.endpoint().unfinished(), 1U);
   peer.close();
   while (served.endpoint().unfinished() != 0) std::this_thread::yield();
+}
+
+TEST(wire, what_is_refused_by_its_headers_is_not_waited_for) {
+  Served served;
+  Peer peer(served.path());
+  CHECK(peer.say(frame(test::kHeaders, test::kEndHeaders, 1, test::call_fields("/locked"))));
+  CHECK(peer.answer(1).empty());
+  CHECK(served.echo().looked == 1);
+  CHECK(served.endpoint().unfinished() == 0);
+  CHECK(peer.say(call(3, kEcho, "abc")));
+  CHECK(peer.answer(3) == test::message("abc"));
+}
+
+TEST(wire, room_for_a_request_grows_with_what_comes) {
+  EndpointOptions given = options();
+  given.max_message_bytes = given.max_answer_bytes = std::size_t{64} << 20;
+  Served served(std::move(given));
+  Peer peer(served.path());
+  std::string body(std::size_t{7} << 20, 'x');
+  for (std::size_t i = 0; i < body.size(); i += 4096) body[i] = static_cast<char>(i >> 12);
+  const std::string whole = test::message(body);
+  CHECK(peer.say(frame(test::kSettings, kAcknowledged, 0, "") +  // From then on its window holds for this side.
+                 frame(test::kHeaders, test::kEndHeaders, 1, test::call_fields(kEcho)) +
+                 frame(test::kWindow, 0, 1, test::big_endian(1U << 30, 4)) +
+                 frame(test::kData, 0, 1, whole.substr(0, kFrameBytes))));
+  CHECK(peer.say(call(3, kEcho, "abc")));
+  CHECK(peer.answer(3) == test::message("abc"));
+  CHECK(served.echo().largest == std::size_t{2} << 20);
+  CHECK(peer.say(data_frames(1, whole.substr(kFrameBytes))));
+  const std::string answer = peer.answer(1);
+  CHECK(answer.size() == whole.size());
+  CHECK(answer == whole);
+}
+
+TEST(wire, the_one_that_takes_longest_gives_way) {
+  EndpointOptions given = options();
+  given.max_arriving = 2;
+  given.max_arriving_a_place = 2;
+  Served served(std::move(given));
+  const std::string begun = frame(test::kHeaders, test::kEndHeaders, 1, test::call_fields(kEcho));
+  Peer slow(served.path());
+  Peer other(served.path());
+  CHECK(slow.say(begun));
+  CHECK(other.say(begun));
+  while (served.endpoint().unfinished() < 2) std::this_thread::yield();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // From then on it counts as slow.
+  Peer third(served.path());
+  CHECK(third.say(call(1, kEcho, "abc")));
+  CHECK(third.answer(1) == test::message("abc"));
+  CHECK(slow.answer(1).empty());  // It is told.
+  CHECK(served.endpoint().counts().refused[static_cast<std::size_t>(Refusal::kSlow)] == 1);
+}
+
+TEST(wire, a_place_with_less_gets_room_from_the_one_with_most) {
+  Arrivals arrivals(4, 4);
+  for (std::int32_t stream = 1; stream <= 3; ++stream) CHECK(arrivals.begin("ipv4:10.0.0.1:1", {}, stream, 0) != 0);
+  CHECK(arrivals.begin("ipv4:10.0.0.2:1", {}, 1, 0) == 4);
+  CHECK(arrivals.begin("ipv4:10.0.0.1:2", {}, 7, 1) == 0);  // Who has most gets no more.
+  CHECK(arrivals.begin("ipv4:10.0.0.2:2", {}, 1, 1) == 5);
+  CHECK(arrivals.begin("ipv4:10.0.0.3:1", {}, 1, 1) == 6);
+  const auto displaced = arrivals.take_displaced();
+  CHECK(displaced.size() == 2);
+  CHECK(displaced[0].id == 1);
+  arrivals.end(1, false);  // It is not there any more.
+  CHECK(arrivals.unfinished() == 4);
+  arrivals.end(2, true);
+  arrivals.end(3, false);
+  CHECK(arrivals.unfinished() == 3);
+  arrivals.worked();
+  CHECK(arrivals.unfinished() == 2);
+}
+
+TEST(wire, who_reads_nothing_is_let_go) {
+  EndpointOptions given = options();
+  given.max_message_bytes = given.max_answer_bytes = std::size_t{8} << 20;
+  given.message_timeout_ns = 50'000'000;
+  Served served(std::move(given));
+  Peer peer(served.path());
+  const std::string body(std::size_t{4} << 20, 'x');
+  const std::string whole = test::message(body);
+  CHECK(peer.say(frame(test::kSettings, kAcknowledged, 0, "") +
+                 frame(test::kHeaders, test::kEndHeaders, 1, test::call_fields(kEcho)) + data_frames(1, whole)));
+  while (served.endpoint().counts().connections != 0) {  // Most of the answer waits for the peer.
+    served.endpoint().sweep();
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  CHECK(served.echo().worked == 1);
+  CHECK(served.endpoint().unfinished() == 0);
 }
 
 TEST(wire, a_file_that_is_no_socket_is_left_alone) {

@@ -252,8 +252,12 @@ class ParameterServer:
         self.security = Interceptors(Security.of(settings, redis, settings.namespace, self.metrics))
         self.server = PsServer(
             self._servicers(history, dedup),
-            interceptors=self._interceptors(Intake.of(settings, self.limiting.metrics.refused)),
+            interceptors=[
+                *self.security.outermost(),
+                *self._interceptors(Intake.of(settings, self.limiting.metrics.refused)),
+            ],
             native_interceptors=self._interceptors(Parsing()),
+            native_doorkeepers=self.security.outermost(),
             max_calls=settings.max_calls,
             max_streams_per_connection=settings.max_streams_per_connection,
             max_message_bytes=settings.max_message_bytes,
@@ -304,7 +308,7 @@ class ParameterServer:
             return self.serving.run()
 
     def _interceptors(self, taking_in: Interceptor) -> list[Interceptor]:
-        """What is around the handlers, the outermost first; some remember the handlers that they are around."""
+        """What is around the handlers behind the door, the outermost first; some remember what they are around."""
         door = Door(
             role=lambda: self.part.role,
             followed=self.following,
@@ -312,7 +316,6 @@ class ParameterServer:
             committed=self.committer.committed,
         )
         return [
-            *self.security.outermost(),
             Tracing(),
             ErrorInterceptor(self._requests),
             taking_in,

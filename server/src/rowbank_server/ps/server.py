@@ -98,6 +98,7 @@ class PsServer:
         *,
         interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
         native_interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
+        native_doorkeepers: Sequence[grpc.ServerInterceptor[Any, Any]],
         max_calls: int,
         max_streams_per_connection: int,
         max_message_bytes: int,
@@ -133,7 +134,12 @@ class PsServer:
         if native is not None:
             unary = {f"/{_ROW_SERVICE}/{name}": handler for name, handler in rows.items() if handler.unary_unary}
             self._native = NativeEndpoint(
-                unary, native_interceptors, native, server_id=server_id, on_refused=on_refused
+                unary,
+                native_interceptors,
+                native,
+                doorkeepers=native_doorkeepers,
+                server_id=server_id,
+                on_refused=on_refused,
             )
         # The first handler that knows a method wins, so these come before the generated ones.
         self._server.add_generic_rpc_handlers(

@@ -125,6 +125,10 @@ class NativeContext(grpc.ServicerContext):
         """What was set."""
         return self._details
 
+    def outcome(self) -> tuple[grpc.StatusCode, str, Trailers]:
+        """Of a call that was aborted: its status, its text and its trailing metadata."""
+        return self._code or grpc.StatusCode.UNKNOWN, self._details, self._trailers
+
 
 def on_wire(code: grpc.StatusCode, details: str, trailers: Trailers) -> tuple[int, str, list[tuple[str, str]]]:
     """A status as it is sent: its number, its text percent-encoded, its metadata with bytes in base64."""

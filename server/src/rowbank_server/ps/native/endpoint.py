@@ -37,6 +37,7 @@ class NativeEndpoint:
     Args:
         handlers: of unary methods, by path.
         interceptors: what wraps them, the outermost first.
+        doorkeepers: interceptors that refuse by a call's headers alone, before its request is read.
         server_id: of this process; calls that name another one are refused.
         on_refused: told why, in a word: "receiving" or "slow".
     """
@@ -47,11 +48,13 @@ class NativeEndpoint:
         interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
         limits: NativeLimits,
         *,
+        doorkeepers: Sequence[grpc.ServerInterceptor[Any, Any]],
         server_id: str,
         on_refused: Callable[[str], None],
     ) -> None:
         self._paths = list(handlers)
         self._find = _chained(interceptors, handlers)
+        self._let_in = _chained(doorkeepers, dict.fromkeys(self._paths, _LET_IN))
         self._limits = limits
         self._on_refused = on_refused
         self._counted = [0, 0, 0, 0]
@@ -73,6 +76,7 @@ class NativeEndpoint:
             max_arriving_a_place=limits.max_arriving_a_place,
             message_timeout_s=limits.message_timeout_s,
             handle=self._answer,
+            look=self._look if doorkeepers else None,
             starved=self._add_thread,
             refusals=[_refusal(error) for error in _REFUSALS],
             bounds_s=LATENCY_BUCKETS_S,
@@ -151,14 +155,28 @@ class NativeEndpoint:
                     self._on_refused(word)
             self._counted = counted
 
+    def _look(self, path: str, call: Call) -> tuple[int, str, list[tuple[str, str]]] | None:
+        """The refusal of a call by its headers; None: its request may be read."""
+        context = NativeContext(call)
+        handler: Any = self._let_in(_Details(path, context.invocation_metadata()))
+        if handler is _LET_IN or handler is None:  # A method that does not exist is refused natively.
+            return None
+        try:
+            for _ in handler.stream_stream(iter(()), context):
+                pass
+        except Aborted:
+            return on_wire(*context.outcome())
+        finally:
+            context.end()
+        raise AssertionError("a refusal gives no answers")
+
     def _answer(self, call: Call) -> _Answer:
         """The answer to a call, as it goes on the wire."""
         context = NativeContext(call)
         try:
             return self._answered(self._paths[call.method], call, context)
         except Aborted:
-            code = context.code() or grpc.StatusCode.UNKNOWN
-            return *on_wire(code, context.details(), context.trailing_metadata()), b""
+            return *on_wire(*context.outcome()), b""
         except Exception as error:  # As gRPC does.
             _log.exception("a call of the native endpoint failed for a reason that is a defect")
             text = f"Exception calling application: {error}"
@@ -173,17 +191,16 @@ class NativeEndpoint:
         handler: Any = self._find(_Details(path, context.invocation_metadata()))
         if handler is None:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-        request: Any = call.body
-        if handler.unary_unary is None:  # What a refusal at the door is.
-            for _ in handler.stream_stream(iter(()), context):
-                pass
-            raise AssertionError("a refusal gives no answers")
-        answer = handler.unary_unary(request, context)
+        answer = handler.unary_unary(call.body, context)
         if handler.response_serializer is not None:
             answer = handler.response_serializer(answer)
         if context.code() not in (None, grpc.StatusCode.OK):
             raise Aborted
         return *on_wire(grpc.StatusCode.OK, "", context.trailing_metadata()), answer
+
+
+# Stands for the handlers where only those at the door are asked.
+_LET_IN: Any = object()
 
 
 class _Details:
