@@ -30,6 +30,12 @@ constexpr std::int32_t kMaxWindow = 0x7FFFFFFF;
 constexpr std::uint32_t kMaxFrame = (1U << 24) - 1;
 constexpr std::size_t kMostControlBytes = std::size_t{256} << 10;  // Unwritten, of a server that does not read.
 constexpr int kUnknown = 2;
+constexpr int kKeepAliveS = 10;
+constexpr int kGoneAfterMs = 25'000;
+
+void set(int socket, int level, int name, int value) {
+  ::setsockopt(socket, level, name, &value, sizeof value);
+}
 
 int open_socket(const std::string& address, sockaddr_storage* to, socklen_t* size) {
   constexpr std::string_view kUnix = "unix:";
@@ -67,9 +73,14 @@ int open_socket(const std::string& address, sockaddr_storage* to, socklen_t* siz
   if (socket < 0) {
     throw std::runtime_error(std::string("socket: ") + std::strerror(errno));
   }
-  const int on = 1;
-  ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  ::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  if (to->ss_family != AF_UNIX) {
+    set(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+    // A machine that is gone without a word is noticed, while a call waits for it, too.
+    set(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(socket, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveS);
+    set(socket, IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveS / 2);
+    set(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, kGoneAfterMs);
+  }
   return socket;
 }
 

@@ -12,7 +12,16 @@ import pytest
 import redis as redis_py
 
 from rowbank import Client, TableSpec
-from rowbank.cli.health.own_checks import Asked, of_certificate, of_clock, of_processes, of_token, of_versions
+from rowbank.calls.servers import Server
+from rowbank.cli.health.own_checks import (
+    Asked,
+    of_certificate,
+    of_clock,
+    of_native,
+    of_processes,
+    of_token,
+    of_versions,
+)
 from rowbank.credentials import Credentials
 from rowbank.diagnosis import Diagnosis
 from rowbank_protos.v1 import admin_pb2, diagnosis_pb2
@@ -163,6 +172,29 @@ def test_versions_and_owners_are_compared():
     assert of_versions([process("owner", "1.0"), process("standby", "0.9")], "1.0").verdict == "warn"
     assert [one.verdict for one in of_processes([process("owner", "1")])] == ["ok"]
     assert [one.verdict for one in of_processes([process("standby", "1")])] == ["fail"]
+
+
+def test_whether_the_native_endpoint_is_reached_is_said(start_ps):
+    pytest.importorskip("rowbank._http2")
+    pytest.importorskip("rowbank_server._http2")
+    ours = start_ps()
+    address = found(ours.target, 0)["native endpoint"]["detail"].rpartition(" ")[2]
+    listed = subprocess.run(
+        [sys.executable, "-m", "rowbank.cli", "shards", "--target", ours.target, "-o", "json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert address == json.loads(listed.stdout)[0]["native_address"] != ""
+    server = Server("10.0.0.1:7700", Credentials())
+    told = []
+    for at, reached_at in ((NOBODY, "10.0.0.1:7700"), (NOBODY, "10.0.0.2:7700"), ("", "10.0.0.1:7700")):
+        server.lines.learn(at, f"id of the server at {reached_at}", [reached_at])
+        told.append(of_native(server))
+    server.close()
+    assert [one.verdict for one in told] == ["warn", "ok", "ok"]
+    assert NOBODY in told[0].detail
+    assert "native_bind" in told[0].remedy
+    assert "something is in between" in told[1].detail
+    assert "the server has none" in told[2].detail
 
 
 def test_a_token_that_others_can_read_is_said(tmp_path):

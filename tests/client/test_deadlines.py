@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
+import grpc
 import pytest
 from tests.processes import stand_still
 from tests.redis_nodes import free_ports
 
-from rowbank import Client, TableSpec, errors
+from rowbank import Client, Credentials, TableSpec, errors
+from rowbank.calls import methods
+from rowbank.calls.servers import Shard
+from rowbank.calls.transport import Transport
+from rowbank_protos.v1 import rows_pb2
 
 TIMEOUT_S = 1.0
 # What a busy machine may add; the old ways of failing took several times as long as they were allowed.
@@ -87,3 +94,29 @@ def test_a_call_ends_in_time_when_a_shard_stands_still(start_ps, table_name):
                 assert time.monotonic() - started < TIMEOUT_S + SLACK_S
         finally:
             os.kill(shards[1].pid, signal.SIGCONT)
+
+
+def test_a_deadline_says_why_there_was_a_second_attempt():
+    asked, over = [], threading.Event()
+
+    def size(request, context):
+        asked.append(request)
+        if len(asked) == 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "the journal is away")
+        over.wait(30)
+        return rows_pb2.SizeResponse()
+
+    read, write = rows_pb2.SizeRequest.FromString, rows_pb2.SizeResponse.SerializeToString
+    handler = grpc.unary_unary_rpc_method_handler(size, read, write)
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("rowbank.v1.RowService", {"Size": handler}),))
+    shard = Shard(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}", Credentials())
+    server.start()
+    try:
+        transport = Transport([shard], timeout_s=TIMEOUT_S)
+        with pytest.raises(errors.DeadlineExceeded, match=r"attempt 2, after: .*the journal is away"):
+            transport.one(methods.SIZE, 0, rows_pb2.SizeRequest(table="t"))
+        transport.close()
+    finally:
+        over.set()
+        server.stop(None).wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -100,6 +101,17 @@ def test_a_call_that_hangs_ends_at_its_deadline_and_is_woken_by_close(server, ta
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
         assert table.pull([1]).tolist() == [[1, 1]]
+
+
+def test_a_client_that_does_without(server, table_name):
+    with Client(server.target, native=False) as client:
+        table = client.create_table(TableSpec(table_name, dim=2, optimizer=SGD(1.0)))
+        table.push([1], ONE)
+        assert table.pull([1]).tolist() == [[1, 1]]
+        lines = lines_of(client)
+        assert (lines.address, lines._all) == ("", {})
+        assert "native=False" in lines.why_not
+        assert lines_of(pickle.loads(pickle.dumps(client))).why_not == lines.why_not
 
 
 _PROGRAM = """

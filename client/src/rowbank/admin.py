@@ -254,6 +254,7 @@ class ShardProcess:
         memory_used_bytes: its RAM; of `memory_limit_bytes`, that it may have now; 0: not known, no limit.
         growth_refused: whether it refuses new rows and tables until there is more room.
         fastest_growing_table: in the last minute; empty: none grew.
+        native_address: of its native endpoint; empty: it has none, or does not answer.
     """
 
     shard: int
@@ -272,6 +273,7 @@ class ShardProcess:
     memory_limit_bytes: int = 0
     growth_refused: bool = False
     fastest_growing_table: str = ""
+    native_address: str = ""
 
 
 def merge_table_infos(messages: Sequence[tables_pb2.TableInfo]) -> TableInfo:

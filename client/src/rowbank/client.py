@@ -71,6 +71,7 @@ class Client:
             down at random, so that small ones are not lost in the mean. Of `rounding_seed`; None: of one at random.
         credentials: whom to trust and which token to show; None: what the variables ROWBANK_TLS_CA, ROWBANK_TOKEN_FILE
             and the like say.
+        native: whether calls may go over native endpoints (docs/protocol.md); ROWBANK_NATIVE=0 says no, too.
     Raises:
         ShardUnavailable, NotReady: a server is not there in time; the message names the targets.
         WrongShard: the targets are not every shard of one cluster.
@@ -94,6 +95,7 @@ class Client:
         gradient_rounding: str = "nearest",
         rounding_seed: int | None = None,
         credentials: Credentials | None = None,
+        native: bool = True,
     ) -> None:
         seconds("timeout_s", timeout_s)
         wait_s = min(_CONNECT_TIMEOUT_S, timeout_s) if connect_timeout_s is None else connect_timeout_s
@@ -106,6 +108,7 @@ class Client:
             self._wire_dtype = columns.data_type(wire_dtype)
         except columns.ColumnError as error:
             raise InvalidRequest(f"wire_dtype: {error}") from None
+        ways: dict[str, Any] = {"credentials": credentials, "native": native}
         self._options = {
             "timeout_s": timeout_s,
             "connect_timeout_s": connect_timeout_s,
@@ -118,19 +121,18 @@ class Client:
             "gradient_rounding": gradient_rounding,
             "rounding_seed": rounding_seed,
             "partial": partial,
-            "credentials": credentials,
+            **ways,
         }
         self._near = near_tables(near_cache_bytes, max_staleness_steps)
         rounding = rounding_of(gradient_rounding, rounding_seed)
         self._addresses = addresses = connect.parse_targets(targets)
         if partial:
-            found = connect.connect_partly(addresses, timeout_s=wait_s, credentials=credentials)
-            shards, self._servers, missing = found
+            shards, self._servers, missing = connect.connect_partly(addresses, timeout_s=wait_s, **ways)
             self._transport: Transport = PartialTransport(shards, timeout_s=timeout_s, missing=missing)
         else:
             replicas = max_staleness_s is not None
             shards, self._servers = connect.connect(
-                addresses, timeout_s=wait_s, wait=wait_for_ready, replicas=replicas, credentials=credentials
+                addresses, timeout_s=wait_s, wait=wait_for_ready, replicas=replicas, **ways
             )
             self._transport = Transport(shards, timeout_s=timeout_s)
             if max_staleness_s is not None:

@@ -78,6 +78,7 @@ def connect(
     wait: bool,
     replicas: bool = False,
     credentials: Credentials | None = None,
+    native: bool = True,
 ) -> tuple[list[Shard], list[ServerInfo]]:
     """Channels to `targets` and what their servers say of themselves, both in the order of the shards.
 
@@ -86,12 +87,13 @@ def connect(
         wait: False: a server that is away now is an error at once.
         replicas: whether a replica is enough where a shard's owner is away.
         credentials: what connections are made with; None: those that the environment names.
+        native: whether calls may go over native endpoints.
     Raises:
         ShardUnavailable, NotReady, DeadlineExceeded: a server is away, starting or mute; the message names the targets.
         WrongShard: the servers are not all the shards of one cluster.
         VersionMismatch: a server speaks another version.
     """
-    shards = [Shard(target, credentials) for target in targets]
+    shards = [Shard(target, credentials, native=native) for target in targets]
     transport = Transport(shards, timeout_s=timeout_s, numbered=False)
     infos = _ask(transport, targets, wait=wait, replicas=replicas)
     order = sorted(range(len(infos)), key=lambda index: infos[index].shard)
@@ -99,7 +101,7 @@ def connect(
 
 
 def connect_partly(
-    targets: Sequence[str], *, timeout_s: float, credentials: Credentials | None = None
+    targets: Sequence[str], *, timeout_s: float, credentials: Credentials | None = None, native: bool = True
 ) -> tuple[list[Shard], list[ServerInfo], dict[int, RequestError]]:
     """As `connect`, without waiting for servers that are away: these by shard, and how that was noticed.
 
@@ -108,7 +110,7 @@ def connect_partly(
     Raises:
         as `connect` does, but for a server that is away only if all are.
     """
-    shards = [Shard(target, credentials) for target in targets]
+    shards = [Shard(target, credentials, native=native) for target in targets]
     transport = PartialTransport(shards, timeout_s=timeout_s, numbered=False)
     found = _ask(transport, targets, wait=False, replicas=False)
     numbers = {index: info.shard for index, info in zip(transport.present, found, strict=True)}

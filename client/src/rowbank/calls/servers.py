@@ -39,9 +39,9 @@ class Server:
         credentials: what its connection is made with.
     """
 
-    def __init__(self, target: str, credentials: Credentials, *, given: bool = True) -> None:
+    def __init__(self, target: str, credentials: Credentials, *, given: bool = True, native: bool = True) -> None:
         self.target = target
-        self.lines = Lines(target, credentials)
+        self.lines = Lines(target, credentials, wanted=native)
         self.credentials = credentials
         self.given = given
         self.role = ""
@@ -109,6 +109,7 @@ class Shard:
         target: an address, or several of one shard separated by |; the first is taken for the owner's until one says
             that it is.
         credentials: what connections are made with; None: those that the environment names.
+        native: whether calls may go over native endpoints.
 
     Attributes:
         servers: all that are known; the list is replaced, never changed.
@@ -119,9 +120,10 @@ class Shard:
         epoch: the highest that an owner said; 0: none did.
     """
 
-    def __init__(self, target: str, credentials: Credentials | None = None) -> None:
+    def __init__(self, target: str, credentials: Credentials | None = None, *, native: bool = True) -> None:
         self._credentials = Credentials.from_environment() if credentials is None else credentials
-        self.servers: list[Server] = [Server(one, self._credentials) for one in alternatives_of(target)]
+        self._native = native
+        self.servers: list[Server] = [self._server(one) for one in alternatives_of(target)]
         self.active = self.servers[0]
         self.alone = len(self.servers) == 1
         self.replicas: list[Server] = []
@@ -130,6 +132,9 @@ class Shard:
         self._lock = forks.Lock()
         self._sequence = itertools.count(1)
         forks.watch(self)
+
+    def _server(self, target: str, *, given: bool = True) -> Server:
+        return Server(target, self._credentials, given=given, native=self._native)
 
     def renew(self) -> None:
         """Numbers anew in a forked child, which is another client."""
@@ -178,7 +183,7 @@ class Shard:
                 continue
             if not may_go_to(address, self._credentials):
                 continue
-            server = known.get(address) or Server(address, self._credentials, given=False)
+            server = known.get(address) or self._server(address, given=False)
             server.role = server.role if server is self.active else member.role
             if server not in kept:
                 kept.append(server)

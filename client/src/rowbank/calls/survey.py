@@ -131,6 +131,7 @@ def _process(
         memory_limit_bytes=info.memory_limit_bytes,
         growth_refused=info.growth_refused,
         fastest_growing_table=info.fastest_growing_table,
+        native_address=info.native_address,
     )
 
 

@@ -17,7 +17,15 @@ from rowbank.calls import failover
 from rowbank.calls.forked import forks
 from rowbank.calls.methods import A, Method, Q
 from rowbank.calls.servers import Server, Shard
-from rowbank.errors import ClientClosed, InvalidRequest, Overloaded, RequestError, RowbankError, ShardUnavailable
+from rowbank.errors import (
+    ClientClosed,
+    DeadlineExceeded,
+    InvalidRequest,
+    Overloaded,
+    RequestError,
+    RowbankError,
+    ShardUnavailable,
+)
 from rowbank_protos.memory import keep_freed_blocks
 from rowbank_protos.v1 import common_pb2
 
@@ -142,6 +150,7 @@ class Transport:
             self._keep_up()
         answers: dict[int, A] = {}
         pending = list(range(len(calls)))
+        earlier: dict[int, RequestError] = {}
         for attempt in itertools.count(1):
             try:
                 failures = self._attempt(method, calls, pending, answers, deadline, retry, metadata)
@@ -154,13 +163,13 @@ class Transport:
             self._check_open()
             for index, error in failures.items():
                 if not self._may_repeat(self.shards[calls[index][0]], error, retry=retry):
-                    raise error
+                    raise _with_earlier(error, earlier.get(index), attempt)
             pause_s = max(self._after(self.shards[calls[index][0]], failures[index], attempt) for index in failures)
             if time.monotonic() + pause_s >= deadline:
                 raise _exhausted(next(iter(failures.values())), attempt, time.monotonic() - started)
             if self._closed.wait(pause_s):
                 raise ClientClosed(_CLOSED)
-            pending = list(failures)
+            pending, earlier = list(failures), failures
         raise AssertionError("unreachable: the attempts above do not end by themselves")
 
     def _keep_up(self) -> None:
@@ -307,6 +316,13 @@ def _require_process(pid: int) -> None:
         raise InvalidRequest(
             f"the rows that are being read belong to process {pid}, which forked this one; begin to read them here"
         )
+
+
+def _with_earlier(last: RequestError, earlier: RequestError | None, attempts: int) -> RequestError:
+    """A deadline that ended the last of several attempts, with why that was made at all."""
+    if earlier is None or not isinstance(last, DeadlineExceeded):
+        return last
+    return last.worded(f"{last.message}; attempt {attempts}, after: {earlier.message}", attempts=str(attempts))
 
 
 def _exhausted(last: RequestError, attempts: int, elapsed_s: float) -> RequestError:

@@ -23,6 +23,7 @@ _COLUMNS = {
     "age_s": "AGE S",
     "rows": "ROWS",
     "version": "VERSION",
+    "native_address": "NATIVE ENDPOINT",
 }
 _FOLLOWERS = {
     "shard": "SHARD",
@@ -76,6 +77,7 @@ def _print(found: list[ShardProcess], records: list[dict[str, Any]]) -> None:
     for record in records:
         record["role"] = record["role"] or None
         record["version"] = record["version"] or None
+        record["native_address"] = record["native_address"] or None
     emit_rows(records, _COLUMNS, OutputFormat.TABLE, empty="no shards")
     followers = [
         {"shard": process.shard, **dataclasses.asdict(one), "role": one.role or None, "name": one.address or one.name}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 from collections import deque
@@ -11,6 +10,7 @@ from collections.abc import Collection
 
 from rowbank.addresses import split_address
 from rowbank.calls.forked import forks
+from rowbank.calls.native import names
 from rowbank.calls.native.direct import is_direct
 from rowbank.credentials import Credentials
 from rowbank.errors import InvalidRequest
@@ -28,7 +28,7 @@ _FAIR_S = 0.1  # Less time than that to connect says nothing of a server.
 _AGAIN_S, _LONGEST_AGAIN_S = 10.0, 600.0
 _MOST = 64  # Connections in use at once; further calls go over gRPC's client.
 _MOST_IDLE = 16
-_IDLE_S = 60.0  # One that nobody needed for so long is closed when another is given back.
+_IDLE_S = 60.0  # One that nobody needed for so long is closed when another is given back, and used no more.
 _SWITCH = "ROWBANK_NATIVE"
 _UNIX = "unix:"
 
@@ -38,17 +38,20 @@ class Lines:
 
     Args:
         target: where the client reaches the server.
+        wanted: whether calls may go there at all.
 
     Attributes:
+        why_not: why no call goes there, in words; empty: they do.
         server_id: of the process that told the address.
         tokens: what calls show; None: nothing.
     """
 
-    def __init__(self, target: str, credentials: Credentials) -> None:
+    def __init__(self, target: str, credentials: Credentials, *, wanted: bool = True) -> None:
         self._target = target
         self._credentials = credentials
         self._told = ("", "")
-        self._wanted = Line is not None and not credentials.ca_file and os.environ.get(_SWITCH, "1") != "0"
+        self.why_not = _unwanted(credentials, wanted=wanted)
+        self._wanted = not self.why_not
         self.tokens = self._read_tokens()
         self.address = ""
         self.server_id = ""
@@ -82,21 +85,34 @@ class Lines:
         """
         if not self._wanted or not reached_at or (address, server_id) == self._told:
             return
-        local = address.startswith(_UNIX)
-        safe = local or may_go_to(address, self._credentials)
-        usable = bool(address) and safe and is_direct(self._target, reached_at)
+        told = (address, server_id)
+        try:
+            why_not = self._objection(address, reached_at)
+        except TimeoutError as error:
+            why_not, told = str(error), ("", "")  # It is looked at again when the server tells it again.
         with self._lock:
-            self._told = (address, server_id)
-            self.address, self.server_id, self._not_before = address if usable else "", server_id, 0.0
+            self._told, self.why_not = told, why_not
+            self.address, self.server_id, self._not_before = "" if why_not else address, server_id, 0.0
             unused = self._drained()
         for line in unused:
             self.discard(line)
+
+    def _objection(self, address: str, reached_at: Collection[str]) -> str:
+        if not address:
+            return "the server has none"
+        if not address.startswith(_UNIX) and not may_go_to(address, self._credentials):
+            return "a token would go there in plain text"
+        if not is_direct(self._target, reached_at):
+            told = ", ".join(sorted(reached_at))
+            return f"the server says that it is reached at {told}, and not at {self._target}: something is in between"
+        return ""
 
     def forget(self, server_id: str) -> None:
         """Another process answers there than `server_id` names: no more calls go there until a server tells again."""
         with self._lock:
             if self.server_id == server_id:
                 self.address, self._told = "", ("", "")
+                self.why_not = "another process answers there"
 
     def take(self, timeout_s: float) -> Line | None:
         """A connection for one call; None: there is none to be had now, and gRPC's client is to make the call."""
@@ -109,15 +125,19 @@ class Lines:
                     if len(self._all) >= _MOST or time.monotonic() < self._not_before:
                         return None
                     break
-                line, _ = self._idle.pop()
-            if line.usable():
+                line, since = self._idle.pop()
+            # What is between may have forgotten one that nobody used.
+            if since >= time.monotonic() - _IDLE_S and line.usable():
                 return line
             self.discard(line)
         return self._connect(address, told, min(_CONNECT_S, timeout_s))
 
     def _connect(self, address: str, told: tuple[str, str], timeout_s: float) -> Line | None:
+        deadline = time.monotonic() + timeout_s
         try:
-            line = Line(_numeric(address), max_message_bytes=_MAX_MESSAGE_BYTES, timeout_s=timeout_s)
+            number = _numeric(address, timeout_s)
+            left_s = max(0.001, deadline - time.monotonic())
+            line = Line(number, max_message_bytes=_MAX_MESSAGE_BYTES, timeout_s=left_s)
         except (OSError, InvalidRequest):
             with self._lock:  # Of threads that tried at once, one counts.
                 if timeout_s >= _FAIR_S and time.monotonic() >= self._not_before:
@@ -174,11 +194,20 @@ class Lines:
         return [line for line, _ in idle]
 
 
-def _numeric(address: str) -> str:
+def _unwanted(credentials: Credentials, *, wanted: bool) -> str:
+    if Line is None:
+        return "the client was installed where nghttp2 is not"
+    if not wanted:
+        return "the client was made with native=False"
+    if credentials.ca_file:
+        return "the client speaks TLS"
+    return f"{_SWITCH}=0 turns it off" if os.environ.get(_SWITCH, "1") == "0" else ""
+
+
+def _numeric(address: str, timeout_s: float) -> str:
     """`address` with a number in place of a name. Raises OSError."""
     if address.startswith(_UNIX):
         return address
     host, port = split_address(address)
-    *_, found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-    number = str(found[0])
+    number = names.numbers(host, timeout_s)[0]
     return f"[{number}]:{port}" if ":" in number else f"{number}:{port}"

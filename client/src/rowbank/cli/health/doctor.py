@@ -84,6 +84,9 @@ def _look_at_shards(shards: Sequence[Shard], credentials: Credentials) -> Iterat
             if one.answers:
                 yield roles[one.address], own_checks.of_certificate(one.address, credentials)
     answering = {one.address for one in processes if one.answers}
+    for server in (server for shard in shards for server in shard.servers):
+        if server.target in answering:
+            yield roles[server.target], own_checks.of_native(server)
     sent_s = time.time()
     answers = survey.diagnose(shards, stop, timeout_s=_TIMEOUT_S)
     asked = own_checks.Asked(sent_s, time.time())

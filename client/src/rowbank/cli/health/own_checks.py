@@ -16,6 +16,7 @@ from rowbank.credentials import SYSTEM, Credentials
 
 if TYPE_CHECKING:
     from rowbank.admin import ShardProcess
+    from rowbank.calls.servers import Server
     from rowbank.diagnosis import Diagnosis, Finding
 
 _SKEW_S = 2.0
@@ -62,6 +63,23 @@ def of_versions(processes: Sequence[ShardProcess], own: str) -> Finding:
         return Finding("versions", "warn", detail, "install the same version everywhere, servers first")
     alone = not any(one.version for one in processes)
     return Finding("versions", "ok", f"this client is {own}" if alone else f"all are {own}")
+
+
+def of_native(server: Server) -> Finding:
+    """Whether this machine reaches the native endpoint of a process that has answered."""
+    from rowbank.diagnosis import Finding
+
+    check, lines = "native endpoint", server.lines
+    why_not = lines.why_not or ("" if lines.address else "the server does not say where it is reached")
+    if why_not:
+        return Finding(check, "ok", f"not used: {why_not}; the main address answers everything")
+    line = lines.take(_HANDSHAKE_S)
+    if line is None:
+        detail = f"{lines.address} cannot be reached from here; requests for rows go the slower way"
+        remedy = "let this machine through to that port (native_bind makes it a fixed one), or set native_bind to off"
+        return Finding(check, "warn", detail, remedy)
+    lines.give_back(line)
+    return Finding(check, "ok", f"requests for rows go to {lines.address}")
 
 
 def of_clock(diagnosis: Diagnosis, asked: Asked) -> Finding:
