@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 from . import candidates, capacity_report
@@ -58,19 +59,29 @@ def _family(settings: Settings, cores: Placement, cells: list[Cell]) -> list[Fig
     )  # fmt: skip
     measured: Measured = {}
     with contextlib.ExitStack() as stack:
-        opened = dict(_opened(stack, work, cores, cells))
+        began = time.monotonic()
+        opened: dict[str, Candidate] = {}
+        for name, candidate in _opened(stack, work, cores, cells):
+            opened[name] = candidate
+            _progress(began, f"{name} is up")
         turns = [turn for turn in dict.fromkeys(t for cell in cells for t in cell.turns()) if turn.candidate in opened]
         for name, candidate in opened.items():
             if name != "gRPC echo":
                 require_equal_work(candidate, work)
             warm(candidate, [turn for turn in turns if turn.candidate == name])
+            _progress(began, f"{name} is warm")
         for number in range(settings.rounds):
             for turn in turns:
                 measured.setdefault(turn, []).append(_take(settings, opened[turn.candidate], turn, number))
+            _progress(began, f"round {number + 1} of {settings.rounds} is done")
         wire = {turn: wire_bytes(opened[turn.candidate], turn, work) for turn in turns if turn.clients == 1}
     rows = settings.batch * len(tables)
     print(capacity_report.as_grid(cells, measured, rows), flush=True)
     return capacity_report.figures(cells, measured, wire, rows)
+
+
+def _progress(began: float, text: str) -> None:
+    print(f"capacity: {time.monotonic() - began:4.0f} s, {text}", file=sys.stderr, flush=True)
 
 
 def _opened(
