@@ -17,6 +17,8 @@ import redis
 import redis.retry
 from redis.backoff import ConstantBackoff
 
+from rowbank_server.redis_supervisor import KEEP_MEMORY
+
 from .placement import pinned
 
 
@@ -49,13 +51,16 @@ def waitaof_binary() -> str:
 def running_redis(
     *, append_only: bool = False, binary: str | None = None, cores: tuple[int, ...] = ()
 ) -> Iterator[int]:
-    """A Redis of its own on a loopback port, on these cores or on all; ends with the block."""
+    """A Redis of its own on a loopback port, on these cores or on all, which keeps freed memory as `rowbank up` has it;
+    ends with the block."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         arguments += ["--appendonly", "yes" if append_only else "no"]
         command = [binary or redis_binary(), *arguments]
-        process = subprocess.Popen(pinned(command, cores) if cores else command, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            pinned(command, cores) if cores else command, stdout=subprocess.DEVNULL, env={**KEEP_MEMORY, **os.environ}
+        )
         try:
             _wait_for_ping(port, deadline_s=10.0)
             yield port

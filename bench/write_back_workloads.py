@@ -67,7 +67,7 @@ def write_back_bytes(settings: Settings) -> list[Figure]:
             pushes += 1
             if pushes % 5 == 0:
                 now = client.health()[0].journal_bytes
-                trims, journal, largest = trims + (now < journal), now, max(largest, now)
+                trims, journal, largest = trims + (now < journal / 2), now, max(largest, now)
         written = _taken(admin) - before - pushed - pushes * _RECORD_BYTES
         seconds = time.perf_counter() - started
     detail = {
@@ -187,7 +187,7 @@ def _push_until_written(client: rowbank.Client, table: rowbank.Table, batches: l
     for number in itertools.count():
         table.push(batches[number % BATCHES], gradients)
         now = client.health()[0].journal_bytes
-        largest, trims, before = max(largest, now), trims + (now < before), now
+        largest, trims, before = max(largest, now), trims + (now < before / 2), now
         if trims == 2:
             break
     return largest

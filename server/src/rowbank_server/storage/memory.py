@@ -53,6 +53,14 @@ class RedisMemory:
                 return
 
 
+def machine_bytes(redis: Redis) -> int:
+    """Memory of the machine of the smallest node that has no limit; 0: all have one, or do not tell. Raises
+    RedisUnavailable."""
+    nodes = nodes_info(redis, "memory")
+    machines = [int(node.get("total_system_memory", 0)) for node in nodes if not int(node.get("maxmemory", 0))]
+    return min(filter(None, machines), default=0)
+
+
 def memory_share(redis: Redis) -> float:
     """The largest share that a node uses of what it may use; 0: none has a limit. Raises RedisUnavailable."""
     nodes = nodes_info(redis, "memory")

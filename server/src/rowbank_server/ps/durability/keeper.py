@@ -3,7 +3,8 @@
 One thread, one cycle every `flush_interval_s`. A cycle first asks whether Redis still has what it was told. If it came
 back empty or older, everything in RAM is written again, because RAM is the newer of the two; if another process serves
 the shard now, this one stops writing at once, because RAM is then the older. Tables that the journal has may wait, as
-`schedule` says, unless Redis was away: then it may have lost a part of the journal.
+`schedule` says, unless Redis was away: then it may have lost a part of the journal. When they are written, that may
+take many times a cycle; the others have their turn in between.
 """
 
 from __future__ import annotations
@@ -90,6 +91,8 @@ class Keeper:
         self._written_steps: dict[int, int] | None = None
         self._hurry = threading.Event()
         self._written_through_s = time.monotonic()
+        self._long: set[int] | None = None  # Ids of the tables that a long write-back is at, while it is.
+        self._between_s = 0.0
         self.last_duration_s = 0.0
         self.written_rows = 0
 
@@ -137,7 +140,7 @@ class Keeper:
             NotReady: another process serves the shard now.
         """
         self._hurry.set()  # A cycle that is under way pauses no more.
-        return self._locked_flush(flush_table, everything=True)
+        return self._locked_flush(functools.partial(flush_table, pause=self._give_turn), everything=True)
 
     def _locked_flush(self, write_table: _WriteTable, *, everything: bool = False) -> int:
         with self._cycle_lock:
@@ -214,12 +217,16 @@ class Keeper:
         through = self._journal.done_through()  # First: what is done by now shows in windows and tables taken later.
         self._serial += 1
         self._log.write_back(WriteBackMark.STAGE_BEGUN, self._serial)
-        changes = self._dedup.take_changes()
+        changes = None
         tables = self._shard.tables()
         try:
             for table in tables:
                 list_cold(table, ColdStore(self._store))
-            written = sum(self._write_table(write_table, table) for table in tables)
+            waited, others = self._schedule.split(tables)
+            written = self._write_long(write_table, waited)
+            # Not before, or what was written in between would be overwritten with something older.
+            changes = self._dedup.take_changes()
+            written += sum(self._write_table(write_table, table) for table in others)
             steps = {table.entry.table_id: table.step for table in tables}
             trims = self._recovery.pending or self._journal.has_done(through)
             if written or changes.windows or changes.gone or trims or steps != self._written_steps:
@@ -228,7 +235,8 @@ class Keeper:
                 self._state.write(steps, changes.windows, changes.gone, through=reached)
                 self._written_steps = steps
         except BaseException:
-            self._dedup.give_back(changes)
+            if changes is not None:
+                self._dedup.give_back(changes)
             for table in tables:
                 unsettle(table)
             self._log.write_back(WriteBackMark.STAGE_FAILED, self._serial)
@@ -245,6 +253,26 @@ class Keeper:
         self._schedule.all_written(began_s)
         self._all_due = False
         return written
+
+    def _write_long(self, write_table: _WriteTable, tables: list[ShardTable]) -> int:
+        """Writes tables that waited for the journal, of which there may be much."""
+        self._long, self._between_s = {table.entry.table_id for table in tables}, time.monotonic()
+        try:
+            return sum(self._write_table(write_table, table) for table in tables)
+        finally:
+            self._long = None
+
+    def _write_between(self, long: set[int]) -> None:
+        """A cycle's work for all other tables, in the middle of a long write-back."""
+        try:
+            self._shard.refresh()
+            self._history.append_waiting()
+            others = [table for table in self._shard.tables() if table.entry.table_id not in long]
+            through_s = self._written_through_s
+            self.written_rows += self._write_some(functools.partial(flush_table, pause=self._rest), others)
+            self._written_through_s = through_s  # What is due is not written yet.
+        finally:
+            self._between_s = time.monotonic()
 
     def _write_table(self, write_table: _WriteTable, table: ShardTable) -> int:
         try:
@@ -301,8 +329,17 @@ class Keeper:
                 return
 
     def _pause(self, took_s: float) -> None:
+        self._give_turn(took_s)
+        self._rest(took_s)
+
+    def _give_turn(self, took_s: float) -> None:
+        """Writes what may not wait for the end of a long write-back."""
+        if self._long is not None and time.monotonic() - self._between_s >= self._flush_interval_s:
+            self._write_between(self._long)
+
+    def _rest(self, took_s: float) -> None:
         """Leaves half of the time to requests and appends, which need the same processors and the same Redis."""
-        if not (self._stopping.is_set() or self._journal.nearly_full):
+        if not (self._stopping.is_set() or self._schedule.pressing):
             self._hurry.wait(min(took_s, _LONGEST_PAUSE_S))
 
     def _cycle(self) -> float:

@@ -9,6 +9,7 @@ nothing is pushed any more, when writing costs nobody anything.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 
@@ -18,12 +19,14 @@ from rowbank_server.ps.tables.table import ShardTable
 from rowbank_server.settings import PsSettings
 from rowbank_server.storage.connection import Redis
 from rowbank_server.storage.layout import Layout
-from rowbank_server.storage.memory import memory_share
+from rowbank_server.storage.memory import machine_bytes, memory_share
 from rowbank_server.storage.stored_rows import StoredRows
 
 _log = logging.getLogger("rowbank.ps")
 _SHARE = 0.5  # Of the target, and of the dirty rows: as much again may come while a write-back runs.
+_PRESSING = 0.75  # Of the target.
 _MEMORY_SHARE = 0.7  # Of the memory that Redis may use.
+_MACHINE_SHARE = 1 / 8  # Of its machine's memory where it has no limit: rows, and often a shard, are there, too.
 _MEMORY_FROM_BYTES = 32 << 20  # A journal below that is not worth a question.
 _CYCLES_UNTIL_TRUSTED = 2  # What was pushed before a table became a journaled one is nowhere else.
 
@@ -34,9 +37,10 @@ class Schedule:
     Args:
         settings: `recovery_target_s`, `journaled_flush_interval_s`, `flush_interval_s` and `max_dirty_rows`.
         redis: asked how full it is, and whether somebody wants to read rows there.
+        own_limit: bytes of memory that this process's control group may use, as Redis may be in it; 0: no limit.
     """
 
-    def __init__(self, journal: Journal, settings: PsSettings, redis: Redis) -> None:
+    def __init__(self, journal: Journal, settings: PsSettings, redis: Redis, *, own_limit: int = 0) -> None:
         self._journal = journal
         self._recovery_target_s = settings.recovery_target_s
         self._longest_s = settings.journaled_flush_interval_s
@@ -46,7 +50,14 @@ class Schedule:
         self._rows = StoredRows(redis, Layout(settings.namespace))
         self._since_s = self._moved_s = time.monotonic()
         self._position = -1
+        self._own_limit = own_limit
+        self._room: float | None = None
         self._journaled: dict[int, int] = {}  # Table id -> cycles since it is a journaled one.
+
+    @property
+    def pressing(self) -> bool:
+        """Whether a write-back that is under way should not leave time to others any more."""
+        return self._journal.nearly_full or self._journal.replay_s >= self._recovery_target_s * _PRESSING
 
     def choose(self, tables: Sequence[ShardTable]) -> list[ShardTable] | None:
         """The tables to write now; None: all, and the journal is to be trimmed."""
@@ -58,8 +69,7 @@ class Schedule:
             for table in tables
             if table.journaled
         }
-        # Followers are told of whole write-backs alone, and what they keep of evicted rows meanwhile is bounded.
-        if any(table.second_chance.on or table.second_chance.wipe_due for table in tables):
+        if _second_chances(tables):
             return None
         # What a relaxed table got after a removal has no position: a replay of the removal would take it away again.
         trimmed = self._journal.gone_through()
@@ -69,6 +79,12 @@ class Schedule:
         if len(now) == len(tables) or now_s - self._moved_s >= self._idle_s or self._is_due(tables, now_s):
             return None
         return now
+
+    def split(self, tables: Sequence[ShardTable]) -> tuple[list[ShardTable], list[ShardTable]]:
+        """Of a write-back of all tables: those that may have waited long, and the others."""
+        if _second_chances(tables):
+            return [], list(tables)
+        return [it for it in tables if self._may_wait(it)], [it for it in tables if not self._may_wait(it)]
 
     def all_written(self, began_s: float) -> None:
         """A write-back of all tables, begun at `began_s` (monotonic), has ended."""
@@ -93,8 +109,29 @@ class Schedule:
         try:
             if self._rows.newest_wanted():
                 return True
-            large = self._journal.stored_bytes >= _MEMORY_FROM_BYTES
-            return large and memory_share(self._redis) >= _MEMORY_SHARE
+            stored = self._journal.stored_bytes
+            if stored < _MEMORY_FROM_BYTES:
+                return False
+            return memory_share(self._redis) >= _MEMORY_SHARE or stored >= self._redis_room()
         except RedisUnavailable as error:
             _log.debug("%s", error)
             return True
+
+    def _redis_room(self) -> float:
+        """Bytes of journal that may wait where Redis has no limit of its own. Raises RedisUnavailable."""
+        if self._room is None:  # A machine stays the same for as long as this process runs.
+            self._room = journal_room(machine=machine_bytes(self._redis), own_limit=self._own_limit)
+        return self._room
+
+
+def journal_room(*, machine: int, own_limit: int) -> float:
+    """Bytes of journal that may wait on a machine, and in a control group, with so many bytes of memory; 0: no limit is
+    known.
+    """
+    return min(machine, own_limit or machine) * _MACHINE_SHARE if machine else math.inf
+
+
+def _second_chances(tables: Sequence[ShardTable]) -> bool:
+    """Whether evicted rows wait, too: followers are told of whole write-backs alone, and what they keep of those rows
+    meanwhile is bounded."""
+    return any(table.second_chance.on or table.second_chance.wipe_due for table in tables)

@@ -19,13 +19,15 @@ def flush_table(
 ) -> int:
     """Writes what changed since the last time; returns how many rows were written or deleted.
 
+    The table's lock is given up after each transaction: who clears or drops the table waits for one, not for all.
+
     Args:
-        pause: called after each transaction with the seconds that it took.
+        pause: called after each transaction with the seconds that it took, without the lock unless all that Redis has
+            of the table is replaced.
     Raises:
         RedisUnavailable: what was not written keeps its dirty mark.
         NotReady: another process has taken over the shard.
     """
-    written = 0
     with table.write_lock:
         if table.dropped:
             return 0
@@ -34,20 +36,35 @@ def flush_table(
             written = _rewrite(table, store, journal, pause)
             table.unsettled.replaced = True
             return written
-        if table.mirror_stale:
-            journal.wait_appended(journal.last_position())
-            store.clear(table.entry.table_id, table.buckets)
-            store.delete_common_row(table.entry.table_id)
-            table.mirror_stale, table.unsettled.cleared = False, True
+        _clear_mirror(table, store, journal)
         write_cold(table, ColdStore(store), journal)
-        for batch in _batches(_changes(table), row_bytes=table.rows.packed_row_bytes):
-            started = time.monotonic()
-            written += _write(table, store, journal, batch)
-            pause(time.monotonic() - started)
-        written += _write_common_row(table, store, journal)
+    written, batches = 0, _batches(_changes(table), row_bytes=table.rows.packed_row_bytes)
+    started = time.monotonic()
+    while (rows := _write_next(table, store, journal, batches)) is not None:
+        written += rows
+        pause(time.monotonic() - started)
+        started = time.monotonic()
+    written += _write_last(table, store, journal)
     if written:
         table.last_write_back_s = time.time()
     return written
+
+
+def _write_next(
+    table: ShardTable, store: RowStore, journal: Journal, batches: Iterator[list[BucketChange]]
+) -> int | None:
+    """Writes the next of `batches`; returns its rows, None: there is none, or the table was dropped."""
+    with table.write_lock:
+        if table.dropped:
+            return None
+        _clear_mirror(table, store, journal)  # It may have been cleared since the last.
+        batch = next(batches, None)
+        return None if batch is None else _write(table, store, journal, batch)
+
+
+def _write_last(table: ShardTable, store: RowStore, journal: Journal) -> int:
+    with table.write_lock:
+        return 0 if table.dropped else _write_common_row(table, store, journal)
 
 
 def rewrite_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
@@ -116,6 +133,15 @@ def unsettle(table: ShardTable) -> None:
         table.mirror_stale |= unsettled.cleared
         if unsettled.common_row:
             table.rows.mark_common_row_dirty()
+
+
+def _clear_mirror(table: ShardTable, store: RowStore, journal: Journal) -> None:
+    """Deletes what Redis has of a table that was cleared. REQUIRES: the caller holds `write_lock`."""
+    if table.mirror_stale:
+        journal.wait_appended(journal.last_position())
+        store.clear(table.entry.table_id, table.buckets)
+        store.delete_common_row(table.entry.table_id)
+        table.mirror_stale, table.unsettled.cleared = False, True
 
 
 def _changes(table: ShardTable) -> Iterator[BucketChange]:

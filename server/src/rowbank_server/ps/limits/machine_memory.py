@@ -52,6 +52,11 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def group_limit() -> int:
+    """The memory that the control groups of this process may use; 0: they have no limit."""
+    return min((bound.total for bound in _groups()), default=0)
+
+
 def tightest() -> Bound | None:
     """Of all bounds the one with the least room; None: none is known."""
     return min(_bounds(), key=lambda bound: bound.room, default=None)
