@@ -76,6 +76,17 @@ void expand_rows(const float* rows, const std::uint32_t* inverse, std::size_t co
   }
 }
 
+void int8_to_float(const std::uint8_t* rows, float* out, std::size_t count, std::size_t dim) {
+  for (std::size_t i = 0; i < count; ++i) {
+    float scale = 0.0F;
+    std::memcpy(&scale, rows, sizeof scale);
+    const auto* values = reinterpret_cast<const std::int8_t*>(rows + sizeof scale);
+    for (std::size_t d = 0; d < dim; ++d) out[d] = static_cast<float>(values[d]) * scale;
+    rows += sizeof scale + dim;
+    out += dim;
+  }
+}
+
 #if defined(__x86_64__)
 
 // F16C is asked of the CPU itself: older Clangs do not know its name for __builtin_cpu_supports, which vouches for the

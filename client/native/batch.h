@@ -33,6 +33,9 @@ void expand_rows(const float* rows, const std::uint32_t* inverse, std::size_t co
 // Whether this CPU converts float16 itself; the two below are only to be called if it does.
 bool converts_half();
 
+// rows [count, 4 + dim]: a float32 and dim int8 each -> out [count, dim], each int8 times its row's float32.
+void int8_to_float(const std::uint8_t* rows, float* out, std::size_t count, std::size_t dim);
+
 void half_to_float(const std::uint16_t* in, float* out, std::size_t count);  // Exact.
 void float_to_half(const float* in, std::uint16_t* out, std::size_t count);  // To nearest, ties to even.
 

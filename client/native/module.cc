@@ -78,6 +78,14 @@ void round_at_random(const nb::ndarray<const float, nb::c_contig, nb::device::cp
   (half ? float_to_half_at_random : float_to_bfloat_at_random)(in.data(), out.data(), in.size(), seed);
 }
 
+void widen_int8(const In<std::uint8_t, 2>& rows, const Out<float, 2>& out) {
+  const std::size_t dim = out.shape(1);
+  require(rows.shape(0) == out.shape(0) && rows.shape(1) == sizeof(float) + dim,
+          "rows, out: shapes do not belong together");
+  const nb::gil_scoped_release nogil;
+  int8_to_float(rows.data(), out.data(), out.shape(0), dim);
+}
+
 void keep_best_scores(const In<float, 2>& scores, std::int64_t first_item, const Out<float, 2>& best_scores,
                       const Out<std::int64_t, 2>& best_items) {
   const std::size_t users = scores.shape(0);
@@ -131,6 +139,7 @@ NB_MODULE(_native, m) {
   m.def("converts_half", converts_half);
   bind_near_cache(m);
   m.def("widen_half", widen_half, nb::arg("halves").noconvert(), out);
+  m.def("widen_int8", widen_int8, nb::arg("rows").noconvert(), out);
   m.def("round_at_random", round_at_random, nb::arg("values").noconvert(), out, nb::arg("half"), nb::arg("seed"));
   m.def("round_to_half", round_to_half, nb::arg("values").noconvert(), out);
 }

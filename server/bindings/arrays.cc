@@ -129,6 +129,10 @@ ValuesIn values_of(const InArray& array, const char* name, std::size_t rows, std
 }
 
 ValuesOut out_values_of(const OutArray& array, const char* name, std::size_t rows, std::size_t dim) {
+  if (array.dtype() == nb::dtype<std::uint8_t>()) {
+    check<std::uint8_t>(array, name, "uint8 (int8 rows)", {rows, int8_row_bytes(dim)});
+    return {DType::kInt8, array.data()};
+  }
   return {value_type(array, name, rows, dim), array.data()};
 }
 

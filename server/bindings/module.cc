@@ -49,6 +49,8 @@ bool all_finite(const InArray& array) {
       return kernels().all_finite_16(static_cast<const std::uint16_t*>(values.data), count, 0x7C00);
     case DType::kBFloat16:
       return kernels().all_finite_16(static_cast<const std::uint16_t*>(values.data), count, 0x7F80);
+    case DType::kInt8:
+      break;  // Never given.
   }
   return false;
 }

@@ -21,6 +21,8 @@ const char* dtype_name(DType type) {
       return "float16";
     case DType::kBFloat16:
       return "bfloat16";
+    case DType::kInt8:
+      return "int8";
   }
   return "";
 }

@@ -6,14 +6,21 @@
 #include <cstring>
 #include <string>
 
+#include "int8_rows.h"
 #include "kernels.h"
 
 namespace rowbank {
 
-enum class DType : std::uint8_t { kFloat32, kFloat16, kBFloat16 };
+// Rows are stored and written as one of the first three; kInt8 is what reads may be answered in, see int8_rows.h.
+enum class DType : std::uint8_t { kFloat32, kFloat16, kBFloat16, kInt8 };
 
+// REQUIRES: not kInt8, whose rows have a scale.
 inline std::size_t dtype_bytes(DType type) {
   return type == DType::kFloat32 ? 4 : 2;
+}
+
+inline std::size_t row_bytes(DType type, std::size_t dim) {
+  return type == DType::kInt8 ? int8_row_bytes(dim) : dim * dtype_bytes(type);
 }
 
 // Throws std::invalid_argument for anything but "float32", "float16" and "bfloat16".
@@ -31,6 +38,9 @@ inline void to_float(DType from, const void* in, float* out, std::size_t n) {
     case DType::kBFloat16:
       kernels().bfloat_to_float(static_cast<const std::uint16_t*>(in), out, n);
       return;
+    case DType::kInt8:
+      int8_row_to_float(static_cast<const char*>(in), out, n);
+      return;
   }
 }
 
@@ -45,13 +55,16 @@ inline void from_float(DType to, const float* in, void* out, std::size_t n) {
     case DType::kBFloat16:
       kernels().float_to_bfloat(in, static_cast<std::uint16_t*>(out), n);
       return;
+    case DType::kInt8:
+      float_to_int8_row(in, static_cast<char*>(out), n);
+      return;
   }
 }
 
-// `scratch` [n] is used when neither side is float32 and the types differ.
+// One row. `scratch` [n] is used when neither side is float32 and the types differ.
 inline void convert(DType from, const void* in, DType to, void* out, std::size_t n, float* scratch) {
   if (from == to) {
-    std::memcpy(out, in, n * dtype_bytes(from));
+    std::memcpy(out, in, row_bytes(from, n));
   } else if (to == DType::kFloat32) {
     to_float(from, in, static_cast<float*>(out), n);
   } else if (from == DType::kFloat32) {

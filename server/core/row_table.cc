@@ -96,7 +96,7 @@ void RowTable::check_bucket(std::uint32_t bucket) const {
 }
 
 void RowTable::read_row(const char* row, ValuesOut out, std::size_t place, float* scratch) const {
-  char* target = static_cast<char*>(out.data) + place * layout_.dim * dtype_bytes(out.type);
+  char* target = static_cast<char*>(out.data) + place * rowbank::row_bytes(out.type, layout_.dim);
   convert(layout_.type, row, out.type, target, layout_.dim, scratch);
 }
 
@@ -113,7 +113,7 @@ void RowTable::pull(KeySpan keys, ValuesOut out, std::uint8_t* status, std::uint
   const bool admits_all = min_count_.load(std::memory_order_relaxed) <= 1;
   float* scratch = thread_scratch(2 * layout_.dim);
   float* common = scratch + layout_.dim;
-  const std::size_t row_bytes = layout_.dim * dtype_bytes(out.type);
+  const std::size_t row_bytes = rowbank::row_bytes(out.type, layout_.dim);
   std::uint64_t found = 0;
   if (!admits_all) {
     common_row_.read(common);
@@ -152,7 +152,7 @@ void RowTable::lookup(KeySpan keys, ValuesOut out, std::uint8_t* found, std::uin
                       std::uint32_t* last_used, std::uint64_t* positions) const {
   const Batch batch(keys.data, keys.size, options_.bucket_count);
   float* scratch = thread_scratch(layout_.dim);
-  const std::size_t row_bytes = layout_.dim * dtype_bytes(out.type);
+  const std::size_t row_bytes = rowbank::row_bytes(out.type, layout_.dim);
   const bool header = frequency != nullptr || last_used != nullptr || positions != nullptr;
   const Touched touched{layout_.value_bytes, header};
   visit<SharedLock>(batch, touched, [&](Bucket& bucket, std::uint32_t place, std::uint64_t, RowRef ref) {

@@ -44,7 +44,7 @@ struct KeySpan {
   const std::int64_t* data;
   std::size_t size;
 };
-// Row-major [keys, dim].
+// Row-major [keys, dim]; of kInt8, rows one after the other as int8_rows.h has them.
 struct ValuesIn {
   DType type;
   const void* data;

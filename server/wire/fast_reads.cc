@@ -28,6 +28,8 @@ std::optional<DType> dtype_of(std::uint64_t wire_dtype) {
       return DType::kFloat16;
     case 3:
       return DType::kBFloat16;
+    case 4:
+      return DType::kInt8;
     default:
       return std::nullopt;
   }
@@ -173,7 +175,7 @@ std::optional<Answer> FastReads::pull(std::string_view body) {
     FieldWriter answer(counting ? nullptr : block.get());
     for (const Part& part : parts) {
       const std::size_t rows = part.keys.size();
-      const std::size_t values = rows * part.dim() * dtype_bytes(*dtype);
+      const std::size_t values = rows * row_bytes(*dtype, part.dim());
       const std::size_t start = answer.size() + 1 + kNestedLengthBytes;
       // The table's length, from a writer that counts from where the table will start.
       FieldWriter counted(nullptr);
@@ -224,7 +226,7 @@ std::optional<Answer> FastReads::lookup(std::string_view body) {
     return std::nullopt;
   }
   const std::size_t rows = part.keys.size();
-  const std::size_t values = rows * part.dim() * dtype_bytes(*dtype);
+  const std::size_t values = rows * row_bytes(*dtype, part.dim());
   FieldWriter counted(nullptr);
   counted.aligned_column(1, values, 2);
   counted.column(2, rows);

@@ -61,7 +61,7 @@ def test_reads_without_the_interpreter_are_those_of_the_handlers(native, call, t
         for name in rng.choice(names, size=rng.integers(0, 5)):
             keys = rng.choice(np.concatenate([stored[name], stored[name] + 1]), size=rng.integers(0, 40))
             parts.append(rows_pb2.TableKeys(table=name, keys=keys.astype("<i8").tobytes()))
-        wire_dtype = int(rng.integers(0, 4))
+        wire_dtype = int(rng.integers(0, 5))
         pull = rows_pb2.PullRequest(tables=parts, wire_dtype=wire_dtype).SerializeToString()
         assert call(native.native_channel, "Pull", pull) == call(native.channel, "Pull", pull), f"seed 11, {number}"
         if parts:

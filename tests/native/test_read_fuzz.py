@@ -46,7 +46,7 @@ class Writer:
 
     def _dtypes(self, number: int) -> list[bytes]:
         values = [
-            self.random.choice((0, 1, 2, 3, 3, 4, 2**32 + 1, 2**63)) for _ in range(self.random.choice((0, 1, 2)))
+            self.random.choice((0, 1, 2, 3, 4, 5, 2**32 + 1, 2**63)) for _ in range(self.random.choice((0, 1, 2)))
         ]
         return [self._tag(number, VARINT) + varint(value, at_least=self.random.choice((1, 5, 10))) for value in values]
 

@@ -21,6 +21,7 @@ try:
         round_to_half,
         sum_per_key,
         widen_half,
+        widen_int8,
     )
 except ImportError as error:
     NATIVE = False
@@ -36,6 +37,7 @@ except ImportError as error:
         round_to_half,
         sum_per_key,
         widen_half,
+        widen_int8,
     )
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "round_to_half",
     "sum_per_key",
     "widen_half",
+    "widen_int8",
 ]
 
 

@@ -61,6 +61,9 @@ def widen_half(halves: npt.NDArray[np.float16], out: npt.NDArray[np.float32]) ->
 def round_to_half(values: npt.NDArray[np.float32], out: npt.NDArray[np.float16]) -> None:
     """Any shape, to nearest and ties to even."""
 
+def widen_int8(rows: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> None:
+    """rows [N, 4 + dim], a float32 scale and dim int8 each -> out [N, dim], each int8 times its row's scale."""
+
 def round_at_random(values: npt.NDArray[np.float32], out: npt.NDArray[np.uint16], half: bool, seed: int) -> None:
     """Finite values of any shape to the bits of float16, or of bfloat16 unless `half`, up or down at random.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rowbank_protos import columns
+
 _Positions = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float32]
 _Counts = npt.NDArray[np.uint32]
@@ -90,6 +92,11 @@ def round_to_half(values: _Floats, out: npt.NDArray[np.float16]) -> None:
     """As `_native.round_to_half`."""
     with np.errstate(over="ignore"):  # What overflows is infinite, as everywhere.
         out[:] = values
+
+
+def widen_int8(rows: npt.NDArray[np.uint8], out: _Floats) -> None:
+    """As `_native.widen_int8`."""
+    out[:] = columns.int8_to_float32(rows)
 
 
 def round_at_random(values: _Floats, out: npt.NDArray[np.uint16], half: bool, seed: int) -> None:

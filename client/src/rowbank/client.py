@@ -265,6 +265,7 @@ class Client:
         *,
         max_staleness_s: float | None = None,
         at_least: Mapping[int, int] | None = None,
+        dtype: str | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Reads rows of several tables for training, in one request per shard; see `Table.pull`.
 
@@ -273,10 +274,11 @@ class Client:
             max_staleness_s: how old the rows may be, for this read; 0: the owners'; None: what the client was made
                 with. For clients that were made with it.
             at_least: another client's `position`, whose mutations must show.
+            dtype: how the rows travel, for this read: as for `wire_dtype`, or "int8" (docs/protocol.md); None: as ever.
         Returns:
             Table name -> [..., dim] float32, read-only.
         """
-        calls = self.calls.reading(max_staleness_s, at_least)
+        calls = self.calls.reading(max_staleness_s, at_least, dtype)
         return self._fresh("pull", keys.items(), lambda: training.pull(calls, self._spec, keys, self._wire_dtype))
 
     def push(
@@ -328,17 +330,18 @@ class Client:
         *,
         max_staleness_s: float | None = None,
         at_least: Mapping[int, int] | None = None,
+        dtype: str | None = None,
     ) -> dict[str, Rows]:
         """Reads stored rows of several tables, in one request per shard; see `Table.lookup`.
 
         Args:
             keys: table name -> [...] integers.
-            max_staleness_s, at_least: see `pull`.
+            max_staleness_s, at_least, dtype: see `pull`.
         Returns:
             Table name -> rows, always float32, zero where there is none.
         Side effects: renews `last_used` of stored rows in tables whose spec says `track_reads`.
         """
-        calls = self.calls.reading(max_staleness_s, at_least)
+        calls = self.calls.reading(max_staleness_s, at_least, dtype)
         if self._wire_dtype != columns.FLOAT32:  # What is kept was rounded on its way.
             calls = dataclasses.replace(calls, near=None)
         return self._fresh("lookup", keys.items(), lambda: storing.lookup(calls, self._spec, keys))

@@ -30,6 +30,7 @@ class Connection(Protocol):
         *,
         max_staleness_s: float | None = None,
         at_least: Mapping[int, int] | None = None,
+        dtype: str | None = None,
     ) -> dict[str, npt.NDArray[np.float32]]: ...
 
     def push_all(
@@ -76,18 +77,23 @@ class Table:
         return self.spec.dim
 
     def pull(
-        self, keys: Any, *, max_staleness_s: float | None = None, at_least: Mapping[int, int] | None = None
+        self,
+        keys: Any,
+        *,
+        max_staleness_s: float | None = None,
+        at_least: Mapping[int, int] | None = None,
+        dtype: str | None = None,
     ) -> npt.NDArray[np.float32]:
         """Reads rows for training. Never inserts: an unseen key reads its initial value.
 
         Args:
             keys: [...] integers; repeats are sent once.
-            max_staleness_s, at_least: see `Client.pull`.
+            max_staleness_s, at_least, dtype: see `Client.pull`.
         Returns:
             [..., dim] float32 in the order of the keys; read-only, as it may be the received message itself.
         Side effects: renews `last_used` of stored rows if the spec says `track_reads`.
         """
-        read = self._client.pull({self.name: keys}, max_staleness_s=max_staleness_s, at_least=at_least)
+        read = self._client.pull({self.name: keys}, max_staleness_s=max_staleness_s, at_least=at_least, dtype=dtype)
         return read[self.name]
 
     def push(
@@ -131,15 +137,16 @@ class Table:
         with_metadata: bool = False,
         max_staleness_s: float | None = None,
         at_least: Mapping[int, int] | None = None,
+        dtype: str | None = None,
     ) -> Rows:
-        """Reads stored rows without side effects, always as float32.
+        """Reads stored rows without side effects; answers float32, however they travel.
 
         Args:
             keys: [...] integers.
             with_metadata: whether to answer frequency and last_used too.
-            max_staleness_s, at_least: see `Client.pull`.
+            max_staleness_s, at_least, dtype: see `Client.pull`.
         """
-        calls = self._client.calls.reading(max_staleness_s, at_least)
+        calls = self._client.calls.reading(max_staleness_s, at_least, dtype)
         with rows_span("lookup", [(self.name, keys)]):
             return verbs.lookup(calls, self.spec, keys, with_metadata=with_metadata)
 

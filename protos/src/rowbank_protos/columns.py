@@ -19,11 +19,14 @@ from rowbank_protos.v1 import common_pb2
 FLOAT32 = common_pb2.DATA_TYPE_FLOAT32
 FLOAT16 = common_pb2.DATA_TYPE_FLOAT16
 BFLOAT16 = common_pb2.DATA_TYPE_BFLOAT16
+INT8 = common_pb2.DATA_TYPE_INT8
 
 Array = npt.NDArray[Any]
 Buffer = bytes | bytearray | memoryview
 
 _NAMES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
+_READ_NAMES = _NAMES | {"int8": INT8}
+_SCALE_BYTES = 4
 _STORAGE: dict[int, np.dtype[Any]] = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2"), BFLOAT16: np.dtype("<u2")}
 
 
@@ -44,6 +47,26 @@ def data_type_name(value: int) -> str:
         if value in (number, common_pb2.DATA_TYPE_UNSPECIFIED):
             return name
     raise ColumnError(f"data type: expected one of {sorted(_STORAGE)} ({', '.join(_NAMES)}), got {value}")
+
+
+def read_type(name: str) -> common_pb2.DataType:
+    """The `DataType` of a read called "float32", "float16", "bfloat16" or "int8"."""
+    if name not in _READ_NAMES:
+        raise ColumnError(f"data type: expected one of {', '.join(_READ_NAMES)}, got {name!r}")
+    return _READ_NAMES[name]
+
+
+def read_layout(value: int, dim: int) -> tuple[np.dtype[Any], int]:
+    """The NumPy dtype that holds rows that were read as `value`, and how many of it a row has.
+
+    As `storage_dtype`, and `dim`; of int8 rows bytes: 4 of the scale, a float32, and `dim` of int8.
+    """
+    if value == INT8:
+        return np.dtype(np.uint8), _SCALE_BYTES + dim
+    if value not in (common_pb2.DATA_TYPE_UNSPECIFIED, *_STORAGE):
+        known = ", ".join(_READ_NAMES)
+        raise ColumnError(f"data type: expected one of {sorted(_READ_NAMES.values())} ({known}), got {value}")
+    return storage_dtype(value), dim
 
 
 def storage_dtype(value: int) -> np.dtype[Any]:
@@ -71,6 +94,13 @@ def bfloat16_to_float32(bits: Array) -> npt.NDArray[np.float32]:
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
+def int8_to_float32(rows: Array) -> npt.NDArray[np.float32]:
+    """Rows [N, 4 + dim] uint8 as they were read as int8 -> [N, dim] float32, each int8 times its row's scale."""
+    scales = np.ascontiguousarray(rows[:, :_SCALE_BYTES]).view("<f4")
+    with np.errstate(invalid="ignore"):
+        return rows[:, _SCALE_BYTES:].view(np.int8).astype(np.float32) * scales
+
+
 def to_storage(values: Array, value_type: int) -> Array:
     """Rounds float32 `values` (any shape) to the storage dtype of `value_type`; float32 itself is not copied."""
     storage = storage_dtype(value_type)
@@ -84,6 +114,8 @@ def to_storage(values: Array, value_type: int) -> Array:
 
 def to_float32(stored: Array, value_type: int) -> npt.NDArray[np.float32]:
     """Widens an array of the storage dtype of `value_type` to float32; float32 itself is not copied."""
+    if value_type == INT8:
+        return int8_to_float32(stored)
     if storage_dtype(value_type) == np.dtype("<u2"):
         return bfloat16_to_float32(stored)
     return stored.astype(np.float32, copy=False)
@@ -120,6 +152,16 @@ def unpack_values(data: Buffer, *, row_count: int, dim: int, value_type: int = F
             f"{name}: expected {row_count} x {dim} {data_type_name(value_type)} = {expected} bytes, got {len(data)}"
         )
     return np.frombuffer(data, dtype=storage).reshape(row_count, dim)
+
+
+def unpack_read(data: Buffer, *, row_count: int, dim: int, value_type: int, name: str = "values") -> Array:
+    """[row_count, ...] rows that were read as `value_type`, a read-only view of `data`; see `read_layout`."""
+    dtype, width = read_layout(value_type, dim)
+    if dtype != np.uint8:
+        return unpack_values(data, row_count=row_count, dim=dim, value_type=value_type, name=name)
+    if len(data) != row_count * width:
+        raise ColumnError(f"{name}: expected {row_count} x (4 + {dim}) bytes of int8 rows, got {len(data)} bytes")
+    return np.frombuffer(data, dtype=dtype).reshape(row_count, width)
 
 
 def pack_bytes(flags: Array) -> bytes:

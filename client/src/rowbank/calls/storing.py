@@ -88,14 +88,18 @@ def _ask_for_missing(calls: Calls, near: NearTables, spec_of: SpecOf, asked: dic
 
 
 def _ask(calls: Calls, asked: Mapping[str, _Asked]) -> None:
+    dtype = calls.dtype or columns.FLOAT32
     pieces = {
-        table: (part.batch.keys if part.near is None else part.near.missing, _KEY_BYTES + 4 * part.values.shape[1] + 1)
+        table: (
+            part.batch.keys if part.near is None else part.near.missing,
+            _KEY_BYTES + calls.row_bytes(part.values.shape[1], dtype) + 1,
+        )
         for table, part in asked.items()
     }
     for wave in _waves(calls, pieces):
         requests = []
         for shard, parts in wave:
-            request = rows_pb2.PullRequest(wire_dtype=columns.FLOAT32)
+            request = rows_pb2.PullRequest(wire_dtype=dtype)
             for piece in parts:
                 request.tables.add(table=piece.table, keys=columns.pack_keys(piece.keys))
             requests.append((shard, request))
@@ -103,8 +107,8 @@ def _ask(calls: Calls, asked: Mapping[str, _Asked]) -> None:
             for piece, rows in zip(parts, answer.tables, strict=True):
                 part, count = asked[piece.table], len(piece.keys)
                 dim = part.values.shape[1]
-                values = columns.unpack_values(rows.values, row_count=count, dim=dim)
-                part.take(piece, values, columns.unpack_bytes(rows.status, row_count=count, name="status"))
+                stored = columns.unpack_read(rows.values, row_count=count, dim=dim, value_type=dtype)
+                part.take(piece, arrays.widen(stored, dtype), columns.unpack_bytes(rows.status, row_count=count, name="status"))
 
 
 def store(calls: Calls, spec_of: SpecOf, parts: Sequence[Store]) -> dict[str, int]:

@@ -61,6 +61,7 @@ def pull(
     calls: Calls, spec_of: SpecOf, keys: Mapping[str, Any], wire_dtype: common_pb2.DataType
 ) -> dict[str, npt.NDArray[np.float32]]:
     """See `Client.pull`."""
+    wire_dtype = calls.dtype or wire_dtype
     pulled: dict[str, _Pulled] = {}
     for table, given in keys.items():
         flat, shape = calls.as_keys(given)
@@ -88,10 +89,9 @@ def _ask_for_missing(
 
 
 def _ask(calls: Calls, pulled: Mapping[str, _Pulled], wire_dtype: common_pb2.DataType) -> None:
-    itemsize = columns.storage_dtype(wire_dtype).itemsize
     per_shard: list[list[tuple[Piece, int]]] = [[] for _ in range(calls.layout.shard_count)]
     for table, part in pulled.items():
-        row_bytes = max(_KEY_BYTES, part.spec.dim * itemsize + 1)  # A request holds the keys, its answer the rows.
+        row_bytes = max(_KEY_BYTES, calls.row_bytes(part.spec.dim, wire_dtype) + 1)  # A request holds the keys, its answer the rows.
         for shard, piece in routing.by_shard(table, part.asked, calls.layout):
             per_shard[shard].append((piece, row_bytes))
     requests = [list(routing.requests(pieces, calls.limits)) for pieces in per_shard]
@@ -116,7 +116,7 @@ def _pull_wave(
         for piece, rows in zip(pieces, answer.tables, strict=True):
             spec = pulled[piece.table].spec
             try:
-                stored = columns.unpack_values(
+                stored = columns.unpack_read(
                     rows.values, row_count=len(piece.keys), dim=spec.dim, value_type=wire_dtype
                 )
             except columns.ColumnError as error:

@@ -40,12 +40,26 @@ class Calls:
     freshness: Freshness | None = None
     near: NearTables | None = None
     rounding: Rounding | None = None
+    dtype: common_pb2.DataType | None = None
 
-    def reading(self, max_staleness_s: float | None, at_least: Mapping[int, int] | None) -> Calls:
+    def reading(
+        self, max_staleness_s: float | None, at_least: Mapping[int, int] | None, dtype: str | None = None
+    ) -> Calls:
         """Calls whose reads ask for that; see `Client.pull`. Raises `InvalidRequest`."""
+        calls = self
+        if dtype is not None:
+            try:
+                calls = dataclasses.replace(calls, dtype=columns.read_type(dtype), near=None)
+            except columns.ColumnError as error:
+                raise InvalidRequest(f"dtype: {error}") from None
         if max_staleness_s is None and at_least is None:
-            return self
-        return dataclasses.replace(self, freshness=_freshness(max_staleness_s, at_least), near=None)
+            return calls
+        return dataclasses.replace(calls, freshness=_freshness(max_staleness_s, at_least), near=None)
+
+    def row_bytes(self, dim: int, default: common_pb2.DataType) -> int:
+        """Of a row in the answer to a read."""
+        dtype, width = columns.read_layout(self.dtype or default, dim)
+        return dtype.itemsize * width
 
     def read(self, method: Method[Q, A], requests: Sequence[tuple[int, Q]]) -> list[A]:
         """The answers to (shard, request) pairs, in their order, of whoever may answer reads."""
@@ -96,14 +110,15 @@ def lookup(calls: Calls, spec: TableSpec, keys: Any, *, with_metadata: bool) -> 
     values = np.empty((size, spec.dim), np.float32)
     found = np.empty(size, np.uint8)
     frequency, last_used = np.empty((2, size), np.uint32)
-    for wave in calls.waves(spec.name, batch.keys, _KEY_BYTES + 4 * spec.dim + 9):
+    dtype = calls.dtype or columns.FLOAT32
+    for wave in calls.waves(spec.name, batch.keys, _KEY_BYTES + calls.row_bytes(spec.dim, dtype) + 9):
         requests = [
             (
                 shard,
                 rows_pb2.LookupRequest(
                     table=spec.name,
                     keys=columns.pack_keys(piece.keys),
-                    wire_dtype=columns.FLOAT32,
+                    wire_dtype=dtype,
                     with_metadata=with_metadata,
                 ),
             )
@@ -111,7 +126,8 @@ def lookup(calls: Calls, spec: TableSpec, keys: Any, *, with_metadata: bool) -> 
         ]
         for (_, piece), answer in zip(wave, calls.read(methods.LOOKUP, requests), strict=True):
             count = len(piece.keys)
-            values[piece.where] = columns.unpack_values(answer.values, row_count=count, dim=spec.dim)
+            stored = columns.unpack_read(answer.values, row_count=count, dim=spec.dim, value_type=dtype)
+            values[piece.where] = arrays.widen(stored, dtype)
             found[piece.where] = columns.unpack_bytes(answer.found, row_count=count, name="found")
             if with_metadata:
                 frequency[piece.where] = columns.unpack_counts(answer.frequency, row_count=count, name="frequency")

@@ -89,10 +89,13 @@ def flags_of(table: ShardTable, column: Buffer, *, row_count: int, name: str) ->
     return flags
 
 
-def wire_dtype_of(wire_dtype: int) -> np.dtype[Any]:
-    """The storage type of a wire data type. Raises InvalidRequest for an unknown one."""
+def read_layout(wire_dtype: int, dim: int) -> tuple[np.dtype[Any], int]:
+    """The storage type that rows of `dim` are read in, and how many of it a row has; see `columns.read_layout`.
+
+    Raises InvalidRequest for an unknown data type.
+    """
     try:
-        return columns.storage_dtype(wire_dtype)
+        return columns.read_layout(wire_dtype, dim)
     except ColumnError as error:
         raise InvalidRequest(f"wire_dtype: {error}") from None
 

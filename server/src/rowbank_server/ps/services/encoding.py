@@ -70,29 +70,29 @@ class _Message:
 
 
 def allocate_pull(tables: Sequence[tuple[str, int, int]], dtype: np.dtype[Any]) -> tuple[bytes, list[Array]]:
-    """A PullResponse for tables of (name, rows, dim), and per table its values [rows, dim] and status [rows] uint8.
+    """A PullResponse for tables of (name, rows, width), and per table its values [rows, width] and status [rows] uint8.
 
     Every array must be filled before the message is passed on, and be let alone from then on.
     """
     answer = _Message()
-    for name, rows, dim in tables:
+    for name, rows, width in tables:
         table = _Message(start=answer.size + NESTED_HEADER_BYTES)
         table.literal(header(1, len(name.encode())) + name.encode())
-        table.column(2, dtype, rows, dim, filler=3)
+        table.column(2, dtype, rows, width, filler=3)
         table.column(3, np.uint8, rows)
         answer.nested(1, table)
     return answer.allocate()
 
 
 def allocate_lookup(
-    rows: int, dim: int, dtype: np.dtype[Any], *, with_metadata: bool
+    rows: int, width: int, dtype: np.dtype[Any], *, with_metadata: bool
 ) -> tuple[bytes, Array, Array, Array | None, Array | None]:
-    """A LookupResponse, its values [rows, dim], found [rows] uint8, and frequency and last_used [rows] uint32 or None.
+    """A LookupResponse, its values [rows, width], found [rows] uint8, and frequency and last_used [rows] uint32 or None.
 
     As `allocate_pull`.
     """
     answer = _Message()
-    answer.column(1, dtype, rows, dim, filler=2)
+    answer.column(1, dtype, rows, width, filler=2)
     if with_metadata:
         answer.column(3, np.uint32, rows, filler=2)
         answer.column(4, np.uint32, rows, filler=2)

@@ -89,13 +89,16 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         with stage("pull.decode"):
             columns = [(part.table, part.keys) for part in request.tables]
             requests.require_key_limit((column for _, column in columns), max_keys=self._max_keys)
-            dtype = requests.wire_dtype_of(request.wire_dtype)
+            dtype, _ = requests.read_layout(request.wire_dtype, 0)
             tables = [self._shard.get(name) for name, _ in columns]
             keys = [requests.keys_of(table, column) for table, (_, column) in zip(tables, columns, strict=True)]
         _note(tables, (column for _, column in columns))
         with self._limits.read(context, tables, sum(map(_read_bytes, tables, keys))):
             with stage("pull.encode"):
-                shapes = [(table.name, len(part), table.dim) for table, part in zip(tables, keys, strict=True)]
+                shapes = [
+                    (table.name, len(part), requests.read_layout(request.wire_dtype, table.dim)[1])
+                    for table, part in zip(tables, keys, strict=True)
+                ]
                 answer, room = allocate_pull(shapes, dtype)
             with stage("pull.look_up"):
                 now = _now_s()
@@ -111,11 +114,11 @@ class RowServicer(rows_pb2_grpc.RowServiceServicer):
         with stage("lookup.decode"):
             table, keys = self._table_keys(request)
         _note([table], [request.keys])
-        dtype = requests.wire_dtype_of(request.wire_dtype)
+        dtype, width = requests.read_layout(request.wire_dtype, table.dim)
         with self._limits.read(context, [table], _read_bytes(table, keys)):
             with stage("lookup.encode"):
                 answer, values, found, frequency, last_used = allocate_lookup(
-                    len(keys), table.dim, dtype, with_metadata=request.with_metadata
+                    len(keys), width, dtype, with_metadata=request.with_metadata
                 )
             with stage("lookup.look_up"):
                 table.rows.lookup(keys, values, found, frequency=frequency, last_used=last_used)

@@ -137,7 +137,7 @@ class SnapshotServicer(snapshots_pb2_grpc.SnapshotServiceServicer):
         self, request: snapshots_pb2.FreezeTableRequest, context: grpc.ServicerContext
     ) -> snapshots_pb2.FreezeTableResponse:
         picture = self._find(request.snapshot_id)
-        if request.value_dtype not in common_pb2.DataType.values():
+        if request.value_dtype not in common_pb2.DataType.values() or request.value_dtype == common_pb2.DATA_TYPE_INT8:
             raise InvalidRequest(f"value_dtype: expected FLOAT32, FLOAT16 or BFLOAT16, got {request.value_dtype}")
         source = picture.unread.get(request.table)
         if source is None:
