@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import rowbank
 
@@ -13,7 +14,7 @@ from .keys import BATCHES, query_batches, random_rows, table_keys
 from .report import Figure, Settings, speedup
 from .timing import Call, take_turns
 
-_PUSHES = {
+_PUSHES: dict[str, dict[str, Any]] = {
     "push float32": {},
     "push float16": {"wire_dtype": "float16"},
     "push float16, at random": {"wire_dtype": "float16", "gradient_rounding": "stochastic", "rounding_seed": 1},

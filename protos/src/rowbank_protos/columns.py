@@ -98,7 +98,8 @@ def int8_to_float32(rows: Array) -> npt.NDArray[np.float32]:
     """Rows [N, 4 + dim] uint8 as they were read as int8 -> [N, dim] float32, each int8 times its row's scale."""
     scales = np.ascontiguousarray(rows[:, :_SCALE_BYTES]).view("<f4")
     with np.errstate(invalid="ignore"):
-        return rows[:, _SCALE_BYTES:].view(np.int8).astype(np.float32) * scales
+        widened: npt.NDArray[np.float32] = rows[:, _SCALE_BYTES:].view(np.int8).astype(np.float32) * scales
+    return widened
 
 
 def to_storage(values: Array, value_type: int) -> Array:

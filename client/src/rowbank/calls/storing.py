@@ -108,7 +108,11 @@ def _ask(calls: Calls, asked: Mapping[str, _Asked]) -> None:
                 part, count = asked[piece.table], len(piece.keys)
                 dim = part.values.shape[1]
                 stored = columns.unpack_read(rows.values, row_count=count, dim=dim, value_type=dtype)
-                part.take(piece, arrays.widen(stored, dtype), columns.unpack_bytes(rows.status, row_count=count, name="status"))
+                part.take(
+                    piece,
+                    arrays.widen(stored, dtype),
+                    columns.unpack_bytes(rows.status, row_count=count, name="status"),
+                )
 
 
 def store(calls: Calls, spec_of: SpecOf, parts: Sequence[Store]) -> dict[str, int]:

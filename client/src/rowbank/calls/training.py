@@ -91,7 +91,9 @@ def _ask_for_missing(
 def _ask(calls: Calls, pulled: Mapping[str, _Pulled], wire_dtype: common_pb2.DataType) -> None:
     per_shard: list[list[tuple[Piece, int]]] = [[] for _ in range(calls.layout.shard_count)]
     for table, part in pulled.items():
-        row_bytes = max(_KEY_BYTES, calls.row_bytes(part.spec.dim, wire_dtype) + 1)  # A request holds the keys, its answer the rows.
+        row_bytes = max(
+            _KEY_BYTES, calls.row_bytes(part.spec.dim, wire_dtype) + 1
+        )  # A request holds the keys, its answer the rows.
         for shard, piece in routing.by_shard(table, part.asked, calls.layout):
             per_shard[shard].append((piece, row_bytes))
     requests = [list(routing.requests(pieces, calls.limits)) for pieces in per_shard]

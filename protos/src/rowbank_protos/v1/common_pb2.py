@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erowbank_protos/v1/common.proto\x12\nrowbank.v1\x1a\x19google/protobuf/any.proto\"0\n\tRequestId\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\x93\x01\n\tErrorInfo\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\x12\x35\n\x08metadata\x18\x03 \x03(\x0b\x32#.rowbank.v1.ErrorInfo.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*k\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x16\n\x12\x44\x41TA_TYPE_BFLOAT16\x10\x03*v\n\tRowStatus\x12\x1a\n\x16ROW_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10ROW_STATUS_FOUND\x10\x01\x12\x1a\n\x16ROW_STATUS_INITIALIZED\x10\x02\x12\x1b\n\x17ROW_STATUS_NOT_ADMITTED\x10\x03*q\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44URABILITY_RELAXED\x10\x01\x12\x18\n\x14\x44URABILITY_JOURNALED\x10\x02\x12\x15\n\x11\x44URABILITY_SYNCED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1erowbank_protos/v1/common.proto\x12\nrowbank.v1\x1a\x19google/protobuf/any.proto\"0\n\tRequestId\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"N\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\x93\x01\n\tErrorInfo\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06\x64omain\x18\x02 \x01(\t\x12\x35\n\x08metadata\x18\x03 \x03(\x0b\x32#.rowbank.v1.ErrorInfo.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x7f\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x16\n\x12\x44\x41TA_TYPE_BFLOAT16\x10\x03\x12\x12\n\x0e\x44\x41TA_TYPE_INT8\x10\x04*v\n\tRowStatus\x12\x1a\n\x16ROW_STATUS_UNSPECIFIED\x10\x00\x12\x14\n\x10ROW_STATUS_FOUND\x10\x01\x12\x1a\n\x16ROW_STATUS_INITIALIZED\x10\x02\x12\x1b\n\x17ROW_STATUS_NOT_ADMITTED\x10\x03*q\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44URABILITY_RELAXED\x10\x01\x12\x18\n\x14\x44URABILITY_JOURNALED\x10\x02\x12\x15\n\x11\x44URABILITY_SYNCED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,11 +25,11 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_ERRORINFO_METADATAENTRY']._options = None
   _globals['_ERRORINFO_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_DATATYPE']._serialized_start=353
-  _globals['_DATATYPE']._serialized_end=460
-  _globals['_ROWSTATUS']._serialized_start=462
-  _globals['_ROWSTATUS']._serialized_end=580
-  _globals['_DURABILITY']._serialized_start=582
-  _globals['_DURABILITY']._serialized_end=695
+  _globals['_DATATYPE']._serialized_end=480
+  _globals['_ROWSTATUS']._serialized_start=482
+  _globals['_ROWSTATUS']._serialized_end=600
+  _globals['_DURABILITY']._serialized_start=602
+  _globals['_DURABILITY']._serialized_end=715
   _globals['_REQUESTID']._serialized_start=73
   _globals['_REQUESTID']._serialized_end=121
   _globals['_STATUS']._serialized_start=123

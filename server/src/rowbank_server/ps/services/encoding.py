@@ -87,7 +87,7 @@ def allocate_pull(tables: Sequence[tuple[str, int, int]], dtype: np.dtype[Any]) 
 def allocate_lookup(
     rows: int, width: int, dtype: np.dtype[Any], *, with_metadata: bool
 ) -> tuple[bytes, Array, Array, Array | None, Array | None]:
-    """A LookupResponse, its values [rows, width], found [rows] uint8, and frequency and last_used [rows] uint32 or None.
+    """A LookupResponse, its values [rows, width], found [rows] uint8; frequency and last_used [rows] uint32 or None.
 
     As `allocate_pull`.
     """
