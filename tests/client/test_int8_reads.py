@@ -104,16 +104,6 @@ def test_both_ways_to_widen_are_the_same():
     assert out.tobytes() == columns.int8_to_float32(rows).tobytes()
 
 
-def test_rows_that_are_not_finite_read_as_nan(client, table_name):
-    table = client.create_table(TableSpec(table_name, dim=3, value_dtype="float16"))
-    table.upsert([1, 2], np.array([[7e4, 0.0, 1.0], [1.0, 2.0, 3.0]], np.float32))
-    if np.isfinite(table.lookup([1]).values).all():
-        pytest.skip("the server stores no infinity")
-    read = table.lookup([1, 2], dtype="int8").values
-    assert np.isnan(read[0]).all()
-    assert np.isfinite(read[1]).all()
-
-
 def test_nobody_writes_or_stores_int8(target, client, table_name):
     client.create_table(TableSpec(table_name, dim=2))
     with grpc.insecure_channel(target) as channel:

@@ -30,6 +30,21 @@ def test_dims_and_types(dim, dtype):
     assert push(table, keys, 1.0).inserted == 0
 
 
+def test_int8_rows_of_what_is_not_finite_are_nan():
+    table = make_table(dim=3)
+    keys = keys_of(1, 2, 3)
+    values = np.array([[np.inf, 0.0, 1.0], [1.0, np.nan, 0.0], [-127.0, 2.0, 0.0]], np.float32)
+    table.upsert(keys, values, now=1)
+    out, status = np.empty((3, 7), np.uint8), np.empty(3, np.uint8)
+    table.pull(keys, out, status, now=1)
+    scales, rows = out[:, :4].copy().view(np.float32)[:, 0], out[:, 4:].view(np.int8)
+    assert np.isnan(scales[:2]).all()
+    assert scales[2] == 1.0
+    assert rows.tolist() == [[0, 0, 0], [0, 0, 0], [-127, 2, 0]]
+    with pytest.raises(ValueError, match=r"out: expected uint8 \(int8 rows\) \[3, 7\], got uint8 \[3, 6\]"):
+        table.pull(keys, np.empty((3, 6), np.uint8), status, now=1)
+
+
 def test_every_int64_is_a_key():
     table = make_table()
     keys = np.array([s * 2**e + d for e in range(63) for s in (-1, 1) for d in (-1, 0, 1)] + [-(2**63)], np.int64)
