@@ -318,11 +318,9 @@ class Client:
         max_norm: float | None = None,
     ) -> dict[str, int]:
         """What `push` and `Table.push` share."""
-        overrides = training.Overrides(step, learning_rate, clip_value, max_norm)
+        more = training.Overrides(step, learning_rate, clip_value, max_norm)
         keys = [(part.table, part.keys) for part in pushes]
-        return self._fresh(
-            "push", keys, lambda: training.push(self.calls, self._spec, pushes, overrides, self._wire_dtype)
-        )
+        return self._fresh("push", keys, lambda: training.push(self.calls, self._spec, pushes, more, self._wire_dtype))
 
     def lookup(
         self,
