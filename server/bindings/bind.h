@@ -11,5 +11,6 @@ void bind_inverted_index(nanobind::module_& m);
 void bind_message(nanobind::module_& m);
 void bind_resp(nanobind::module_& m);
 void bind_feature_values(nanobind::module_& m);
+void bind_mutations(nanobind::module_& m);
 
 }  // namespace rowbank::python

@@ -102,4 +102,5 @@ NB_MODULE(_core, m) {
   bind_message(m);
   bind_resp(m);
   bind_feature_values(m);
+  bind_mutations(m);
 }

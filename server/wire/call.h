@@ -51,8 +51,9 @@ struct Answer {
 };
 
 // Why a call is refused before anybody looks at its request.
-enum class Refusal : std::size_t { kWrongServer, kTooManyArrive, kSlow, kNotOneMessage };
-inline constexpr std::size_t kRefusals = 4;
+// Or, of the last one, because there was no memory to go on with it.
+enum class Refusal : std::size_t { kWrongServer, kTooManyArrive, kSlow, kNotOneMessage, kBroken };
+inline constexpr std::size_t kRefusals = 5;
 
 std::int64_t now_ns();
 

@@ -1,97 +1,29 @@
 #include "fast_reads.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
-#include <ctime>
 #include <exception>
-#include <thread>
 
-#include "hash.h"
 #include "message.h"
 
 namespace rowbank::wire {
 namespace {
 
-constexpr std::size_t kKeyBytes = 8;
 constexpr std::size_t kNestedLengthBytes = 5;  // Of a table in a pull's answer, laid out before it is known.
 constexpr std::size_t kMostTables = 64;
 constexpr std::size_t kMostAnswerBytes = std::size_t{32} << 20;
 
-// As DataType numbers them on the wire.
-std::optional<DType> dtype_of(std::uint64_t wire_dtype) {
-  switch (wire_dtype) {
-    case 0:
-    case 1:
-      return DType::kFloat32;
-    case 2:
-      return DType::kFloat16;
-    case 3:
-      return DType::kBFloat16;
-    case 4:
-      return DType::kInt8;
-    default:
-      return std::nullopt;
-  }
-}
-
-std::uint32_t now_s() {
-  return static_cast<std::uint32_t>(std::time(nullptr));
-}
-
-// Whether what the caller sent along changes nothing.
-bool is_plain(const Pairs& metadata) {
-  return std::all_of(metadata.begin(), metadata.end(), [](const auto& pair) { return pair.first == "user-agent"; });
-}
-
-Answer message_of(std::shared_ptr<char> block, std::size_t size) {
-  Answer answer;
-  answer.message = {block.get(), size, std::move(block)};
-  return answer;
-}
-
 }  // namespace
 
-struct FastReads::Part {
-  std::string_view name;
-  const FastTable* table = nullptr;
-  std::vector<std::int64_t> keys;
-
-  std::size_t dim() const { return table->rows->options().dim; }
-};
-
 FastReads::FastReads(std::vector<double> bounds_s, std::size_t max_keys, int most_at_once)
-    : bounds_s_(std::move(bounds_s)),
-      max_keys_(max_keys),
-      most_at_once_(most_at_once),
-      tables_(std::make_shared<const FastTables>()) {}
-
-void FastReads::set_tables(FastTables tables) {
-  auto made = std::make_shared<const FastTables>(std::move(tables));
-  const std::lock_guard<std::mutex> locked(mutex_);
-  tables_.swap(made);
-}
-
-std::shared_ptr<const FastTables> FastReads::tables() const {
-  const std::lock_guard<std::mutex> locked(mutex_);
-  return tables_;
-}
-
-void FastReads::close() {
-  open_.store(false);
-  while (inside_.load() != 0) {
-    std::this_thread::sleep_for(std::chrono::microseconds(100));
-  }
-}
+    : bounds_s_(std::move(bounds_s)), max_keys_(max_keys), door_(most_at_once) {}
 
 std::optional<Answer> FastReads::answer(FastMethod method, const Call& call) {
   const std::int64_t began = now_ns();
-  if (method == FastMethod::kNone || !is_plain(call.metadata) || (call.deadline_ns != 0 && call.deadline_ns <= began)) {
+  if ((method != FastMethod::kPull && method != FastMethod::kLookup) || !is_plain(call, began)) {
     return std::nullopt;
   }
   std::optional<Answer> answer;
-  // Counted first and then looked at, as `close` does it the other way round.
-  if (inside_.fetch_add(1) < most_at_once_ && open_.load()) {
+  if (const FastDoor::Visit visit(&door_); visit.inside()) {
     try {
       const std::string_view body(call.body.data, call.body_bytes);
       answer = method == FastMethod::kPull ? pull(body) : lookup(body);
@@ -99,49 +31,19 @@ std::optional<Answer> FastReads::answer(FastMethod method, const Call& call) {
       answer.reset();  // Most likely there is no memory; the other way says so.
     }
   }
-  inside_.fetch_sub(1);
   if (answer) {
-    note(method, now_ns() - began);
+    times_[static_cast<std::size_t>(method)].note(bounds_s_, now_ns() - began);
   }
   return answer;
 }
 
-void FastReads::note(FastMethod method, std::int64_t elapsed_ns) {
-  FastTimes& times = times_[static_cast<std::size_t>(method)];
-  const double elapsed_s = static_cast<double>(elapsed_ns) / 1e9;
-  const auto place = std::lower_bound(bounds_s_.begin(), bounds_s_.end(), elapsed_s) - bounds_s_.begin();
-  times.counts[static_cast<std::size_t>(place)].fetch_add(1, std::memory_order_relaxed);
-  times.total_ns.fetch_add(static_cast<std::uint64_t>(elapsed_ns), std::memory_order_relaxed);
-}
-
-bool FastReads::find(const FastTables& tables, std::string_view name, std::string_view keys, Part* part) const {
-  const auto found = tables.find(std::string(name));
-  if (found == tables.end() || keys.size() % kKeyBytes != 0 || keys.size() / kKeyBytes > max_keys_) {
-    return false;
-  }
-  part->name = name;
-  part->table = &found->second;
-  part->keys.resize(keys.size() / kKeyBytes);
-  if (!keys.empty()) {
-    std::memcpy(part->keys.data(), keys.data(), keys.size());
-  }
-  if (part->table->owns_all) {
-    return true;
-  }
-  const std::uint32_t bucket_count = part->table->rows->options().bucket_count;
-  return std::all_of(part->keys.begin(), part->keys.end(), [&](std::int64_t key) {
-    const std::uint32_t bucket = bucket_of_hash(hash_key(key), bucket_count);
-    return part->table->first_bucket <= bucket && bucket < part->table->end_bucket;
-  });
-}
-
 std::optional<Answer> FastReads::pull(std::string_view body) {
-  const std::shared_ptr<const FastTables> known = tables();
-  std::vector<Part> parts;
+  const std::shared_ptr<const FastTables> known = catalog_.tables();
+  std::vector<FastPart> parts;
   std::uint64_t wire_dtype = 0;
   FieldReader request(body.data(), body.size());
   while (request.next()) {
-    if (request.number() == 2 && !request.is_bytes()) {
+    if (request.number() == 2 && request.is_varint()) {
       wire_dtype = request.value();
     } else if (request.number() == 1 && request.is_bytes() && parts.size() < kMostTables) {
       std::string_view name;
@@ -153,7 +55,7 @@ std::optional<Answer> FastReads::pull(std::string_view body) {
         }
         (table.number() == 1 ? name : keys) = table.bytes();
       }
-      if (table.odd() || !find(*known, name, keys, &parts.emplace_back())) {
+      if (table.odd() || !find_part(*known, name, keys, max_keys_, &parts.emplace_back())) {
         return std::nullopt;
       }
     } else {
@@ -162,7 +64,7 @@ std::optional<Answer> FastReads::pull(std::string_view body) {
   }
   const std::optional<DType> dtype = dtype_of(wire_dtype);
   std::size_t count = 0;
-  for (const Part& part : parts) {
+  for (const FastPart& part : parts) {
     count += part.keys.size();
   }
   if (request.odd() || !dtype || count > max_keys_) {
@@ -173,7 +75,7 @@ std::optional<Answer> FastReads::pull(std::string_view body) {
   std::size_t size = 0;
   for (const bool counting : {true, false}) {
     FieldWriter answer(counting ? nullptr : block.get());
-    for (const Part& part : parts) {
+    for (const FastPart& part : parts) {
       const std::size_t rows = part.keys.size();
       const std::size_t values = rows * row_bytes(*dtype, part.dim());
       const std::size_t start = answer.size() + 1 + kNestedLengthBytes;
@@ -206,13 +108,13 @@ std::optional<Answer> FastReads::pull(std::string_view body) {
 }
 
 std::optional<Answer> FastReads::lookup(std::string_view body) {
-  const std::shared_ptr<const FastTables> known = tables();
+  const std::shared_ptr<const FastTables> known = catalog_.tables();
   std::string_view name;
   std::string_view keys;
   std::uint64_t wire_dtype = 0;
   FieldReader request(body.data(), body.size());
   while (request.next()) {
-    if (request.number() == 3 && !request.is_bytes()) {
+    if (request.number() == 3 && request.is_varint()) {
       wire_dtype = request.value();
     } else if (request.is_bytes() && request.number() <= 2) {
       (request.number() == 1 ? name : keys) = request.bytes();
@@ -220,9 +122,9 @@ std::optional<Answer> FastReads::lookup(std::string_view body) {
       return std::nullopt;  // With metadata, or something newer.
     }
   }
-  Part part;
+  FastPart part;
   const std::optional<DType> dtype = dtype_of(wire_dtype);
-  if (request.odd() || !dtype || !find(*known, name, keys, &part)) {
+  if (request.odd() || !dtype || !find_part(*known, name, keys, max_keys_, &part)) {
     return std::nullopt;
   }
   const std::size_t rows = part.keys.size();

@@ -27,6 +27,14 @@ class FieldReader {
     if (kind_ == kVarint) {
       return varint(&value_, kLongest) || fail();
     }
+    if (kind_ == kFixed32) {
+      if (end_ - at_ < 4) {
+        return fail();
+      }
+      std::memcpy(&fixed_, at_, 4);
+      at_ += 4;
+      return true;
+    }
     std::uint64_t length = 0;
     if (kind_ != kBytes || !varint(&length, kLongestTag) || length > static_cast<std::uint64_t>(end_ - at_)) {
       return fail();
@@ -38,12 +46,21 @@ class FieldReader {
   bool odd() const { return odd_; }
   std::uint32_t number() const { return number_; }
   bool is_bytes() const { return kind_ == kBytes; }
+  bool is_varint() const { return kind_ == kVarint; }
+  bool is_float() const { return kind_ == kFixed32; }
   std::uint64_t value() const { return value_; }
   std::string_view bytes() const { return bytes_; }
+  // Of a field of four bytes.
+  float four_as_float() const {
+    float value = 0;
+    std::memcpy(&value, &fixed_, 4);
+    return value;
+  }
 
  private:
   static constexpr std::uint32_t kVarint = 0;
   static constexpr std::uint32_t kBytes = 2;
+  static constexpr std::uint32_t kFixed32 = 5;
   static constexpr int kLongest = 10;    // Bytes of a number of 64 bits.
   static constexpr int kLongestTag = 5;  // Of a tag or a length; protobuf refuses longer ones, whatever their value.
 
@@ -70,6 +87,7 @@ class FieldReader {
   std::uint32_t number_ = 0;
   std::uint32_t kind_ = 0;
   std::uint64_t value_ = 0;
+  std::uint32_t fixed_ = 0;
   std::string_view bytes_;
 };
 

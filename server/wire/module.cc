@@ -19,6 +19,7 @@
 
 #include "blocks.h"
 #include "endpoint.h"
+#include "fast_pushes.h"
 #include "fast_reads.h"
 
 namespace nb = nanobind;
@@ -101,13 +102,15 @@ std::string listening(Listen listen) {
 class PyEndpoint final : public Worker {
  public:
   PyEndpoint(EndpointOptions options, nb::object handle, nb::object look, nb::object starved,
-             const std::vector<nb::tuple>& refusals, std::vector<double> bounds_s, std::size_t max_keys,
-             int most_fast_reads)
+             const std::vector<nb::tuple>& refusals, const std::vector<double>& bounds_s, std::size_t max_keys,
+             int most_at_once, const nb::tuple& passes)
       : handle_(std::move(handle)),
         look_(std::move(look)),
         looks_(!look_.is_none()),
         starved_(std::move(starved)),
-        fast_(std::move(bounds_s), max_keys, most_fast_reads),
+        passes_(passes),
+        fast_(bounds_s, max_keys, most_at_once),
+        pushes_(bounds_s, max_keys, most_at_once, passes_of(passes)),
         kinds_(kinds_of(options.methods)),
         endpoint_(std::move(options), this) {
     if (fast_.bounds_s().size() > FastTimes::kMostBounds) {
@@ -126,23 +129,25 @@ class PyEndpoint final : public Worker {
 
   Endpoint& endpoint() { return endpoint_; }
   FastReads& fast() { return fast_; }
+  FastPushes& pushes() { return pushes_; }
 
-  // Of (name, rows, whether this shard has all buckets, the first that it has, the one behind the last).
+  // Of (name, rows, steps or none, whether this shard has all buckets, the first that it has, the one behind the last).
   void set_tables(const std::vector<nb::tuple>& given) {
     FastTables tables;
     for (const nb::tuple& one : given) {
       FastTable table;
-      nb::object rows = one[1];
-      table.rows = nb::cast<RowTable*>(rows);
-      table.owner = discarded_.keep(std::move(rows));
-      table.owns_all = nb::cast<bool>(one[2]);
-      table.first_bucket = nb::cast<std::uint32_t>(one[3]);
-      table.end_bucket = nb::cast<std::uint32_t>(one[4]);
+      table.rows = nb::cast<RowTable*>(one[1]);
+      table.steps = one[2].is_none() ? nullptr : nb::cast<StepCounter*>(one[2]);
+      table.owner = discarded_.keep(one);
+      table.owns_all = nb::cast<bool>(one[3]);
+      table.first_bucket = nb::cast<std::uint32_t>(one[4]);
+      table.end_bucket = nb::cast<std::uint32_t>(one[5]);
       tables[nb::cast<std::string>(one[0])] = std::move(table);
     }
     {
       const nb::gil_scoped_release nogil;
-      fast_.set_tables(std::move(tables));
+      fast_.set_tables(tables);
+      pushes_.set_tables(std::move(tables));
     }
     discarded_.drop();
   }
@@ -154,7 +159,7 @@ class PyEndpoint final : public Worker {
 
   void work(std::shared_ptr<Call> call) override {
     const std::shared_ptr<Call> kept = call;
-    if (std::optional<Answer> fast = fast_.answer(kinds_[call->method], *call)) {
+    if (std::optional<Answer> fast = fast_answer(*call)) {
       endpoint_.answer(*call, std::move(*fast));
       return;
     }
@@ -169,7 +174,8 @@ class PyEndpoint final : public Worker {
   }
 
   Room allocate(std::size_t method, std::size_t bytes) override {
-    if (kinds_[method] != FastMethod::kNone) {
+    // A push that ends up at the handlers is copied for them, unless it lies in an object of theirs.
+    if (kinds_[method] != FastMethod::kNone && (kinds_[method] != FastMethod::kPush || pushes_.lately())) {
       std::shared_ptr<char> block = blocks_.take(std::max<std::size_t>(bytes, 1));
       return {block.get(), std::move(block), false};
     }
@@ -229,6 +235,17 @@ class PyEndpoint final : public Worker {
   Answer refusal(Refusal why) override { return refusals_[static_cast<std::size_t>(why)]; }
 
  private:
+  std::optional<Answer> fast_answer(const Call& call) {
+    if (kinds_[call.method] != FastMethod::kPush) {
+      return fast_.answer(kinds_[call.method], call);
+    }
+    try {
+      return pushes_.answer(call);
+    } catch (const FastPushes::Broken&) {
+      return refusal(Refusal::kBroken);
+    }
+  }
+
   // REQUIRES: the interpreter's lock.
   Answer handled(std::shared_ptr<Call> call) {
     try {
@@ -251,12 +268,20 @@ class PyEndpoint final : public Worker {
     return answer_of(static_cast<int>(Status::kUnknown), "the server could not answer", {});
   }
 
+  static PushPasses passes_of(const nb::tuple& passes) {
+    return {nb::cast<DedupWindow*>(passes[0]), nb::cast<MutationGate*>(passes[1]), nb::cast<std::uint8_t>(passes[2])};
+  }
+
   static std::vector<FastMethod> kinds_of(const std::vector<std::string>& methods) {
     std::vector<FastMethod> kinds;
     for (const std::string& path : methods) {
       const bool pull = path == "/rowbank.v1.RowService/Pull";
       const bool lookup = path == "/rowbank.v1.RowService/Lookup";
-      kinds.push_back(pull ? FastMethod::kPull : lookup ? FastMethod::kLookup : FastMethod::kNone);
+      const bool push = path == "/rowbank.v1.RowService/Push";
+      kinds.push_back(pull     ? FastMethod::kPull
+                      : lookup ? FastMethod::kLookup
+                      : push   ? FastMethod::kPush
+                               : FastMethod::kNone);
     }
     return kinds;
   }
@@ -270,7 +295,9 @@ class PyEndpoint final : public Worker {
   std::mutex let_in_mutex_;
   std::unordered_set<std::string> let_in_;  // Paths with tokens.
   nb::object starved_;
+  nb::object passes_;  // Whose parts `pushes_` knows.
   FastReads fast_;
+  FastPushes pushes_;
   Blocks blocks_;
   const std::vector<FastMethod> kinds_;
   std::array<Answer, kRefusals> refusals_;
@@ -297,8 +324,8 @@ NB_MODULE(_http2, m) {
              std::size_t max_message_bytes, std::size_t max_answer_bytes, std::uint32_t max_streams,
              std::size_t max_connections, std::size_t max_arriving, std::size_t max_arriving_a_place,
              double message_timeout_s, nb::object handle, nb::object look, nb::object starved,
-             const std::vector<nb::tuple>& refusals, std::vector<double> bounds_s, std::size_t max_keys,
-             int most_fast_reads) {
+             const std::vector<nb::tuple>& refusals, const std::vector<double>& bounds_s, std::size_t max_keys,
+             int most_at_once, const nb::tuple& passes) {
             EndpointOptions options;
             options.methods = std::move(methods);
             options.unknown_method = std::move(unknown_method);
@@ -311,22 +338,34 @@ NB_MODULE(_http2, m) {
             options.max_arriving_a_place = max_arriving_a_place;
             options.message_timeout_ns = static_cast<std::int64_t>(message_timeout_s * kNsPerS);
             new (self) PyEndpoint(std::move(options), std::move(handle), std::move(look), std::move(starved), refusals,
-                                  std::move(bounds_s), max_keys, most_fast_reads);
+                                  bounds_s, max_keys, most_at_once, passes);
           },
           nb::kw_only(), nb::arg("methods"), nb::arg("unknown_method"), nb::arg("server_id"),
           nb::arg("max_message_bytes"), nb::arg("max_answer_bytes"), nb::arg("max_streams"), nb::arg("max_connections"),
           nb::arg("max_arriving"), nb::arg("max_arriving_a_place"), nb::arg("message_timeout_s"), nb::arg("handle"),
           nb::arg("look").none(), nb::arg("starved"), nb::arg("refusals"), nb::arg("bounds_s"), nb::arg("max_keys"),
-          nb::arg("most_fast_reads"))
+          nb::arg("most_at_once"), nb::arg("passes"))
       .def("set_tables", &PyEndpoint::set_tables, nb::arg("tables"))
-      .def("open_reads", [](PyEndpoint& self) { self.fast().open(); })
       .def(
-          "close_reads", [](PyEndpoint& self) { self.fast().close(); }, nb::call_guard<nb::gil_scoped_release>())
-      .def("read_times",
+          "set_room", [](PyEndpoint& self, std::int64_t room) { self.pushes().set_room(room); }, nb::arg("room"))
+      .def("open_plain",
+           [](PyEndpoint& self) {
+             self.fast().open();
+             self.pushes().open();
+           })
+      .def(
+          "close_plain",
+          [](PyEndpoint& self) {
+            self.fast().close();
+            self.pushes().close();
+          },
+          nb::call_guard<nb::gil_scoped_release>())
+      .def("plain_times",
            [](PyEndpoint& self) {
              std::vector<std::pair<std::vector<std::uint64_t>, double>> told;
-             for (const FastMethod method : {FastMethod::kPull, FastMethod::kLookup}) {
-               const FastTimes& times = self.fast().times(method);
+             for (const FastMethod method : {FastMethod::kPull, FastMethod::kLookup, FastMethod::kPush}) {
+               const bool push = method == FastMethod::kPush;
+               const FastTimes& times = push ? self.pushes().times() : self.fast().times(method);
                std::vector<std::uint64_t> counts;
                for (std::size_t i = 0; i <= self.fast().bounds_s().size(); ++i) {
                  counts.push_back(times.counts[i].load(std::memory_order_relaxed));

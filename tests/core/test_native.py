@@ -71,7 +71,7 @@ def test_memory_and_undefined_behaviour():
 @pytest.mark.timeout(600)
 def test_no_data_races():
     program = str(build("threads", "thread") / "rowbank_core_tests")
-    for suite in ("threads", "flat_index", "inverted_index"):
+    for suite in ("threads", "flat_index", "inverted_index", "mutations"):
         run(program, suite)
     run_wire(Path(program).parent, "rowbank_wire_tests")
 

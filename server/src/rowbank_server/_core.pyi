@@ -331,6 +331,77 @@ class RowDescription:
     def slots(self) -> F32:
         """[slot_width]; slots lie one after the other in the order of RowTable.slot_names."""
 
+KNOWN_NEW: int
+KNOWN_UNDER_WAY: int
+KNOWN_ANSWERED: int
+KNOWN_OTHER_KIND: int
+KNOWN_TOO_OLD: int
+
+class UnderWay:
+    """A mutation under way."""
+
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def kind(self) -> int: ...
+
+class DedupWindow:
+    """Answers by client and sequence; see ps/durability/dedup.py. Thread-safe."""
+
+    def __init__(self, *, window: int, max_clients: int) -> None: ...
+    def enter(self, client_id: str, sequence: int, kind: int) -> tuple[int, UnderWay | None, bytes]:
+        """What is known of a request, as one of KNOWN_*: who works on it, if anybody does, and its answer, if there is
+        one. Of a new one, the caller has to `complete` or `fail` it."""
+    def complete(self, mutation: UnderWay, answer: bytes) -> None:
+        """Ends it with its answer. Raises an error if that is longer than 65,535 bytes."""
+    def fail(self, mutation: UnderWay) -> None:
+        """Ends it as if it had not been."""
+    def done(self, mutation: UnderWay) -> bool: ...
+    def wait(self, mutation: UnderWay, timeout_s: float) -> bool:
+        """Whether it is done within that time."""
+    def replay(self, client_id: str, sequence: int, kind: int, answer: bytes) -> None:
+        """Remembers an answer that somebody else gave, unless it is older than the window."""
+    def restore(self, client_id: str, packed: bytes) -> bool:
+        """Puts a packed window in the place of the client's. False: it is corrupt."""
+    def merge(self, client_id: str, packed: bytes) -> bool:
+        """Adds a packed window to the client's. False: it is corrupt."""
+    def take_changes(self) -> tuple[dict[str, bytes], list[str]]:
+        """Windows that changed since the last call, packed, and clients that were forgotten."""
+    def give_back(self, changed: Sequence[str], gone: Sequence[str]) -> None:
+        """Lists them as changed and forgotten again."""
+    def mark_all_changed(self) -> None: ...
+    def clients(self) -> list[str]:
+        """The one that was heard last comes last."""
+    def packed(self, client_id: str) -> bytes | None:
+        """Its window; None: it is not known."""
+
+class MutationGate:
+    """See ps/durability/gate.py. Thread-safe."""
+
+    def __init__(self) -> None: ...
+    def enter(self) -> None:
+        """Waits while it is closed; followed by `leave`."""
+    def leave(self) -> None: ...
+    def note_unfollowed(self) -> None:
+        """REQUIRES: the caller is inside. Lets in who enters only while nobody follows, until it is closed."""
+    def close(self, timeout_s: float) -> bool:
+        """Waits until nobody is inside. False: that took too long, and it is open."""
+    def open(self) -> bool:
+        """False: it was."""
+
+class StepCounter:
+    """The highest optimizer step of a table. Thread-safe."""
+
+    def __init__(self, step: int) -> None: ...
+    @property
+    def step(self) -> int: ...
+    def next(self, asked: int) -> int:
+        """The step of a push: `asked`, or for 0 the one after the highest. Raises OverflowError if there is none."""
+    def raise_to(self, step: int) -> None:
+        """Never sets it back."""
+
 class RowTable:
     def __init__(
         self,

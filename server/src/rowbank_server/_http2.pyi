@@ -5,7 +5,7 @@ Threads run `Endpoint.serve`, which takes calls in without the interpreter's loc
 
 from collections.abc import Callable, Sequence
 
-from rowbank_server._core import RowTable
+from rowbank_server._core import DedupWindow, MutationGate, RowTable, StepCounter
 
 class Call:
     """A call whose request has arrived."""
@@ -43,10 +43,11 @@ class Endpoint:
             let in are not asked for again until the next sweep.
         starved: called when all threads are busy.
         refusals: status, text and trailers for: a call for another server; too many requests that arrive; one that is
-            slow; none, or more than one, in a call.
-        bounds_s: of the histogram of reads that are answered without the interpreter.
+            slow; none, or more than one, in a call; a push that memory ran out for halfway.
+        bounds_s: of the histogram of calls that are answered without the interpreter.
         max_keys: more than so many keys go to `handle`.
-        most_fast_reads: more than so many reads at the same time go there, too.
+        most_at_once: more than so many reads, or pushes, at the same time go there, too.
+        passes: where ids of pushes are looked up, what pushes pass, and the number of their kind.
     """
 
     def __init__(
@@ -68,20 +69,23 @@ class Endpoint:
         refusals: Sequence[tuple[int, str, list[tuple[str, str]]]],
         bounds_s: Sequence[float],
         max_keys: int,
-        most_fast_reads: int,
+        most_at_once: int,
+        passes: tuple[DedupWindow, MutationGate, int],
     ) -> None: ...
-    def set_tables(self, tables: Sequence[tuple[str, RowTable, bool, int, int]]) -> None:
-        """The tables that reads may be answered from without the interpreter.
+    def set_tables(self, tables: Sequence[tuple[str, RowTable, StepCounter | None, bool, int, int]]) -> None:
+        """The tables that calls may be answered of without the interpreter.
 
-        Each is its name, its rows, whether this shard has all of its buckets, the first bucket that it has, and the one
-        behind the last.
+        Each is its name, its rows, its steps (None: it is read alone), whether this shard has all of its buckets, the
+        first bucket that it has, and the one behind the last.
         """
-    def open_reads(self) -> None:
-        """From now on plain reads of those tables are answered without the interpreter."""
-    def close_reads(self) -> None:
+    def set_room(self, room: int) -> None:
+        """How many bytes new rows of pushes may take; negative, as at first: all pushes go to `handle`."""
+    def open_plain(self) -> None:
+        """From now on plain reads and pushes of those tables are answered without the interpreter."""
+    def close_plain(self) -> None:
         """From now on none is; returns once none is under way."""
-    def read_times(self) -> list[tuple[list[int], float]]:
-        """Of Pull and of Lookup: how many took up to each of `bounds_s`, and longer; seconds of all."""
+    def plain_times(self) -> list[tuple[list[int], float]]:
+        """Of Pull, Lookup and Push: how many took up to each of `bounds_s`, and longer; seconds of all."""
     def listen(self, host: str, port: int) -> str:
         """Listens on a numeric address; returns HOST:PORT. Raises OSError."""
     def listen_unix(self, path: str) -> str:

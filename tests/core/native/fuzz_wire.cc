@@ -1,5 +1,5 @@
-// Feeds one connection of the native endpoint, and the plain reads behind it, from a stream of bytes; aborts where its
-// books do not balance. Built like fuzz_table: with libFuzzer, or `rowbank_fuzz_wire ROUNDS [SEED]`.
+// Feeds one connection of the native endpoint, and the plain reads and pushes behind it, from a stream of bytes; aborts
+// where its books do not balance. Built like fuzz_table: with libFuzzer, or `rowbank_fuzz_wire ROUNDS [SEED]`.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "connection.h"
+#include "fast_pushes.h"
 #include "fast_reads.h"
 #include "peer.h"
 
@@ -20,6 +21,7 @@ namespace rowbank::wire {
 namespace {
 
 constexpr char kPull[] = "/pull";
+constexpr char kPush[] = "/push";
 
 void require(bool holds, const char* what) {
   if (!holds) {
@@ -33,7 +35,7 @@ class Books : public Rules {
   Books() { max_message_bytes = max_answer_bytes = 1 << 16; }
   int method_of(const std::string& path, std::string* text) const override {
     *text = "unknown";
-    return path == kPull ? 0 : -1;
+    return path == kPull ? 0 : path == kPush ? 1 : -1;
   }
   Room allocate(std::size_t, std::size_t bytes) override {
     require(bytes <= max_message_bytes, "more was asked for than a message may have");
@@ -70,19 +72,28 @@ class Driver {
     require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0, "no pair of sockets");
     peer_ = ends[1];
     FastReads reads({0.001}, 100, 4);
+    FastPushes pushes({0.001}, 100, 4, {&window_, &gate_, 1});
     FastTables tables;
     tables["t"].rows = &table_;
-    reads.set_tables(std::move(tables));
+    tables["t"].steps = &steps_;
+    reads.set_tables(tables);
     reads.open();
+    pushes.set_tables(std::move(tables));
+    pushes.set_room(1 << 30);
+    pushes.open();
+    gate_.enter();
+    gate_.note_unfollowed();
+    gate_.leave();
     connection_ = std::make_shared<Connection>(ends[0], "unix:1", &books_);
     bool alive = connection_->open();
     if (next() % 8 != 0) alive = alive && say(std::string(test::kPreface) + test::frame(test::kSettings, 0, 0, ""));
     while (alive && at_ < end_) {
       alive = say(next_bytes());
       if (next() % 4 == 0) drain();
-      if (alive && next() % 8 == 0) answer_one(reads);
+      if (alive && next() % 8 == 0) answer_one(reads, pushes);
     }
-    while (!waiting_.empty()) answer_one(reads);
+    while (!waiting_.empty()) answer_one(reads, pushes);
+    require(gate_.close(0), "a push is inside for ever");
     connection_->close();
     require(books_.arriving == 0, "a request that ended still arrives");
     require(!connection_->has_unsent() || connection_->closed(), "it is closed and has more to say");
@@ -116,9 +127,29 @@ class Driver {
     return request;
   }
 
+  std::string push_body() {
+    // Nearly a push to a table, of a client that has many.
+    const std::size_t count = next() % 4U;
+    const std::string keys = some(8 * count);
+    const std::string gradients = some(8 * count);
+    std::string table = std::string("\x0a\x01t\x12", 4) + static_cast<char>(keys.size()) + keys;
+    table += std::string("\x1a", 1) + static_cast<char>(gradients.size()) + gradients;
+    if (next() % 4 == 0) table += std::string("\x28", 1) + static_cast<char>(next() % 100);
+    if (next() % 4 == 0) table += "\x35" + some(4);
+    if (next() % 8 == 0) table += some(next() % 4);
+    std::string request = std::string("\x0a", 1) + static_cast<char>(table.size()) + table;
+    if (next() % 4 == 0) request += std::string("\x10", 1) + static_cast<char>(next() % 4);
+    if (next() % 2 == 0) {
+      request += std::string("\x1a\x05\x0a\x01", 4) + static_cast<char>('a' + next() % 3) + "\x10";
+      request += static_cast<char>(next() % 20);
+    }
+    return request;
+  }
+
   std::string next_bytes() {
     const std::uint32_t stream = 2U * (next() % 12U) + 1U;
     std::string bytes;
+    const bool pushing = next() % 2 == 0;
     switch (next() % 8) {
       case 0:
         return some(next());
@@ -133,7 +164,11 @@ class Driver {
       case 4:
         return test::frame(test::kReset, 0, stream, test::big_endian(8, 4));
       default:
-        bytes = test::call(streams_, next() % 8 == 0 ? "/other" : kPull, body());
+        bytes = test::call(streams_,
+                           next() % 8 == 0 ? "/other"
+                           : pushing       ? kPush
+                                           : kPull,
+                           pushing ? push_body() : body());
         streams_ += 2;
         if (next() % 4 == 0) bytes[next() % bytes.size()] = static_cast<char>(next());
         return bytes;
@@ -155,11 +190,12 @@ class Driver {
     return alive;
   }
 
-  void answer_one(FastReads& reads) {
+  void answer_one(FastReads& reads, FastPushes& pushes) {
     if (waiting_.empty()) return;
     const std::shared_ptr<Call> call = std::move(waiting_.back());
     waiting_.pop_back();
-    std::optional<Answer> answer = reads.answer(FastMethod::kPull, *call);
+    const bool pushing = call->method == 1;
+    std::optional<Answer> answer = pushing ? pushes.answer(*call) : reads.answer(FastMethod::kPull, *call);
     if (!answer) {
       answer.emplace();
       answer->status = 3;
@@ -179,6 +215,9 @@ class Driver {
   const std::uint8_t* at_;
   const std::uint8_t* end_;
   RowTable table_;
+  StepCounter steps_{0};
+  DedupWindow window_{8, 2};
+  MutationGate gate_;
   Books books_;
   std::shared_ptr<Connection> connection_;
   int peer_ = -1;

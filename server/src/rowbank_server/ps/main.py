@@ -124,8 +124,7 @@ class ParameterServer:
     ) -> None:
         self._settings = settings
         self._credentials = credentials or Credentials()
-        self._policy = policy
-        self._redis = redis
+        self._policy, self._redis = policy, redis
         layout, owner = Layout(settings.namespace), new_owner()
         self._owner = owner
         store = self._store = RowStore(redis, layout, shard=settings.shard_index, owner=owner)
@@ -242,8 +241,7 @@ class ParameterServer:
         self.metrics = CollectorRegistry()
         self.limiting = Limiting(settings, self.metrics)
         self._requests = RequestMetrics(self.metrics)
-        self._state = state
-        self._dedup = dedup
+        self._state, self._dedup = state, dedup
         self.part = self._new_part()
         self.membership = Membership(Members(redis, layout, shard=settings.shard_index), self.part)
         self.me: Follower | None = None
@@ -267,10 +265,12 @@ class ParameterServer:
             native=limits_of(
                 settings, speaks_tls=tls is not None, asks_for_tokens=self.security.parts.gate is not None
             ),
+            passes=(dedup, self.gate),
             server_id=self._owner,
             on_refused=self.limiting.metrics.refused,
         )
-        self._requests.elsewhere = self.server.fast_read_times
+        self.memory.on_room = self.server.set_room
+        self._requests.elsewhere = self.server.plain_times
         if tls is not None:
             self.metrics.register(tls)
         self.metrics.register(InsightCollector(self.departures, self.adviser))

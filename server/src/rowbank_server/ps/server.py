@@ -42,7 +42,9 @@ from rowbank_protos.v1 import (
 )
 from rowbank_server.listening import require_free
 from rowbank_server.ps.deltas.followers import SERVERS
-from rowbank_server.ps.native.endpoint import NativeEndpoint
+from rowbank_server.ps.durability.dedup import DedupWindow
+from rowbank_server.ps.durability.gate import MutationGate
+from rowbank_server.ps.native.endpoint import NativeEndpoint, Passes
 from rowbank_server.ps.native.limits import NativeLimits, max_answer_bytes
 from rowbank_server.ps.tables.table import ShardTable
 from rowbank_server.security.tls import ServedTls
@@ -105,6 +107,7 @@ class PsServer:
         max_followers: int,
         tls: ServedTls | None = None,
         native: NativeLimits | None = None,
+        passes: tuple[DedupWindow, MutationGate] | None = None,
         server_id: str = "",
         on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
@@ -131,7 +134,7 @@ class PsServer:
         self._health = health.HealthServicer()
         rows = _row_handlers(servicers.rows, readers)
         self._native = None
-        if native is not None:
+        if native is not None and passes is not None:
             unary = {f"/{_ROW_SERVICE}/{name}": handler for name, handler in rows.items() if handler.unary_unary}
             self._native = NativeEndpoint(
                 unary,
@@ -140,6 +143,7 @@ class PsServer:
                 doorkeepers=native_doorkeepers,
                 server_id=server_id,
                 on_refused=on_refused,
+                passes=Passes(*passes),
             )
         # The first handler that knows a method wins, so these come before the generated ones.
         self._server.add_generic_rpc_handlers(
@@ -227,9 +231,19 @@ class PsServer:
                 "set native_bind to off"
             ) from None
 
-    def fast_read_times(self) -> Mapping[str, tuple[Sequence[int], float]]:
-        """What was counted of reads that no handler saw; see `RequestMetrics`."""
-        return {} if self._native is None else self._native.read_times()
+    def plain_times(self) -> Mapping[str, tuple[Sequence[int], float]]:
+        """What was counted of calls that no handler saw; see `RequestMetrics`."""
+        return {} if self._native is None else self._native.plain_times()
+
+    def set_room(self, room: int) -> None:
+        """Says how many bytes new rows may take; negative: there are to be none."""
+        if self._native is not None:
+            self._native.set_room(room)
+
+    def set_redis_away(self, away: bool) -> None:
+        """Says whether rows cannot be written back."""
+        if self._native is not None:
+            self._native.set_redis_away(away)
 
     def tables_changed(self, tables: Sequence[ShardTable]) -> None:
         """Called with all tables before a new one is in service, and after one was updated or went."""
@@ -237,10 +251,10 @@ class PsServer:
             self._native.set_tables(tables)
 
     def set_owning(self) -> None:
-        """Tells health checks that requests are welcome, and lets reads be answered on the shortest way."""
+        """Tells health checks that requests are welcome, and lets plain ones be answered on the shortest way."""
         self.set_serving()
         if self._native is not None:
-            self._native.open_reads()
+            self._native.open_plain()
 
     def set_serving(self) -> None:
         """Tells health checks that requests are welcome."""
@@ -249,7 +263,7 @@ class PsServer:
     def set_not_serving(self) -> None:
         """Tells health checks to go elsewhere; every request is looked at by all interceptors from now on."""
         if self._native is not None:
-            self._native.close_reads()
+            self._native.close_plain()
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     def stop(self, *, grace_s: float) -> None:

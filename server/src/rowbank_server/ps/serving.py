@@ -79,6 +79,7 @@ class Serving:
         self.address = ""
         self.again = False
         self.http = ""
+        parts.keeper.on_redis_away = parts.server.set_redis_away
 
     def run(self) -> int:
         """Serves until asked to stop; returns the exit status."""

@@ -120,7 +120,7 @@ class Committer:
             if entered.mine:
                 return self._apply(mutation, request, in_flight, timeout_s)
             self._before_wait()
-            if not in_flight.done.wait(self._wait_s if timeout_s is None else min(self._wait_s, timeout_s)):
+            if not in_flight.wait(self._wait_s if timeout_s is None else min(self._wait_s, timeout_s)):
                 raise RedisUnavailable(
                     "this request was sent before and is still under way; send it again to learn what became of it"
                 )
@@ -173,9 +173,12 @@ class Committer:
     def _apply_relaxed(self, mutation: Mutation, request: bytes, in_flight: InFlight | None) -> Any:
         with stage("commit.apply"), self._passing(mutation):
             # Looked at inside: once the gate was closed, nothing that followers do not get is under way.
-            if self._log.ordered and not any(table.frozen for table in mutation.tables):
-                ordered = _Ordered(self._journal, self._authors, mutation, request, in_flight, journaled=False)
-                entry, answer = ordered.run(synced=False)
+            ordered = self._log.ordered
+            if not ordered:
+                self._gate.note_unfollowed()
+            elif not any(table.frozen for table in mutation.tables):
+                taken = _Ordered(self._journal, self._authors, mutation, request, in_flight, journaled=False)
+                entry, answer = taken.run(synced=False)
                 if entry is not None:
                     self._thread.position = entry.position
                 return answer

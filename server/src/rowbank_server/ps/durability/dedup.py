@@ -13,9 +13,6 @@ sequence, u8 kind of request, u16 length, the serialized answer.
 
 from __future__ import annotations
 
-import collections
-import struct
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -24,32 +21,35 @@ from rowbank_protos.v1 import common_pb2
 from rowbank_server import _core
 
 MAX_CLIENT_ID_CHARACTERS = 256
-_ANSWER = struct.Struct("<QBH")
-_HEAD = struct.Struct("<IQ")
-_CRC_BYTES = 4
 
 
 class InFlight:
-    """A mutation under way. `answer` is None until it is done, and stays so if it failed."""
+    """A mutation under way. Thread-safe."""
 
-    __slots__ = ("_window", "answer", "client_id", "done", "kind", "sequence")
+    __slots__ = ("_mutation", "_window", "client_id", "sequence")
 
-    def __init__(self, window: DedupWindow, client_id: str, sequence: int, kind: int) -> None:
+    def __init__(self, window: _core.DedupWindow, mutation: _core.UnderWay) -> None:
         self._window = window
-        self.client_id = client_id
-        self.sequence = sequence
-        self.kind = kind
-        self.done = threading.Event()
-        self.answer: bytes | None = None
+        self._mutation = mutation
+        self.client_id = mutation.client_id
+        self.sequence = mutation.sequence
+
+    @property
+    def done(self) -> bool:
+        """Whether it is under way no more."""
+        return self._window.done(self._mutation)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Waits until it is under way no more; False: it still is."""
+        return self._window.wait(self._mutation, timeout_s)
 
     def complete(self, answer: bytes) -> None:
         """The mutation is done; repeats get `answer`."""
-        self.answer = answer
-        self._window.leave(self)
+        self._window.complete(self._mutation, answer)
 
     def fail(self) -> None:
         """The mutation was not applied; a repeat may try again."""
-        self._window.leave(self)
+        self._window.fail(self._mutation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +69,16 @@ class WindowChanges:
     gone: list[str]
 
 
-class _Client:
-    __slots__ = ("answers", "forgotten", "in_flight")
-
-    def __init__(self) -> None:
-        self.answers: collections.OrderedDict[int, bytes] = collections.OrderedDict()  # Packed, kind and all.
-        self.in_flight: dict[int, InFlight] = {}
-        self.forgotten = 0  # The highest sequence whose answer was dropped from the window.
-
-
 class DedupWindow:
-    """Remembers answers by client and sequence. Thread-safe."""
+    """Remembers answers by client and sequence. Thread-safe.
+
+    Attributes:
+        native: what the native endpoint looks requests up in.
+    """
 
     def __init__(self, *, window: int, max_clients: int) -> None:
-        self._window = window
-        self._max_clients = max_clients
-        self._clients: collections.OrderedDict[str, _Client] = collections.OrderedDict()
-        self._changed: set[str] = set()
-        self._gone: set[str] = set()
-        self._lock = threading.Lock()
+        self._size = window
+        self.native = _core.DedupWindow(window=window, max_clients=max_clients)
 
     def enter(self, request_id: common_pb2.RequestId, kind: int) -> Entered:
         """Looks a request up; if it is new, the caller owns it and must `complete` or `fail` it.
@@ -100,151 +91,52 @@ class DedupWindow:
             raise InvalidRequest(
                 f"request_id: client_id may have {MAX_CLIENT_ID_CHARACTERS} characters, got {len(client_id)}"
             )
-        with self._lock:
-            client = self._client(client_id)
-            packed = client.answers.get(sequence)
-            if packed is not None:
-                _, known_kind, _ = _ANSWER.unpack_from(packed)
-                _require_kind(request_id, known_kind, kind)
-                return Entered(answer=packed[_ANSWER.size :])
-            other = client.in_flight.get(sequence)
-            if other is not None:  # However many later ones were faster.
-                _require_kind(request_id, other.kind, kind)
-                return Entered(in_flight=other)
-            if sequence <= client.forgotten:
-                raise InvalidRequest(
-                    f"request_id: sequence {sequence} of client {client_id!r} is older than the "
-                    f"{self._window} mutations that are remembered (setting dedup_window), or 0; sequences rise from 1"
-                )
-            mine = client.in_flight[sequence] = InFlight(self, client_id, sequence, kind)
-            return Entered(in_flight=mine, mine=True)
-
-    def leave(self, mutation: InFlight) -> None:
-        """Ends a mutation under way, with its answer or without."""
-        with self._lock:
-            client = self._client(mutation.client_id)
-            client.in_flight.pop(mutation.sequence, None)
-            if mutation.answer is not None:
-                self._remember(mutation.client_id, mutation.sequence, mutation.kind, mutation.answer)
-        mutation.done.set()
+        known, under_way, answer = self.native.enter(client_id, sequence, int(kind))
+        if known == _core.KNOWN_ANSWERED:
+            return Entered(answer=answer)
+        if known == _core.KNOWN_OTHER_KIND:
+            raise InvalidRequest(
+                f"request_id: sequence {sequence} of client {client_id!r} was another kind of mutation before; each "
+                "mutation needs a sequence of its own"
+            )
+        if known == _core.KNOWN_TOO_OLD:
+            raise InvalidRequest(
+                f"request_id: sequence {sequence} of client {client_id!r} is older than the "
+                f"{self._size} mutations that are remembered (setting dedup_window), or 0; sequences rise from 1"
+            )
+        assert under_way is not None
+        return Entered(in_flight=InFlight(self.native, under_way), mine=known == _core.KNOWN_NEW)
 
     def replay(self, client_id: str, sequence: int, kind: int, answer: bytes) -> None:
         """Remembers the answer of a mutation that was read from a journal."""
-        with self._lock:
-            if sequence > self._client(client_id).forgotten:
-                self._remember(client_id, sequence, kind, answer)
+        self.native.replay(client_id, sequence, int(kind), answer)
 
     def restore(self, windows: Mapping[str, bytes]) -> list[str]:
         """Puts back what `take_changes` packed; returns the clients whose windows are corrupt and were left out."""
-        corrupt = []
-        for client_id, data in windows.items():
-            try:
-                client = _unpack(data)
-            except (ValueError, struct.error):
-                corrupt.append(client_id)
-                continue
-            with self._lock:
-                self._clients[client_id] = client
-        return corrupt
+        return [client_id for client_id, data in windows.items() if not self.native.restore(client_id, data)]
 
     def merge(self, windows: Mapping[str, bytes]) -> list[str]:
         """Adds what another process answered to what is known here, packed as `take_changes` does.
 
         Returns the clients whose windows are corrupt and were left out.
         """
-        corrupt = []
-        for client_id, data in windows.items():
-            try:
-                other = _unpack(data)
-            except (ValueError, struct.error):
-                corrupt.append(client_id)
-                continue
-            with self._lock:
-                client = self._client(client_id)
-                client.forgotten = max(client.forgotten, other.forgotten)
-                answers = sorted({**client.answers, **other.answers}.items())
-                client.answers = collections.OrderedDict(item for item in answers if item[0] > client.forgotten)
-                self._changed.add(client_id)
-        return corrupt
+        return [client_id for client_id, data in windows.items() if not self.native.merge(client_id, data)]
 
     def take_changes(self) -> WindowChanges:
         """What changed since the last call; `give_back` if it could not be stored."""
-        with self._lock:
-            windows = {name: _pack(self._clients[name]) for name in self._changed if name in self._clients}
-            changes = WindowChanges(windows, list(self._gone))
-            self._changed.clear()
-            self._gone.clear()
-            return changes
+        return WindowChanges(*self.native.take_changes())
 
     def packed(self) -> Iterator[tuple[str, bytes]]:
         """Every client and its window, packed, one after the other: mutations wait for one at most."""
-        with self._lock:
-            names = list(self._clients)
-        for name in names:
-            with self._lock:
-                client = self._clients.get(name)
-                data = None if client is None else _pack(client)
+        for name in self.native.clients():
+            data = self.native.packed(name)
             if data is not None:
                 yield name, data
 
     def give_back(self, changes: WindowChanges) -> None:
         """Lists `changes` as changed again."""
-        with self._lock:
-            self._changed.update(changes.windows)
-            self._gone.update(name for name in changes.gone if name not in self._clients)
+        self.native.give_back(list(changes.windows), changes.gone)
 
     def mark_all_changed(self) -> None:
         """Lists every window as changed: Redis lost them."""
-        with self._lock:
-            self._changed.update(self._clients)
-
-    def _remember(self, client_id: str, sequence: int, kind: int, answer: bytes) -> None:
-        client = self._client(client_id)
-        client.answers[sequence] = _ANSWER.pack(sequence, kind, len(answer)) + answer
-        while len(client.answers) > self._window:
-            oldest, _ = client.answers.popitem(last=False)
-            client.forgotten = max(client.forgotten, oldest)
-        self._changed.add(client_id)
-
-    def _client(self, client_id: str) -> _Client:
-        client = self._clients.get(client_id)
-        if client is None:
-            client = self._clients[client_id] = _Client()
-            self._gone.discard(client_id)
-            while len(self._clients) > self._max_clients:
-                oldest = next((name for name, other in self._clients.items() if not other.in_flight), None)
-                if oldest is None or oldest == client_id:
-                    break
-                del self._clients[oldest]
-                self._changed.discard(oldest)
-                self._gone.add(oldest)
-        self._clients.move_to_end(client_id)
-        return client
-
-
-def _require_kind(request_id: common_pb2.RequestId, known: int, got: int) -> None:
-    if known != got:
-        raise InvalidRequest(
-            f"request_id: sequence {request_id.sequence} of client {request_id.client_id!r} was another kind of "
-            "mutation before; each mutation needs a sequence of its own"
-        )
-
-
-def _pack(client: _Client) -> bytes:
-    rest = _HEAD.pack(0, client.forgotten)[_CRC_BYTES:] + b"".join(client.answers.values())
-    return _core.crc32c(rest).to_bytes(_CRC_BYTES, "little") + rest
-
-
-def _unpack(data: bytes) -> _Client:
-    """Raises ValueError or struct.error if `data` is not what `_pack` made."""
-    crc, forgotten = _HEAD.unpack_from(data)
-    if _core.crc32c(data[_CRC_BYTES:]) != crc:
-        raise ValueError("wrong checksum")
-    client, at = _Client(), _HEAD.size
-    client.forgotten = forgotten
-    while at < len(data):
-        sequence, _, length = _ANSWER.unpack_from(data, at)
-        end = at + _ANSWER.size + length
-        client.answers[sequence] = data[at:end]
-        at = end
-    return client
+        self.native.mark_all_changed()

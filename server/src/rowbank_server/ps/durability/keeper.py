@@ -42,6 +42,7 @@ class Keeper:
     """Runs the cycles.
 
     Attributes:
+        on_redis_away: told whether Redis could not be reached, when that changes.
         last_duration_s: how long the last write-back of all tables took that succeeded.
         written_rows: how many rows were written or deleted in Redis since the start.
 
@@ -82,6 +83,7 @@ class Keeper:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self.on_redis_away: Callable[[bool], None] = lambda away: None
         self._failures = 0
         self._replaced = False
         self._rewrite_due = False
@@ -350,6 +352,7 @@ class Keeper:
         except RedisUnavailable as error:
             self._failures += 1
             if self._failures == 1:
+                self.on_redis_away(True)
                 _log.error("write-back failed, reads go on from RAM: %s", error)
             return min(self._flush_interval_s * (1 << min(self._failures - 1, 10)), _LONGEST_BACKOFF_S)
         except NotReady as error:
@@ -358,6 +361,7 @@ class Keeper:
             _log.exception("write-back failed for a reason that is a defect; it is tried again")
         else:
             if self._failures:
+                self.on_redis_away(False)
                 _log.info("Redis is back after %d failed write-backs", self._failures)
             self._failures = 0
         return self._flush_interval_s

@@ -28,14 +28,18 @@ _AGAIN_SHARE = 0.02  # Of the limit has to be free again before growth goes on.
 class MemoryGuard:
     """What refuses growth, and what it goes by.
 
+    Attributes:
+        on_room: told after each look how many bytes new rows may take; negative: there are to be none.
+
     Args:
         tables: answers the tables of this shard.
     """
 
     def __init__(self, settings: PsSettings, tables: Callable[[], list[ShardTable]]) -> None:
+        self.on_room: Callable[[int], None] = lambda room: None
         self.state = MemoryState()
         self.growth = Growth(self.state, shard_count=settings.shard_count)
-        self._watch = MemoryWatch(self.state, settings.memory_limit_bytes, tables)
+        self._watch = MemoryWatch(self.state, settings.memory_limit_bytes, tables, lambda room: self.on_room(room))
 
     def start(self, registry: CollectorRegistry) -> None:
         """Begins to watch, and to tell."""
@@ -50,10 +54,18 @@ class MemoryWatch:
         limit: bytes of RAM; 0: growth is never refused; None: what the machine, the control group and the limits of the
             process leave.
         tables: answers the tables of this shard.
+        on_room: as `MemoryGuard` has it.
     """
 
-    def __init__(self, state: MemoryState, limit: int | None, tables: Callable[[], list[ShardTable]]) -> None:
+    def __init__(
+        self,
+        state: MemoryState,
+        limit: int | None,
+        tables: Callable[[], list[ShardTable]],
+        on_room: Callable[[int], None] = lambda room: None,
+    ) -> None:
         self._state = state
+        self._on_room = on_room
         self._limit = limit
         self._tables = tables
         self._sizes: deque[dict[str, int]] = deque(maxlen=_LATELY)
@@ -80,6 +92,7 @@ class MemoryWatch:
         if refusing != state.refusing:
             state.refusing = refusing
             self._say(refusing)
+        self._on_room(-1 if refusing else state.room)
 
     def _measure(self) -> None:
         state = self._state

@@ -7,15 +7,20 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from rowbank import tracing
-from rowbank.errors import DeadlineExceeded, InvalidRequest, NotReady, Overloaded, RequestError, to_status
+from rowbank.errors import DeadlineExceeded, InvalidRequest, MemoryLimit, NotReady, Overloaded, RequestError, to_status
+from rowbank_server.journal.records import Kind
+from rowbank_server.ps.durability.dedup import DedupWindow
+from rowbank_server.ps.durability.gate import MutationGate
 from rowbank_server.ps.native.context import Aborted, NativeContext, on_wire
 from rowbank_server.ps.native.limits import NativeLimits
 from rowbank_server.ps.services.metrics import LATENCY_BUCKETS_S
+from rowbank_server.ps.tables.growth import budget_of
 from rowbank_server.ps.tables.table import ShardTable
 
 if TYPE_CHECKING:
@@ -28,7 +33,16 @@ _Answer = tuple[int, str, list[tuple[str, str]], bytes]
 _FIRST_THREADS = 4
 _SWEEP_S = 0.5
 _LOOK_S = 0.005
+_MOST_ROOM = 1 << 62
 _LEAVE_S = 2.0  # For threads that have answered their last call.
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """What every push passes, whoever answers it."""
+
+    window: DedupWindow
+    gate: MutationGate
 
 
 class NativeEndpoint:
@@ -40,6 +54,7 @@ class NativeEndpoint:
         doorkeepers: interceptors that refuse by a call's headers alone, before its request is read.
         server_id: of this process; calls that name another one are refused.
         on_refused: told why, in a word: "receiving" or "slow".
+        passes: what pushes pass that are applied without the interpreter.
     """
 
     def __init__(
@@ -51,13 +66,16 @@ class NativeEndpoint:
         doorkeepers: Sequence[grpc.ServerInterceptor[Any, Any]],
         server_id: str,
         on_refused: Callable[[str], None],
+        passes: Passes,
     ) -> None:
         self._paths = list(handlers)
         self._find = _chained(interceptors, handlers)
         self._let_in = _chained(doorkeepers, dict.fromkeys(self._paths, _LET_IN))
         self._limits = limits
         self._on_refused = on_refused
-        self._counted = [0, 0, 0, 0]
+        self._counted = [0] * len(_REFUSALS)
+        self._redis_away = False
+        self._room = -1
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
@@ -81,7 +99,8 @@ class NativeEndpoint:
             refusals=[_refusal(error) for error in _REFUSALS],
             bounds_s=LATENCY_BUCKETS_S,
             max_keys=limits.max_keys,
-            most_fast_reads=limits.most_fast_reads,
+            most_at_once=limits.most_at_once,
+            passes=(passes.window.native, passes.gate.native, int(Kind.PUSH)),
         )
 
     def start(self, host: str, port: int) -> str:
@@ -94,31 +113,52 @@ class NativeEndpoint:
         return self._started(self._endpoint.listen_unix(path))
 
     def set_tables(self, tables: Iterable[ShardTable]) -> None:
-        """Says which tables there are. Those whose evicted rows may come back are read by handlers alone."""
+        """Says which tables there are.
+
+        Those whose evicted rows may come back are read and pushed by handlers alone, and pushed by them are those that
+        are journaled, read-only, or bounded without a policy.
+        """
         told = []
         for table in tables:
             if not table.second_chance.on:
                 owns_all = len(table.buckets) == table.entry.bucket_count
-                told.append((table.name, table.rows, owns_all, table.buckets.start, table.buckets.stop))
+                unseen = not (table.journaled or table.frozen or budget_of(table.spec, 1))
+                steps = table.steps if unseen else None
+                told.append((table.name, table.rows, steps, owns_all, table.buckets.start, table.buckets.stop))
         self._endpoint.set_tables(told)
 
-    def open_reads(self) -> None:
-        """Lets plain reads be answered without the interpreter, where nobody is to look at each."""
-        if self._limits.fast_reads and not tracing.is_set_up() and not _log.isEnabledFor(logging.DEBUG):
-            self._endpoint.open_reads()
+    def set_room(self, room: int) -> None:
+        """Says how many bytes new rows may take; negative: there are to be none."""
+        with self._lock:
+            self._room = min(room, _MOST_ROOM)
+            self._tell_room()
 
-    def close_reads(self) -> None:
+    def set_redis_away(self, away: bool) -> None:
+        """Says whether rows cannot be written back: how many may wait is for the handlers to say."""
+        with self._lock:
+            self._redis_away = away
+            self._tell_room()
+
+    def _tell_room(self) -> None:
+        self._endpoint.set_room(-1 if self._redis_away else self._room)
+
+    def open_plain(self) -> None:
+        """Lets plain reads and pushes be answered without the interpreter, where nobody is to look at each."""
+        if self._limits.plain_calls and not tracing.is_set_up() and not _log.isEnabledFor(logging.DEBUG):
+            self._endpoint.open_plain()
+
+    def close_plain(self) -> None:
         """Lets handlers answer all calls from now on."""
-        self._endpoint.close_reads()
+        self._endpoint.close_plain()
 
-    def read_times(self) -> dict[str, tuple[list[int], float]]:
-        """By method, of reads that were answered without the interpreter: how many took up to each bound of the
+    def plain_times(self) -> dict[str, tuple[list[int], float]]:
+        """By method, of calls that were answered without the interpreter: how many took up to each bound of the
         histogram of requests, and longer; seconds of all."""
-        return dict(zip(("Pull", "Lookup"), self._endpoint.read_times(), strict=True))
+        return dict(zip(("Pull", "Lookup", "Push"), self._endpoint.plain_times(), strict=True))
 
     def stop(self, *, grace_s: float) -> None:
         """Takes in nothing new, waits up to `grace_s` for what is in flight, and ends all connections."""
-        self._endpoint.close_reads()
+        self._endpoint.close_plain()
         self._endpoint.say_goodbye()
         deadline = time.monotonic() + grace_s
         while self._endpoint.unfinished and time.monotonic() < deadline:
@@ -225,6 +265,9 @@ _REFUSALS: tuple[RequestError, ...] = (
     ),
     DeadlineExceeded("the request did not arrive in time, or its caller went away; nothing was done"),
     InvalidRequest("expected one request message, got none, a part of one, or more"),
+    MemoryLimit(
+        "/rowbank.v1.RowService/Push: the server could not get memory for this; remove rows, or give it more memory"
+    ),
 )
 
 

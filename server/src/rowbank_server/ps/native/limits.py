@@ -27,8 +27,8 @@ class NativeLimits:
         max_calls: threads that may work at the same time, about.
         max_arriving, max_arriving_a_place: requests that may have begun and not arrived, of all and of one machine.
         message_timeout_s: how long one may take to arrive.
-        fast_reads: whether reads may be answered without a look at who asks.
-        most_fast_reads: so many at the same time; beyond that the fair line of the handlers decides.
+        plain_calls: whether calls may be answered without a look at who asks.
+        most_at_once: so many at the same time; beyond that the fair line of the handlers decides.
         max_keys: the limit `max_keys_per_request`.
     """
 
@@ -40,8 +40,8 @@ class NativeLimits:
     max_arriving: int
     max_arriving_a_place: int
     message_timeout_s: float
-    fast_reads: bool
-    most_fast_reads: int
+    plain_calls: bool
+    most_at_once: int
     max_keys: int
 
 
@@ -67,7 +67,7 @@ def limits_of(settings: PsSettings, *, speaks_tls: bool, asks_for_tokens: bool) 
         max_arriving=settings.max_calls // 2,
         max_arriving_a_place=settings.max_calls_per_caller,
         message_timeout_s=settings.message_timeout_s,
-        fast_reads=not asks_for_tokens,
-        most_fast_reads=settings.worker_threads,
+        plain_calls=not asks_for_tokens,
+        most_at_once=settings.worker_threads,
         max_keys=settings.max_keys_per_request,
     )

@@ -68,6 +68,7 @@ class ShardTable:
         seen_through: no row has seen a later position than this, as far as replay knows, which need not look then.
         last_write_back_s: Unix seconds of the last write-back that had something to write; 0: none yet.
         second_chance: what may come back of the rows that were evicted.
+        steps: the highest step pushed.
     """
 
     def __init__(self, entry: CatalogEntry, ownership: Ownership, *, step: int = 0) -> None:
@@ -90,9 +91,8 @@ class ShardTable:
         self.journaled_position = 0
         self.removal_position = 0
         self.seen_through = _ANY_POSITION
-        self._step = step
+        self.steps = _core.StepCounter(step)
         self._replayed = self.rows.stats()
-        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -146,19 +146,15 @@ class ShardTable:
     @property
     def step(self) -> int:
         """The highest step pushed."""
-        return self._step
+        return self.steps.step
 
     def next_step(self, asked: int) -> int:
         """The step of a push: `asked`, or for 0 the one after the highest so far."""
-        with self._lock:
-            step = asked or self._step + 1
-            self._step = max(self._step, step)
-            return step
+        return self.steps.next(asked)
 
     def raise_step(self, step: int) -> None:
         """Lets the next push be a later one than `step`; never sets the step back."""
-        with self._lock:
-            self._step = max(self._step, step)
+        self.steps.raise_to(step)
 
     def require_owned(self, keys: npt.NDArray[np.int64]) -> None:
         """Raises WrongShard if another shard owns one of `keys`."""
@@ -257,7 +253,7 @@ class ShardTable:
             evicted_rows=counts.evicted + counts.expired,
             removed_rows=counts.removed - replayed.removed,
             regretted_rows=counts.regretted - replayed.regretted,
-            step=self._step,
+            step=self.step,
             last_write_back_s=self.last_write_back_s,
             corrupt_rows=self.corrupt_rows,
             dim=self.dim,
@@ -278,7 +274,7 @@ class ShardTable:
             created_at_s=self.entry.created_at_s,
             rows=self.rows.size(),
             bytes=self.rows.bytes(),
-            step=self._step,
+            step=self.step,
             bucket_count=self.entry.bucket_count,
             slots=[tables_pb2.Slot(name=name, width=width) for name, width in self.slots],
         )
