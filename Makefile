@@ -34,7 +34,7 @@ export TF_USE_LEGACY_KERAS := 1
 export CMAKE_ARGS ?= -DROWBANK_WERROR=ON
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 ifneq ($(wildcard $(DATA)/u.data),)
-export ROWBANK_ML100K := $(abspath $(DATA))
+export MOVIELENS_100K := $(abspath $(DATA))
 endif
 
 .PHONY: help install gen format check test demo up bench soak model docs clean

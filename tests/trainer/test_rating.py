@@ -149,9 +149,9 @@ def test_an_absent_server_is_named(small: Dataset, tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("ROWBANK_ML100K" not in os.environ, reason="ROWBANK_ML100K names no MovieLens 100k folder")
+@pytest.mark.skipif("MOVIELENS_100K" not in os.environ, reason="MOVIELENS_100K names no MovieLens 100k folder")
 def test_five_times_fewer_parameters_at_a_small_cost(target: str, tmp_path: Path):
-    dataset = load_movielens(Path(os.environ["ROWBANK_ML100K"]))
+    dataset = load_movielens(Path(os.environ["MOVIELENS_100K"]))
     metrics, _ = run_job(dataset, tmp_path, RatingConfig(), (TableKind.ROWBANK,), targets=target, prefix="real")
     baseline, compact = metrics["models"]
     assert baseline["mae"]["mean"] < 0.78

@@ -235,9 +235,9 @@ def test_unwritable_folder_is_refused_before_training(small: Dataset, quick: Two
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("ROWBANK_ML100K" not in os.environ, reason="ROWBANK_ML100K names no MovieLens 100k folder")
+@pytest.mark.skipif("MOVIELENS_100K" not in os.environ, reason="MOVIELENS_100K names no MovieLens 100k folder")
 def test_real_interactions_are_learned(tmp_path: Path) -> None:
-    dataset = load_movielens(Path(os.environ["ROWBANK_ML100K"]))
+    dataset = load_movielens(Path(os.environ["MOVIELENS_100K"]))
     assert (len(dataset.interactions), len(dataset.catalogue)) == (100_000, 1682)
     metrics, _ = run_job(dataset, TwoTowerConfig(epochs=4), tmp_path, Variant.STATIC)
     assert metrics["dataset"]["users"] == 943

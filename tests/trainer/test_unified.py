@@ -152,10 +152,10 @@ def test_missing_users(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("ROWBANK_ML100K" not in os.environ, reason="ROWBANK_ML100K names no MovieLens 100k folder")
+@pytest.mark.skipif("MOVIELENS_100K" not in os.environ, reason="MOVIELENS_100K names no MovieLens 100k folder")
 def test_unified_tables_nearly_reach_collisionless_ones(target: str, tmp_path: Path):
     """Published: AUC 0.797 collisionless, 0.743 hash, 0.790 unified."""
-    folder = Path(os.environ["ROWBANK_ML100K"])
+    folder = Path(os.environ["MOVIELENS_100K"])
     metrics, _ = run_job((dataset := load_movielens(folder)), movielens_features(load_users(folder), dataset), tmp_path,
                          UnifiedConfig(), (TableKind.ROWBANK,), targets=target, prefix="real")  # fmt: skip
     collisionless, hashed, unified = (model["auc"]["mean"] for model in metrics["models"])

@@ -234,11 +234,11 @@ def test_answers_are_what_is_computed_beside_the_service(tmp_path: Path) -> None
     assert report["compared"] > 500
 
 
-@pytest.mark.skipif("ROWBANK_ML100K" not in os.environ, reason="ROWBANK_ML100K names no MovieLens 100k folder")
+@pytest.mark.skipif("MOVIELENS_100K" not in os.environ, reason="MOVIELENS_100K names no MovieLens 100k folder")
 def test_answers_on_movielens_are_what_is_computed_beside_the_service(tmp_path: Path) -> None:
     """With gender, age, occupation, genres and years, for all 943 users and 1,682 items."""
     columns = load_schema(EXAMPLE)
-    data = load_movielens(Path(os.environ["ROWBANK_ML100K"]), columns)
+    data = load_movielens(Path(os.environ["MOVIELENS_100K"]), columns)
     config = TwoTowerConfig(epochs=2, batch_size=2048, dim=16, vector_dim=16, hidden=(32,), log_every=20)
     drama = Filtered(
         {"and": [{"feature": "genres", "any": ["Drama", "War"]}, {"feature": "year", "gte": 1990, "lt": 1996}]},
