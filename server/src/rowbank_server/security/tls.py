@@ -22,6 +22,7 @@ from rowbank_server.settings.security import SecuritySettings
 
 _log = logging.getLogger("rowbank.tls")
 _LOOK_S = 1.0  # Between two looks at the files.
+_SETTLE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -67,10 +68,25 @@ class ServedTls(Collector):
             _log.warning("%s expired at %s; callers refuse it", self._paths[0], self._served.not_after)
 
     def for_grpc(self) -> grpc.ServerCredentials:
-        """Credentials of a gRPC server, of `grpc.aio` too; each handshake goes by the files as they are then."""
+        """Credentials of a gRPC server, of `grpc.aio` too; each handshake goes by the files as they are then.
+
+        gRPC asks for news under a lock and goes on to the handshake without it, while whoever asks next may have what
+        that needs replaced and freed: so it hears of a change once, and not before handshakes that have begun are on.
+        """
+        given = self._served
+
+        def news() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal given
+            served = self._current()
+            if served is given:
+                return None
+            time.sleep(_SETTLE_S)  # Nobody else begins a handshake meanwhile.
+            given = served
+            return _grpc_configuration(served)
+
         credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
-            _grpc_configuration(self._served),
-            lambda: _grpc_configuration(self._current()),
+            _grpc_configuration(given),
+            news,  # type: ignore[arg-type]  # None stands for no change, which gRPC's stubs do not know.
             require_client_authentication=self.asks_for_certificates,
         )
         return credentials
