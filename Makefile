@@ -86,21 +86,21 @@ install: .venv/.native ## create .venv with all packages, build the native core
 	@touch $@
 
 # What `bench capacity` compares with, each in an environment of its own; what cannot be installed is left out with a notice.
-# torch by pip, whose configuration says where else wheels lie: the one for processors alone is a tenth of the other.
-.venv-torch/.tried: constraints-torch.txt .venv/bin/uv
-	@echo "== installing torch into .venv-torch"
-	@[ -x .venv-torch/bin/python ] || $(BIN)/python -m venv .venv-torch
-	@.venv-torch/bin/python -m pip install -q --disable-pip-version-check -r constraints-torch.txt || \
-	  { rm -rf .venv-torch && mkdir .venv-torch && echo "notice: torch cannot be installed here; it is not compared with"; }
+# By pip, whose configuration says where else wheels lie: torch for processors alone is a tenth of the other.
+define try_peer
+	@echo "== installing $(2) into .venv-$(1)"
+	@[ -x .venv-$(1)/bin/python ] || $(BIN)/python -m venv .venv-$(1)
+	@.venv-$(1)/bin/python -m pip install -q --disable-pip-version-check -r constraints-$(1).txt || \
+	  { rm -rf .venv-$(1) && mkdir .venv-$(1) && echo "notice: $(2) cannot be installed here; it is not compared with"; }
 	@touch $@
+endef
+
+.venv-torch/.tried: constraints-torch.txt .venv/bin/uv
+	$(call try_peer,torch,torch)
 
 # PaddlePaddle 2.6 needs protobuf below 5.
 .venv-paddle/.tried: constraints-paddle.txt .venv/bin/uv
-	@echo "== installing PaddlePaddle into .venv-paddle"
-	@[ -x .venv-paddle/bin/python ] || $(BIN)/python -m venv .venv-paddle
-	@.venv-paddle/bin/python -m pip install -q --disable-pip-version-check -r constraints-paddle.txt || \
-	  { rm -rf .venv-paddle && mkdir .venv-paddle && echo "notice: PaddlePaddle cannot be installed here; it is not compared with"; }
-	@touch $@
+	$(call try_peer,paddle,PaddlePaddle)
 
 gen: install ## regenerate the protobuf code from the .proto files
 	@$(BIN)/python -m grpc_tools.protoc -I protos/src --python_out=protos/src --pyi_out=protos/src --grpc_python_out=protos/src $(PROTOS)

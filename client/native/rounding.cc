@@ -40,21 +40,23 @@ inline std::uint16_t bfloat_of(float value, std::uint32_t random) {
   return static_cast<std::uint16_t>((bits >> 16 & 0x8000U) | kept);
 }
 
-}  // namespace
-
-void float_to_half_at_random(const float* in, std::uint16_t* out, std::size_t count, std::uint64_t seed) {
-  const auto low = static_cast<std::uint32_t>(seed);
-  const auto high = static_cast<std::uint32_t>(seed >> 32);
-  for (std::size_t i = 0; i < count; ++i)
-    out[i] = half_of(in[i], random_bits(static_cast<std::uint32_t>(i), low, high));
-}
-
-void float_to_bfloat_at_random(const float* in, std::uint16_t* out, std::size_t count, std::uint64_t seed) {
+template <auto Round>
+void round_all(const float* in, std::uint16_t* out, std::size_t count, std::uint64_t seed) {
   const auto low = static_cast<std::uint32_t>(seed);
   const auto high = static_cast<std::uint32_t>(seed >> 32);
   for (std::size_t i = 0; i < count; ++i) {
-    out[i] = bfloat_of(in[i], random_bits(static_cast<std::uint32_t>(i), low, high));
+    out[i] = Round(in[i], random_bits(static_cast<std::uint32_t>(i), low, high));
   }
+}
+
+}  // namespace
+
+void float_to_half_at_random(const float* in, std::uint16_t* out, std::size_t count, std::uint64_t seed) {
+  round_all<half_of>(in, out, count, seed);
+}
+
+void float_to_bfloat_at_random(const float* in, std::uint16_t* out, std::size_t count, std::uint64_t seed) {
+  round_all<bfloat_of>(in, out, count, seed);
 }
 
 }  // namespace rowbank::client

@@ -14,40 +14,51 @@ namespace rowbank::wire {
   }
 }
 
+// Takes the lock with the state that the thread had. It is asked for by the state, not by PyGILState_Ensure: while the
+// interpreter ends, it has freed the states of other threads, and a new one cannot be made any more; the state itself
+// is only compared with the one of the thread that ends the interpreter before it is used.
+inline void take_back(PyThreadState* state) {
+  try {
+    PyEval_RestoreThread(state);
+  } catch (...) {
+    wait_for_the_end();
+  }
+}
+
 // Has the lock given up while it lives. REQUIRES: the thread has it.
 class Unlocked {
  public:
-  Unlocked() : state_(PyEval_SaveThread()) {}
+  Unlocked() : outer_(innermost()), state_(PyEval_SaveThread()) { innermost() = this; }
   ~Unlocked() {
-    try {
-      PyEval_RestoreThread(state_);
-    } catch (...) {
-      wait_for_the_end();
-    }
+    take_back(state_);
+    innermost() = outer_;
   }
   Unlocked(const Unlocked&) = delete;
   Unlocked& operator=(const Unlocked&) = delete;
 
  private:
+  friend class Locked;
+
+  // The one that the thread is in, null outside.
+  static Unlocked*& innermost() {
+    thread_local Unlocked* unlocked = nullptr;
+    return unlocked;
+  }
+
+  Unlocked* outer_;
   PyThreadState* state_;
 };
 
-// Has it taken while it lives. REQUIRES: an `Unlocked` of the thread lives.
+// Has it taken while it lives. REQUIRES: an `Unlocked` of the thread lives, and is the innermost of both kinds.
 class Locked {
  public:
-  Locked() {
-    try {
-      state_ = PyGILState_Ensure();
-    } catch (...) {
-      wait_for_the_end();
-    }
-  }
-  ~Locked() { PyGILState_Release(state_); }
+  Locked() : unlocked_(*Unlocked::innermost()) { take_back(unlocked_.state_); }
+  ~Locked() { unlocked_.state_ = PyEval_SaveThread(); }
   Locked(const Locked&) = delete;
   Locked& operator=(const Locked&) = delete;
 
  private:
-  PyGILState_STATE state_;
+  Unlocked& unlocked_;
 };
 
 }  // namespace rowbank::wire

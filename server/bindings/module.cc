@@ -37,22 +37,12 @@ nb::object bucket_of(const InArray& keys, std::uint32_t bucket_count) {
   return owned_array(std::move(buckets), {span.size});
 }
 
-bool all_finite(const InArray& array) {
+bool is_finite(const InArray& array) {
   const std::size_t rows = array.ndim() > 0 ? array.shape(0) : 1;
   const ValuesIn values = values_of(array, "array", rows, rows == 0 ? array.shape(1) : array.size() / rows);
   const std::size_t count = array.size();
   const nb::gil_scoped_release nogil;
-  switch (values.type) {
-    case DType::kFloat32:
-      return kernels().all_finite_float(static_cast<const float*>(values.data), count);
-    case DType::kFloat16:
-      return kernels().all_finite_16(static_cast<const std::uint16_t*>(values.data), count, 0x7C00);
-    case DType::kBFloat16:
-      return kernels().all_finite_16(static_cast<const std::uint16_t*>(values.data), count, 0x7F80);
-    case DType::kInt8:
-      break;  // Never given.
-  }
-  return false;
+  return all_finite(values.type, values.data, count);
 }
 
 // To take the lock again costs more than a short checksum; one of a megabyte takes 0.2 ms.
@@ -85,7 +75,7 @@ NB_MODULE(_core, m) {
   nb::set_leak_warnings(false);
   m.def("hash_keys", hash_keys, nb::arg("keys").noconvert());
   m.def("bucket_of", bucket_of, nb::arg("keys").noconvert(), nb::arg("bucket_count"));
-  m.def("all_finite", all_finite, nb::arg("array").noconvert());
+  m.def("all_finite", is_finite, nb::arg("array").noconvert());
   m.def("crc32c", checksum, nb::arg("data"));
   m.def("cpu_variant", [] { return kernels().name; });
   nb::class_<Initializer>(m, "Initializer")

@@ -403,6 +403,7 @@ void bind_row_table(nb::module_& m) {
            nb::arg("low_watermark") = 0.9, nb::arg("policy"), now, nb::arg("budget_ms"))
       .def("expire", expire, nb::kw_only(), nb::arg("ttl_s"), now, nb::arg("budget_ms"))
       .def_prop_ro("row_bytes", &RowTable::row_bytes)
+      .def("growth_bytes", &RowTable::growth_bytes, nb::arg("rows"))
       .def("stats", &RowTable::stats)
       .def(
           "set_min_count",

@@ -113,8 +113,8 @@ Entered DedupWindow::enter(const std::string& client_id, std::uint64_t sequence,
 
 void DedupWindow::complete(UnderWay& mutation, std::string_view answer) {
   const std::lock_guard<std::mutex> locked(mutex_);
+  leave(mutation, client(mutation.client_id));  // First, so that it is under way no more if its answer is too long.
   remember(mutation.client_id, mutation.sequence, mutation.kind, answer);
-  leave(mutation, client(mutation.client_id));
 }
 
 void DedupWindow::fail(UnderWay& mutation) {

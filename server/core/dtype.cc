@@ -13,6 +13,20 @@ DType parse_dtype(const std::string& name) {
   throw std::invalid_argument("value_dtype must be float32, float16 or bfloat16, got '" + name + "'");
 }
 
+bool all_finite(DType type, const void* data, std::size_t count) {
+  switch (type) {
+    case DType::kFloat32:
+      return kernels().all_finite_float(static_cast<const float*>(data), count);
+    case DType::kFloat16:
+      return kernels().all_finite_16(static_cast<const std::uint16_t*>(data), count, 0x7C00);
+    case DType::kBFloat16:
+      return kernels().all_finite_16(static_cast<const std::uint16_t*>(data), count, 0x7F80);
+    case DType::kInt8:
+      break;
+  }
+  return false;
+}
+
 const char* dtype_name(DType type) {
   switch (type) {
     case DType::kFloat32:

@@ -23,6 +23,9 @@ inline std::size_t row_bytes(DType type, std::size_t dim) {
   return type == DType::kInt8 ? int8_row_bytes(dim) : dim * dtype_bytes(type);
 }
 
+// Whether none of `count` numbers is NaN or infinite. REQUIRES: not kInt8, which nobody sends.
+bool all_finite(DType type, const void* data, std::size_t count);
+
 // Throws std::invalid_argument for anything but "float32", "float16" and "bfloat16".
 DType parse_dtype(const std::string& name);
 const char* dtype_name(DType type);

@@ -281,6 +281,12 @@ std::uint64_t RowTable::row_bytes() const {
   return layout_.stride + sizeof(RowHeader) + 26;
 }
 
+std::uint64_t RowTable::growth_bytes(std::uint64_t rows) const {
+  constexpr std::uint64_t kBucketsRows = 256;  // Each new row may be one too many for its bucket.
+  constexpr std::uint64_t kGrowthStep = 8;
+  return rows * row_bytes() + std::min(size(), rows * kBucketsRows) * row_bytes() / kGrowthStep;
+}
+
 TableStats RowTable::stats() const {
   const auto read = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
   TableStats stats;

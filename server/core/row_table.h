@@ -303,6 +303,8 @@ class RowTable {
   std::uint64_t bytes() const;
   // What one row costs: its stride, its header and its share of the index.
   std::uint64_t row_bytes() const;
+  // Bytes that so many new rows take, at worst: a bucket takes memory for about an eighth more rows at a time.
+  std::uint64_t growth_bytes(std::uint64_t rows) const;
   TableStats stats() const;
 
   // Writes. Gradients of a repeated key are summed in input order, then applied once; frequency grows by the key's

@@ -63,7 +63,7 @@ std::string peer_of(const sockaddr_storage& address, std::uint64_t number) {
 }  // namespace
 
 Endpoint::Endpoint(EndpointOptions options, Worker* worker)
-    : options_(std::move(options)), worker_(worker), arrivals_(options_.max_arriving, options_.max_arriving_a_place) {
+    : options_(std::move(options)), worker_(worker), intake_(options_.max_arriving, options_.max_arriving_a_place) {
   server_id = options_.server_id;
   max_message_bytes = options_.max_message_bytes;
   max_answer_bytes = options_.max_answer_bytes;
@@ -250,11 +250,11 @@ void Endpoint::or_drop(const std::shared_ptr<Connection>& connection, Step step)
 void Endpoint::work(std::shared_ptr<Call> call) {
   const std::shared_ptr<Connection> connection = call->connection;
   or_drop(connection, [&] { worker_->work(std::move(call)); });
-  arrivals_.worked();
+  intake_.worked();
 }
 
 void Endpoint::end_displaced() {
-  for (const Arrivals::Displaced& one : arrivals_.take_displaced()) {
+  for (const Intake::Displaced& one : intake_.take_displaced()) {
     if (const std::shared_ptr<Connection> connection = one.connection.lock()) {
       const std::lock_guard<std::mutex> locked(connection->mutex);
       if (!connection->closed()) {
@@ -339,7 +339,7 @@ void Endpoint::say_goodbye() {
 }
 
 std::size_t Endpoint::unfinished() {
-  std::size_t count = arrivals_.unfinished();
+  std::size_t count = intake_.unfinished();
   for (const auto& connection : all()) {
     const std::lock_guard<std::mutex> locked(connection->mutex);
     count += !connection->closed() && connection->has_unsent() ? 1 : 0;
@@ -400,7 +400,7 @@ std::optional<Answer> Endpoint::look(const std::string& path, const std::shared_
 }
 
 std::uint64_t Endpoint::may_arrive(const std::shared_ptr<Connection>& connection, std::int32_t stream) {
-  return arrivals_.begin(connection->peer(), connection, stream, now_ns());
+  return intake_.begin(connection->peer(), connection, stream, now_ns());
 }
 
 Answer Endpoint::refusal(Refusal why) {

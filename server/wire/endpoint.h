@@ -16,9 +16,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "arrivals.h"
 #include "call.h"
 #include "connection.h"
+#include "intake.h"
 
 namespace rowbank::wire {
 
@@ -85,7 +85,7 @@ class Endpoint : private Rules {
   std::optional<Answer> look(const std::string& path, const std::shared_ptr<Call>& call,
                              const std::shared_ptr<Connection>& connection) override;
   std::uint64_t may_arrive(const std::shared_ptr<Connection>& connection, std::int32_t stream) override;
-  void arrived(std::uint64_t arrival, bool whole) override { arrivals_.end(arrival, whole); }
+  void arrived(std::uint64_t arrival, bool whole) override { intake_.end(arrival, whole); }
   Answer refusal(Refusal why) override;
 
   void start_listening(int socket);
@@ -110,7 +110,7 @@ class Endpoint : private Rules {
   const EndpointOptions options_;
   std::unordered_map<std::string, std::size_t> methods_;
   Worker* const worker_;
-  Arrivals arrivals_;
+  Intake intake_;
   int epoll_ = -1;
   int listener_ = -1;
   int wake_ = -1;

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <exception>
 
-#include "kernels.h"
 #include "message.h"
 #include "utf8.h"
 
@@ -16,9 +15,6 @@ constexpr std::size_t kMostTables = 64;
 constexpr std::size_t kLongestAnswer = 1024;
 constexpr std::size_t kLongestClientId = 256;  // Bytes; of characters there may be as many.
 constexpr std::size_t kCountBytes = 4;
-// Bytes that rows take at worst, as ps/tables/growth.py has it.
-constexpr std::uint64_t kBucketsHold = 256;
-constexpr std::uint64_t kGrowthStep = 8;
 
 class Passing {
  public:
@@ -39,20 +35,6 @@ class Passing {
 
 bool is_override(const std::optional<float>& value) {
   return !value || (std::isfinite(*value) && *value >= 0);
-}
-
-bool all_finite(ValuesIn values, std::size_t count) {
-  switch (values.type) {
-    case DType::kFloat32:
-      return kernels().all_finite_float(static_cast<const float*>(values.data), count);
-    case DType::kFloat16:
-      return kernels().all_finite_16(static_cast<const std::uint16_t*>(values.data), count, 0x7C00);
-    case DType::kBFloat16:
-      return kernels().all_finite_16(static_cast<const std::uint16_t*>(values.data), count, 0x7F80);
-    case DType::kInt8:
-      break;  // Reads have it alone.
-  }
-  return false;
 }
 
 void append_varint(std::string* out, std::uint64_t value) {
@@ -207,16 +189,13 @@ bool FastPushes::check(Part* part, DType dtype, Push* push) {
   if (!part->counts_column.empty()) {
     part->counts = reinterpret_cast<const std::uint32_t*>(aligned(part->counts_column, kCountBytes, push));
   }
-  return rows == 0 || all_finite(part->gradients, rows * part->dim());
+  return rows == 0 || all_finite(dtype, part->gradients.data, rows * part->dim());
 }
 
 bool FastPushes::has_room(const Push& push) const {
   const std::int64_t room = room_.load(std::memory_order_relaxed);
   return room >= 0 && std::all_of(push.parts.begin(), push.parts.end(), [&](const Part& part) {
-           const RowTable& table = *part.table->rows;
-           const std::uint64_t rows = part.keys.size();
-           const std::uint64_t grown = std::min<std::uint64_t>(table.size(), rows * kBucketsHold) / kGrowthStep;
-           return (rows + grown + 1) * table.row_bytes() <= static_cast<std::uint64_t>(room);
+           return part.table->rows->growth_bytes(part.keys.size()) <= static_cast<std::uint64_t>(room);
          });
 }
 

@@ -112,6 +112,8 @@ def test_a_client_that_does_without(server, table_name):
         assert (lines.address, lines._all) == ("", {})
         assert "native=False" in lines.why_not
         assert lines_of(pickle.loads(pickle.dumps(client))).why_not == lines.why_not
+    with pytest.raises(errors.InvalidRequest, match="native: expected True or False, got 'no'"):
+        Client(server.target, native="no")
 
 
 _PROGRAM = """

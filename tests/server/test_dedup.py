@@ -32,6 +32,16 @@ def apply(window, sequence, client="c", answer=b"done", kind=Kind.PUSH):
     return b"again: " + entered.answer
 
 
+def test_an_answer_that_is_too_long_leaves_nothing_under_way(window):
+    first = window.enter(request_id(1), Kind.PUSH)
+
+    with pytest.raises(ValueError, match="65535"):
+        first.in_flight.complete(b"x" * 65536)
+
+    assert first.in_flight.done
+    assert window.enter(request_id(1), Kind.PUSH).mine
+
+
 def test_a_repeat_gets_the_first_answer(window):
     assert apply(window, 1, answer=b"a") == b"a"
     assert apply(window, 1, answer=b"b") == b"again: a"

@@ -26,7 +26,7 @@ Buffer = bytes | bytearray | memoryview
 
 _NAMES = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
 _READ_NAMES = _NAMES | {"int8": INT8}
-_SCALE_BYTES = 4
+SCALE_BYTES = 4  # In front of each row of int8.
 _STORAGE: dict[int, np.dtype[Any]] = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2"), BFLOAT16: np.dtype("<u2")}
 
 
@@ -62,7 +62,7 @@ def read_layout(value: int, dim: int) -> tuple[np.dtype[Any], int]:
     As `storage_dtype`, and `dim`; of int8 rows bytes: 4 of the scale, a float32, and `dim` of int8.
     """
     if value == INT8:
-        return np.dtype(np.uint8), _SCALE_BYTES + dim
+        return np.dtype(np.uint8), SCALE_BYTES + dim
     if value not in (common_pb2.DATA_TYPE_UNSPECIFIED, *_STORAGE):
         known = ", ".join(_READ_NAMES)
         raise ColumnError(f"data type: expected one of {sorted(_READ_NAMES.values())} ({known}), got {value}")
@@ -96,9 +96,9 @@ def bfloat16_to_float32(bits: Array) -> npt.NDArray[np.float32]:
 
 def int8_to_float32(rows: Array) -> npt.NDArray[np.float32]:
     """Rows [N, 4 + dim] uint8 as they were read as int8 -> [N, dim] float32, each int8 times its row's scale."""
-    scales = np.ascontiguousarray(rows[:, :_SCALE_BYTES]).view("<f4")
+    scales = np.ascontiguousarray(rows[:, :SCALE_BYTES]).view("<f4")
     with np.errstate(invalid="ignore"):
-        widened: npt.NDArray[np.float32] = rows[:, _SCALE_BYTES:].view(np.int8).astype(np.float32) * scales
+        widened: npt.NDArray[np.float32] = rows[:, SCALE_BYTES:].view(np.int8).astype(np.float32) * scales
     return widened
 
 

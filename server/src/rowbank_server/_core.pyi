@@ -662,6 +662,8 @@ class RowTable:
     @property
     def row_bytes(self) -> int:
         """RAM of one row: metadata, key, values, state and its share of the index."""
+    def growth_bytes(self, rows: int) -> int:
+        """RAM that so many new rows take, at worst."""
     def stats(self) -> TableStats: ...
     def set_min_count(self, min_count: int) -> None:
         """Changes admission for keys to come; rows that exist stay."""

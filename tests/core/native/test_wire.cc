@@ -291,22 +291,22 @@ TEST(wire, the_one_that_takes_longest_gives_way) {
 }
 
 TEST(wire, a_place_with_less_gets_room_from_the_one_with_most) {
-  Arrivals arrivals(4, 4);
-  for (std::int32_t stream = 1; stream <= 3; ++stream) CHECK(arrivals.begin("ipv4:10.0.0.1:1", {}, stream, 0) != 0);
-  CHECK(arrivals.begin("ipv4:10.0.0.2:1", {}, 1, 0) == 4);
-  CHECK(arrivals.begin("ipv4:10.0.0.1:2", {}, 7, 1) == 0);  // Who has most gets no more.
-  CHECK(arrivals.begin("ipv4:10.0.0.2:2", {}, 1, 1) == 5);
-  CHECK(arrivals.begin("ipv4:10.0.0.3:1", {}, 1, 1) == 6);
-  const auto displaced = arrivals.take_displaced();
+  Intake intake(4, 4);
+  for (std::int32_t stream = 1; stream <= 3; ++stream) CHECK(intake.begin("ipv4:10.0.0.1:1", {}, stream, 0) != 0);
+  CHECK(intake.begin("ipv4:10.0.0.2:1", {}, 1, 0) == 4);
+  CHECK(intake.begin("ipv4:10.0.0.1:2", {}, 7, 1) == 0);  // Who has most gets no more.
+  CHECK(intake.begin("ipv4:10.0.0.2:2", {}, 1, 1) == 5);
+  CHECK(intake.begin("ipv4:10.0.0.3:1", {}, 1, 1) == 6);
+  const auto displaced = intake.take_displaced();
   CHECK(displaced.size() == 2);
   CHECK(displaced[0].id == 1);
-  arrivals.end(1, false);  // It is not there any more.
-  CHECK(arrivals.unfinished() == 4);
-  arrivals.end(2, true);
-  arrivals.end(3, false);
-  CHECK(arrivals.unfinished() == 3);
-  arrivals.worked();
-  CHECK(arrivals.unfinished() == 2);
+  intake.end(1, false);  // It is not there any more.
+  CHECK(intake.unfinished() == 4);
+  intake.end(2, true);
+  intake.end(3, false);
+  CHECK(intake.unfinished() == 3);
+  intake.worked();
+  CHECK(intake.unfinished() == 2);
 }
 
 TEST(wire, who_reads_nothing_is_let_go) {

@@ -166,7 +166,7 @@ def sum_counts(batch: Distinct, counts: npt.NDArray[np.uint32] | None) -> npt.ND
 def widen(stored: Array, wire_dtype: int) -> Floats:
     """A column of rows as they came, as aligned float32; not copied if it is that already."""
     if wire_dtype == columns.INT8:
-        out = np.empty((len(stored), stored.shape[1] - 4), np.float32)
+        out = np.empty((len(stored), stored.shape[1] - columns.SCALE_BYTES), np.float32)
         _kernels.widen_int8(stored, out)
         return out
     if stored.dtype == np.float16 and _CONVERTS_HALF:

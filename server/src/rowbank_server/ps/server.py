@@ -105,9 +105,9 @@ class PsServer:
         max_streams_per_connection: int,
         max_message_bytes: int,
         max_followers: int,
+        passes: tuple[DedupWindow, MutationGate],
         tls: ServedTls | None = None,
         native: NativeLimits | None = None,
-        passes: tuple[DedupWindow, MutationGate] | None = None,
         server_id: str = "",
         on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
@@ -134,7 +134,7 @@ class PsServer:
         self._health = health.HealthServicer()
         rows = _row_handlers(servicers.rows, readers)
         self._native = None
-        if native is not None and passes is not None:
+        if native is not None:
             unary = {f"/{_ROW_SERVICE}/{name}": handler for name, handler in rows.items() if handler.unary_unary}
             self._native = NativeEndpoint(
                 unary,

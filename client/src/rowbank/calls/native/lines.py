@@ -195,6 +195,9 @@ class Lines:
 
 
 def _unwanted(credentials: Credentials, *, wanted: bool) -> str:
+    """Why calls may not go there, in words; empty: they may. Raises InvalidRequest."""
+    if not isinstance(wanted, bool):
+        raise InvalidRequest(f"native: expected True or False, got {wanted!r}")
     if Line is None:
         return "the client was installed where nghttp2 is not"
     if not wanted:

@@ -18,7 +18,6 @@ from rowbank_protos.v1 import tables_pb2
 from rowbank_server.ps.tables.mutations import Accumulate, Import, Mutation, Push, Store, Upsert
 from rowbank_server.ps.tables.table import ShardTable
 
-_GROWTH_STEP = 8  # Buckets take memory for about an eighth more rows at a time.
 _NEW_TABLES = "(new)"
 _UNBOUNDED = 1 << 62
 
@@ -58,7 +57,7 @@ class Growth:
         """Raises MemoryLimit if there is no room for the rows that `mutation` would add; then none of it is done."""
         for table, keys in _may_add(mutation):
             budget = budget_of(table.spec, self._shard_count)
-            if budget or self._memory.refusing or self._needs(table, len(keys)) > self._memory.room:
+            if budget or self._memory.refusing or table.rows.growth_bytes(len(keys)) > self._memory.room:
                 self._require(table, _absent(table, keys), budget)
 
     def require_new_table(self, name: str) -> None:
@@ -79,13 +78,9 @@ class Growth:
                 "give the table a policy (lfu or lru), or remove rows",
                 metadata={"table": table.name, "limit_bytes": str(budget)},
             )
-        if self._memory.refusing or self._needs(table, rows) > self._memory.room:
+        if self._memory.refusing or table.rows.growth_bytes(rows) > self._memory.room:
             self.refused[table.name] += 1
             raise self._refusal(table.name, f"table {table.name!r} cannot take in {rows} new rows")
-
-    def _needs(self, table: ShardTable, rows: int) -> int:
-        """Bytes that new rows take, at worst."""
-        return rows * table.rows.row_bytes + min(table.rows.size(), rows * 256) * table.rows.row_bytes // _GROWTH_STEP
 
     def _refusal(self, table: str, what: str) -> MemoryLimit:
         memory = self._memory

@@ -1,4 +1,4 @@
-#include "arrivals.h"
+#include "intake.h"
 
 #include <algorithm>
 #include <utility>
@@ -21,8 +21,8 @@ std::string_view place_of(const std::string& peer) {
   return host.substr(0, 4) == "127." || host == "%5B::1%5D" ? whole : host;
 }
 
-std::uint64_t Arrivals::begin(const std::string& peer, std::weak_ptr<Connection> connection, std::int32_t stream,
-                              std::int64_t now_ns) {
+std::uint64_t Intake::begin(const std::string& peer, std::weak_ptr<Connection> connection, std::int32_t stream,
+                            std::int64_t now_ns) {
   std::string place(place_of(peer));
   const std::lock_guard<std::mutex> locked(mutex_);
   const auto found = places_.find(place);
@@ -39,7 +39,7 @@ std::uint64_t Arrivals::begin(const std::string& peer, std::weak_ptr<Connection>
   return ++last_;
 }
 
-bool Arrivals::make_room(const std::string& place, std::int64_t now_ns) {
+bool Intake::make_room(const std::string& place, std::int64_t now_ns) {
   if (arriving_.size() < most_) {
     return true;
   }
@@ -63,7 +63,7 @@ bool Arrivals::make_room(const std::string& place, std::int64_t now_ns) {
   return true;
 }
 
-void Arrivals::end(std::uint64_t id, bool whole) {
+void Intake::end(std::uint64_t id, bool whole) {
   const std::lock_guard<std::mutex> locked(mutex_);
   working_ += whole ? 1 : 0;
   const auto found = arriving_.find(id);
@@ -73,24 +73,24 @@ void Arrivals::end(std::uint64_t id, bool whole) {
   }
 }
 
-void Arrivals::leave(const std::string& place) {
+void Intake::leave(const std::string& place) {
   const auto found = places_.find(place);
   if (--found->second == 0) {
     places_.erase(found);
   }
 }
 
-void Arrivals::worked() {
+void Intake::worked() {
   const std::lock_guard<std::mutex> locked(mutex_);
   --working_;
 }
 
-std::size_t Arrivals::unfinished() const {
+std::size_t Intake::unfinished() const {
   const std::lock_guard<std::mutex> locked(mutex_);
   return arriving_.size() + working_;
 }
 
-std::vector<Arrivals::Displaced> Arrivals::take_displaced() {
+std::vector<Intake::Displaced> Intake::take_displaced() {
   const std::lock_guard<std::mutex> locked(mutex_);
   return std::exchange(displaced_, {});
 }

@@ -19,7 +19,7 @@ class Connection;
 std::string_view place_of(const std::string& peer);
 
 // Thread-safe. Its lock is taken after a connection's, if both are.
-class Arrivals {
+class Intake {
  public:
   // A request that gave way to another one, and is to be told.
   struct Displaced {
@@ -28,7 +28,7 @@ class Arrivals {
     std::uint64_t id;
   };
 
-  Arrivals(std::size_t most, std::size_t most_a_place) : most_(most), most_a_place_(most_a_place) {}
+  Intake(std::size_t most, std::size_t most_a_place) : most_(most), most_a_place_(most_a_place) {}
 
   // One more begins; returns its name, or 0: there are too many. Where there are as many as may be, the one that takes
   // longest gives way, or one of the place that has most.
