@@ -12,5 +12,6 @@ void bind_message(nanobind::module_& m);
 void bind_resp(nanobind::module_& m);
 void bind_feature_values(nanobind::module_& m);
 void bind_mutations(nanobind::module_& m);
+void bind_journal(nanobind::module_& m);
 
 }  // namespace rowbank::python

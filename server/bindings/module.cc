@@ -93,4 +93,5 @@ NB_MODULE(_core, m) {
   bind_resp(m);
   bind_feature_values(m);
   bind_mutations(m);
+  bind_journal(m);
 }

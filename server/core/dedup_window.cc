@@ -106,7 +106,7 @@ Entered DedupWindow::enter(const std::string& client_id, std::uint64_t sequence,
   if (sequence <= known.forgotten) {
     return {Known::kTooOld, nullptr, {}};
   }
-  auto mine = std::make_shared<UnderWay>(UnderWay{client_id, sequence, kind});
+  auto mine = std::make_shared<UnderWay>(client_id, sequence, kind);
   known.under_way[sequence] = mine;
   return {Known::kNew, std::move(mine), {}};
 }

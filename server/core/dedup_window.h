@@ -17,11 +17,15 @@
 
 namespace rowbank {
 
-// A mutation under way.
-struct UnderWay {
-  std::string client_id;
-  std::uint64_t sequence = 0;
-  std::uint8_t kind = 0;
+// A mutation under way. What shares it with Python shares this, without a reference to an object there: to give that
+// back would take the interpreter's lock, under locks that its holders wait for.
+struct UnderWay : std::enable_shared_from_this<UnderWay> {
+  UnderWay(std::string client_id, std::uint64_t sequence, std::uint8_t kind)
+      : client_id(std::move(client_id)), sequence(sequence), kind(kind) {}
+
+  const std::string client_id;
+  const std::uint64_t sequence;
+  const std::uint8_t kind;
   bool done = false;  // Under the window's lock.
 };
 

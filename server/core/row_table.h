@@ -331,6 +331,7 @@ class RowTable {
   void set_hyperparameters(const Optimizer& optimizer);
   // Throws std::invalid_argument above AdmissionSketch::kMaxCount.
   void set_min_count(std::uint32_t min_count);
+  std::uint32_t min_count() const { return min_count_.load(std::memory_order_relaxed); }
 
   // The row of the keys that were not admitted, to be written back beside the buckets.
   CommonRow& common_row() { return common_row_; }

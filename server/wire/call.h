@@ -32,7 +32,7 @@ struct Room {
   bool is_python = false;  // Whether the owner is an object of Python's.
 };
 
-struct Call {
+struct Call : std::enable_shared_from_this<Call> {
   std::shared_ptr<Connection> connection;
   std::int32_t stream = 0;
   std::size_t method = 0;        // Its place in the endpoint's list.

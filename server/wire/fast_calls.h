@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "call.h"
+#include "mutation_lock.h"
 #include "row_table.h"
 #include "step_counter.h"
 
@@ -26,7 +27,10 @@ namespace rowbank::wire {
 struct FastTable {
   RowTable* rows = nullptr;
   StepCounter* steps = nullptr;  // Null: rows are read, but not pushed.
-  std::shared_ptr<void> owner;   // Keeps `rows` and `steps`.
+  MutationLock* lock = nullptr;
+  std::uint32_t table_id = 0;
+  bool leaves_record = false;   // Whether the journal has its mutations.
+  std::shared_ptr<void> owner;  // Keeps what the pointers point at.
   bool owns_all = true;  // Whether this shard has all of its buckets, else those from `first_bucket` to `end_bucket`.
   std::uint32_t first_bucket = 0;
   std::uint32_t end_bucket = 0;

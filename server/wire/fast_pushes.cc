@@ -5,6 +5,7 @@
 #include <cstring>
 #include <exception>
 
+#include "crc32c.h"
 #include "message.h"
 #include "utf8.h"
 
@@ -15,10 +16,12 @@ constexpr std::size_t kMostTables = 64;
 constexpr std::size_t kLongestAnswer = 1024;
 constexpr std::size_t kLongestClientId = 256;  // Bytes; of characters there may be as many.
 constexpr std::size_t kCountBytes = 4;
+constexpr double kOnTheWayS = 0.05;  // As NativeContext has it.
 
 class Passing {
  public:
-  explicit Passing(MutationGate* gate) : gate_(gate), inside_(gate->try_enter_unfollowed()) {}
+  Passing(MutationGate* gate, bool leaves_record)
+      : gate_(gate), inside_(leaves_record ? gate->try_enter() : gate->try_enter_unfollowed()) {}
   ~Passing() {
     if (inside_) {
       gate_->leave();
@@ -76,11 +79,13 @@ struct FastPushes::Push {
   std::vector<std::shared_ptr<char>> copies;  // Of columns that were not aligned.
   std::string answer;
   std::shared_ptr<UnderWay> under_way;
+  std::shared_ptr<JournalEntry> entry;  // Null: it left no record.
 };
 static_assert(kMostTables * 10 + 16 <= kLongestAnswer, "a step takes ten bytes at most");
 
-FastPushes::FastPushes(std::vector<double> bounds_s, std::size_t max_keys, int most_at_once, PushPasses passes)
-    : bounds_s_(std::move(bounds_s)), max_keys_(max_keys), passes_(passes), door_(most_at_once) {}
+FastPushes::FastPushes(std::vector<double> bounds_s, std::size_t max_keys, int most_at_once, PushPasses passes,
+                       PushWaits* waits)
+    : bounds_s_(std::move(bounds_s)), max_keys_(max_keys), passes_(passes), waits_(waits), door_(most_at_once) {}
 
 std::optional<Answer> FastPushes::answer(const Call& call) {
   const std::int64_t began = now_ns();
@@ -92,7 +97,7 @@ std::optional<Answer> FastPushes::answer(const Call& call) {
       const std::shared_ptr<const FastTables> known = catalog_.tables();
       if (read({call.body.data, call.body_bytes}, *known, &push)) {
         block = answers_.take(kLongestAnswer);  // Not once rows are changed.
-        answered = this->push(&push);
+        answered = this->push(&push, call);
       }
     } catch (const std::exception&) {
       answered = false;  // Before anything was changed. Most likely there is no memory; the other way says so.
@@ -101,6 +106,11 @@ std::optional<Answer> FastPushes::answer(const Call& call) {
   lately_.store(answered, std::memory_order_relaxed);
   if (!answered) {
     return std::nullopt;
+  }
+  if (push.entry != nullptr) {
+    if (std::optional<Answer> refusal = wait(call, push.entry)) {
+      return refusal;
+    }
   }
   std::memcpy(block.get(), push.answer.data(), push.answer.size());
   times_.note(bounds_s_, now_ns() - began);
@@ -199,44 +209,126 @@ bool FastPushes::has_room(const Push& push) const {
          });
 }
 
-bool FastPushes::push(Push* push) {
+bool FastPushes::check(Push* push) {
   const std::optional<DType> dtype = dtype_of(push->wire_dtype);
-  if (dtype == DType::kInt8) {
+  if (!dtype || dtype == DType::kInt8) {
     return false;
   }
   std::size_t keys = 0;
-  for (auto part = push->parts.begin(); dtype && part != push->parts.end(); ++part) {
+  for (auto part = push->parts.begin(); part != push->parts.end(); ++part) {
     const bool twice = std::any_of(push->parts.begin(), part, [&](const Part& one) { return one.name == part->name; });
     if (twice || !check(&*part, *dtype, push)) {
       return false;
     }
     keys += part->keys.size();
   }
-  if (!dtype || keys > max_keys_ || !has_room(*push)) {
+  return keys <= max_keys_ && has_room(*push);
+}
+
+bool FastPushes::push(Push* push, const Call& call) {
+  if (!check(push)) {
     return false;
   }
-  const Passing passing(passes_.gate);
-  if (!passing.inside()) {
-    return false;
-  }
+  const bool leaves_record =
+      std::any_of(push->parts.begin(), push->parts.end(), [](const Part& part) { return part.table->leaves_record; });
+  const Passing passing(passes_.gate, leaves_record);
+  return passing.inside() && (leaves_record ? push_journaled(push, call) : push_relaxed(push));
+}
+
+bool FastPushes::enter(Push* push) {
   if (push->client_id.empty()) {
-    take_steps(push);
-    apply(push);
     return true;
   }
   Entered entered = passes_.window->enter(push->client_id, push->sequence, passes_.kind);
-  if (entered.known != Known::kNew) {
+  if (entered.known == Known::kNew) {
+    push->under_way = std::move(entered.under_way);
+  }
+  return entered.known == Known::kNew;
+}
+
+bool FastPushes::push_relaxed(Push* push) {
+  if (!enter(push)) {
     return false;
   }
-  push->under_way = std::move(entered.under_way);
   try {
     take_steps(push);
-    apply(push);
+    apply(push, 0);
+    complete(push);
   } catch (...) {
-    passes_.window->fail(*push->under_way);
+    if (push->under_way != nullptr) {
+      passes_.window->fail(*push->under_way);
+    }
     throw;
   }
   return true;
+}
+
+void FastPushes::complete(Push* push) {
+  try {
+    if (push->under_way != nullptr) {
+      passes_.window->complete(*push->under_way, push->answer);
+    }
+  } catch (const std::exception&) {
+    throw Broken();
+  }
+}
+
+bool FastPushes::push_journaled(Push* push, const Call& call) {
+  RecordOf of;
+  of.body = {call.body.data, call.body_bytes, call.body.owner, call.body.is_python};
+  of.body_crc = crc32c(0, call.body.data, call.body_bytes);  // Before any lock is taken.
+  std::vector<const FastTable*> tables;
+  for (const Part& part : push->parts) {
+    tables.push_back(part.table);
+  }
+  const TableLocks locked(std::move(tables));
+  // What a table admits by count is for the record to say; it changes under the lock.
+  if (!passes_.journal->may_begin() ||
+      std::any_of(push->parts.begin(), push->parts.end(),
+                  [](const Part& part) { return part.table->rows->min_count() > 1; }) ||
+      !enter(push)) {
+    return false;
+  }
+  try {
+    take_steps(push);
+    std::vector<RecordPart> parts;
+    for (const Part& part : push->parts) {
+      parts.push_back({part.table, part.request.step});
+      of.now_s = part.request.now;
+    }
+    of.client_id = push->client_id;
+    of.sequence = push->under_way == nullptr ? 0 : push->sequence;
+    of.answer = push->answer;
+    of.under_way = push->under_way;
+    push->entry = record(passes_, parts, std::move(of));
+  } catch (...) {
+    if (push->under_way != nullptr) {
+      passes_.window->fail(*push->under_way);
+    }
+    throw;
+  }
+  const double began_s = thread_s();  // What it took beside others says nothing of a replay, which is alone.
+  try {
+    apply(push, push->entry->position);
+  } catch (const Broken&) {  // A replay will repeat it.
+    passes_.journal->applied(push->entry, 0);
+    throw;
+  }
+  passes_.journal->applied(push->entry, thread_s() - began_s);
+  return true;
+}
+
+std::optional<Answer> FastPushes::wait(const Call& call, const std::shared_ptr<JournalEntry>& entry) {
+  double left_s = passes_.journal->limits().wait_s;
+  if (call.deadline_ns != 0) {
+    const double until_s = static_cast<double>(call.deadline_ns - now_ns()) / 1e9;
+    left_s = std::min(left_s, until_s - std::min(kOnTheWayS, until_s / 10));
+  }
+  if (passes_.journal->wait(entry, 0)) {
+    return std::nullopt;
+  }
+  waits_->before_wait();
+  return passes_.journal->wait(entry, left_s) ? std::nullopt : waits_->unconfirmed(call, entry);
 }
 
 void FastPushes::take_steps(Push* push) {
@@ -251,13 +343,11 @@ void FastPushes::take_steps(Push* push) {
   push->answer = answer_of(steps);
 }
 
-void FastPushes::apply(Push* push) {
+void FastPushes::apply(Push* push, std::uint64_t position) {
   try {
     for (Part& part : push->parts) {
+      part.request.position = position;
       part.table->rows->push({part.keys.data(), part.keys.size()}, part.gradients, part.counts, part.request);
-    }
-    if (push->under_way != nullptr) {
-      passes_.window->complete(*push->under_way, push->answer);
     }
   } catch (const std::exception&) {
     throw Broken();

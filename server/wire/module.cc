@@ -2,6 +2,7 @@
 #include <Python.h>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "blocks.h"
+#include "discarded.h"
 #include "endpoint.h"
 #include "fast_pushes.h"
 #include "fast_reads.h"
@@ -27,34 +29,9 @@ namespace nb = nanobind;
 namespace rowbank::wire {
 namespace {
 
+using python::Discarded;
+
 constexpr double kNsPerS = 1e9;
-
-// Python objects that are not needed any more, from threads that do not hold the interpreter's lock.
-class Discarded {
- public:
-  // REQUIRES: the caller holds the interpreter's lock. Keeps `object` until the result is gone, and a little longer.
-  std::shared_ptr<void> keep(nb::object object) {
-    return {object.release().ptr(), [this](void* kept) {
-              const std::lock_guard<std::mutex> locked(mutex_);
-              objects_.push_back(static_cast<PyObject*>(kept));
-            }};
-  }
-  // REQUIRES: the caller holds the interpreter's lock.
-  void drop() {
-    std::vector<PyObject*> objects;
-    {
-      const std::lock_guard<std::mutex> locked(mutex_);
-      objects.swap(objects_);
-    }
-    for (PyObject* object : objects) {
-      Py_DECREF(object);
-    }
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<PyObject*> objects_;
-};
 
 struct PyCall {
   std::shared_ptr<Call> call;
@@ -99,18 +76,19 @@ std::string listening(Listen listen) {
   }
 }
 
-class PyEndpoint final : public Worker {
+class PyEndpoint final : public Worker, private PushWaits {
  public:
-  PyEndpoint(EndpointOptions options, nb::object handle, nb::object look, nb::object starved,
+  PyEndpoint(EndpointOptions options, nb::object handle, nb::object look, nb::object starved, nb::object unconfirmed,
              const std::vector<nb::tuple>& refusals, const std::vector<double>& bounds_s, std::size_t max_keys,
              int most_at_once, const nb::tuple& passes)
       : handle_(std::move(handle)),
         look_(std::move(look)),
         looks_(!look_.is_none()),
         starved_(std::move(starved)),
+        unconfirmed_(std::move(unconfirmed)),
         passes_(passes),
         fast_(bounds_s, max_keys, most_at_once),
-        pushes_(bounds_s, max_keys, most_at_once, passes_of(passes)),
+        pushes_(bounds_s, max_keys, most_at_once, passes_of(passes), this),
         kinds_(kinds_of(options.methods)),
         endpoint_(std::move(options), this) {
     if (fast_.bounds_s().size() > FastTimes::kMostBounds) {
@@ -131,7 +109,8 @@ class PyEndpoint final : public Worker {
   FastReads& fast() { return fast_; }
   FastPushes& pushes() { return pushes_; }
 
-  // Of (name, rows, steps or none, whether this shard has all buckets, the first that it has, the one behind the last).
+  // Of (name, rows, steps or none, whether this shard has all buckets, the first that it has, the one behind the last,
+  // the lock, the id, whether the journal has its mutations).
   void set_tables(const std::vector<nb::tuple>& given) {
     FastTables tables;
     for (const nb::tuple& one : given) {
@@ -142,6 +121,9 @@ class PyEndpoint final : public Worker {
       table.owns_all = nb::cast<bool>(one[3]);
       table.first_bucket = nb::cast<std::uint32_t>(one[4]);
       table.end_bucket = nb::cast<std::uint32_t>(one[5]);
+      table.lock = nb::cast<MutationLock*>(one[6]);
+      table.table_id = nb::cast<std::uint32_t>(one[7]);
+      table.leaves_record = nb::cast<bool>(one[8]);
       tables[nb::cast<std::string>(one[0])] = std::move(table);
     }
     {
@@ -246,11 +228,43 @@ class PyEndpoint final : public Worker {
     }
   }
 
+  void before_wait() override {
+    if (endpoint_.waiting() == 0) {
+      const nb::gil_scoped_acquire gil;
+      starve();
+    }
+  }
+
+  std::optional<Answer> unconfirmed(const Call& call, const std::shared_ptr<JournalEntry>& entry) override {
+    const nb::gil_scoped_acquire gil;
+    try {
+      const nb::tuple told =
+          nb::cast<nb::tuple>(unconfirmed_(PyCall{std::const_pointer_cast<Call>(call.shared_from_this())}, entry));
+      if (nb::cast<int>(told[0]) == 0) {
+        return std::nullopt;
+      }
+      return answer_of(nb::cast<int>(told[0]), nb::cast<std::string>(told[1]), nb::cast<Pairs>(told[2]));
+    } catch (nb::python_error& error) {
+      error.discard_as_unraisable("a call of the native endpoint");
+    } catch (const std::exception&) {
+    }
+    return answer_of(static_cast<int>(Status::kUnknown), "the server could not answer", {});
+  }
+
+  // REQUIRES: the interpreter's lock.
+  void starve() {
+    try {
+      starved_();
+    } catch (nb::python_error& error) {
+      error.discard_as_unraisable("a thread of the native endpoint");
+    }
+  }
+
   // REQUIRES: the interpreter's lock.
   Answer handled(std::shared_ptr<Call> call) {
     try {
       if (endpoint_.waiting() == 0) {
-        starved_();
+        starve();
       }
       const nb::tuple told = nb::cast<nb::tuple>(handle_(PyCall{std::move(call)}));
       Answer answer = answer_of(nb::cast<int>(told[0]), nb::cast<std::string>(told[1]), nb::cast<Pairs>(told[2]));
@@ -269,7 +283,8 @@ class PyEndpoint final : public Worker {
   }
 
   static PushPasses passes_of(const nb::tuple& passes) {
-    return {nb::cast<DedupWindow*>(passes[0]), nb::cast<MutationGate*>(passes[1]), nb::cast<std::uint8_t>(passes[2])};
+    return {nb::cast<DedupWindow*>(passes[0]), nb::cast<MutationGate*>(passes[1]), nb::cast<JournalQueue*>(passes[2]),
+            nb::cast<Authors*>(passes[3]), nb::cast<std::uint8_t>(passes[4])};
   }
 
   static std::vector<FastMethod> kinds_of(const std::vector<std::string>& methods) {
@@ -295,6 +310,7 @@ class PyEndpoint final : public Worker {
   std::mutex let_in_mutex_;
   std::unordered_set<std::string> let_in_;  // Paths with tokens.
   nb::object starved_;
+  nb::object unconfirmed_;
   nb::object passes_;  // Whose parts `pushes_` knows.
   FastReads fast_;
   FastPushes pushes_;
@@ -323,7 +339,7 @@ NB_MODULE(_http2, m) {
           [](PyEndpoint* self, std::vector<std::string> methods, std::string unknown_method, std::string server_id,
              std::size_t max_message_bytes, std::size_t max_answer_bytes, std::uint32_t max_streams,
              std::size_t max_connections, std::size_t max_arriving, std::size_t max_arriving_a_place,
-             double message_timeout_s, nb::object handle, nb::object look, nb::object starved,
+             double message_timeout_s, nb::object handle, nb::object look, nb::object starved, nb::object unconfirmed,
              const std::vector<nb::tuple>& refusals, const std::vector<double>& bounds_s, std::size_t max_keys,
              int most_at_once, const nb::tuple& passes) {
             EndpointOptions options;
@@ -337,14 +353,14 @@ NB_MODULE(_http2, m) {
             options.max_arriving = max_arriving;
             options.max_arriving_a_place = max_arriving_a_place;
             options.message_timeout_ns = static_cast<std::int64_t>(message_timeout_s * kNsPerS);
-            new (self) PyEndpoint(std::move(options), std::move(handle), std::move(look), std::move(starved), refusals,
-                                  bounds_s, max_keys, most_at_once, passes);
+            new (self) PyEndpoint(std::move(options), std::move(handle), std::move(look), std::move(starved),
+                                  std::move(unconfirmed), refusals, bounds_s, max_keys, most_at_once, passes);
           },
           nb::kw_only(), nb::arg("methods"), nb::arg("unknown_method"), nb::arg("server_id"),
           nb::arg("max_message_bytes"), nb::arg("max_answer_bytes"), nb::arg("max_streams"), nb::arg("max_connections"),
           nb::arg("max_arriving"), nb::arg("max_arriving_a_place"), nb::arg("message_timeout_s"), nb::arg("handle"),
-          nb::arg("look").none(), nb::arg("starved"), nb::arg("refusals"), nb::arg("bounds_s"), nb::arg("max_keys"),
-          nb::arg("most_at_once"), nb::arg("passes"))
+          nb::arg("look").none(), nb::arg("starved"), nb::arg("unconfirmed"), nb::arg("refusals"), nb::arg("bounds_s"),
+          nb::arg("max_keys"), nb::arg("most_at_once"), nb::arg("passes"))
       .def("set_tables", &PyEndpoint::set_tables, nb::arg("tables"))
       .def(
           "set_room", [](PyEndpoint& self, std::int64_t room) { self.pushes().set_room(room); }, nb::arg("room"))

@@ -8,8 +8,7 @@ import pytest
 
 from rowbank.errors import FollowerTooSlow, NotReady
 from rowbank_protos.v1 import deltas_pb2
-from rowbank_server.journal.entry import Entry
-from rowbank_server.journal.release import ReleaseOrder
+from rowbank_server import _core
 from rowbank_server.ps.deltas.items import OVERHEAD_BYTES, FrozenFilled, HandOver, WriteBack
 from rowbank_server.ps.deltas.log import DeltaLog
 
@@ -17,28 +16,39 @@ BUFFER_BYTES = 10_000
 BEGUN = deltas_pb2.WriteBackMark.STAGE_BEGUN
 
 
+def new_queue(*, max_released_bytes=1000) -> _core.JournalQueue:
+    window = _core.DedupWindow(window=8, max_clients=8)
+    return _core.JournalQueue(
+        window, max_pending_bytes=1 << 30, max_bytes=1 << 30, max_released_bytes=max_released_bytes, wait_s=10.0
+    )
+
+
 class Shard:
     """A log, and mutations on their way to it."""
 
     def __init__(self) -> None:
-        self.log = DeltaLog(buffer_bytes=BUFFER_BYTES)
-        self.order = ReleaseOrder(self.log, max_bytes=1000)
-        self.order.opened(100)
-        self.position = 100
+        self.queue = new_queue()
+        self.queue.reopened(100)
+        self.log = DeltaLog(self.queue, buffer_bytes=BUFFER_BYTES)
+        self.log.opened(100)
+        self.groups: dict[int, _core.JournalGroup] = {}  # Of entries that were not applied and not appended.
 
-    def begin(self, record: bytes = b"", *, appended: bool = True) -> Entry:
-        self.position += 1
-        entry = Entry(self.position, lambda entry: None, appended=appended)
-        self.order.add(entry)
-        entry.pieces = (b"head", record)
-        if not appended:
-            self.order.keep(entry)
+    def begin(self, record: bytes = b"", *, appended: bool = True) -> _core.JournalEntry:
+        entry = self.queue.begin(synced=False, appended=appended)
+        self.queue.submit(entry, b"head", record, b"", None)
+        if appended:
+            group = self.queue.take_group()
+            assert group is not None
+            self.groups[entry.position] = group
         return entry
 
-    def step(self, entry: Entry) -> None:
-        """It was applied, or appended."""
-        entry.owed -= 1
-        self.order.advance()
+    def step(self, entry: _core.JournalEntry) -> None:
+        """It was appended; or, the second time, applied."""
+        group = self.groups.pop(entry.position, None)
+        if group is None:
+            self.queue.applied(entry, 0.0)
+        else:
+            assert self.queue.landed(group, self.queue.stream)
 
     def mutate(self, record: bytes = b"") -> int:
         entry = self.begin(record)
@@ -64,7 +74,7 @@ def test_a_mutation_is_released_when_it_and_all_before_it_are_applied_and_append
         shard.step(third)
         assert shard.seen(start) == [101, 102, 103]
         assert shard.log.position == 103
-    assert shard.order.waiting == 0
+    assert shard.queue.unreleased == 0
 
 
 def test_what_came_to_nothing_is_passed():
@@ -74,7 +84,7 @@ def test_what_came_to_nothing_is_passed():
         first, second = shard.begin(), shard.begin()
         shard.step(second)
         shard.step(second)
-        shard.order.abandon(first)
+        shard.queue.abandon(first)
         assert shard.seen(start) == [102]
 
 
@@ -98,14 +108,14 @@ def test_relaxed_mutations_that_wait_too_long_are_lost_and_readers_are_told():
         stuck = shard.begin()
         for _ in range(20_000):
             shard.step(shard.begin(b"x" * 100, appended=False))
-        assert shard.order.waiting < 10_000
+        assert shard.queue.unreleased < 10_000
         assert shard.seen(start) == []
         shard.step(stuck)
         shard.step(stuck)
         with pytest.raises(FollowerTooSlow):
             shard.seen(start)
         last = 100 + 1 + 20_000
-        assert (shard.log.position, shard.log.ordered_from, shard.order.waiting) == (last, last, 0)
+        assert (shard.log.position, shard.log.ordered_from, shard.queue.unreleased) == (last, last, 0)
         start, _ = shard.log.end()
         shard.step(shard.begin(appended=False))
         assert shard.seen(start) == [last + 1]
@@ -184,7 +194,7 @@ def test_events_stand_between_the_mutations():
 
 
 def test_a_successor_goes_on_from_what_it_replayed():
-    log = DeltaLog(buffer_bytes=BUFFER_BYTES)
+    log = DeltaLog(new_queue(), buffer_bytes=BUFFER_BYTES)
     log.seed(90)
     log.append_replayed([(95, b"b"), (92, b"a"), (89, b"too old")])
     log.append_followed(97, b"c")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from tests.server.conftest import connect
 
+from rowbank_server import _core
 from rowbank_server.ps.deltas.log import DeltaLog
 from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.following.applier import Applier
@@ -39,6 +40,10 @@ def follower(redis_url, namespace):
         load_threads=1,
     )
     shard.serve_followed()
-    dedup, log = DedupWindow(window=8, max_clients=8), DeltaLog(buffer_bytes=1 << 20)
+    dedup = DedupWindow(window=8, max_clients=8)
+    queue = _core.JournalQueue(
+        dedup.native, max_pending_bytes=1 << 20, max_bytes=1 << 20, max_released_bytes=1 << 20, wait_s=1.0
+    )
+    log = DeltaLog(queue, buffer_bytes=1 << 20)
     yield SimpleNamespace(shard=shard, applier=Applier(shard, dedup, log), dedup=dedup, log=log)
     redis.close()

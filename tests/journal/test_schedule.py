@@ -18,7 +18,6 @@ from tests.processes import until
 from tests.server.support import f32, i64
 
 from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2, tables_pb2
-from rowbank_server.journal.replay_rate import ReplayRate
 from rowbank_server.ps.durability.schedule import journal_room
 from rowbank_server.settings import PsSettings, load
 from rowbank_server.settings.errors import SettingsError
@@ -228,16 +227,6 @@ def test_kill_9_replays_what_waited(make, connect, start_ps, client, namespace):
     assert wire.pull("busy", list(range(1, 200)), dim=1)[0].tolist() == before == [[20]] * 199
     # What was replayed is written at once, so that the next start replays it no more.
     until(lambda: set(streams(client, namespace)) == {"2"}, what="the end of the former journal")
-
-
-def test_the_time_of_a_replay_is_guessed_from_what_mutations_took():
-    rate = ReplayRate()
-    first = rate.seconds(100, 100 << 20)
-    assert 0.3 < first < 1.0  # By hand: 100 x 0.2 ms, and 105 MB at 200 MB/s.
-    for _ in range(2000):
-        rate.learn(1 << 20, 0.01)
-    assert rate.seconds(100, 100 << 20) == pytest.approx(0.02 + 104.8576e6 / 400e6 + 1.0, rel=0.02)
-    assert rate.seconds(0, 0) == 0
 
 
 @pytest.mark.parametrize(("name", "value"), [("recovery_target_s", "0"), ("journaled_flush_interval_s", "-1")])

@@ -112,10 +112,11 @@ class Writer:
         return b"".join(fields)
 
 
-def test_both_endpoints_push_alike(native, table_name):
+@pytest.mark.parametrize("durability", [RELAXED, JOURNALED], ids=["relaxed", "journaled"])
+def test_both_endpoints_push_alike(native, table_name, durability):
     """Every push goes to two tables of the same name but for its end, and under two ids: the same comes of it."""
     placeholder = "?" * len(HERE)
-    tables = {f"{table_name[:20]}-{number}{placeholder}": dim for number, dim in enumerate((1, 3, 8))}
+    tables = {f"{table_name[:20]}-{durability}{number}{placeholder}": dim for number, dim in enumerate((1, 3, 8))}
     optimizers = [sgd(0.5), adam(), sgd(0.1)]
     for end in (HERE, THERE):
         for (name, dim), optimizer in zip(tables.items(), optimizers, strict=True):
@@ -125,7 +126,7 @@ def test_both_endpoints_push_alike(native, table_name):
                 dim,
                 optimizer=optimizer,
                 initializer=constant(0.25),
-                durability=RELAXED,
+                durability=durability,
                 **fields,
             )
     seed = 4096
@@ -170,11 +171,15 @@ def test_plain_pushes_take_no_turn_in_the_handlers_line(own):
         assert list(answer.steps) == [number + 2]
     assert turns() == before
     wire.push("journaled", [1], [[1, 1]])
+    assert list(wire.push("journaled", [1], [[1, 1]]).steps) == [2]
     both = [rows_pb2.TableGradients(table=name, keys=i64(1), gradients=f32([[1, 1]])) for name in ("t", "journaled")]
-    wire.rows.Push(rows_pb2.PushRequest(tables=both))
+    assert list(wire.rows.Push(rows_pb2.PushRequest(tables=both)).steps) == [22, 3]
+    assert turns() == before
+    wire.create("admitting", durability=JOURNALED, admission=tables_pb2.Admission(min_count=2))
+    wire.push("admitting", [1], [[1, 1]])  # Of which a record says who was admitted.
     part = rows_pb2.TableGradients(table="t", keys=i64(1), gradients=f32([[1, 1]]))
     wire.rows.Push(rows_pb2.PushRequest(tables=[part]), metadata=(("x-request-id", "seen"),))
-    assert turns() == before + 3
+    assert turns() == before + 2
 
 
 def test_plain_pushes_are_counted(own):
@@ -187,8 +192,9 @@ def test_plain_pushes_are_counted(own):
 
 
 @pytest.mark.parametrize("first", ["native", "main"])
-def test_a_push_is_applied_once_wherever_it_comes_again(native, connect, target, table_name, first):
-    native.create(table_name, durability=RELAXED)
+@pytest.mark.parametrize("durability", [RELAXED, JOURNALED], ids=["relaxed", "journaled"])
+def test_a_push_is_applied_once_wherever_it_comes_again(native, connect, target, table_name, first, durability):
+    native.create(table_name, durability=durability)
     native.push(table_name, [1], [[1, 1]])
     ways = [native.rows, connect(target).rows]
     if first == "main":
@@ -206,8 +212,9 @@ def test_a_push_is_applied_once_wherever_it_comes_again(native, connect, target,
         native.rows.Remove(remove)
 
 
-def test_the_same_push_from_many_at_once_is_applied_once(native, connect, target, table_name):
-    native.create(table_name, durability=RELAXED)
+@pytest.mark.parametrize("durability", [RELAXED, JOURNALED], ids=["relaxed", "journaled"])
+def test_the_same_push_from_many_at_once_is_applied_once(native, connect, target, table_name, durability):
+    native.create(table_name, durability=durability)
     native.push(table_name, [1], [[1, 1]])
     ways = [connect(target, native=number % 3 > 0).rows for number in range(6)]
     keys = np.arange(3000, dtype="<i8").tobytes()

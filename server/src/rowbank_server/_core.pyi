@@ -6,6 +6,7 @@ key's operations are linearizable, a batch is not atomic across keys. `now` is u
 """
 
 import builtins
+import enum
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -401,6 +402,214 @@ class StepCounter:
         """The step of a push: `asked`, or for 0 the one after the highest. Raises OverflowError if there is none."""
     def raise_to(self, step: int) -> None:
         """Never sets it back."""
+
+class JournalEntry:
+    """One mutation's way through the journal; only its queue changes it."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def synced(self) -> bool: ...
+    @property
+    def appended(self) -> bool:
+        """False: its record is for followers alone, and never appended."""
+
+class JournalGroup:
+    """What is appended as one entry of the stream."""
+
+    @property
+    def number(self) -> int:
+        """Of its id; rises."""
+    @property
+    def entries(self) -> list[JournalEntry]: ...
+    @property
+    def records(self) -> list[tuple[bytes, bytes]]:
+        """Of each entry that was not appended yet: head and body."""
+
+class Appended(enum.Enum):
+    """How an append went: Redis answered something else than an id; or the connection broke, or was silent."""
+
+    YES = ...
+    REFUSED = ...
+    UNKNOWN = ...
+
+class Waited(enum.Enum):
+    """How waiting ended."""
+
+    YES = ...
+    FENCED = ...
+    FAILED = ...
+    TOO_LONG = ...
+
+class JournalQueue:
+    """Gives mutations their positions and hands their records to whoever appends them. Thread-safe.
+
+    Attributes:
+        stream: counts streams; the number of the one that groups are for now.
+    """
+
+    def __init__(
+        self,
+        window: DedupWindow,
+        *,
+        max_pending_bytes: int,
+        max_bytes: int,
+        max_released_bytes: int,
+        wait_s: float,
+    ) -> None:
+        """Nothing is queued.
+
+        Args:
+            window: remembers what is done.
+            max_pending_bytes: records in RAM that are not appended yet, beyond which mutations are refused.
+            max_bytes: records in the stream that are not written back yet, beyond which mutations are refused.
+            max_released_bytes: of records of relaxed tables that wait for their turn to be released.
+            wait_s: how long a mutation waits for its append before its caller is told to try again.
+        """
+    @property
+    def wait_s(self) -> float: ...
+    @property
+    def max_pending_bytes(self) -> int: ...
+    @property
+    def max_bytes(self) -> int: ...
+    def reopened(self, position: int) -> None:
+        """Goes on in a new stream, with what is queued first. Positions to come are above `position`."""
+    def fence(self) -> None:
+        """Gives up: nothing is appended or acknowledged any more."""
+    def stop(self) -> None:
+        """Lets those who append end once nothing is queued."""
+    def may_begin(self) -> bool:
+        """Whether a mutation could be appended soon, as far as is known."""
+    def begin(self, *, synced: bool, appended: bool) -> JournalEntry:
+        """Takes the next position. Then `submit` and `applied`, in any order, or `abandon`."""
+    def submit(self, entry: JournalEntry, head: bytes, body: bytes, answer: bytes, under_way: UnderWay | None) -> None:
+        """Queues the record. Once the mutation is done, repeats of `under_way`, if there is one, get `answer`."""
+    def abandon(self, entry: JournalEntry) -> None:
+        """Forgets an entry whose mutation failed before it was submitted."""
+    def applied(self, entry: JournalEntry, took_s: float) -> None:
+        """The mutation is in RAM. `took_s`: processor time that it took; 0: not known."""
+    def wait(self, entry: JournalEntry, timeout_s: float) -> bool:
+        """Waits until the entry is done, or waiting for it makes no sense any more; returns whether it is done."""
+    def take_group(self) -> JournalGroup | None:
+        """What to append next; waits for it. None: it was fenced or stopped."""
+    def append(self, socket: int, key: str, timeout_s: float, stream: int) -> tuple[Appended, JournalGroup | None]:
+        """Appends to a stream of Redis over a socket that nobody else uses, group after group.
+
+        Returns when one has landed that has to be looked after (synced entries, records that are kept, a stream that
+        fills), or has not; a group of None: it was fenced or stopped, or goes on in another stream than `stream`.
+
+        Args:
+            timeout_s: how long the socket may be silent.
+        """
+    def pause(self, seconds: float, stream: int) -> None:
+        """Waits before another try; less long where that is not wanted any more, or goes to another stream."""
+    def landed(self, group: JournalGroup, stream: int) -> bool:
+        """It was appended to `stream`. False: that was lost since. Entries of synced tables have to be finished."""
+    def failed(self, why: str, *, missing: bool) -> bool:
+        """An append failed; `missing`: because there is no stream. Returns whether the last one had not."""
+    def finish(self, entry: JournalEntry) -> None:
+        """Counts one of the two halves, applied and appended; the second makes the entry done."""
+    def wait_appended(self, position: int, timeout_s: float) -> Waited:
+        """Waits until everything up to `position` is appended."""
+    @property
+    def last_position(self) -> int: ...
+    @property
+    def done_through(self) -> int:
+        """All mutations up to this position are done."""
+    @property
+    def released_through(self) -> int:
+        """Everything up to this position is applied and appended, and followers can have it."""
+    @property
+    def released_until(self) -> float:
+        """Every mutation that was acknowledged before this time, monotonic seconds, was released."""
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest mutation that is not appended; 0: all are."""
+    @property
+    def failure(self) -> str:
+        """Why the last append failed; empty: it did not."""
+    @property
+    def missing(self) -> bool:
+        """Whether the stream was gone at the last append."""
+    @property
+    def fenced(self) -> bool: ...
+    @property
+    def stopping(self) -> bool: ...
+    @property
+    def has_unappended(self) -> bool: ...
+    @property
+    def pending_bytes(self) -> int: ...
+    @property
+    def stream(self) -> int: ...
+    @property
+    def appended_records(self) -> int: ...
+    @property
+    def appended_groups(self) -> int: ...
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of records in the stream."""
+    @property
+    def gone_through(self) -> int:
+        """Every record above this position is in the stream, or will be."""
+    @property
+    def replay_s(self) -> float:
+        """About how long a replay of what is in the stream would take."""
+    def has_done(self, position: int) -> bool:
+        """Whether the oldest entry of the stream holds nothing above `position`."""
+    def passed(self, position: int, *, most_bytes: int) -> int:
+        """The number of the last of the oldest entries that hold nothing above `position`, of as many as have
+        `most_bytes`, or one; 0: there is none."""
+    def forget(self, number: int) -> bool:
+        """Entries up to `number` were deleted; returns whether none is left."""
+    def first_after(self, position: int) -> int | None:
+        """The number of the first entry that may have records above `position`; None: none has."""
+    @property
+    def keeps_records(self) -> bool: ...
+    def keep_records(self, on: bool) -> int:
+        """Whether records are kept for `take_released`; returns the position released last."""
+    def take_released(self) -> tuple[list[tuple[int, bool, bytes, bytes, float]], int]:
+        """What was released since the last call, and the position released last.
+
+        Each is its position, whether it tells instead that relaxed mutations up to there are lost, head and body of its
+        record, and when it was begun in monotonic seconds.
+        """
+    @property
+    def unreleased(self) -> int:
+        """How many mutations were begun and not released."""
+
+class MutationLock:
+    """What mutations of one table agree on while they take their positions and are applied.
+
+    Attributes:
+        journaled_position: of the last mutation that is in the journal; written under the lock.
+        optimizer: that the rows are updated with, serialized; written under the lock.
+    """
+
+    journaled_position: int
+    optimizer: bytes
+    def __enter__(self) -> None: ...
+    def __exit__(self, *raised: object) -> None: ...
+
+class Authors:
+    """Who made which of the latest mutations. Thread-safe."""
+
+    def note(self, position: int, client_id: str, caller: str) -> None: ...
+    def of(self, position: int) -> tuple[str, str] | None: ...
+
+def pack_record_head(
+    *,
+    kind: int,
+    position: int,
+    now_s: int,
+    sequence: int,
+    client_id: bytes,
+    answer: bytes,
+    tables: list[tuple[int, bytes, bytes, int]],
+    body_bytes: int,
+    body_crc: int,
+) -> bytes:
+    """The head of a journal record; `tables` have id, optimizer, outcome and step. Raises ValueError where a length
+    does not go into its field."""
 
 class RowTable:
     def __init__(

@@ -5,7 +5,16 @@ Threads run `Endpoint.serve`, which takes calls in without the interpreter's loc
 
 from collections.abc import Callable, Sequence
 
-from rowbank_server._core import DedupWindow, MutationGate, RowTable, StepCounter
+from rowbank_server._core import (
+    Authors,
+    DedupWindow,
+    JournalEntry,
+    JournalQueue,
+    MutationGate,
+    MutationLock,
+    RowTable,
+    StepCounter,
+)
 
 class Call:
     """A call whose request has arrived."""
@@ -42,12 +51,15 @@ class Endpoint:
             is refused with before anything of its request is read. None: all are let in. A path and a token that were
             let in are not asked for again until the next sweep.
         starved: called when all threads are busy.
+        unconfirmed: given a call and its push's entry, says why it is not known whether that will last, as `handle`
+            does; a status of 0: it is known by now that it will.
         refusals: status, text and trailers for: a call for another server; too many requests that arrive; one that is
             slow; none, or more than one, in a call; a push that memory ran out for halfway.
         bounds_s: of the histogram of calls that are answered without the interpreter.
         max_keys: more than so many keys go to `handle`.
         most_at_once: more than so many reads, or pushes, at the same time go there, too.
-        passes: where ids of pushes are looked up, what pushes pass, and the number of their kind.
+        passes: where ids of pushes are looked up, what pushes pass, where they take positions, what is told who made
+            them, and the number of their kind.
     """
 
     def __init__(
@@ -70,13 +82,16 @@ class Endpoint:
         bounds_s: Sequence[float],
         max_keys: int,
         most_at_once: int,
-        passes: tuple[DedupWindow, MutationGate, int],
+        unconfirmed: Callable[[Call, JournalEntry], tuple[int, str, list[tuple[str, str]], bytes]],
+        passes: tuple[DedupWindow, MutationGate, JournalQueue, Authors, int],
     ) -> None: ...
-    def set_tables(self, tables: Sequence[tuple[str, RowTable, StepCounter | None, bool, int, int]]) -> None:
+    def set_tables(
+        self, tables: Sequence[tuple[str, RowTable, StepCounter | None, bool, int, int, MutationLock, int, bool]]
+    ) -> None:
         """The tables that calls may be answered of without the interpreter.
 
         Each is its name, its rows, its steps (None: it is read alone), whether this shard has all of its buckets, the
-        first bucket that it has, and the one behind the last.
+        first bucket that it has, the one behind the last, its lock, its id, and whether the journal has its mutations.
         """
     def set_room(self, room: int) -> None:
         """How many bytes new rows of pushes may take; negative, as at first: all pushes go to `handle`."""

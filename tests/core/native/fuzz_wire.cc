@@ -62,20 +62,38 @@ class Books : public Rules {
   std::uint64_t last = 0;
 };
 
+// Whoever has to wait for the journal is told that nobody knows.
+struct NobodyKnows : PushWaits {
+  void before_wait() override {}
+  std::optional<Answer> unconfirmed(const Call&, const std::shared_ptr<JournalEntry>&) override {
+    Answer answer;
+    answer.status = 14;
+    return answer;
+  }
+};
+
 class Driver {
  public:
   Driver(const std::uint8_t* data, std::size_t size)
-      : at_(data), end_(data + size), table_(options(), Initializer("constant", 3, 0, 0), Optimizer("sgd", rate())) {}
+      : at_(data),
+        end_(data + size),
+        table_(options(), Initializer("constant", 3, 0, 0), Optimizer("sgd", rate())),
+        journaled_(options(), Initializer("constant", 3, 0, 0), Optimizer("sgd", rate())) {}
 
   void run() {
     int ends[2];
     require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0, "no pair of sockets");
     peer_ = ends[1];
     FastReads reads({0.001}, 100, 4);
-    FastPushes pushes({0.001}, 100, 4, {&window_, &gate_, 1});
+    FastPushes pushes({0.001}, 100, 4, {&window_, &gate_, &journal_, &authors_, 1}, &waits_);
     FastTables tables;
     tables["t"].rows = &table_;
-    tables["t"].steps = &steps_;
+    tables["j"].rows = &journaled_;
+    tables["j"].leaves_record = true;
+    for (auto& [name, table] : tables) {
+      table.steps = &steps_;
+      table.lock = &locks_[table.table_id = name == "j" ? 1 : 0];
+    }
     reads.set_tables(tables);
     reads.open();
     pushes.set_tables(std::move(tables));
@@ -93,6 +111,9 @@ class Driver {
       if (alive && next() % 8 == 0) answer_one(reads, pushes);
     }
     while (!waiting_.empty()) answer_one(reads, pushes);
+    append();
+    require(journal_.done_through() == journal_.last_position(), "a mutation is never done");
+    require(journal_.pending_bytes() == 0 && journal_.unreleased() == 0, "a record is left over");
     require(gate_.close(0), "a push is inside for ever");
     connection_->close();
     require(books_.arriving == 0, "a request that ended still arrives");
@@ -132,7 +153,8 @@ class Driver {
     const std::size_t count = next() % 4U;
     const std::string keys = some(8 * count);
     const std::string gradients = some(8 * count);
-    std::string table = std::string("\x0a\x01t\x12", 4) + static_cast<char>(keys.size()) + keys;
+    std::string table = std::string("\x0a\x01", 2) + (next() % 2 == 0 ? "t" : "j") + "\x12";
+    table += static_cast<char>(keys.size()) + keys;
     table += std::string("\x1a", 1) + static_cast<char>(gradients.size()) + gradients;
     if (next() % 4 == 0) table += std::string("\x28", 1) + static_cast<char>(next() % 100);
     if (next() % 4 == 0) table += "\x35" + some(4);
@@ -203,6 +225,12 @@ class Driver {
     }
     connection_->answer(*call, std::move(*answer));
     connection_->flush();
+    if (next() % 4 == 0) append();
+  }
+
+  // As if Redis had taken all records.
+  void append() {
+    while (journal_.pending_bytes() > 0) journal_.landed(journal_.take_group(), journal_.stream());
   }
 
   void drain() {
@@ -215,9 +243,14 @@ class Driver {
   const std::uint8_t* at_;
   const std::uint8_t* end_;
   RowTable table_;
+  RowTable journaled_;
   StepCounter steps_{0};
+  MutationLock locks_[2];
   DedupWindow window_{8, 2};
   MutationGate gate_;
+  JournalQueue journal_{&window_, {4096, 1 << 20, 4096, 0}};
+  Authors authors_;
+  NobodyKnows waits_;
   Books books_;
   std::shared_ptr<Connection> connection_;
   int peer_ = -1;

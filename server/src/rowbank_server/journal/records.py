@@ -77,28 +77,18 @@ class Record:
 
     def pieces(self) -> tuple[bytes, bytes]:
         """Head and body; together they are the record."""
-        client = self.client_id.encode()
-        parts = [client, self.answer]
-        for table in self.tables:
-            lengths = len(table.optimizer), len(table.outcome)
-            parts += [_TABLE.pack(table.table_id, *lengths, table.step), table.optimizer, table.outcome]
-        variable = b"".join(parts)
-        fixed = _HEAD.pack(
-            0,
-            FORMAT,
-            self.kind,
-            len(self.tables),
-            _HEAD.size + len(variable),
-            self.body_crc,
-            len(self.body),
-            self.now_s,
-            self.position,
-            self.sequence,
-            len(client),
-            len(self.answer),
+        head = _core.pack_record_head(
+            kind=self.kind,
+            position=self.position,
+            now_s=self.now_s,
+            sequence=self.sequence,
+            client_id=self.client_id.encode(),
+            answer=self.answer,
+            tables=[(table.table_id, table.optimizer, table.outcome, table.step) for table in self.tables],
+            body_bytes=len(self.body),
+            body_crc=self.body_crc,
         )
-        rest = fixed[_CRC_BYTES:] + variable
-        return _core.crc32c(rest).to_bytes(_CRC_BYTES, "little") + rest, self.body
+        return head, self.body
 
 
 def parse(data: bytes) -> Record:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from rowbank.errors import RedisUnavailable
-from rowbank_server.journal.entry import Entry
+from rowbank_server import _core
 from rowbank_server.journal.writer import Barrier, close_quietly
 
 _log = logging.getLogger("rowbank.journal")
@@ -21,11 +21,11 @@ class Syncer:
         finish: called for each entry once everything appended before it was added is on disk.
     """
 
-    def __init__(self, barrier: Barrier, finish: Callable[[Entry], None]) -> None:
+    def __init__(self, barrier: Barrier, finish: Callable[[_core.JournalEntry], None]) -> None:
         self._barrier = barrier
         self._finish = finish
         self._lock = threading.Condition()
-        self._waiting: list[Entry] = []
+        self._waiting: list[_core.JournalEntry] = []
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="journal-sync", daemon=True)
 
@@ -33,7 +33,7 @@ class Syncer:
         """Starts the thread."""
         self._thread.start()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: _core.JournalEntry) -> None:
         """Takes an entry that was appended."""
         with self._lock:
             self._waiting.append(entry)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +17,7 @@ from rowbank_server.storage.node import NodeConnection, joined, packed
 
 _WHAT = "journal"
 _ID_IS_TAKEN = "equal or smaller"
+_LONGEST_WAIT_S = 3600.0  # Where connections have no time limit.
 _BARRIER_MS = 2000  # Redis's own time limit for one wait; the wait is repeated.
 
 
@@ -24,6 +27,27 @@ class StreamWriter(NodeConnection):
     def __init__(self, redis: Redis, key: str) -> None:
         super().__init__(redis, key)
         self._unanswered = 0  # The group of a try that may have arrived.
+
+    @property
+    def key(self) -> str:
+        """The stream's name."""
+        return self._key
+
+    def plain_socket(self) -> socket.socket | None:
+        """The connection's socket, for whoever appends by himself between two calls; None: there is none that bytes
+        may be written to as they are."""
+        found = getattr(self._connection, "_sock", None)
+        return found if isinstance(found, socket.socket) and not isinstance(found, ssl.SSLSocket) else None
+
+    def timeout_s(self) -> float:
+        """How long an answer may take."""
+        return float(getattr(self._connection, "socket_timeout", None) or _LONGEST_WAIT_S)
+
+    def lose(self, group: int, *, unknown: bool) -> None:
+        """Gives up the connection over which somebody tried to append `group`; `unknown`: whether it arrived."""
+        if unknown:
+            self._unanswered = group
+        self.close()
 
     def append(self, group: int, records: Sequence[Sequence[bytes]]) -> bool:
         """Appends `records`, each given in pieces, as entry `group`, a number that rises: once, however often tried.

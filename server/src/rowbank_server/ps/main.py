@@ -16,7 +16,6 @@ from rowbank_server.features.freshness import FreshnessCollector
 from rowbank_server.features.service import FeatureServicer
 from rowbank_server.guard import Guard
 from rowbank_server.journal.journal import Journal
-from rowbank_server.journal.release import ReleaseOrder
 from rowbank_server.journal.streams import JournalStreams
 from rowbank_server.ps.deltas.followers import Followers
 from rowbank_server.ps.deltas.log import DeltaLog
@@ -31,6 +30,7 @@ from rowbank_server.ps.durability.committer import Committer
 from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.durability.gate import MutationGate
 from rowbank_server.ps.durability.keeper import Keeper
+from rowbank_server.ps.durability.queue import new_queue
 from rowbank_server.ps.durability.recovery import Recovery
 from rowbank_server.ps.durability.schedule import Schedule
 from rowbank_server.ps.following.following import Following
@@ -42,6 +42,7 @@ from rowbank_server.ps.limits.limiting import Limiting
 from rowbank_server.ps.limits.machine_memory import group_limit
 from rowbank_server.ps.limits.memory_watch import MemoryGuard
 from rowbank_server.ps.limits.turns import leave_early
+from rowbank_server.ps.native.endpoint import Passes
 from rowbank_server.ps.native.limits import limits_of
 from rowbank_server.ps.roles.heartbeat import Heartbeat
 from rowbank_server.ps.roles.membership import Membership
@@ -153,14 +154,14 @@ class ParameterServer:
             writers=settings.worker_threads + settings.max_calls + _OTHER_WRITERS,
         )
         dedup = DedupWindow(window=settings.dedup_window, max_clients=settings.dedup_clients)
-        self.log = DeltaLog(buffer_bytes=settings.follow_buffer_bytes)
+        queue = new_queue(settings, dedup)
+        self.log = DeltaLog(queue, buffer_bytes=settings.follow_buffer_bytes)
         self.journal = Journal(
             streams,
-            wait_s=settings.journal_wait_s,
-            max_pending_bytes=settings.journal_max_pending_bytes,
-            max_bytes=settings.journal_max_bytes,
+            queue,
             on_trouble=lambda: self.keeper.wake(),
-            release=ReleaseOrder(self.log, max_bytes=settings.follow_buffer_bytes),
+            on_opened=self.log.opened,
+            on_released=self.log.collect,
         )
         self.recovery = Recovery(streams, dedup, self.log, open_journal=self.journal.open)
         ownership = Ownership(settings.shard_index, settings.shard_count)
@@ -257,6 +258,7 @@ class ParameterServer:
             ],
             native_interceptors=self._interceptors(Parsing()),
             native_doorkeepers=self.security.outermost(),
+            native_errors=[Tracing(), ErrorInterceptor(self._requests)],
             max_calls=settings.max_calls,
             max_streams_per_connection=settings.max_streams_per_connection,
             max_message_bytes=settings.max_message_bytes,
@@ -265,7 +267,7 @@ class ParameterServer:
             native=limits_of(
                 settings, speaks_tls=tls is not None, asks_for_tokens=self.security.parts.gate is not None
             ),
-            passes=(dedup, self.gate),
+            passes=Passes(dedup, self.gate, queue, self.authors, self.journal.wait),
             server_id=self._owner,
             on_refused=self.limiting.metrics.refused,
         )

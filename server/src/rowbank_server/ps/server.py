@@ -42,8 +42,6 @@ from rowbank_protos.v1 import (
 )
 from rowbank_server.listening import require_free
 from rowbank_server.ps.deltas.followers import SERVERS
-from rowbank_server.ps.durability.dedup import DedupWindow
-from rowbank_server.ps.durability.gate import MutationGate
 from rowbank_server.ps.native.endpoint import NativeEndpoint, Passes
 from rowbank_server.ps.native.limits import NativeLimits, max_answer_bytes
 from rowbank_server.ps.tables.table import ShardTable
@@ -101,11 +99,12 @@ class PsServer:
         interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
         native_interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
         native_doorkeepers: Sequence[grpc.ServerInterceptor[Any, Any]],
+        native_errors: Sequence[grpc.ServerInterceptor[Any, Any]],
         max_calls: int,
         max_streams_per_connection: int,
         max_message_bytes: int,
         max_followers: int,
-        passes: tuple[DedupWindow, MutationGate],
+        passes: Passes,
         tls: ServedTls | None = None,
         native: NativeLimits | None = None,
         server_id: str = "",
@@ -143,7 +142,8 @@ class PsServer:
                 doorkeepers=native_doorkeepers,
                 server_id=server_id,
                 on_refused=on_refused,
-                passes=Passes(*passes),
+                passes=passes,
+                errors=native_errors,
             )
         # The first handler that knows a method wins, so these come before the generated ones.
         self._server.add_generic_rpc_handlers(

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rowbank.errors import FollowerTooSlow, NotReady
 from rowbank_protos.v1 import common_pb2, deltas_pb2
+from rowbank_server import _core
 from rowbank_server.ps.deltas.items import (
     OVERHEAD_BYTES,
     Event,
@@ -35,10 +36,12 @@ class DeltaLog:
     """Thread-safe. Indexes count items, mutations and events alike; positions are those of mutations.
 
     Args:
+        queue: where mutations are released from; whoever looks at this log sees what was released until then.
         buffer_bytes: of records, and what they cost beside them.
     """
 
-    def __init__(self, *, buffer_bytes: int) -> None:
+    def __init__(self, queue: _core.JournalQueue, *, buffer_bytes: int) -> None:
+        self._queue = queue
         self._buffer_bytes = buffer_bytes
         self._lock = threading.Lock()
         self._items: dict[int, Item] = {}
@@ -70,7 +73,8 @@ class DeltaLog:
     @property
     def position(self) -> int:
         """The highest position released so far."""
-        return self._position
+        with self._current():
+            return self._position
 
     @property
     def inherited(self) -> int | None:
@@ -85,17 +89,19 @@ class DeltaLog:
     @property
     def held_bytes(self) -> int:
         """Bytes held for followers."""
-        return self._bytes
+        with self._current():
+            return self._bytes
 
     @property
     def first_position(self) -> int:
         """Who has taken in this position, or a later one, is served from here."""
-        return self._first_position if self._keeping else self._position
+        with self._current():
+            return self._first_position if self._keeping else self._position
 
     @property
     def active(self) -> bool:
         """Whether anybody follows, or did a minute ago."""
-        with self._lock:
+        with self._current():
             return self._check_active()
 
     @property
@@ -124,35 +130,50 @@ class DeltaLog:
 
     def order_relaxed(self, position: int) -> None:
         """From now on every mutation of a relaxed table takes a position, and those are above `position`."""
-        with self._lock:
+        with self._current():
             self._ordered_from = position
 
     def opened(self, position: int) -> None:
-        """See `Released`."""
-        with self._lock:
+        """Positions of this process are above `position`."""
+        with self._current():
             self._opened_at = position
             self._position = max(self._position, position)
             if self._inherited is None:  # Of what was before, nobody knows what is missing.
                 self._first_position = max(self._first_position, position)
 
-    def released(self, position: int, pieces: tuple[bytes, ...], begun: float) -> None:
-        """See `Released`."""
-        with self._lock:
-            self._position = position
-            if self._keeping and (self._readers or begun < self._idle_until or self._check_active()):
-                self._put(position, pieces, None, sum(map(len, pieces)), self.at_ms(begun))
+    def collect(self) -> None:
+        """Takes in what was released, which else waits in RAM for somebody to look here."""
+        with self._current():
+            self._check_active()
 
-    def lost(self, position: int) -> None:
-        """See `Released`: whoever follows has to come again, and gets pictures of relaxed tables."""
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[None]:
+        """Holds the lock, with everything taken in that was released."""
         with self._lock:
-            self._position = max(self._position, position)
-            self._restart(self._position)
-            if self._ordered_from != _NOT_ORDERED:
-                self._ordered_from = self._position
+            released, through = self._queue.take_released()
+            for position, lost, head, body, begun in released:
+                if lost:
+                    self._lost(position)
+                else:
+                    self._released(position, (head, body), begun)
+            self._position = max(self._position, through)
+            yield
+
+    def _released(self, position: int, pieces: tuple[bytes, ...], begun: float) -> None:
+        self._position = max(self._position, position)
+        if self._keeping and (self._readers or begun < self._idle_until or self._check_active()):
+            self._put(position, pieces, None, sum(map(len, pieces)), self.at_ms(begun))
+
+    def _lost(self, position: int) -> None:
+        """Whoever follows has to come again, and gets pictures of relaxed tables."""
+        self._position = max(self._position, position)
+        self._restart(self._position)
+        if self._ordered_from != _NOT_ORDERED:
+            self._ordered_from = self._position
 
     def seed(self, position: int | None) -> None:
         """Starts anew: this process knows what comes after `position`, and appends it. None: not even that."""
-        with self._lock:
+        with self._current():
             self._inherited = position
             self._position = max(self._position, position or 0)
             self._restart(self._position)
@@ -161,7 +182,7 @@ class DeltaLog:
     def append_followed(self, position: int, record: bytes | Sequence[bytes], *, at_ms: int = 0) -> None:
         """Takes a mutation of a former owner, which this process has applied; positions rise."""
         pieces = (record,) if isinstance(record, bytes) else tuple(record)
-        with self._lock:
+        with self._current():
             self._position = max(self._position, position)
             if self._inherited is not None:
                 self._inherited = max(self._inherited, position)
@@ -183,7 +204,7 @@ class DeltaLog:
         there = list(tables)
         known = {table.table_id: table.spec.durability for table in self._tables}
         new = [table for table in there if table.entry.table_id not in known]
-        with self._lock:
+        with self._current():
             ordered = self._ordered_from != _NOT_ORDERED
             unlike = (
                 table.entry.table_id
@@ -200,7 +221,7 @@ class DeltaLog:
 
     def frozen_filled(self, table_id: int) -> None:
         """Says that a model version's copy is whole."""
-        with self._lock:
+        with self._current():
             self._filled[table_id] = self._position
         self._put_event(FrozenFilled(table_id))
 
@@ -229,30 +250,30 @@ class DeltaLog:
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Around everything that a reader does."""
-        with self._lock:
+        with self._current():
             self._readers += 1
             self._readings += 1
             self._keep()
         try:
             yield
         finally:
-            with self._lock:
+            with self._current():
                 self._readers -= 1
                 self._idle_until = time.monotonic() + IDLE_S
 
     def end(self) -> tuple[int, int]:
         """For readers: the index of the next item, and the position before it."""
-        with self._lock:
+        with self._current():
             return self._end, self._position
 
     def first(self) -> tuple[int, int]:
         """For readers: the index of the oldest item, and the position before it."""
-        with self._lock:
+        with self._current():
             return self._first, self._first_position
 
     def index_after(self, position: int) -> int | None:
         """For readers: the index of the first item after `position`, events behind it included; None: it is gone."""
-        with self._lock:
+        with self._current():
             if position < self._first_position:
                 return None
             low, high = self._first, self._end
@@ -268,7 +289,7 @@ class DeltaLog:
 
     def tables_at(self, index: int) -> tuple[deltas_pb2.FollowedTable, ...]:
         """The tables that there were before the item `index`."""
-        with self._lock:
+        with self._current():
             for at in reversed(self._table_events):
                 event = self._items[at].event
                 if at < index and isinstance(event, TablesChanged):
@@ -288,7 +309,7 @@ class DeltaLog:
         """
         found: list[Item] = []
         size = 0
-        with self._lock:
+        with self._current():
             first, end, position = self._first, self._end, self._position
         if self._closed and index >= end:
             raise NotReady(self._closed)
@@ -309,12 +330,12 @@ class DeltaLog:
 
     def lag(self, index: int) -> tuple[int, int]:
         """How many items come from `index` on, and when the first of them was begun, in Unix milliseconds; 0: none."""
-        with self._lock:
+        with self._current():
             item = self._items.get(max(index, self._first))
             return self._end - index, 0 if item is None else item.at_ms
 
     def _put_event(self, event: Event) -> None:
-        with self._lock:
+        with self._current():
             if self._keeping and self._check_active():
                 self._put(self._position, (), event, 0, self.at_ms(time.monotonic()))
             elif isinstance(event, TablesChanged):
@@ -347,12 +368,14 @@ class DeltaLog:
     def _keep(self) -> None:
         self._idle_until = time.monotonic() + IDLE_S
         if not self._keeping:
+            self._position = max(self._position, self._queue.keep_records(True))
             self._restart(self._position)
             self._keeping = True
 
     def _check_active(self) -> bool:
         if self._keeping and not self._readers and time.monotonic() >= self._idle_until:
             self._keeping = False
+            self._queue.keep_records(False)
             self._ordered_from = _NOT_ORDERED
             self._restart(self._position)
         return self._keeping

@@ -22,7 +22,6 @@ from rowbank.errors import RedisUnavailable
 from rowbank.tracing import stage
 from rowbank_protos.v1 import common_pb2, rows_pb2
 from rowbank_server import _core
-from rowbank_server.journal.entry import Entry
 from rowbank_server.journal.journal import Journal
 from rowbank_server.journal.records import Kind, Record, TablePart
 from rowbank_server.ps.deltas.log import DeltaLog
@@ -214,9 +213,8 @@ class _Ordered:
         self._request = request
         self._request_crc = _core.crc32c(request)  # Before any lock is taken.
         self._in_flight = in_flight
-        self._answer: bytes = b""
 
-    def run(self, *, synced: bool) -> tuple[Entry | None, Message]:
+    def run(self, *, synced: bool) -> tuple[_core.JournalEntry | None, Message]:
         """Applies the mutation and queues its record; returns what to wait for, if anything, and the answer.
 
         REQUIRES: the caller holds the locks that come before the tables' mutation locks.
@@ -228,7 +226,7 @@ class _Ordered:
             entry = None
             try:
                 early = self._mutation.prepare()
-                entry = self._journal.begin(self._done, synced=synced, appended=self._journaled)
+                entry = self._journal.begin(synced=synced, appended=self._journaled)
                 now = int(time.time())
                 if early is not None and self._journaled:  # The append runs while the arithmetic runs.
                     submitted = self._submit(entry, early, now)
@@ -250,11 +248,10 @@ class _Ordered:
         self._give_up(entry, answer)
         return None, answer
 
-    def _submit(self, entry: Entry, answer: Message, now: int) -> bool:
+    def _submit(self, entry: _core.JournalEntry, answer: Message, now: int) -> bool:
         body = self._mutation.body(self._request)
         if body is None:
             return False
-        self._answer = answer.SerializeToString()
         outcomes = self._mutation.outcomes(entry.position)
         parts = zip(self._mutation.tables, self._mutation.steps(), outcomes, strict=True)
         mine = self._in_flight
@@ -269,9 +266,9 @@ class _Ordered:
             body_crc=self._request_crc if body is self._request else _core.crc32c(body),
             client_id="" if mine is None else mine.client_id,
             sequence=0 if mine is None else mine.sequence,
-            answer=self._answer,
+            answer=answer.SerializeToString(),
         )
-        self._journal.submit(entry, record)
+        self._journal.submit(entry, record, None if mine is None else mine.native)
         self._authors.note(entry.position, Author(record.client_id, caller.current().name))
         if self._journaled:
             for table in self._mutation.tables:
@@ -280,11 +277,7 @@ class _Ordered:
                     table.removal_position = entry.position
         return True
 
-    def _done(self, entry: Entry) -> None:
-        if self._in_flight is not None:
-            self._in_flight.complete(self._answer)
-
-    def _give_up(self, entry: Entry | None, answer: Message | None = None) -> None:
+    def _give_up(self, entry: _core.JournalEntry | None, answer: Message | None = None) -> None:
         """Nothing was recorded: because nothing changed (then there is an answer), or because it failed."""
         if entry is not None:
             self._journal.abandon(entry)

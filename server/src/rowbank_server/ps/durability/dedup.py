@@ -24,32 +24,36 @@ MAX_CLIENT_ID_CHARACTERS = 256
 
 
 class InFlight:
-    """A mutation under way. Thread-safe."""
+    """A mutation under way. Thread-safe.
 
-    __slots__ = ("_mutation", "_window", "client_id", "sequence")
+    Attributes:
+        native: what the window itself has of it.
+    """
+
+    __slots__ = ("_window", "client_id", "native", "sequence")
 
     def __init__(self, window: _core.DedupWindow, mutation: _core.UnderWay) -> None:
         self._window = window
-        self._mutation = mutation
+        self.native = mutation
         self.client_id = mutation.client_id
         self.sequence = mutation.sequence
 
     @property
     def done(self) -> bool:
         """Whether it is under way no more."""
-        return self._window.done(self._mutation)
+        return self._window.done(self.native)
 
     def wait(self, timeout_s: float) -> bool:
         """Waits until it is under way no more; False: it still is."""
-        return self._window.wait(self._mutation, timeout_s)
+        return self._window.wait(self.native, timeout_s)
 
     def complete(self, answer: bytes) -> None:
         """The mutation is done; repeats get `answer`."""
-        self._window.complete(self._mutation, answer)
+        self._window.complete(self.native, answer)
 
     def fail(self) -> None:
         """The mutation was not applied; a repeat may try again."""
-        self._window.fail(self._mutation)
+        self._window.fail(self.native)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ import grpc
 
 from rowbank import tracing
 from rowbank.errors import DeadlineExceeded, InvalidRequest, MemoryLimit, NotReady, Overloaded, RequestError, to_status
+from rowbank_server import _core
 from rowbank_server.journal.records import Kind
+from rowbank_server.ps.durability.authors import Authors
 from rowbank_server.ps.durability.dedup import DedupWindow
 from rowbank_server.ps.durability.gate import MutationGate
 from rowbank_server.ps.native.context import Aborted, NativeContext, on_wire
@@ -39,10 +41,17 @@ _LEAVE_S = 2.0  # For threads that have answered their last call.
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """What every push passes, whoever answers it."""
+    """What every push passes, whoever answers it.
+
+    Attributes:
+        confirm: raises, given a push and for how many seconds to wait, why it is not known whether it will last.
+    """
 
     window: DedupWindow
     gate: MutationGate
+    journal: _core.JournalQueue
+    authors: Authors
+    confirm: Callable[[_core.JournalEntry, float], None]
 
 
 class NativeEndpoint:
@@ -54,7 +63,8 @@ class NativeEndpoint:
         doorkeepers: interceptors that refuse by a call's headers alone, before its request is read.
         server_id: of this process; calls that name another one are refused.
         on_refused: told why, in a word: "receiving" or "slow".
-        passes: what pushes pass that are applied without the interpreter.
+        passes: what pushes pass that are applied without the interpreter,
+        errors: and the interceptors that say why one of them failed.
     """
 
     def __init__(
@@ -67,10 +77,14 @@ class NativeEndpoint:
         server_id: str,
         on_refused: Callable[[str], None],
         passes: Passes,
+        errors: Sequence[grpc.ServerInterceptor[Any, Any]],
     ) -> None:
         self._paths = list(handlers)
         self._find = _chained(interceptors, handlers)
         self._let_in = _chained(doorkeepers, dict.fromkeys(self._paths, _LET_IN))
+        self._passes = passes
+        confirm = grpc.unary_unary_rpc_method_handler(self._confirm)
+        self._find_unconfirmed = _chained(errors, dict.fromkeys(self._paths, confirm))
         self._limits = limits
         self._on_refused = on_refused
         self._counted = [0] * len(_REFUSALS)
@@ -96,11 +110,18 @@ class NativeEndpoint:
             handle=self._answer,
             look=self._look if doorkeepers else None,
             starved=self._add_thread,
+            unconfirmed=self._unconfirmed,
             refusals=[_refusal(error) for error in _REFUSALS],
             bounds_s=LATENCY_BUCKETS_S,
             max_keys=limits.max_keys,
             most_at_once=limits.most_at_once,
-            passes=(passes.window.native, passes.gate.native, int(Kind.PUSH)),
+            passes=(
+                passes.window.native,
+                passes.gate.native,
+                passes.journal,
+                passes.authors.native,
+                int(Kind.PUSH),
+            ),
         )
 
     def start(self, host: str, port: int) -> str:
@@ -116,15 +137,17 @@ class NativeEndpoint:
         """Says which tables there are.
 
         Those whose evicted rows may come back are read and pushed by handlers alone, and pushed by them are those that
-        are journaled, read-only, or bounded without a policy.
+        are synced, read-only, or bounded without a policy, and those of which a record says what was admitted.
         """
         told = []
         for table in tables:
             if not table.second_chance.on:
                 owns_all = len(table.buckets) == table.entry.bucket_count
-                unseen = not (table.journaled or table.frozen or budget_of(table.spec, 1))
-                steps = table.steps if unseen else None
-                told.append((table.name, table.rows, steps, owns_all, table.buckets.start, table.buckets.stop))
+                plain = not (table.synced or table.frozen or budget_of(table.spec, 1))
+                steps = table.steps if plain and not (table.journaled and table.admits_by_count) else None
+                buckets = owns_all, table.buckets.start, table.buckets.stop
+                record = table.mutation_lock, table.entry.table_id, table.journaled
+                told.append((table.name, table.rows, steps, *buckets, *record))
         self._endpoint.set_tables(told)
 
     def set_room(self, room: int) -> None:
@@ -209,6 +232,21 @@ class NativeEndpoint:
         finally:
             context.end()
         raise AssertionError("a refusal gives no answers")
+
+    def _unconfirmed(self, call: Call, entry: _core.JournalEntry) -> _Answer:
+        """Why it is not known whether a push will last; or that it is known by now, as a status of 0."""
+        context = NativeContext(call)
+        try:
+            handler: Any = self._find_unconfirmed(_Details(self._paths[call.method], context.invocation_metadata()))
+            handler.unary_unary(entry, context)
+            return *on_wire(grpc.StatusCode.OK, "", ()), b""
+        except Aborted:
+            return *on_wire(*context.outcome()), b""
+        finally:
+            context.end()
+
+    def _confirm(self, entry: _core.JournalEntry, context: grpc.ServicerContext) -> None:
+        self._passes.confirm(entry, 0.0)
 
     def _answer(self, call: Call) -> _Answer:
         """The answer to a call, as it goes on the wire."""

@@ -61,7 +61,6 @@ class ShardTable:
         mirror_stale: the table was cleared, so all that Redis holds of it must be deleted first; as `dropped`.
         mirror_unknown: nobody knows what Redis holds of the table, so all of it must be replaced; as `dropped`.
         corrupt_rows: stored rows that failed their checks when the table was loaded.
-        journaled_position: the position of the last mutation that is in the journal; written under `mutation_lock`.
         removal_position: the position of the last removal or clearing that is in the journal; as `journaled_position`.
         unsettled: what was written to Redis since the last write-back that ended; as `dropped`.
         common_position: the position that the common row had seen when it was loaded, or replayed to.
@@ -74,7 +73,7 @@ class ShardTable:
     def __init__(self, entry: CatalogEntry, ownership: Ownership, *, step: int = 0) -> None:
         self.entry = entry
         self.rows = specs.build_table(entry.spec, bucket_count=entry.bucket_count)
-        self.mutation_lock = threading.Lock()
+        self.mutation_lock = _core.MutationLock()
         self.write_lock = threading.Lock()
         self.dropped = False
         self.mirror_stale = False
@@ -85,10 +84,9 @@ class ShardTable:
         self._ownership = ownership
         self.second_chance = SecondChance(self.rows.packed_row_bytes, len(self.buckets))
         self._give_second_chance(entry.spec)
-        self._optimizer_bytes = entry.spec.optimizer.SerializeToString(deterministic=True)
+        self.mutation_lock.optimizer = entry.spec.optimizer.SerializeToString(deterministic=True)
         self.corrupt_rows = 0
         self.common_position = 0
-        self.journaled_position = 0
         self.removal_position = 0
         self.seen_through = _ANY_POSITION
         self.steps = _core.StepCounter(step)
@@ -120,6 +118,11 @@ class ShardTable:
         return self.durability != common_pb2.DURABILITY_RELAXED
 
     @property
+    def synced(self) -> bool:
+        """Whether a disk has it, too."""
+        return self.durability == common_pb2.DURABILITY_SYNCED
+
+    @property
     def frozen(self) -> bool:
         """Whether the rows are a model version's read-only copy."""
         return self.entry.spec.frozen
@@ -139,9 +142,18 @@ class ShardTable:
         return self.entry.spec.admission.min_count > 1
 
     @property
+    def journaled_position(self) -> int:
+        """The position of the last mutation that is in the journal; written under `mutation_lock`."""
+        return self.mutation_lock.journaled_position
+
+    @journaled_position.setter
+    def journaled_position(self, position: int) -> None:
+        self.mutation_lock.journaled_position = position
+
+    @property
     def optimizer_bytes(self) -> bytes:
         """The optimizer that the rows are updated with, serialized; changes under `mutation_lock` alone."""
-        return self._optimizer_bytes
+        return self.mutation_lock.optimizer
 
     @property
     def step(self) -> int:
@@ -178,7 +190,7 @@ class ShardTable:
         with self.mutation_lock:
             if entry.spec.optimizer != self.entry.spec.optimizer:
                 self.rows.set_hyperparameters(specs.build_optimizer(entry.spec))
-                self._optimizer_bytes = entry.spec.optimizer.SerializeToString(deterministic=True)
+                self.mutation_lock.optimizer = entry.spec.optimizer.SerializeToString(deterministic=True)
             if entry.spec.admission != self.entry.spec.admission:
                 self.rows.set_min_count(entry.spec.admission.min_count)
             turned = self._give_second_chance(entry.spec)
