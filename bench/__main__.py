@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import (
+    capacity_cells,
     capacity_workloads,
     core_workloads,
     durability_workloads,
@@ -87,6 +88,13 @@ _LONG = (
     "recommend_load_large",
     "index_compare",
 )
+_USUAL = [name for name in WORKLOADS if name not in _LONG]
+# What each of these asks of the environment.
+_ASKED: dict[str, tuple[Callable[[], object], ...]] = {
+    "capacity": (capacity_cells.chosen, capacity_cells.peers, capacity_cells.releases),
+    "capacity_two_cores": (capacity_cells.chosen, capacity_cells.peers, capacity_cells.releases),
+    "pull_tail": (capacity_cells.releases,),
+}
 
 
 def _arguments() -> argparse.Namespace:
@@ -122,6 +130,11 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.workloads if name not in WORKLOADS]:
         parser.error(f"unknown workload {', '.join(unknown)}; known: {', '.join(WORKLOADS)}")
+    try:
+        for asked in (one for name in arguments.workloads or _USUAL for one in _ASKED.get(name, ())):
+            asked()
+    except ValueError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     return arguments
 
 
@@ -135,7 +148,7 @@ def main() -> int:
     names = set(Settings.__dataclass_fields__)
     settings = Settings(**{name: value for name, value in vars(arguments).items() if name in names})
     figures: list[Figure] = []
-    for name in arguments.workloads or [name for name in WORKLOADS if name not in _LONG]:
+    for name in arguments.workloads or _USUAL:
         print(f"{name} ...", file=sys.stderr, flush=True)
         figures += WORKLOADS[name](settings)
     print(as_table(figures))

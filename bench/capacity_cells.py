@@ -1,14 +1,19 @@
-"""What is asked of a shard's capacity, cell by cell."""
+"""What is asked of a shard's capacity, cell by cell, and how much of that the environment asks for."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from .candidates import PEERS
 
 _CELLS = "CAPACITY_CELLS"
+_PEERS = "CAPACITY_PEERS"
+_BEFORE = "CAPACITY_BEFORE"
 SUBJECTS = ("Rowbank", "before")
 
 
@@ -76,8 +81,35 @@ def chosen() -> list[Cell]:
     Raises:
         ValueError: it names one that is not there.
     """
-    names = [name for name in os.environ.get(_CELLS, "").split(",") if name]
-    if unknown := set(names) - {cell.name for cell in CELLS}:
-        known = ", ".join(cell.name for cell in CELLS)
-        raise ValueError(f"{_CELLS}: unknown cells {', '.join(sorted(unknown))}; known: {known}")
-    return [cell for cell in CELLS if not names or cell.name in names]
+    names = _named(_CELLS, "cells", [cell.name for cell in CELLS])
+    return [cell for cell in CELLS if cell.name in names]
+
+
+def peers() -> list[str]:
+    """The peers that the environment names, or all.
+
+    Raises:
+        ValueError: it names one that is not there.
+    """
+    names = _named(_PEERS, "peers", PEERS)
+    return [name for name in PEERS if name in names]
+
+
+def releases() -> dict[str, str]:
+    """Rowbank, and the older installation that CAPACITY_BEFORE names, each with its Python.
+
+    Raises:
+        ValueError: that is no program.
+    """
+    before = os.environ.get(_BEFORE, "")
+    if before and shutil.which(before) is None:
+        raise ValueError(f"{_BEFORE}: expected the Python of an older installation that can be run, got {before!r}")
+    return {"Rowbank": sys.executable, **({"before": before} if before else {})}
+
+
+def _named(variable: str, what: str, known: Iterable[str]) -> set[str]:
+    """What the variable names, separated by commas; all if it names nothing."""
+    names = {name.strip() for name in os.environ.get(variable, "").split(",")} - {""}
+    if unknown := names - set(known):
+        raise ValueError(f"{variable}: unknown {what} {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    return names or set(known)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 
 from . import candidates, capacity_report
 from .candidates import Candidate
-from .capacity_cells import CELLS, Cell, Measured, Turn, chosen
+from .capacity_cells import CELLS, Cell, Measured, Turn, chosen, peers, releases
 from .capacity_checks import require_equal_work, warm, wire_bytes
 from .peers.work import Work
 from .placement import Placement, placement
 from .report import Figure, Settings, notice
 
 CLIENTS = 4
-_BEFORE = "CAPACITY_BEFORE"
-_PEERS = "CAPACITY_PEERS"
 _RUN_S = 1.0
 # Without write-back a relaxed table's rows stay in memory for as long as a measurement takes.
 _VARIANTS = {
@@ -96,9 +93,9 @@ def _opened(
                 name, work, cores, durability=durability, environment=environment, python=python
             )
             yield name, stack.enter_context(started)
-    wanted = [name for name in os.environ.get(_PEERS, "").split(",") if name]
-    for name, start in candidates.PEERS.items():
-        if (wanted and name not in wanted) or (name == "gRPC echo" and work.optimizer == "adam"):
+    for name in peers():
+        start = candidates.PEERS[name]
+        if name == "gRPC echo" and work.optimizer == "adam":
             continue
         if name in candidates.PYTHONS and not candidates.PYTHONS[name].exists():
             notice(f"capacity: {name} is left out: no {candidates.PYTHONS[name]}; `make bench` tries to set it up")
@@ -117,12 +114,6 @@ def _started(
         return None
 
 
-def releases() -> dict[str, str]:
-    """Rowbank, and the older installation that CAPACITY_BEFORE names, each with its Python."""
-    before = os.environ.get(_BEFORE, "")
-    return {"Rowbank": sys.executable, **({"before": before} if before else {})}
-
-
 def _take(settings: Settings, candidate: Candidate, turn: Turn, number: int) -> list[float]:
     """Seconds of each call of one client; or the calls a second of all clients."""
     if turn.clients == 1:
@@ -134,4 +125,4 @@ def _take(settings: Settings, candidate: Candidate, turn: Turn, number: int) -> 
     return taken
 
 
-__all__ = ["CELLS", "CLIENTS", "capacity", "capacity_two_cores", "releases"]
+__all__ = ["CELLS", "CLIENTS", "capacity", "capacity_two_cores"]

@@ -17,7 +17,7 @@ from rowbank import snapshots
 
 from . import candidates
 from .candidates import Candidate
-from .capacity_workloads import releases
+from .capacity_cells import releases
 from .peers.work import BATCHES, Work
 from .placement import Placement, placement
 from .report import Figure, Settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bench import capacity_cells, capacity_report
+from bench import capacity_report
 from bench.capacity_cells import CELLS, Turn
 
 PULL = next(cell for cell in CELLS if cell.name == "pull")
@@ -54,11 +54,3 @@ def test_the_table_has_what_was_measured_and_a_dash_for_what_was_not():
     assert len(lines) == 2
     assert "2.00 (2.00-2.00)" in lines[1]
     assert lines[1].count(" - ") == 4
-
-
-def test_cells_that_are_not_there_are_refused(monkeypatch):
-    monkeypatch.setenv("CAPACITY_CELLS", "pull,pulls")
-    with pytest.raises(ValueError, match="pulls; known: pull, push"):
-        capacity_cells.chosen()
-    monkeypatch.setenv("CAPACITY_CELLS", "step,pull")
-    assert [cell.name for cell in capacity_cells.chosen()] == ["pull", "step"]

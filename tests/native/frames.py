@@ -9,6 +9,8 @@ from collections.abc import Iterator
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 END_STREAM, END_HEADERS = 1, 4
+# The name "grpc-status" in Huffman's code (RFC 7541, appendix B), which is shorter and so what servers write.
+_STATUS = bytes.fromhex("889acac8b21234da8f")
 PULL = "/rowbank.v1.RowService/Pull"
 
 
@@ -89,3 +91,19 @@ def ended(opened: socket.socket, stream: int) -> bool:
         if at == stream and (kind == RST_STREAM or (kind in (HEADERS, DATA) and flags & END_STREAM)):
             return True
     return False
+
+
+def status(opened: socket.socket, stream: int) -> int | None:
+    """The status that the stream ends with, None where it is reset.
+
+    REQUIRES: the connection's first answer, for a second one may refer to what the first said.
+    """
+    for kind, flags, at, payload in received(opened):
+        if at != stream or kind not in (HEADERS, RST_STREAM):
+            continue
+        if kind == RST_STREAM:
+            return None
+        if flags & END_STREAM:
+            _, _, rest = payload.partition(_STATUS)
+            return int(rest[1 : 1 + rest[0]])
+    return None
