@@ -117,8 +117,9 @@ def test_a_client_that_does_without(server, table_name):
 
 
 _PROGRAM = """
-import os, signal, sys, threading
+import signal, sys, threading
 import numpy as np
+from tests.processes import stand_still
 from rowbank import Client
 how, target, name, pid = sys.argv[1:]
 client = Client(target, timeout_s=120.0)
@@ -126,7 +127,7 @@ table = client.table(name)
 assert table.pull([1]).tolist() == [[1, 1]]
 lines = client._transport.shards[0].active.lines
 assert lines.address and lines._all
-os.kill(int(pid), signal.SIGSTOP)
+stand_still(int(pid))
 if how == "daemon":
     thread = threading.Thread(target=table.pull, args=([1],), daemon=True)
     thread.start()
