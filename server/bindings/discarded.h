@@ -9,22 +9,23 @@
 
 namespace rowbank::python {
 
-// Thread-safe. Has to outlive what it keeps.
+// Thread-safe. What it keeps may outlive it, such as a request that the journal still has when there is no endpoint any
+// more; those objects are then never freed.
 class Discarded {
  public:
   // REQUIRES: the caller holds the interpreter's lock. Keeps `object` until the result is gone, and a little longer.
   std::shared_ptr<void> keep(nanobind::object object) {
-    return {object.release().ptr(), [this](void* kept) {
-              const std::lock_guard<std::mutex> locked(mutex_);
-              objects_.push_back(static_cast<PyObject*>(kept));
+    return {object.release().ptr(), [heap = heap_](void* kept) {
+              const std::lock_guard<std::mutex> locked(heap->mutex);
+              heap->objects.push_back(static_cast<PyObject*>(kept));
             }};
   }
   // REQUIRES: the caller holds the interpreter's lock.
   void drop() {
     std::vector<PyObject*> objects;
     {
-      const std::lock_guard<std::mutex> locked(mutex_);
-      objects.swap(objects_);
+      const std::lock_guard<std::mutex> locked(heap_->mutex);
+      objects.swap(heap_->objects);
     }
     for (PyObject* object : objects) {
       Py_DECREF(object);
@@ -32,8 +33,11 @@ class Discarded {
   }
 
  private:
-  std::mutex mutex_;
-  std::vector<PyObject*> objects_;
+  struct Heap {
+    std::mutex mutex;
+    std::vector<PyObject*> objects;
+  };
+  std::shared_ptr<Heap> heap_ = std::make_shared<Heap>();
 };
 
 }  // namespace rowbank::python
