@@ -250,7 +250,7 @@ def test_the_journal_has_an_eighth_of_the_machine_where_redis_has_no_limit(own_r
 @pytest.fixture
 def large(make, connect, client, namespace):
     """A shard of which a write-back of the table `large` takes hundreds of transactions, and has begun."""
-    server, wire = make(*LONG)
+    server, wire = make(*LONG, "--journal-wait-s", "60")
     wire.create("large", 64)
     flush(wire)
     ones = np.full((LARGE, 64), -1.0, np.float32)
