@@ -36,7 +36,6 @@ _LOAD_THREADS = 4
 _EXPONENT = 1.05
 _ASKED = 0.3
 _WRITE_BACKS = 2
-_WAITING = ("--journaled-flush-interval-s", "300")
 _RECORD_BYTES = 250  # Of a record and its command, beside the request.
 _LEVELS = ("relaxed", "journaled")
 _TURNS, _TURN_S = 5, 2.0
@@ -44,14 +43,14 @@ _TARGET_S = 2.0  # So that the time of a replay decides, and not the bytes of th
 
 
 def write_back_bytes(settings: Settings) -> list[Figure]:
-    """Bytes of write-back that Redis takes for each byte pushed under Zipf keys, where journaled tables wait."""
+    """Bytes of write-back that Redis takes for each byte pushed under Zipf keys, at the default settings."""
     keys = table_keys(settings)
     cumulative = np.cumsum(1.0 / np.arange(1, len(keys) + 1) ** _EXPONENT)
     generator = np.random.default_rng(settings.seed + 1)
     rows = random_rows(settings, settings.batch)
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(services.running_redis(append_only=True))
-        client = stack.enter_context(rowbank.Client(stack.enter_context(services.running_ps(port, *_WAITING))))
+        client = stack.enter_context(rowbank.Client(stack.enter_context(services.running_ps(port))))
         admin = stack.enter_context(redis.Redis(port=port))
         spec = rowbank.TableSpec("bench", dim=settings.dim, optimizer=rowbank.Adagrad(0.1))
         table = client.create_table(spec)

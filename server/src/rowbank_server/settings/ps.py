@@ -48,7 +48,7 @@ class PsSettings(RedisSettings):
         1.0, gt=0, le=3600, description="Longest time between write-backs of relaxed tables to Redis."
     )
     journaled_flush_interval_s: float = Field(
-        0.0,
+        300.0,
         ge=0,
         le=3600,
         description="Longest time between write-backs of journaled and synced tables while they are trained; 0: as "
