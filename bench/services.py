@@ -12,12 +12,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import redis
 import redis.retry
 from redis.backoff import ConstantBackoff
 
-from rowbank_server.redis_supervisor import KEEP_MEMORY
+from rowbank_server.disk_sync import DiskSync
+from rowbank_server.redis_supervisor import AS_A_JOURNAL, KEEP_MEMORY
 
 from .placement import pinned
 
@@ -51,22 +53,35 @@ def waitaof_binary() -> str:
 def running_redis(
     *, append_only: bool = False, binary: str | None = None, cores: tuple[int, ...] = ()
 ) -> Iterator[int]:
-    """A Redis of its own on a loopback port, on these cores or on all, which keeps freed memory as `rowbank up` has it;
-    ends with the block."""
+    """A Redis of its own on a loopback port, on these cores or on all; ends with the block.
+
+    With an append-only file it is set, and its file is synced, as `rowbank up` does for its own.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        arguments += ["--appendonly", "yes" if append_only else "no"]
+        arguments += [*AS_A_JOURNAL, "--appendfsync", "no"] if append_only else ["--appendonly", "no"]
         command = [binary or redis_binary(), *arguments]
         process = subprocess.Popen(
             pinned(command, cores) if cores else command, stdout=subprocess.DEVNULL, env={**KEEP_MEMORY, **os.environ}
         )
         try:
             _wait_for_ping(port, deadline_s=10.0)
-            yield port
+            with _synced(folder) if append_only else contextlib.nullcontext():
+                yield port
         finally:
             process.terminate()
             process.wait()
+
+
+@contextlib.contextmanager
+def _synced(folder: str) -> Iterator[None]:
+    sync = DiskSync(Path(folder))
+    sync.start()
+    try:
+        yield
+    finally:
+        sync.stop()
 
 
 def _wait_for_ping(port: int, *, deadline_s: float) -> None:

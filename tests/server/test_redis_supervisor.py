@@ -136,3 +136,10 @@ def test_the_server_keeps_freed_memory_unless_the_environment_says_otherwise(tmp
         variables = said.read_text().splitlines()
     assert f"MALLOC_TRIM_THRESHOLD_={256 << 20}" in variables
     assert "MALLOC_TOP_PAD_=4096" in variables
+
+
+def test_the_server_rewrites_its_file_as_a_journal_needs_it(tmp_path):
+    with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        config = {name: client.config_get(name)[name] for name in ("appendonly", "save", "rdbcompression")}
+        assert config == {"appendonly": "yes", "save": "", "rdbcompression": "no"}
+        assert client.config_get("auto-aof-rewrite-min-size") == {"auto-aof-rewrite-min-size": str(2 << 30)}

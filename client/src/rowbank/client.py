@@ -14,7 +14,7 @@ from rowbank import admin, diagnosis
 from rowbank._checks import at_least as at_least_number
 from rowbank._checks import seconds, staleness
 from rowbank.admin import EvictionEvent, ServerInfo, ShardProcess, ShardStats, TableInfo, TableStats
-from rowbank.calls import asking, connect, methods, routing, storing, survey, training
+from rowbank.calls import asking, connect, flushing, methods, routing, storing, survey, training
 from rowbank.calls.following.follower import Follower
 from rowbank.calls.forked import forks
 from rowbank.calls.holds import Hold
@@ -432,8 +432,9 @@ class Client:
         return asking.advice(self.calls, table or "")
 
     def flush(self) -> int:
-        """Writes every changed row to Redis; returns how many rows were written."""
-        return sum(answer.rows for answer in self._transport.each(methods.FLUSH, admin_pb2.FlushRequest()))
+        """Writes every changed row to Redis, however long that takes; returns how many rows were written. Raises
+        `DeadlineExceeded` when a shard has written nothing for `timeout_s`."""
+        return flushing.flush(self._transport)
 
     def server_info(self) -> list[ServerInfo]:
         """Every shard and its limits, asked now, in the order of the shards."""

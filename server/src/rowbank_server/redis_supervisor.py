@@ -37,6 +37,13 @@ KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
     "MALLOC_TOP_PAD_": str(16 << 20),
 }
+# Redis rewrites its file once that has doubled, in a child process that reads all memory, on a core that pushes want.
+# With its default of 64 MB a journal of 100 MB/s asks for that every second. Rows are floats: a rewrite that compresses
+# takes three times the processor time for a file of the same size.
+AS_A_JOURNAL = (
+    *("--appendonly", "yes", "--save", "", "--rdbcompression", "no"),
+    *("--auto-aof-rewrite-min-size", "2gb", "--auto-aof-rewrite-percentage", "100"),
+)
 _log = logging.getLogger("rowbank.redis")
 _NAMES = ("redis-server", "valkey-server")
 _MAX_SOCKET_PATH = 100  # The kernel's limit is 108 bytes with the final zero; macOS has 104.
@@ -222,8 +229,8 @@ class EmbeddedRedis:
             binary,
             *("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700"),
             *("--dir", str(self._folder), "--logfile", str(self._log_path)),
-            *("--appendonly", "yes", "--appendfsync", self._appendfsync, "--save", ""),
-            *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
+            *("--appendfsync", self._appendfsync, "--maxmemory-policy", "noeviction", "--daemonize", "no"),
+            *AS_A_JOURNAL,
         ]
         self._process = spawn(
             command,

@@ -360,11 +360,21 @@ class ShardMember(_message.Message):
     def __init__(self, server_id: _Optional[str] = ..., role: _Optional[str] = ..., state: _Optional[str] = ..., address: _Optional[str] = ..., epoch: _Optional[int] = ..., position: _Optional[int] = ..., age_s: _Optional[float] = ..., rows: _Optional[int] = ..., version: _Optional[str] = ..., at_ms: _Optional[int] = ...) -> None: ...
 
 class FlushRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("wait_ms", "number")
+    WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    wait_ms: int
+    number: int
+    def __init__(self, wait_ms: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
 
 class FlushResponse(_message.Message):
-    __slots__ = ("rows",)
+    __slots__ = ("rows", "number", "transactions", "waiting_rows")
     ROWS_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTIONS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_ROWS_FIELD_NUMBER: _ClassVar[int]
     rows: int
-    def __init__(self, rows: _Optional[int] = ...) -> None: ...
+    number: int
+    transactions: int
+    waiting_rows: int
+    def __init__(self, rows: _Optional[int] = ..., number: _Optional[int] = ..., transactions: _Optional[int] = ..., waiting_rows: _Optional[int] = ...) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import sys
 import time
@@ -230,7 +231,7 @@ class Serving:
         parts.insight.stop()
         parts.upkeep.stop()
         appended = parts.journal.stop()
-        parts.keeper.stop()
+        parts.keeper.stop(longest_s=self._settings.drain_timeout_s if appended else math.inf)
         parts.membership.stop()
         if not (handed_over or parts.keeper.replaced):
             return self._write_all(appended=appended)
@@ -244,8 +245,8 @@ class Serving:
     def _write_all(self, *, appended: bool) -> int:
         parts = self._parts
         try:
-            written = parts.keeper.flush()
-            if appended:
+            written = parts.keeper.flush_last()
+            if appended and written is not None:
                 parts.journal.delete_stream()
         except (RedisUnavailable, NotReady) as error:
             dirty = sum(table.rows.dirty_rows() for table in parts.shard.tables())
@@ -253,7 +254,11 @@ class Serving:
             parts.heartbeat.stop()
             return 1
         parts.heartbeat.release()
-        _log.info("stopped; the last write-back had %d rows", written)
+        if written is None:
+            dirty = parts.keeper.dirty_rows()
+            _log.info("stopped after drain_timeout_s; %d changed rows are in the journal, for the next start", dirty)
+        else:
+            _log.info("stopped; the last write-back had %d rows", written)
         return 0
 
     def _hand_over(self) -> bool:
@@ -265,7 +270,7 @@ class Serving:
         if not parts.membership.has_standby():
             return False
         started = time.monotonic()
-        parts.keeper.stop()
+        parts.keeper.stop(longest_s=0.0)  # The standby knows what was not written.
         parts.draining.close("stops")
         parts.server.set_not_serving()
         parts.evictor.stop()

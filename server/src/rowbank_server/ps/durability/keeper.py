@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +39,10 @@ _FOLLOWERS_ASK_S = 20.0  # Most have a picture of all tables by then.
 _WriteTable = Callable[[ShardTable, RowStore, Journal], int]
 
 
+class BrokenOffError(Exception):
+    """A write-back ended early, on purpose: the journal has what it did not write."""
+
+
 class Keeper:
     """Runs the cycles.
 
@@ -45,6 +50,7 @@ class Keeper:
         on_redis_away: told whether Redis could not be reached, when that changes.
         last_duration_s: how long the last write-back of all tables took that succeeded.
         written_rows: how many rows were written or deleted in Redis since the start.
+        transactions: how many transactions that took, those of a write-back under way included.
 
     Args:
         on_replaced: called once, from the keeper's thread, when another process took over the shard.
@@ -92,11 +98,14 @@ class Keeper:
         self._asked_until_s = 0.0
         self._written_steps: dict[int, int] | None = None
         self._hurry = threading.Event()
+        self._until_s = math.inf
+        self._doubtful = False  # Redis may have lost a part of the journal since all was written.
         self._written_through_s = time.monotonic()
         self._long: set[int] | None = None  # Ids of the tables that a long write-back is at, while it is.
         self._between_s = 0.0
         self.last_duration_s = 0.0
         self.written_rows = 0
+        self.transactions = 0
 
     @property
     def redis_connected(self) -> bool:
@@ -122,8 +131,14 @@ class Keeper:
         self._written_through_s = time.monotonic()
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ends the cycles; one that is under way ends first."""
+    def stop(self, *, longest_s: float = math.inf) -> None:
+        """Ends the cycles; one that is under way ends first.
+
+        Args:
+            longest_s: from now on a write-back of what waits in the journal is broken off then, when all that nothing
+                but write-back keeps has been written. What it has not written stays marked, and so does what it has.
+        """
+        self._until_s = time.monotonic() + longest_s
         self._stopping.set()
         self._hurry.set()
         self._wake.set()
@@ -139,10 +154,23 @@ class Keeper:
 
         Raises:
             RedisUnavailable: Redis failed; what was not written is still marked to be.
-            NotReady: another process serves the shard now.
+            NotReady: another process serves the shard now, or this one stops and the rest is in the journal.
+        """
+        written = self.flush_last()
+        if written is None:
+            raise NotReady("this server stops; what was not written back is in its journal")
+        return written
+
+    def flush_last(self) -> int | None:
+        """As `flush`, of a process that stops; None: it was broken off, as `stop` says, and the journal has the rest.
+
+        REQUIRES: unless `stop` was told that there is time without end, the journal has appended everything.
         """
         self._hurry.set()  # A cycle that is under way pauses no more.
-        return self._locked_flush(functools.partial(flush_table, pause=self._give_turn), everything=True)
+        try:
+            return self._locked_flush(functools.partial(flush_table, pause=self._give_turn), everything=True)
+        except BrokenOffError:
+            return None
 
     def _locked_flush(self, write_table: _WriteTable, *, everything: bool = False) -> int:
         with self._cycle_lock:
@@ -170,6 +198,7 @@ class Keeper:
             self._rewrite_due = True
         if self._rewrite_due:
             return self._rewrite()
+        self._doubtful |= self._state.restarted
         self._all_due |= everything or self._state.restarted or self._recovery.pending or self._followers_ask()
         self._shard.refresh()
         self._shard.delete_garbage()
@@ -253,7 +282,7 @@ class Keeper:
         self._written_through_s = began_s
         self.last_duration_s = time.monotonic() - began_s
         self._schedule.all_written(began_s)
-        self._all_due = False
+        self._all_due = self._doubtful = False
         return written
 
     def _write_long(self, write_table: _WriteTable, tables: list[ShardTable]) -> int:
@@ -312,7 +341,7 @@ class Keeper:
             table.forget_evicted()
         self._dedup.mark_all_changed()
         self._written_steps = None
-        written = self._write_back(rewrite_table)
+        written = self._write_back(functools.partial(rewrite_table, pause=self._count))
         self._rewrite_due = False
         tables = len(self._shard.tables())
         _log.warning("wrote %d rows of %d tables again in %.2f s", written, tables, time.monotonic() - started)
@@ -335,9 +364,19 @@ class Keeper:
         self._rest(took_s)
 
     def _give_turn(self, took_s: float) -> None:
-        """Writes what may not wait for the end of a long write-back."""
-        if self._long is not None and time.monotonic() - self._between_s >= self._flush_interval_s:
+        """Counts a transaction, and writes what may not wait for the end of a long write-back."""
+        self._count(took_s)
+        if self._long is None:
+            return
+        now_s = time.monotonic()
+        out_of_time = now_s >= self._until_s and not self._doubtful
+        if out_of_time or now_s - self._between_s >= self._flush_interval_s:
             self._write_between(self._long)
+        if out_of_time:
+            raise BrokenOffError
+
+    def _count(self, took_s: float) -> None:
+        self.transactions += 1
 
     def _rest(self, took_s: float) -> None:
         """Leaves half of the time to requests and appends, which need the same processors and the same Redis."""
@@ -357,6 +396,8 @@ class Keeper:
             return min(self._flush_interval_s * (1 << min(self._failures - 1, 10)), _LONGEST_BACKOFF_S)
         except NotReady as error:
             _log.error("%s", error)
+        except BrokenOffError:
+            _log.info("a write-back was broken off as this server stops; the journal has the rest")
         except Exception:
             _log.exception("write-back failed for a reason that is a defect; it is tried again")
         else:

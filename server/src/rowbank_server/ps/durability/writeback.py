@@ -67,12 +67,16 @@ def _write_last(table: ShardTable, store: RowStore, journal: Journal) -> int:
         return 0 if table.dropped else _write_common_row(table, store, journal)
 
 
-def rewrite_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
+def rewrite_table(
+    table: ShardTable, store: RowStore, journal: Journal, *, pause: Callable[[float], None] = lambda seconds: None
+) -> int:
     """Replaces all that Redis has of the table by what is in RAM; returns the rows written.
 
     Each bucket is written beside the stored one and then put in its place in one step: a crash on the way leaves every
     bucket whole, old or new.
 
+    Args:
+        pause: called after each bucket with the seconds that it took, with the table's lock.
     Raises:
         RedisUnavailable: what was not written keeps its dirty mark.
         NotReady: another process has taken over the shard.
@@ -81,7 +85,7 @@ def rewrite_table(table: ShardTable, store: RowStore, journal: Journal) -> int:
         if table.dropped:
             return 0
         write_cold(table, ColdStore(store), journal)
-        written = _rewrite(table, store, journal, lambda seconds: None)
+        written = _rewrite(table, store, journal, pause)
         table.unsettled.replaced = True
         return written
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from rowbank_protos.columns import pack_counts, pack_keys, pack_values
 from rowbank_protos.v1 import admin_pb2, admin_pb2_grpc
 from rowbank_server import _core
 from rowbank_server.ps.durability.committer import Committer
+from rowbank_server.ps.durability.flushes import Flushes
 from rowbank_server.ps.durability.keeper import Keeper
 from rowbank_server.ps.roles.membership import Membership
 from rowbank_server.ps.tables.departing import Departing
@@ -72,6 +74,7 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self._memory = memory
         self._shard = shard
         self._keeper = keeper
+        self._flushes = Flushes(keeper.flush)
         self._committer = committer
         self._history = history
         self._departing = departing
@@ -223,7 +226,14 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
         )
 
     def Flush(self, request: admin_pb2.FlushRequest, context: grpc.ServicerContext) -> admin_pb2.FlushResponse:  # noqa: N802
-        return admin_pb2.FlushResponse(rows=self._keeper.flush())
+        flush = self._flushes.ask(request.number)
+        left_s = min(context.time_remaining() or threading.TIMEOUT_MAX, threading.TIMEOUT_MAX)
+        if not flush.ended.wait(request.wait_ms / 1000 if request.wait_ms else left_s):
+            transactions, waiting = self._keeper.transactions, self._keeper.dirty_rows()
+            return admin_pb2.FlushResponse(number=flush.number, transactions=transactions, waiting_rows=waiting)
+        if flush.error is not None:
+            raise flush.error
+        return admin_pb2.FlushResponse(rows=flush.rows)
 
     def _event(
         self, table: ShardTable, reason: admin_pb2.EvictionReason, report: _core.RestrictReport, duration_ms: float
