@@ -218,7 +218,7 @@ class Chaos:
         arguments = ["--flush-interval-s", choice(["0.001", "0.05", "0.5", "3600"]), "--journal-wait-s", "1"]
         # Journaled rows are written with the others, or wait for the journal to be long enough, or for ever.
         arguments += ["--journaled-flush-interval-s", choice(["0", "1", "300"])]
-        arguments += ["--recovery-target-s", choice(["0.02", "3600"])]
+        arguments += ["--recovery-target-s", choice(["0.02", "3600"]), "--drain-timeout-s", choice(["0.05", "20"])]
         way = self._random.choice(["direct", "cut", "cut", "none"])
         rows = self._sockets / f"{len(self._servers)}.sock"
         if way != "none":
