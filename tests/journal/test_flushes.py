@@ -11,10 +11,11 @@ import pytest
 import redis
 from tests.journal.support import flush, streams
 from tests.processes import stand_still
+from tests.server.support import f32, i64
 
 import rowbank
 from rowbank.errors import RedisUnavailable
-from rowbank_protos.v1 import admin_pb2, common_pb2
+from rowbank_protos.v1 import admin_pb2, common_pb2, rows_pb2
 from rowbank_server.ps.durability.flushes import Flushes
 
 LARGE = 100_000  # Rows of 64 numbers: some hundred transactions.
@@ -145,6 +146,27 @@ def test_a_stop_without_time_leaves_the_rest_to_the_journal_and_writes_what_is_n
         assert rows.found.all()
         np.testing.assert_array_equal(rows.values[:, 63], keys.astype(np.float32))
         np.testing.assert_array_equal(client.table("relaxed").lookup([5]).values, [[1.0]])
+
+
+def test_a_stop_takes_its_time_where_a_replay_would_take_relaxed_rows_away(
+    loaded, start_ps, connect, redis_url, namespace
+):
+    server = loaded("--drain-timeout-s", "0.001")
+    wire = connect(server.target)
+    wire.create("relaxed", 1, durability=common_pb2.DURABILITY_RELAXED)
+    parts = [
+        rows_pb2.TableGradients(table="t", keys=i64(5), gradients=f32([[0] * 64])),
+        rows_pb2.TableGradients(table="relaxed", keys=i64(5), gradients=f32([[-1]])),
+    ]
+    wire.rows.Push(rows_pb2.PushRequest(tables=parts))  # So the journal has it, of the relaxed table too.
+    wire.rows.Remove(rows_pb2.RemoveRequest(table="relaxed", keys=i64(5)))
+    wire.push("relaxed", [5], [[-7]])
+    assert server.terminate() == 0
+    with redis.Redis.from_url(redis_url) as client:
+        assert not streams(client, namespace)
+    with rowbank.Client(start_ps(*NEVER).target) as client:
+        np.testing.assert_array_equal(client.table("relaxed").lookup([5]).values, [[7.0]])
+        assert client.table("t").size() == LARGE
 
 
 def test_a_stop_with_time_leaves_no_journal(loaded, redis_url, namespace):

@@ -348,8 +348,8 @@ class ShardState:
             if former not in (0, self._shard_count) and any(name.startswith(_JOURNAL_PREFIX) for name in fields):
                 raise UnfinishedJournalError(
                     f"shard {shard}/{former} was not stopped cleanly: its journal holds mutations that only it can "
-                    f"replay; start all {former} shards, stop them with SIGTERM and a drain_timeout_s that is long enough "
-                    "to write all rows, then change their number"
+                    f"replay; start all {former} shards, stop them with SIGTERM and a drain_timeout_s in which "
+                    "all rows can be written, then change their number"
                 )
         return least
 

@@ -99,7 +99,7 @@ class Keeper:
         self._written_steps: dict[int, int] | None = None
         self._hurry = threading.Event()
         self._until_s = math.inf
-        self._doubtful = False  # Redis may have lost a part of the journal since all was written.
+        self._doubtful = True  # The journal may lack a part of what is not written. So it is until all is.
         self._written_through_s = time.monotonic()
         self._long: set[int] | None = None  # Ids of the tables that a long write-back is at, while it is.
         self._between_s = 0.0
@@ -186,8 +186,11 @@ class Keeper:
             except FenceLostError:
                 self._rewrite_due = True
                 raise
-            except BaseException:
+            except BrokenOffError:
                 self._all_due = True
+                raise
+            except BaseException:
+                self._all_due = self._doubtful = True
                 raise
 
     def _flush(self, write_table: _WriteTable, *, everything: bool) -> int:
@@ -369,11 +372,15 @@ class Keeper:
         if self._long is None:
             return
         now_s = time.monotonic()
-        out_of_time = now_s >= self._until_s and not self._doubtful
+        out_of_time = now_s >= self._until_s and self._may_leave_rest()
         if out_of_time or now_s - self._between_s >= self._flush_interval_s:
             self._write_between(self._long)
         if out_of_time:
             raise BrokenOffError
+
+    def _may_leave_rest(self) -> bool:
+        """Whether the journal has all of what waits, and may be replayed over everything else."""
+        return not self._doubtful and self._schedule.journal_may_stay(self._shard.tables())
 
     def _count(self, took_s: float) -> None:
         self.transactions += 1

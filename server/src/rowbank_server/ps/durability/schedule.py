@@ -71,14 +71,18 @@ class Schedule:
         }
         if _second_chances(tables):
             return None
-        # What a relaxed table got after a removal has no position: a replay of the removal would take it away again.
-        trimmed = self._journal.gone_through()
-        if any(table.removal_position > trimmed for table in tables if not table.journaled):
+        if not self.journal_may_stay(tables):
             return None
         now = [table for table in tables if not self._may_wait(table)]
         if len(now) == len(tables) or now_s - self._moved_s >= self._idle_s or self._is_due(tables, now_s):
             return None
         return now
+
+    def journal_may_stay(self, tables: Sequence[ShardTable]) -> bool:
+        """Whether a replay of the journal as it is would leave relaxed tables as they are: what one got after a removal
+        has no position, and the removal would take it away again."""
+        trimmed = self._journal.gone_through()
+        return not any(table.removal_position > trimmed for table in tables if not table.journaled)
 
     def split(self, tables: Sequence[ShardTable]) -> tuple[list[ShardTable], list[ShardTable]]:
         """Of a write-back of all tables: those that may have waited long, and the others."""

@@ -227,8 +227,9 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
 
     def Flush(self, request: admin_pb2.FlushRequest, context: grpc.ServicerContext) -> admin_pb2.FlushResponse:  # noqa: N802
         flush = self._flushes.ask(request.number)
-        left_s = min(context.time_remaining() or threading.TIMEOUT_MAX, threading.TIMEOUT_MAX)
-        if not flush.ended.wait(request.wait_ms / 1000 if request.wait_ms else left_s):
+        left_s = context.time_remaining()
+        longest_s = threading.TIMEOUT_MAX if left_s is None else min(left_s, threading.TIMEOUT_MAX)
+        if not flush.ended.wait(min(request.wait_ms / 1000, longest_s) if request.wait_ms else longest_s):
             transactions, waiting = self._keeper.transactions, self._keeper.dirty_rows()
             return admin_pb2.FlushResponse(number=flush.number, transactions=transactions, waiting_rows=waiting)
         if flush.error is not None:
