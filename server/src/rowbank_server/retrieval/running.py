@@ -142,8 +142,9 @@ async def _serve(
     settings: ApiSettings, place: Place, operations: Operations, tls: ServedTls | None, stop: _Stop
 ) -> None:
     routes, gate = create_app(operations), operations.service.gate
-    # Rules belong to routes as the application matches them, and the short way leads past these.
-    app: Any = Traced(Direct(routes) if gate is None else Authorized(routes, gate, API_ROUTES, problems.refusal))
+    # Rules belong to routes as the application matches them: with tokens, the short way is that of who guards them.
+    short = Direct(routes) if gate is None else Authorized(routes, gate, API_ROUTES, problems.refusal, by_table=True)
+    app: Any = Traced(short)
     server = HttpServer(
         RequireCertificate(app) if tls is not None and tls.asks_for_certificates else app,
         drain_timeout_s=settings.drain_timeout_s,

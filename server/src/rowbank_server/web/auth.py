@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from rowbank.errors import PermissionDenied, RequestError, Unauthenticated
 from rowbank_server.security.caller import NOBODY, Caller, as_caller, current, noting
@@ -32,19 +32,28 @@ class Authorized:
 
     Args:
         rules: by method and path of each route: `GET /metrics`.
+        by_table: paths without parameters lead to their guarded routes by a look into a table, past what the
+            application has around them; for those whose handlers return a response whatever happens.
         respond: the answer that an error becomes.
     Raises:
         LookupError: a route has no rule.
     """
 
     def __init__(
-        self, app: Starlette, gate: Gate, rules: Mapping[str, Rule], respond: Callable[[RequestError], Response]
+        self,
+        app: Starlette,
+        gate: Gate,
+        rules: Mapping[str, Rule],
+        respond: Callable[[RequestError], Response],
+        *,
+        by_table: bool = False,
     ) -> None:
         self._app = app
         self._gate = gate
         self._respond = respond
         for route in app.router.routes:
             self._guard(route, rules)
+        self._table = _table(app) if by_table else {}
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -54,8 +63,10 @@ class Authorized:
             caller, scope[_REFUSAL] = self._admit(scope), None
         except RequestError as error:
             caller, scope[_REFUSAL] = NOBODY, error
+        found = None if scope.get("root_path") else self._table.get((scope["method"], scope["path"]))
+        app: Any = self._app if found is None else found.app
         with as_caller(caller):
-            await self._app(scope, receive, self._sending(scope, receive, send) if scope[_REFUSAL] else send)
+            await app(scope, receive, self._sending(scope, receive, send) if scope[_REFUSAL] else send)
 
     def _admit(self, scope: Message) -> Caller:
         query = scope["query_string"].decode("latin-1")
@@ -136,6 +147,19 @@ class Authorized:
             how = "" if error.metadata.get("cause") == "missing" else ', error="invalid_token"'
             response.headers["WWW-Authenticate"] = f'Bearer realm="rowbank"{how}'
         await response(scope, receive, send)
+
+
+def _table(app: Starlette) -> dict[tuple[str, str], Route]:
+    """Routes without parameters, by method and path, as far as the application itself takes that path to them."""
+    routes = [route for route in app.router.routes if isinstance(route, Route)]
+    made: dict[tuple[str, str], Route] = {}
+    for route in routes:
+        for method in (route.methods or set()) - {"HEAD"}:  # Starlette adds it to GET.
+            scope = {"type": "http", "method": method, "path": route.path, "root_path": ""}
+            first = next((one for one in routes if one.matches(scope)[0] is Match.FULL), None)
+            if first is route and not route.param_convertors:
+                made[method, route.path] = route
+    return made
 
 
 def _peer(scope: Message) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from rowbank_server.web.certificates import TellsOfCertificate
+from rowbank_server.web.joined import JoinedWrites
 
 HEAD_TIMEOUT_S = 10.0  # From the first word to the end of the head; of a new connection, from its beginning.
 MAX_HEAD_BYTES = 64 << 10
@@ -30,7 +31,7 @@ class GuardedProtocol(TellsOfCertificate):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
         self._expect_end()
 
     def connection_lost(self, exc: Exception | None) -> None:

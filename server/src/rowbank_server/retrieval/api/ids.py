@@ -22,7 +22,6 @@ from rowbank_server.features.values import FeatureType
 from rowbank_server.features.views import is_kept
 from rowbank_server.registry.model import Model
 from rowbank_server.retrieval.generation import Generation
-from rowbank_server.retrieval.queries import Found
 
 GivenId: TypeAlias = "int | str"
 _PLAIN = re.compile(r"0|-?[1-9][0-9]*")
@@ -133,11 +132,6 @@ def _ids_of(name: str, version: str, user_texts: bool, item_texts: bool) -> Mode
 def shown_id(key: int, text: str, *, as_strings: bool) -> GivenId:
     """An id as an answer has it."""
     return text or (str(key) if as_strings else key)
-
-
-def shown_item(found: Found, *, as_strings: bool) -> GivenId:
-    """The id of an item of an answer."""
-    return shown_id(found.item_id, found.text, as_strings=as_strings)
 
 
 def shown_features(

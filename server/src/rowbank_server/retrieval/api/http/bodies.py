@@ -43,10 +43,17 @@ class Bodies:
         Raises:
             RequestTooLarge, Overloaded, MalformedJson, InvalidBody; ProblemError: 408.
         """
+        return await self.checked(await self.whole(request) or empty, kind)
+
+    async def whole(self, request: Request) -> bytes:
+        """The body of a request as it came, without white space around it. Raises as `read`, but for what is in it."""
         length = header(request, b"content-length") or ""
         if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY_BYTES:
             raise RequestTooLarge(f"the body has {length[:20]} bytes; at most {MAX_BODY_BYTES} are read")
-        content = (await self._content(request)).strip() or empty
+        return (await self._content(request)).strip()
+
+    async def checked(self, content: bytes, kind: type[Body]) -> Body:
+        """The body that a content is. Raises MalformedJson, InvalidBody."""
         if len(content) <= BIG:
             return schemas.parsed(kind, content)
         loop = asyncio.get_running_loop()

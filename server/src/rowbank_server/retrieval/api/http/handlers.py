@@ -34,7 +34,11 @@ class Handlers:
         self.openapi: dict[str, Any] = {}
 
     async def recommend(self, request: Request) -> Response:
-        caller, body = caller_of(request), await self._bodies.read(request, schemas.RecommendBody)
+        caller, content = caller_of(request), await self._bodies.whole(request)
+        plain = schemas.plain_recommend(content)
+        if plain is not None:
+            return to_json(await self._operations.querying.recommend_plain(plain, caller))
+        body = await self._bodies.checked(content, schemas.RecommendBody)
         return to_json(await self._operations.querying.recommend(body, caller))
 
     async def recommend_batch(self, request: Request) -> Response:

@@ -27,6 +27,15 @@ class Querying:
         picked = self._pick(body.model, body.version, body.user_id)
         return await self._answer(picked, self._asking(picked, caller).recommend(body), caller)
 
+    async def recommend_plain(self, body: schemas.PlainRecommend, caller: Caller) -> schemas.Recommendations:
+        """The same for a stored user, with everything else left out."""
+        host = self._service.hosts.of("")
+        picked = host.pick()
+        key = ModelIds.of(picked.serving.model).users.key(body.user_id, "user_id")
+        picked = host.pick(key)
+        picked.serving.generation()
+        return await self._answer(picked, Query(user_id=key, k=body.k, deadline_s=caller.deadline_s), caller)
+
     async def recommend_batch(self, body: schemas.RecommendBatchBody, caller: Caller) -> schemas.RecommendationsBatch:
         """Several such questions, each answered as if it came alone; of a split of traffic, by the user's version."""
         picked = [

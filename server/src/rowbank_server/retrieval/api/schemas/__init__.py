@@ -68,6 +68,7 @@ from rowbank_server.retrieval.api.schemas.fields import (
     MAX_WEIGHT,
     Id,
 )
+from rowbank_server.retrieval.api.schemas.plain import PlainRecommend, plain_recommend
 from rowbank_server.retrieval.api.schemas.validation import (
     Fault,
     InvalidBody,
@@ -121,6 +122,7 @@ __all__ = [
     "ModelRef",
     "ModelVersion",
     "ModelVersions",
+    "PlainRecommend",
     "PopularBody",
     "ProbeBody",
     "ProbeReport",
@@ -143,5 +145,6 @@ __all__ = [
     "WorkerHealth",
     "Written",
     "parsed",
+    "plain_recommend",
     "validated",
 ]
