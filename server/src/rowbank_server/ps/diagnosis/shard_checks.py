@@ -9,7 +9,7 @@ from rowbank_protos.v1.diagnosis_pb2 import Finding
 from rowbank_server.ps.diagnosis.verdicts import fail, fine, warn
 from rowbank_server.settings import PsSettings, is_loopback
 
-_FULL, _NEARLY_FULL = 0.9, 0.8  # A write-back of all begins at five eighths of the journal.
+_FULL, _NEARLY_FULL = 0.9, 0.8  # A write-back of all begins at half of the journal.
 _SLOW_S, _STUCK_S = 30.0, 300.0  # Of write-back.
 _REGRET = 0.05  # Of what was pushed since rows were evicted.
 

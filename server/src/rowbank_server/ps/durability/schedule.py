@@ -23,8 +23,10 @@ from rowbank_server.storage.memory import machine_bytes, memory_share
 from rowbank_server.storage.stored_rows import StoredRows
 
 _log = logging.getLogger("rowbank.ps")
-_SHARE = 0.5  # Of the target, and of the dirty rows: as much again may come while a write-back runs.
-_PRESSING = 0.75  # Of the target.
+_SHARE = (
+    0.5  # Of the target, of the journal's bound, and of the dirty rows: as much again may come while a write-back runs.
+)
+_PRESSING = 0.75  # Of the target, and of the journal's bound.
 _MEMORY_SHARE = 0.7  # Of the memory that Redis may use.
 _MACHINE_SHARE = 1 / 8  # Of its machine's memory where it has no limit: rows, and often a shard, are there, too.
 _MEMORY_FROM_BYTES = 32 << 20  # A journal below that is not worth a question.
@@ -35,7 +37,8 @@ class Schedule:
     """For one thread at a time.
 
     Args:
-        settings: `recovery_target_s`, `journaled_flush_interval_s`, `flush_interval_s` and `max_dirty_rows`.
+        settings: `recovery_target_s`, `journaled_flush_interval_s`, `flush_interval_s`, `max_dirty_rows` and
+            `journal_max_bytes`.
         redis: asked how full it is, and whether somebody wants to read rows there.
         own_limit: bytes of memory that this process's control group may use, as Redis may be in it; 0: no limit.
     """
@@ -46,6 +49,7 @@ class Schedule:
         self._longest_s = settings.journaled_flush_interval_s
         self._idle_s = settings.flush_interval_s * 0.9  # A cycle later, whatever the clock makes of it.
         self._max_dirty_rows = settings.max_dirty_rows
+        self._max_bytes = settings.journal_max_bytes
         self._redis = redis
         self._rows = StoredRows(redis, Layout(settings.namespace))
         self._since_s = self._moved_s = time.monotonic()
@@ -57,7 +61,7 @@ class Schedule:
     @property
     def pressing(self) -> bool:
         """Whether a write-back that is under way should not leave time to others any more."""
-        return self._journal.nearly_full or self._journal.replay_s >= self._recovery_target_s * _PRESSING
+        return self._is_up_to(_PRESSING)
 
     def choose(self, tables: Sequence[ShardTable]) -> list[ShardTable] | None:
         """The tables to write now; None: all, and the journal is to be trimmed."""
@@ -101,11 +105,15 @@ class Schedule:
     def _is_due(self, tables: Sequence[ShardTable], now_s: float) -> bool:
         return (
             now_s - self._since_s >= self._longest_s
-            or self._journal.filling
-            or self._journal.replay_s >= self._recovery_target_s * _SHARE
+            or self._is_up_to(_SHARE)
             or sum(table.rows.dirty_rows() for table in tables) >= self._max_dirty_rows * _SHARE
             or self._redis_asks()
         )
+
+    def _is_up_to(self, share: float) -> bool:
+        """Whether the journal is so long, in seconds of its replay or in bytes, beside what it may be."""
+        journal = self._journal
+        return journal.replay_s >= self._recovery_target_s * share or journal.stored_bytes >= self._max_bytes * share
 
     def _redis_asks(self) -> bool:
         """Whether somebody wants to read rows there, or it fills: when it is full it takes neither rows nor journal, so
