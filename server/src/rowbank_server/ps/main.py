@@ -153,8 +153,7 @@ class ParameterServer:
             owner=owner,
             writers=settings.worker_threads + settings.max_calls + _OTHER_WRITERS,
         )
-        dedup = DedupWindow(window=settings.dedup_window, max_clients=settings.dedup_clients)
-        queue = new_queue(settings, dedup)
+        dedup, queue = new_queue(settings)
         self.log = DeltaLog(queue, buffer_bytes=settings.follow_buffer_bytes)
         self.journal = Journal(
             streams,
@@ -343,12 +342,11 @@ class ParameterServer:
         part = Part(self._owner, rowbank_server.__version__, role, "waiting for an owner" if follows else "loading")
         part.rows = lambda: sum(table.rows.size() for table in self.shard.tables())
         part.epoch = lambda: self._state.epoch if self.following is None else self._state.epoch or self.following.epoch
-        part.position = lambda: self.log.position if part.role == "owner" else self._followed_position()
+        part.position = lambda: (
+            (self.log if part.role == "owner" or self.following is None else self.following).position
+        )
         part.age_s = lambda: 0.0 if part.role == "owner" or self.following is None else self.following.age_s
         return part
-
-    def _followed_position(self) -> int:
-        return 0 if self.following is None else self.following.position
 
     def _new_following(self) -> Following | None:
         """What follows the owner, where this process does not begin as one."""
