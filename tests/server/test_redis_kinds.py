@@ -53,6 +53,13 @@ def test_a_cluster_of_two_nodes(start_redis, start_ps, connect):
     # the node's new run id tells that rows are gone.
     (place,) = [place for place, node in enumerate(nodes) if not node.client.keys("*:state")]
     before = exported(wire, "t")
+    of_dropped = f"*{{t{wire.create('dropped', 6).table_id}.*"
+    train(wire, "dropped", steps=1)
+    wire.admin.Flush(admin_pb2.FlushRequest())
+    assert all(node.client.keys(of_dropped) for node in nodes)
+    wire.tables.DropTable(tables_pb2.DropTableRequest(name="dropped"))
+    wire.admin.Flush(admin_pb2.FlushRequest())  # Which also goes on with what a drop has left.
+    assert not any(node.client.keys(of_dropped) for node in nodes)
     nodes[place].kill()
     nodes[place].restart()
     assert nodes[place].client.dbsize() == 0

@@ -234,17 +234,14 @@ class RowStore:
 
     def delete(self, table_id: int, buckets: Iterable[int]) -> None:
         """Deletes all that is stored of these buckets of a table that was dropped."""
+        kinds = (self.layout.rows, self.layout.rows_rebuilt, self.layout.quarantine, self.layout.epoch)
         with translated("table drop"):
             pipeline = self.redis.pipeline(transaction=False)
             for bucket in buckets:
-                for name in (
-                    self.layout.rows,
-                    self.layout.rows_rebuilt,
-                    self.layout.quarantine,
-                    self.layout.epoch,
-                ):
-                    pipeline.unlink(name(table_id, bucket))
-                pipeline.unlink(*(self.layout.cold(table_id, bucket, slot) for slot in range(COLD_SLOTS)))
+                names = [name(table_id, bucket) for name in kinds]
+                names += [self.layout.cold(table_id, bucket, slot) for slot in range(COLD_SLOTS)]
+                for name in names:
+                    pipeline.unlink(name)  # One at a time, for a Cluster's pipelines take no more.
             pipeline.execute()
 
     def transact(self, table_id: int, commands: Mapping[int, Sequence[bytes]]) -> None:
