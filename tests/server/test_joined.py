@@ -51,6 +51,16 @@ def _asked(act: Callable[[JoinedWrites], None], *, until: int) -> list[bytes]:
     return uvloop.run(run())
 
 
+def test_pieces_and_the_end_come_after_what_was_written_before() -> None:
+    def act(transport: JoinedWrites) -> None:
+        transport.write(b"a")
+        transport.writelines([b"b", b"c"])
+        transport.write(b"d")
+        transport.write_eof()
+
+    assert b"".join(_asked(act, until=9)) == b"abcd"
+
+
 def test_a_head_and_its_body_arrive_together() -> None:
     def act(transport: JoinedWrites) -> None:
         transport.write(b"head")

@@ -6,6 +6,7 @@ A send is a call of the system and a packet of its own, which takes longer than 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 _MOST_JOINED = 64 << 10  # Bytes that are copied to be sent at once.
@@ -39,6 +40,15 @@ class JoinedWrites:
         elif data:
             self._held = bytes(data)
             self._loop.call_soon(self._flush)
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        """The same for all of `pieces`."""
+        self.write(b"".join(pieces))
+
+    def write_eof(self) -> None:
+        """Says that nothing comes any more."""
+        self._flush()
+        self._transport.write_eof()
 
     def close(self) -> None:
         """Closes the connection when all is sent."""
