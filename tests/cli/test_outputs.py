@@ -142,7 +142,7 @@ def test_the_page_shows_what_commands_print(loaded: Loaded, folder: Path) -> Non
         for command, shown in shapes.commands(block):
             printed = run(loaded, command, folder)
             renewed += f"$ {command}\n{printed}"
-            if shapes.of_text(printed) != shapes.of_text(shown):
+            if not _alike(shapes.of_text(printed), shapes.of_text(shown)):
                 wrong.append(f"$ {command}\nshown: {shapes.of_text(shown)}\nprints: {shapes.of_text(printed)}")
         if RENEW:
             page = page.replace(f"```\n{block}```", f"```\n{renewed}```")
@@ -150,6 +150,14 @@ def test_the_page_shows_what_commands_print(loaded: Loaded, folder: Path) -> Non
         PAGE.write_text(page)
         return
     assert not wrong, "\n\n".join(wrong)
+
+
+def _alike(printed: list[str], shown: list[str]) -> bool:
+    """Whether they are the same but for the last columns of tables: how many have room, the numbers decide."""
+    return len(printed) == len(shown) and all(
+        one == other or (" | " in one and (one.startswith(f"{other} |") or other.startswith(f"{one} |")))
+        for one, other in zip(printed, shown, strict=True)
+    )
 
 
 def test_the_page_shows_every_command() -> None:
