@@ -150,7 +150,7 @@ def test_connections_that_are_reset_in_the_middle_of_pushes(served):
         lines.close()
         proxy.close()
     print(f"{faults} faults, {made} attempts")
-    assert proxy.connections > WORKERS
+    assert proxy.connections >= WORKERS  # More where a reset hit one, which chance decides.
     assert made >= WORKERS * PUSHES
     judge(wire)
 
