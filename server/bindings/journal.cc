@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 #include "authors.h"
 #include "bind.h"
+#include "bytes.h"
 #include "discarded.h"
 #include "journal_queue.h"
 #include "journal_record.h"
@@ -27,20 +29,11 @@ using Release = nb::gil_scoped_release;
 using Entry = std::shared_ptr<JournalEntry>;
 
 constexpr double kNsPerS = 1e9;
-constexpr double kFilling = 0.625;  // Of what the stream may hold: time to make room.
 
 // Lives as long as the process: entries may go when there is no module any more.
 Discarded& discarded() {
   static auto* const kept = new Discarded();
   return *kept;
-}
-
-nb::bytes bytes_of(std::string_view data) {
-  return nb::bytes(data.data(), data.size());
-}
-
-std::string_view view_of(const nb::bytes& data) {
-  return {data.c_str(), data.size()};
 }
 
 nb::object object_of(const KeptBytes& body) {
@@ -59,32 +52,23 @@ void submit(JournalQueue& queue, const Entry& entry, const nb::bytes& head, cons
                std::string(view_of(answer)), std::move(under_way));
 }
 
-using GroupOrNone = std::optional<std::shared_ptr<JournalGroup>>;
-
-GroupOrNone kept(JournalGroup group) {
-  if (group.entries.empty()) {
-    return std::nullopt;
-  }
-  return std::make_shared<JournalGroup>(std::move(group));
+// None for a group without entries.
+std::shared_ptr<JournalGroup> kept(JournalGroup group) {
+  return group.entries.empty() ? nullptr : std::make_shared<JournalGroup>(std::move(group));
 }
 
 bool has_synced(const JournalGroup& group) {
-  for (const Entry& entry : group.entries) {
-    if (entry->synced) {
-      return true;
-    }
-  }
-  return false;
+  return std::any_of(group.entries.begin(), group.entries.end(), [](const Entry& entry) { return entry->synced; });
 }
 
 // Appends group after group, as long as there is nothing about one that somebody has to look after.
-std::pair<Appended, GroupOrNone> append(JournalQueue& queue, int socket, const std::string& key, double timeout_s,
-                                        std::uint64_t stream) {
+std::pair<Appended, std::shared_ptr<JournalGroup>> append(JournalQueue& queue, int socket, const std::string& key,
+                                                          double timeout_s, std::uint64_t stream) {
   StreamAppender appender(socket, key, timeout_s);
   while (true) {
     JournalGroup group = queue.take_group(stream);
     if (group.entries.empty()) {
-      return {Appended::kYes, std::nullopt};
+      return {Appended::kYes, nullptr};
     }
     const Appended how = appender.append(group);
     if (how != Appended::kYes) {
@@ -93,8 +77,7 @@ std::pair<Appended, GroupOrNone> append(JournalQueue& queue, int socket, const s
     if (!queue.landed(group, stream)) {
       return {Appended::kRefused, kept(std::move(group))};
     }
-    const bool fills = static_cast<double>(queue.stored_bytes()) > kFilling * queue.limits().max_bytes;
-    if (fills || queue.keeps_records() || has_synced(group)) {
+    if (queue.filling() || queue.keeps_records() || has_synced(group)) {
       return {Appended::kYes, kept(std::move(group))};
     }
   }
@@ -199,6 +182,7 @@ void bind_queue_state(nb::class_<JournalQueue> queue) {
       .def_prop_ro("appended_records", &JournalQueue::appended_records)
       .def_prop_ro("appended_groups", &JournalQueue::appended_groups)
       .def_prop_ro("stored_bytes", &JournalQueue::stored_bytes)
+      .def_prop_ro("filling", &JournalQueue::filling)
       .def_prop_ro("gone_through", [](const JournalQueue& self) { return self.stored().gone_through; })
       .def_prop_ro("replay_s", [](const JournalQueue& self) { return self.stored().replay_s; })
       .def_prop_ro("keeps_records", &JournalQueue::keeps_records)

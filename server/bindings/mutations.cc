@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bind.h"
+#include "bytes.h"
 #include "dedup_window.h"
 #include "mutation_gate.h"
 #include "step_counter.h"
@@ -20,14 +21,6 @@ namespace {
 
 namespace nb = nanobind;
 using Release = nb::gil_scoped_release;
-
-nb::bytes bytes_of(std::string_view data) {
-  return nb::bytes(data.data(), data.size());
-}
-
-std::string_view view_of(const nb::bytes& data) {
-  return {data.c_str(), data.size()};
-}
 
 nb::tuple enter(DedupWindow& window, const std::string& client_id, std::uint64_t sequence, std::uint8_t kind) {
   Entered entered = window.enter(client_id, sequence, kind);

@@ -8,13 +8,10 @@
 
 #include "arrays.h"
 #include "bind.h"
+#include "bytes.h"
 
 namespace rowbank::python {
 namespace {
-
-std::string_view view_of(const nb::bytes& bytes) {
-  return {static_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 template <typename Command>
 nb::object written(const Command& command) {

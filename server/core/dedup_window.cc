@@ -1,36 +1,21 @@
 #include "dedup_window.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <stdexcept>
 
+#include "clock.h"
 #include "crc32c.h"
+#include "little_endian.h"
 
 namespace rowbank {
 namespace {
 
-// All numbers are little-endian, as the machines are that this runs on.
 constexpr std::size_t kCrcBytes = 4;
 constexpr std::size_t kHeadBytes = kCrcBytes + 8;
 constexpr std::size_t kAnswerBytes = 8 + 1 + 2;  // Of an answer's head: sequence, kind, length.
 constexpr std::size_t kKindAt = 8;
 constexpr std::size_t kLengthAt = 9;
-constexpr double kLongestWaitS = 1e6;
-
-template <typename Number>
-void append(std::string* out, Number number) {
-  char bytes[sizeof number];
-  std::memcpy(bytes, &number, sizeof number);
-  out->append(bytes, sizeof number);
-}
-
-template <typename Number>
-Number read(std::string_view bytes, std::size_t at) {
-  Number number;
-  std::memcpy(&number, bytes.data() + at, sizeof number);
-  return number;
-}
 
 std::string packed_answer(std::uint64_t sequence, std::uint8_t kind, std::string_view answer) {
   if (answer.size() > DedupWindow::kLongestAnswer) {
@@ -38,9 +23,9 @@ std::string packed_answer(std::uint64_t sequence, std::uint8_t kind, std::string
   }
   std::string packed;
   packed.reserve(kAnswerBytes + answer.size());
-  append(&packed, sequence);
-  append(&packed, kind);
-  append(&packed, static_cast<std::uint16_t>(answer.size()));
+  append_number(&packed, sequence);
+  append_number(&packed, kind);
+  append_number(&packed, static_cast<std::uint16_t>(answer.size()));
   packed.append(answer);
   return packed;
 }
@@ -59,7 +44,7 @@ void DedupWindow::Client::put(std::uint64_t sequence, std::string packed) {
 
 std::string DedupWindow::Client::packed() const {
   std::string packed(kCrcBytes, '\0');
-  append(&packed, forgotten);
+  append_number(&packed, forgotten);
   for (const auto& [sequence, answer] : answers) {
     packed.append(answer);
   }
@@ -70,19 +55,19 @@ std::string DedupWindow::Client::packed() const {
 
 bool DedupWindow::unpack(std::string_view packed, Client* client) {
   if (packed.size() < kHeadBytes ||
-      read<std::uint32_t>(packed, 0) != crc32c(0, packed.data() + kCrcBytes, packed.size() - kCrcBytes)) {
+      read_number<std::uint32_t>(packed, 0) != crc32c(0, packed.data() + kCrcBytes, packed.size() - kCrcBytes)) {
     return false;
   }
-  client->forgotten = read<std::uint64_t>(packed, kCrcBytes);
+  client->forgotten = read_number<std::uint64_t>(packed, kCrcBytes);
   for (std::size_t at = kHeadBytes; at < packed.size();) {
     if (packed.size() - at < kAnswerBytes) {
       return false;
     }
-    const std::size_t size = kAnswerBytes + read<std::uint16_t>(packed, at + kLengthAt);
+    const std::size_t size = kAnswerBytes + read_number<std::uint16_t>(packed, at + kLengthAt);
     if (packed.size() - at < size) {
       return false;
     }
-    client->put(read<std::uint64_t>(packed, at), std::string(packed.substr(at, size)));
+    client->put(read_number<std::uint64_t>(packed, at), std::string(packed.substr(at, size)));
     at += size;
   }
   return true;
@@ -136,10 +121,10 @@ bool DedupWindow::done(const UnderWay& mutation) const {
 }
 
 bool DedupWindow::wait(const UnderWay& mutation, double timeout_s) {
-  const std::chrono::duration<double> longest(std::clamp(timeout_s, 0.0, kLongestWaitS));
+  const auto deadline = deadline_in(timeout_s);
   std::unique_lock<std::mutex> locked(mutex_);
   ++waiting_;
-  const bool done = left_.wait_for(locked, longest, [&] { return mutation.done; });
+  const bool done = left_.wait_until(locked, deadline, [&] { return mutation.done; });
   --waiting_;
   return done;
 }

@@ -7,11 +7,10 @@
 #include <memory>
 #include <string>
 
+#include "clock.h"
 #include "dedup_window.h"
 
 namespace rowbank {
-
-std::int64_t steady_ns();
 
 // Bytes that stay where they are as long as `owner` lives.
 struct KeptBytes {

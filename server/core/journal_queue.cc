@@ -1,19 +1,15 @@
 #include "journal_queue.h"
 
 #include <algorithm>
-#include <chrono>
+
+#include "clock.h"
 
 namespace rowbank {
 namespace {
 
 constexpr std::size_t kMaxGroupBytes = std::size_t{4} << 20;
+constexpr double kFilling = 0.625;  // Of what the stream may hold.
 constexpr double kNsPerS = 1e9;
-constexpr double kLongestWaitS = 1e6;
-
-std::chrono::steady_clock::time_point deadline_in(double seconds) {
-  return std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                                std::chrono::duration<double>(std::clamp(seconds, 0.0, kLongestWaitS)));
-}
 
 }  // namespace
 
@@ -60,7 +56,7 @@ JournalQueue::Entry JournalQueue::begin(bool synced, bool appended) {
   open_.emplace(entry->position, entry);
   if (appended) {
     unappended_.emplace(entry->position, entry);
-    oldest_ns_ = unappended_.begin()->second->begun_ns;
+    note_oldest();
   }
   release_.add(entry);
   last_ = entry->position;
@@ -91,7 +87,7 @@ void JournalQueue::abandon(const Entry& entry) {
   const std::lock_guard<std::mutex> locked(mutex_);
   open_.erase(entry->position);
   unappended_.erase(entry->position);
-  oldest_ns_ = unappended_.empty() ? 0 : unappended_.begin()->second->begun_ns;
+  note_oldest();
   release_.abandon(entry.get());
   progress_.notify_all();
 }
@@ -148,7 +144,7 @@ bool JournalQueue::landed(const JournalGroup& group, std::uint64_t of) {
       unappended_.erase(entry->position);
       --entry->owed;
     }
-    oldest_ns_ = unappended_.empty() ? 0 : unappended_.begin()->second->begun_ns;
+    note_oldest();
     release_.advance();
     pending_bytes_ -= group.bytes;
     stored_.add(group.number, highest, group.bytes, group.entries.size());
@@ -192,6 +188,10 @@ void JournalQueue::finish(const Entry& entry) {
   open_.erase(entry->position);
   entry->done = entry->woken = true;
   entry->changed.notify_all();
+}
+
+void JournalQueue::note_oldest() {
+  oldest_ns_ = unappended_.empty() ? 0 : unappended_.begin()->second->begun_ns;
 }
 
 void JournalQueue::wake_waiting() {
@@ -253,6 +253,10 @@ JournalQueue::Stored JournalQueue::stored() const {
   const std::lock_guard<std::mutex> locked(mutex_);
   return {stored_.bytes(), stored_.records(), stored_.gone_through(),
           rate_.seconds(stored_.records(), stored_.bytes())};
+}
+
+bool JournalQueue::filling() const {
+  return static_cast<double>(stored_bytes_) > kFilling * static_cast<double>(limits_.max_bytes);
 }
 
 bool JournalQueue::has_done(std::uint64_t position) const {

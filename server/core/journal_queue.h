@@ -97,7 +97,6 @@ class JournalQueue {
   double lag_s() const;
 
   std::string failure() const;
-  bool has_failed() const { return failing_.load(); }
   bool missing() const { return missing_.load(); }
   bool fenced() const { return fenced_.load(); }
   bool stopping() const { return stopping_.load(); }
@@ -116,6 +115,8 @@ class JournalQueue {
   };
   Stored stored() const;
   std::uint64_t stored_bytes() const { return stored_bytes_.load(); }
+  // Whether it is time to make room: five eighths of what the stream may hold are there.
+  bool filling() const;
   bool has_done(std::uint64_t position) const;
   std::uint64_t passed(std::uint64_t position, std::uint64_t most_bytes) const;
   // Returns whether the stream is empty then.
@@ -129,7 +130,8 @@ class JournalQueue {
   std::size_t unreleased() const;
 
  private:
-  // REQUIRES: the caller holds the lock.
+  // What follows REQUIRES: the caller holds the lock.
+  void note_oldest();
   void wake_waiting();
 
   const JournalLimits limits_;

@@ -5,24 +5,22 @@
 #include <stdexcept>
 
 #include "crc32c.h"
+#include "little_endian.h"
 
 namespace rowbank {
 namespace {
 
 constexpr std::uint8_t kFormat = 1;
 constexpr std::size_t kCrcBytes = 4;
-constexpr std::size_t kHeadBytes = 44;  // Of what every head has.
+constexpr std::size_t kHeadBytes = 44;   // Of what every head has,
+constexpr std::size_t kTableBytes = 20;  // and of each table.
 
-// All numbers are little-endian, as the machines are that this runs on.
 template <typename Field, typename Number>
 void append(std::string* out, Number number, const char* what) {
   if (number > std::numeric_limits<Field>::max()) {
     throw std::length_error(std::string(what) + ": a journal record has no room for " + std::to_string(number));
   }
-  const auto field = static_cast<Field>(number);
-  char bytes[sizeof field];
-  std::memcpy(bytes, &field, sizeof field);
-  out->append(bytes, sizeof field);
+  append_number(out, static_cast<Field>(number));
 }
 
 }  // namespace
@@ -30,7 +28,7 @@ void append(std::string* out, Number number, const char* what) {
 std::string pack_record_head(const RecordHead& head) {
   std::size_t size = kHeadBytes + head.client_id.size() + head.answer.size();
   for (const RecordTable& table : head.tables) {
-    size += 20 + table.optimizer.size() + table.outcome.size();
+    size += kTableBytes + table.optimizer.size() + table.outcome.size();
   }
   std::string out(kCrcBytes, '\0');
   out.reserve(size);

@@ -1,11 +1,11 @@
 // Holds mutations back for a moment; see ps/durability/gate.py.
 #pragma once
 
-#include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
+
+#include "clock.h"
 
 namespace rowbank {
 
@@ -43,9 +43,7 @@ class MutationGate {
   // Lets nobody in any more and waits until nobody is inside; false: that took too long, and it is open. A second one
   // waits until the first opened it.
   bool close(double timeout_s) {
-    const auto deadline = std::chrono::steady_clock::now() +
-                          std::chrono::duration_cast<std::chrono::nanoseconds>(
-                              std::chrono::duration<double>(std::clamp(timeout_s, 0.0, kLongestWaitS)));
+    const auto deadline = deadline_in(timeout_s);
     std::unique_lock<std::mutex> locked(mutex_);
     if (!changed_.wait_until(locked, deadline, [&] { return !closed_; })) {
       return false;
@@ -69,8 +67,6 @@ class MutationGate {
   }
 
  private:
-  static constexpr double kLongestWaitS = 1e6;
-
   bool enter_if(bool may) {
     inside_ += may ? 1 : 0;
     return may;

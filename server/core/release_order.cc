@@ -1,14 +1,8 @@
 #include "release_order.h"
 
 #include <algorithm>
-#include <chrono>
 
 namespace rowbank {
-
-std::int64_t steady_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 std::uint64_t ReleaseOrder::through(std::uint64_t last) const {
   if (closed_) {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "clock.h"
 #include "outbox.h"
 
 namespace rowbank::wire {
@@ -54,7 +55,5 @@ struct Answer {
 // Or, of the last one, because there was no memory to go on with it.
 enum class Refusal : std::size_t { kWrongServer, kTooManyArrive, kSlow, kNotOneMessage, kBroken };
 inline constexpr std::size_t kRefusals = 5;
-
-std::int64_t now_ns();
 
 }  // namespace rowbank::wire

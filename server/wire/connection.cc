@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cstring>
 #include <string_view>
 
@@ -64,13 +63,8 @@ bool is_plumbing(std::string_view name) {
 
 }  // namespace
 
-std::int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 Connection::Connection(int socket, std::string peer, Rules* rules)
-    : socket_(socket), peer_(std::move(peer)), rules_(rules), began_ns_(now_ns()) {}
+    : socket_(socket), peer_(std::move(peer)), rules_(rules), began_ns_(steady_ns()) {}
 
 Connection::~Connection() {
   close();
@@ -260,7 +254,7 @@ int Connection::on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, v
   }
   auto stream = std::make_unique<Stream>();
   stream->id = frame->hd.stream_id;
-  stream->began_ns = now_ns();
+  stream->began_ns = steady_ns();
   stream->call = std::make_shared<Call>();
   stream->call->stream = stream->id;
   me->streams_[stream->id] = std::move(stream);
@@ -344,7 +338,7 @@ int Connection::on_stream_close(nghttp2_session*, std::int32_t stream_id, std::u
     return 0;
   }
   // Calls that are begun and given up at once cost us more than them.
-  const std::int64_t now = now_ns();
+  const std::int64_t now = steady_ns();
   if (now - me->resets_since_ns_ > kSecond) {
     me->resets_since_ns_ = now;
     me->resets_ = 0;

@@ -308,7 +308,7 @@ void Endpoint::answer(const Call& call, Answer answer) {
 }
 
 void Endpoint::sweep() {
-  const std::int64_t now = now_ns();
+  const std::int64_t now = steady_ns();
   const std::int64_t before = now - options_.message_timeout_ns;
   for (const auto& connection : all()) {
     const std::lock_guard<std::mutex> locked(connection->mutex);
@@ -400,7 +400,7 @@ std::optional<Answer> Endpoint::look(const std::string& path, const std::shared_
 }
 
 std::uint64_t Endpoint::may_arrive(const std::shared_ptr<Connection>& connection, std::int32_t stream) {
-  return intake_.begin(connection->peer(), connection, stream, now_ns());
+  return intake_.begin(connection->peer(), connection, stream, steady_ns());
 }
 
 Answer Endpoint::refusal(Refusal why) {

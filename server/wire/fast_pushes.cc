@@ -88,7 +88,7 @@ FastPushes::FastPushes(std::vector<double> bounds_s, std::size_t max_keys, int m
     : bounds_s_(std::move(bounds_s)), max_keys_(max_keys), passes_(passes), waits_(waits), door_(most_at_once) {}
 
 std::optional<Answer> FastPushes::answer(const Call& call) {
-  const std::int64_t began = now_ns();
+  const std::int64_t began = steady_ns();
   Push push;
   std::shared_ptr<char> block;
   bool answered = false;
@@ -113,7 +113,7 @@ std::optional<Answer> FastPushes::answer(const Call& call) {
     }
   }
   std::memcpy(block.get(), push.answer.data(), push.answer.size());
-  times_.note(bounds_s_, now_ns() - began);
+  times_.note(bounds_s_, steady_ns() - began);
   return message_of(std::move(block), push.answer.size());
 }
 
@@ -294,8 +294,8 @@ bool FastPushes::push_journaled(Push* push, const Call& call) {
     std::vector<RecordPart> parts;
     for (const Part& part : push->parts) {
       parts.push_back({part.table, part.request.step});
-      of.now_s = part.request.now;
     }
+    of.now_s = push->parts.front().request.now;  // That of all.
     of.client_id = push->client_id;
     of.sequence = push->under_way == nullptr ? 0 : push->sequence;
     of.answer = push->answer;
@@ -321,7 +321,7 @@ bool FastPushes::push_journaled(Push* push, const Call& call) {
 std::optional<Answer> FastPushes::wait(const Call& call, const std::shared_ptr<JournalEntry>& entry) {
   double left_s = passes_.journal->limits().wait_s;
   if (call.deadline_ns != 0) {
-    const double until_s = static_cast<double>(call.deadline_ns - now_ns()) / 1e9;
+    const double until_s = static_cast<double>(call.deadline_ns - steady_ns()) / 1e9;
     left_s = std::min(left_s, until_s - std::min(kOnTheWayS, until_s / 10));
   }
   if (passes_.journal->wait(entry, 0)) {

@@ -18,7 +18,7 @@ FastReads::FastReads(std::vector<double> bounds_s, std::size_t max_keys, int mos
     : bounds_s_(std::move(bounds_s)), max_keys_(max_keys), door_(most_at_once) {}
 
 std::optional<Answer> FastReads::answer(FastMethod method, const Call& call) {
-  const std::int64_t began = now_ns();
+  const std::int64_t began = steady_ns();
   if ((method != FastMethod::kPull && method != FastMethod::kLookup) || !is_plain(call, began)) {
     return std::nullopt;
   }
@@ -32,7 +32,7 @@ std::optional<Answer> FastReads::answer(FastMethod method, const Call& call) {
     }
   }
   if (answer) {
-    times_[static_cast<std::size_t>(method)].note(bounds_s_, now_ns() - began);
+    times_[static_cast<std::size_t>(method)].note(bounds_s_, steady_ns() - began);
   }
   return answer;
 }

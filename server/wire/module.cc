@@ -44,7 +44,7 @@ struct PyCall {
     if (call->deadline_ns == 0) {
       return nb::none();
     }
-    return nb::float_(static_cast<double>(call->deadline_ns - now_ns()) / kNsPerS);
+    return nb::float_(static_cast<double>(call->deadline_ns - steady_ns()) / kNsPerS);
   }
   nb::object body() const {
     if (call->body.is_python) {

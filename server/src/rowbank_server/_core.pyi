@@ -549,6 +549,9 @@ class JournalQueue:
     def stored_bytes(self) -> int:
         """Bytes of records in the stream."""
     @property
+    def filling(self) -> bool:
+        """Whether it is time to make room: five eighths of what the stream may hold are there."""
+    @property
     def gone_through(self) -> int:
         """Every record above this position is in the stream, or will be."""
     @property

@@ -28,7 +28,6 @@ _MAX_TRIM_BYTES = 64 << 20  # Redis does nothing else while it frees them, for a
 _FIRST_RETRY_S = 0.05
 _LONGEST_RETRY_S = 1.0
 _STOP_WAIT_S = 10.0
-_FILLING, _NEARLY_FULL = 0.625, 0.875  # Of what the stream may hold.
 
 
 class Journal:
@@ -82,16 +81,6 @@ class Journal:
     def replay_s(self) -> float:
         """About how long a replay of what is in the stream would take."""
         return self._queue.replay_s
-
-    @property
-    def filling(self) -> bool:
-        """Whether it is time to make room: five eighths of what the stream may hold are there."""
-        return self._queue.stored_bytes > self._queue.max_bytes * _FILLING
-
-    @property
-    def nearly_full(self) -> bool:
-        """Whether room is needed before anything else: seven eighths of what the stream may hold are there."""
-        return self._queue.stored_bytes > self._queue.max_bytes * _NEARLY_FULL
 
     @property
     def pending_bytes(self) -> int:
@@ -349,7 +338,7 @@ class Journal:
                 if entry.synced:
                     self._syncer.add(entry)
             self._tell_released()
-            if self.filling:
+            if self._queue.filling:
                 self._on_trouble()
         except Exception:
             _log.exception("an appended mutation could not be finished, which is a defect")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rowbank_server.retrieval.api import schemas
-from rowbank_server.retrieval.api.ids import GivenId
+from rowbank_server.retrieval.api.ids import GivenId, shown_id
 from rowbank_server.retrieval.api.operations.paging import next_cursor
 from rowbank_server.retrieval.queries import Answer, Explanation, Found, Query
 
@@ -57,8 +57,7 @@ def shown_items(found: Sequence[Found], *, as_strings: bool) -> list[schemas.Ite
     """Items, ranked."""
     return [
         schemas.Item(
-            # As `shown_id`; a call for each item is a good part of what an answer takes to make.
-            one.text or (str(one.item_id) if as_strings else one.item_id),
+            shown_id(one.item_id, one.text, as_strings=as_strings),
             one.score,
             rank,
             one.title,

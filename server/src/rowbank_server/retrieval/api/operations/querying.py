@@ -29,11 +29,9 @@ class Querying:
 
     async def recommend_plain(self, body: schemas.PlainRecommend, caller: Caller) -> schemas.Recommendations:
         """The same for a stored user, with everything else left out."""
-        host = self._service.hosts.of("")
-        picked = host.pick()
+        picked = self._pick("", "", body.user_id)
+        picked.serving.generation()  # Raises where there is none yet.
         key = ModelIds.of(picked.serving.model).users.key(body.user_id, "user_id")
-        picked = host.pick(key)
-        picked.serving.generation()
         return await self._answer(picked, Query(user_id=key, k=body.k, deadline_s=caller.deadline_s), caller)
 
     async def recommend_batch(self, body: schemas.RecommendBatchBody, caller: Caller) -> schemas.RecommendationsBatch:
