@@ -72,9 +72,9 @@ class VisitWindow {
   const Bucket* newest_ = nullptr;
 };
 
-// Into the second cache: a core has many more reads of that one under way at a time than of the first, and a row, its
-// state and its gradient are a dozen lines a key. Always inline, because GCC holds a function that only prefetches to
-// be without effect and drops calls of it.
+// Into the second cache, which measured faster; probably since a core can have more reads of that one under way at a
+// time than of the first, and a row, its state and its gradient are a dozen lines a key. Always inline, because GCC
+// holds a function that only prefetches to be without effect and drops calls of it.
 [[gnu::always_inline]] inline void prefetch_lines(const void* begin, std::size_t bytes) {
   constexpr std::uintptr_t kLine = 64;
   const auto end = reinterpret_cast<std::uintptr_t>(begin) + bytes;
