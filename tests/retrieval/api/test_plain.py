@@ -110,3 +110,39 @@ def test_faults_are_those_of_the_same_question_with_more_in_it(both: Both) -> No
         for problem in (plain, other):
             del problem["request_id"]
         assert plain == other
+
+
+def test_heads_are_those_of_the_same_question_with_more_in_it(both: Both) -> None:
+    for user, status in ((3, 200), ("no number", 422)):
+        heads = []
+        for more in ({}, {"explain": False}):
+            answer = both.http.post(
+                "/v1/recommend", json={"user_id": user, "k": 4, **more}, headers={"x-request-id": "mine-1"}
+            )
+            assert answer.status_code == status
+            heads.append([(name, value) for name, value in answer.headers.multi_items() if name != "date"])
+        assert heads[0] == heads[1]
+        assert ("x-request-id", "mine-1") in heads[0]
+
+
+def test_each_plain_question_has_an_id_of_its_own(both: Both) -> None:
+    made = {both.http.post("/v1/recommend", json={"user_id": 3}).headers["x-request-id"] for _ in range(5)}
+    assert len(made) == 5
+
+
+def test_plain_questions_are_counted(both: Both) -> None:
+    def counted(status: int) -> tuple[float, float]:
+        text = both.http.get("/metrics").text
+        series = f'{{route="/v1/recommend",status="{status}"}}'
+        by_route = [line for line in text.splitlines() if line.startswith("rowbank_") and series in line]
+        answered = [line for line in text.splitlines() if line.startswith("rowbank_model_answers_total{")]
+        return sum(float(line.split()[-1]) for line in by_route if "_count" in line), sum(
+            float(line.split()[-1]) for line in answered
+        )
+
+    before, refused = counted(200), counted(422)
+    for user in (3, 3, 3, "no number"):
+        both.http.post("/v1/recommend", json={"user_id": user})
+    after = counted(200)
+    assert (after[0] - before[0], after[1] - before[1]) == (3, 3)
+    assert counted(422)[0] - refused[0] == 1

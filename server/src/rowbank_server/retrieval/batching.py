@@ -11,7 +11,7 @@ import contextvars
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rowbank import tracing
 from rowbank.errors import DeadlineExceeded, InternalError, Overloaded, RequestError
@@ -31,6 +31,19 @@ def _is_there() -> bool:
     return False
 
 
+class Place(Protocol):
+    """Where the answer to one query goes, on the event loop. A future is one."""
+
+    def done(self) -> bool:
+        """Whether nothing is waited for any more."""
+
+    def set_result(self, answer: Answer, /) -> None:
+        """The answer. Raises nothing."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Why there is none. Raises nothing."""
+
+
 class _Waiting(NamedTuple):
     """A query in the queue."""
 
@@ -38,7 +51,7 @@ class _Waiting(NamedTuple):
     arrived_s: float
     arrived_ns: int
     is_gone: Callable[[], bool]
-    future: asyncio.Future[Answer]
+    place: Place
     origin: tracing.Origin
 
 
@@ -98,23 +111,33 @@ class Batcher:
             DeadlineExceeded: the query's deadline passed first.
             RequestError: what the answering of this query raised.
         """
-        flow = Flow(tenant(), ())
-        self._require_room(flow)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        now = time.monotonic()
-        self._waiting.enter(flow)
-        self._waiting.wait(flow, _Waiting(query, now, time.time_ns(), is_gone, future, tracing.origin()))
-        if self._running is None or self._running.done():
-            # The first query's context is not that of the batches that come after it.
-            self._running = contextvars.Context().run(asyncio.create_task, self._run())
+        self.enter(query, future, tenant(), is_gone)
         if query.deadline_s is None:
             return await future
-        timer = loop.call_later(query.deadline_s - now, self._give_up, future)
+        timer = loop.call_later(query.deadline_s - time.monotonic(), self._give_up, future)
         try:
             return await future
         finally:
             timer.cancel()
+
+    def enter(self, query: Query, place: Place, caller: str, is_gone: Callable[[], bool] = _is_there) -> None:
+        """Puts a query in line. It is answered on the event loop, from which this has to be called.
+
+        Args:
+            place: where the answer goes; a deadline of the query is looked at only when its turn comes.
+            caller: whose turn it takes.
+        Raises:
+            Overloaded: too many queries wait.
+        """
+        flow = Flow(caller, ())
+        self._require_room(flow)
+        self._waiting.enter(flow)
+        self._waiting.wait(flow, _Waiting(query, time.monotonic(), time.time_ns(), is_gone, place, tracing.origin()))
+        if self._running is None or self._running.done():
+            # The first query's context is not that of the batches that come after it.
+            self._running = contextvars.Context().run(asyncio.get_running_loop().create_task, self._run())
 
     def _require_room(self, flow: Flow) -> None:
         """Raises Overloaded where the queue is full, unless another caller has more in it: then its last query goes."""
@@ -125,9 +148,9 @@ class Batcher:
             self._on_drop("overloaded")
             raise self._overloaded()
         last = self._waiting.give_up_last(longest)
-        if not last.future.done():
+        if not last.place.done():
             self._on_drop("overloaded")
-            last.future.set_exception(self._overloaded())
+            last.place.set_exception(self._overloaded())
 
     def _overloaded(self) -> Overloaded:
         after_s = min(max(len(self._waiting) * self._usual_s, _SOONEST_S), _LATEST_S)
@@ -136,10 +159,10 @@ class Batcher:
             metadata={"retry_after_s": f"{after_s:.3g}"},
         )
 
-    def _give_up(self, future: asyncio.Future[Answer]) -> None:
-        if not future.done():
+    def _give_up(self, place: Place) -> None:
+        if not place.done():
             self._on_drop("deadline")
-            future.set_exception(DeadlineExceeded(_LATE))
+            place.set_exception(DeadlineExceeded(_LATE))
 
     async def close(self) -> None:
         """Answers what waits, then ends the thread."""
@@ -165,14 +188,14 @@ class Batcher:
 
     def _is_awaited(self, one: _Waiting, now: float) -> bool:
         """Whether somebody still waits; who does not is told why."""
-        if one.future.done():
+        if one.place.done():
             return False
         if one.query.deadline_s is not None and one.query.deadline_s <= now:
-            self._give_up(one.future)
+            self._give_up(one.place)
             return False
         if one.is_gone():
             self._on_drop("gone")
-            one.future.set_exception(DeadlineExceeded("the caller went away before the query was answered"))
+            one.place.set_exception(DeadlineExceeded("the caller went away before the query was answered"))
             return False
         return True
 
@@ -203,12 +226,12 @@ class Batcher:
                 answers = [defect] * len(batch)
             self._settle(begun, time.monotonic() - started)
             for one, answer in zip(batch, answers, strict=True):
-                if one.future.done():
+                if one.place.done():
                     continue
                 if isinstance(answer, RequestError):
-                    one.future.set_exception(answer)
+                    one.place.set_exception(answer)
                 else:
-                    one.future.set_result(answer)
+                    one.place.set_result(answer)
             if self._one_core:  # A batch beside the writing of answers would only take turns with it.
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)

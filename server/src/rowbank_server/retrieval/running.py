@@ -19,6 +19,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from rowbank import tracing
 from rowbank.addresses import split_address
 from rowbank.errors import NotReady
 from rowbank_server.listening import require_free, shown
@@ -29,6 +30,7 @@ from rowbank_server.retrieval.api.grpc.tracing import Tracing
 from rowbank_server.retrieval.api.http import problems
 from rowbank_server.retrieval.api.http.app import create_app
 from rowbank_server.retrieval.api.http.direct import Direct
+from rowbank_server.retrieval.api.http.plain import PlainRecommends
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.schemas.fields import MAX_BODY_BYTES
 from rowbank_server.retrieval.api.service import Service
@@ -145,13 +147,15 @@ async def _serve(
     # Rules belong to routes as the application matches them: with tokens, the short way is that of who guards them.
     short = Direct(routes) if gate is None else Authorized(routes, gate, API_ROUTES, problems.refusal, by_table=True)
     app: Any = Traced(short)
+    asks_for_certificates = tls is not None and tls.asks_for_certificates
     server = HttpServer(
-        RequireCertificate(app) if tls is not None and tls.asks_for_certificates else app,
+        RequireCertificate(app) if asks_for_certificates else app,
         drain_timeout_s=settings.drain_timeout_s,
         board=place.team.board if place.team is not None else None,
         worker=place.team.worker if place.team is not None else 0,
         tls=tls,
         max_connections=settings.max_connections,
+        questions=None if asks_for_certificates or tracing.is_set_up() else PlainRecommends(operations),
     )
     rpc = await _Rpc.start(settings, operations, tls, is_shared=place.team is not None)
     serving = asyncio.create_task(server.serve(sockets=[place.listener]))

@@ -7,6 +7,7 @@ health.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,11 +22,14 @@ _KEY = "rowbank.certificate"
 class TellsOfCertificate(HttpToolsProtocol):
     """Tells the application whether a connection's client showed a certificate."""
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        line = transport.get_extra_info("ssl_object")  # After the handshake.
+        self._shown = line is not None and line.getpeercert(binary_form=True) is not None
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        line = self.transport.get_extra_info("ssl_object")
-        shown = line is not None and line.getpeercert(binary_form=True) is not None
-        self.scope.setdefault("extensions", {})[_KEY] = {"shown": shown}
+        self.scope.setdefault("extensions", {})[_KEY] = {"shown": self._shown}
 
 
 class RequireCertificate:

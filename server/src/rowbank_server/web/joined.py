@@ -41,6 +41,11 @@ class JoinedWrites:
             self._held = bytes(data)
             self._loop.call_soon(self._flush)
 
+    def send(self, data: bytes) -> None:
+        """As `write`, of what nothing is to be joined with."""
+        self._flush()
+        self._transport.write(data)
+
     def writelines(self, pieces: Iterable[bytes]) -> None:
         """The same for all of `pieces`."""
         self.write(b"".join(pieces))

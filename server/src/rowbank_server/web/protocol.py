@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from rowbank_server.web.certificates import TellsOfCertificate
 from rowbank_server.web.joined import JoinedWrites
+from rowbank_server.web.plain import PlainQuestions
 
 HEAD_TIMEOUT_S = 10.0  # From the first word to the end of the head; of a new connection, from its beginning.
 MAX_HEAD_BYTES = 64 << 10
@@ -16,7 +16,7 @@ _TOO_LARGE = (
 )
 
 
-class GuardedProtocol(TellsOfCertificate):
+class GuardedProtocol(PlainQuestions):
     """Bounds the time and the bytes of a request's head, and the end of a connection, which uvicorn does not.
 
     Of a body that comes after its answer nothing is of use, and uvicorn waits for its end for ever: each piece of it

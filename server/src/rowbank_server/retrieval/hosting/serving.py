@@ -18,7 +18,7 @@ from rowbank_server.features import FeatureStore
 from rowbank_server.registry import ModelRegistry
 from rowbank_server.registry.filters import FilterStore
 from rowbank_server.registry.model import Model, load_model
-from rowbank_server.retrieval.batching import Answers, Batcher
+from rowbank_server.retrieval.batching import Answers, Batcher, Place
 from rowbank_server.retrieval.budget import QueryParts
 from rowbank_server.retrieval.catalogue.options import FollowerOptions
 from rowbank_server.retrieval.catalogue.rows_feed import RowsFeed
@@ -176,6 +176,10 @@ class Serving:
             )
         self.on_answer(self, query, answer, time.perf_counter() - started)
         return answer
+
+    def enter(self, query: Query, place: Place, caller: str, is_gone: Callable[[], bool]) -> None:
+        """Queues a query as `Batcher.enter`; whoever gets its answer says so to `on_answer`. Raises Overloaded."""
+        self.batcher.enter(query, place, caller, is_gone)
 
     async def ask_aside(self, query: Query) -> Answer:
         """The same, for nobody who waits: no user's query waits for it, and it is not counted."""

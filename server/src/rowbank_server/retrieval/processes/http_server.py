@@ -13,6 +13,7 @@ import uvicorn
 from rowbank_server.retrieval.processes.accepting import Acceptor
 from rowbank_server.retrieval.processes.board import Board
 from rowbank_server.security.tls import ServedTls
+from rowbank_server.web.plain import Questions
 from rowbank_server.web.protocol import GuardedProtocol
 
 LINGER_S = 0.25  # How long a drain waits for requests that are on their way.
@@ -48,6 +49,7 @@ class HttpServer(uvicorn.Server):
         board, worker: what the workers know of each other, and which this one is; None: it is alone.
         tls: what connections are protected with; None: nothing.
         max_connections: those beyond it are told 503 and closed; None: no limit.
+        questions: who answers plain questions past the application; None: nobody does.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class HttpServer(uvicorn.Server):
         worker: int = 0,
         tls: ServedTls | None = None,
         max_connections: int | None = None,
+        questions: Questions | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -79,6 +82,7 @@ class HttpServer(uvicorn.Server):
         self._worker = worker
         self._tls = tls
         self._acceptor: Acceptor | None = None
+        self._questions = questions
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -101,7 +105,9 @@ class HttpServer(uvicorn.Server):
         self.started = True
 
     def _protocol(self) -> asyncio.Protocol:
-        return _Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        made = _Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        made.questions = self._questions
+        return made
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Takes the connections that wait, answers what comes on all of them, and closes them.

@@ -29,10 +29,15 @@ class Querying:
 
     async def recommend_plain(self, body: schemas.PlainRecommend, caller: Caller) -> schemas.Recommendations:
         """The same for a stored user, with everything else left out."""
+        picked, query = self.plain(body, caller.deadline_s)
+        return await self._answer(picked, query, caller)
+
+    def plain(self, body: schemas.PlainRecommend, deadline_s: float | None = None) -> tuple[Picked, Query]:
+        """The version that answers such a question, and the query. Raises as `recommend` before it asks."""
         picked = self._pick("", "", body.user_id)
         picked.serving.generation()  # Raises where there is none yet.
         key = ModelIds.of(picked.serving.model).users.key(body.user_id, "user_id")
-        return await self._answer(picked, Query(user_id=key, k=body.k, deadline_s=caller.deadline_s), caller)
+        return picked, Query(user_id=key, k=body.k, deadline_s=deadline_s)
 
     async def recommend_batch(self, body: schemas.RecommendBatchBody, caller: Caller) -> schemas.RecommendationsBatch:
         """Several such questions, each answered as if it came alone; of a split of traffic, by the user's version."""
