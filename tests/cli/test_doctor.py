@@ -105,6 +105,8 @@ GOOD = {
         ({}, {"appendfsync": "everysec"}, [], "redis persistence", "ok"),
         ({}, {"appendfsync": "everysec"}, ["t"], "redis persistence", "fail"),
         ({}, {"appendfsync": "always"}, ["t"], "redis persistence", "ok"),
+        ({}, {"auto-aof-rewrite-min-size": "67108864"}, [], "redis rewriting", "warn"),
+        ({}, {"auto-aof-rewrite-min-size": "2147483648"}, [], "redis rewriting", "ok"),
         ({"aof_last_write_status": "err"}, {}, [], "redis disk", "fail"),
         ({"role": "slave"}, {}, [], "redis role", "fail"),
         ({}, {"min-replicas-to-write": "1"}, [], "redis role", "fail"),
@@ -114,6 +116,11 @@ GOOD = {
 def test_redis_is_judged(changes, settings, synced, check, verdict):
     facts = RedisFacts(nodes=({**GOOD, **changes},), settings=settings, ahead_s=0.0)
     assert verdicts(of_redis(facts, synced_tables=synced, embedded=False))[check] == verdict
+
+
+def test_a_file_that_is_not_written_is_not_said_to_be_rewritten():
+    facts = RedisFacts(nodes=({**GOOD, "aof_enabled": 0},), settings={"auto-aof-rewrite-min-size": "67108864"})
+    assert "redis rewriting" not in verdicts(of_redis(facts, synced_tables=[], embedded=False))
 
 
 def test_clocks_of_redis_are_compared():

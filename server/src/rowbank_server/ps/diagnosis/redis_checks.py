@@ -13,6 +13,7 @@ _OLDEST = (6, 2)
 _FULL, _NEARLY_FULL = 0.95, 0.8  # Of maxmemory.
 _NOEVICTION = "set it: CONFIG SET maxmemory-policy noeviction, and in the server's file"
 _SKEW_S = 2.0
+_SMALL_REWRITE = 1 << 30  # Bytes of a file that doubles within seconds where a journal of 100 MB/s is written to it.
 
 
 def of_redis(facts: RedisFacts, *, synced_tables: list[str], embedded: bool) -> Iterator[Finding]:
@@ -29,6 +30,7 @@ def of_redis(facts: RedisFacts, *, synced_tables: list[str], embedded: bool) -> 
     yield _policy(facts)
     yield _memory(facts)
     yield _persistence(facts, synced_tables, embedded=embedded)
+    yield from _rewriting(facts)
     yield _disk_writes(facts)
     yield _replication(facts)
     yield _connections(facts)
@@ -97,6 +99,19 @@ def _persistence(facts: RedisFacts, synced_tables: list[str], *, embedded: bool)
     if saves:
         return warn("redis persistence", "snapshots alone: a crash of Redis loses minutes of its writes", remedy)
     return fail("redis persistence", "nothing is kept on disk: a restart of Redis comes back empty", remedy)
+
+
+def _rewriting(facts: RedisFacts) -> Iterator[Finding]:
+    """Of a file that keeps a journal, and of one alone."""
+    least = facts.settings.get("auto-aof-rewrite-min-size", "")
+    if not least.isdigit() or not all(int(node.get("aof_enabled", 0)) for node in facts.nodes):
+        return
+    detail = f"its append-only file is rewritten when it has doubled, from {_size(int(least))} on"
+    if int(least) >= _SMALL_REWRITE:
+        yield fine("redis rewriting", detail)
+        return
+    why = ": a journal makes a small one double every second, and each time a child process takes a core"
+    yield warn("redis rewriting", detail + why, "CONFIG SET auto-aof-rewrite-min-size 2gb, and in the server's file")
 
 
 def _disk_writes(facts: RedisFacts) -> Finding:

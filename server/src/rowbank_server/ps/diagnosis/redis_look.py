@@ -80,7 +80,7 @@ def _settings(redis: Redis) -> dict[str, str]:
     """Of CONFIG what a diagnosis looks at; nothing where it is forbidden."""
     found: dict[str, str] = {}
     try:
-        for name in ("appendfsync", "dir", "save", "min-replicas-to-write"):
+        for name in ("appendfsync", "dir", "save", "min-replicas-to-write", "auto-aof-rewrite-min-size"):
             with translated("CONFIG GET"):
                 told = redis.config_get(name)
             found |= {_text(key): _text(value) for key, value in told.items()}
