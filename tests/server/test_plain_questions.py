@@ -6,7 +6,8 @@ import asyncio
 import random
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httptools
@@ -15,7 +16,7 @@ import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from rowbank_server.web.plain import Headers, Line
-from rowbank_server.web.protocol import GuardedProtocol
+from rowbank_server.web.protocol import HEAD_TIMEOUT_S, MAX_HEAD_BYTES, GuardedProtocol
 
 _WAIT_S = 20.0
 
@@ -60,7 +61,8 @@ class Echo:
             self._answer(line, content)
             told.set()
 
-        self.loop.call_soon_threadsafe(answer)
+        # As an answer of a batch: in a turn of the loop after which it looks at its connections.
+        self.loop.call_soon_threadsafe(self.loop.call_soon, answer)
         assert told.wait(_WAIT_S)
         return gone.is_set()
 
@@ -237,6 +239,59 @@ def test_answers_come_in_the_order_of_requests(echo: Echo, caller: Caller) -> No
     assert [body.split()[1] for body in bodies] == [b"first!", b"second?", b"third", b"fourth", b"fifth"]
     assert bodies[0] == b"plain first!"
     assert bodies[1] == b"app second?"
+
+
+def test_many_questions_behind_one_that_waits_are_no_long_head(echo: Echo, served: Served, caller: Caller) -> None:
+    caller.send(request(b"first!"))
+    assert echo.holds.wait(_WAIT_S)
+    behind = [b"%d" % number + b"x" * 1000 for number in range(4 * MAX_HEAD_BYTES // 1000)]
+    sender = threading.Thread(target=caller.send, args=(b"".join(map(request, behind)),))
+    sender.start()
+    (connection,) = served.server.server_state.connections
+    _until(lambda: connection.flow.read_paused)
+    assert not echo.let()
+    assert [body.split()[1] for body in caller.until(1 + len(behind))] == [b"first!", *behind]
+    sender.join(_WAIT_S)
+
+
+def test_a_head_that_comes_in_pieces_behind_one_that_waits_is_read_to_its_end(
+    echo: Echo, served: Served, caller: Caller
+) -> None:
+    caller.send(request(b"first!"))
+    assert echo.holds.wait(_WAIT_S)
+    whole = request(b"second")
+    caller.send(whole[:10])
+    (connection,) = served.server.server_state.connections
+    _until(lambda: connection.flow.read_paused)
+    caller.send(whole[10:20])  # Nobody reads it yet.
+    assert not echo.let()
+    assert caller.until(1) == [b"plain first!"]
+    caller.send(whole[20:])
+    caller.socket.settimeout(HEAD_TIMEOUT_S / 2)
+    assert caller.until(2)[1] in (b"plain second", b"app second")
+
+
+def test_who_does_not_read_its_answers_is_not_read_from(served: Served, caller: Caller) -> None:
+    asked = 0
+    caller.send(request(b"0"))
+    assert caller.until(1) == [b"plain 0"]
+    (connection,) = served.server.server_state.connections
+    while connection.cycle is None:  # No answer has waited for a reader.
+        assert connection.transport.get_write_buffer_size() < 1 << 20, asked
+        asked += 1
+        caller.send(request(b"%d" % asked + b"x" * 1900))
+        _until(lambda: served.server.server_state.total_requests > asked or connection.cycle is not None)
+    bodies = caller.until(asked + 1)
+    assert [body.split()[1].rstrip(b"x") for body in bodies] == [b"%d" % number for number in range(asked + 1)]
+    caller.send(request(b"next"))
+    assert caller.until(asked + 2)[-1] == b"plain next"
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    waited, deadline = threading.Event(), time.monotonic() + _WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        waited.wait(0.001)
 
 
 def test_nobody_is_answered_who_is_gone(echo: Echo, served: Served, caller: Caller) -> None:

@@ -81,11 +81,14 @@ class PlainQuestions(TellsOfCertificate):
         self._kept, self._early = None, b""
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
+    def is_early(self, data: bytes) -> bool:
+        """Whether an answer is waited for; then `data` is kept until it is sent, and nothing more is read."""
         if self._asked:
             self._early += data
             self.flow.pause_reading()
-            return
+        return self._asked
+
+    def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._kept is None:
             return
@@ -143,6 +146,8 @@ class PlainQuestions(TellsOfCertificate):
         """Whether a head says nothing that the application has to look at, and nothing is being answered."""
         if self.cycle is not None and not self.cycle.response_complete:
             return False
+        if self.flow.write_paused:  # Of who does not read its answers; the application waits until it does.
+            return False
         if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
             return False
         parser = self.parser
@@ -180,7 +185,8 @@ class PlainQuestions(TellsOfCertificate):
     def _go_on(self) -> None:
         early, self._early, self._asked = self._early, b"", False
         if not self.transport.is_closing():
-            PlainQuestions.data_received(self, early)
+            self.flow.resume_reading()  # More may have come since the answer.
+            self.data_received(early)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:

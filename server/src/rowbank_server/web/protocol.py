@@ -39,6 +39,8 @@ class GuardedProtocol(PlainQuestions):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.is_early(data):  # It is no head that is slow or long: nobody has looked for its end.
+            return
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)

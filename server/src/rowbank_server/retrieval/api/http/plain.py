@@ -118,7 +118,7 @@ class _Asked:
         except Exception as error:
             self._fail(error)
         else:
-            self._send(200, [_JSON], body)
+            self._send(200, [(b"content-length", b"%d" % len(body)), _JSON], body)
 
     def set_exception(self, error: BaseException, /) -> None:
         """Sends why there is no answer."""
@@ -129,12 +129,10 @@ class _Asked:
     def _fail(self, error: Exception) -> None:
         with tracing.working_on(self.request):
             response = problems.respond(problems.from_exception(error, _WHAT))
-        headers = [(name, value) for name, value in response.raw_headers if name != b"content-length"]
-        self._send(response.status_code, headers, bytes(response.body))
+        self._send(response.status_code, response.raw_headers, bytes(response.body))
 
     def _send(self, status: int, headers: Headers, body: bytes) -> None:
-        length, mine = (b"content-length", b"%d" % len(body)), (_ID_HEADER, self.request.id.encode())
-        self._line.answer(status, [length, *headers, mine], body)
+        self._line.answer(status, [*headers, (_ID_HEADER, self.request.id.encode())], body)
         took_s = time.perf_counter() - self._started
         self._metrics.request(_PATH, status, took_s)
         if _log.isEnabledFor(logging.DEBUG):
