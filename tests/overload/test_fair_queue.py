@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import random
+from collections import Counter, deque
+
+import pytest
 
 from rowbank_server.fairness import FairQueue, Flow
 
@@ -124,3 +127,51 @@ def test_without_a_condition_everybody_may_go():
         for queue in alike:
             queue.begin(found[0])
     assert alike[0].next() is None
+
+
+@pytest.mark.parametrize("kinds", [((),), ((), ("t",)), ((), ("t",), ("t", "u"))])
+def test_the_shorter_way_without_a_condition_finds_whom_looking_at_all_finds(kinds):
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    queues = [FairQueue[int]({"u": 2.0}), FairQueue[int]({"u": 2.0})]
+    flows = [Flow(f"c{number}", tables) for number in range(30) for tables in kinds]
+    working: list[tuple[Flow, list[float]]] = []
+    waiting: dict[Flow, deque[int]] = {}
+
+    def all_of(call):
+        one, other = [call(queue) for queue in queues]
+        assert one == other
+        return one
+
+    for number in range(20_000):
+        done = chance.random()
+        if done < 0.45:
+            flow = chance.choice(flows[: chance.choice([2, len(flows)])])
+            for queue in queues:
+                queue.enter(flow)
+                queue.wait(flow, number)
+            waiting.setdefault(flow, deque()).append(number)
+        elif done < 0.7:
+            found = queues[0].next()
+            assert found == queues[1].next(always)
+            assert (found is None) == (not any(waiting.values()))
+            if found is not None:
+                flow, item = found
+                assert waiting[flow].popleft() == item
+                working.append((flow, [queue.begin(flow) for queue in queues]))
+        elif done < 0.9 and working:
+            flow, charged = working.pop(chance.randrange(len(working)))
+            cost = chance.choice([0.0, 1.0, 1.0, 1.0, chance.random()])
+            for queue, mine in zip(queues, charged, strict=True):
+                queue.end(flow, mine, cost)
+        elif len(queues[0]):
+            flow = all_of(lambda queue: queue.longest())
+            if chance.random() < 0.5:
+                assert all_of(lambda queue, flow=flow: queue.give_up_last(flow)) == waiting[flow].pop()
+            else:
+                item = waiting[flow][0]
+                waiting[flow].popleft()
+                all_of(lambda queue, flow=flow, item=item: queue.withdraw(flow, item))
+        assert len(queues[0]) == len(queues[1]) == sum(map(len, waiting.values()))
+    assert len(queues[0]._heap) <= 3 * len(flows) + 65

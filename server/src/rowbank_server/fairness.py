@@ -10,6 +10,8 @@ settled when it has ended. Not thread-safe.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ Item = TypeVar("Item")
 
 _SMOOTHING = 0.1
 _MOST_ACCOUNTS = 4096  # Beyond it, those of the idle are forgotten.
+_MOST_OUTDATED = 64  # Places in the heap, beside as many as there are flows, that nobody stands at any more.
 
 
 @dataclass(slots=True)
@@ -59,8 +62,20 @@ class _Side:
                 del self.accounts[idle]
 
 
+class _Place(NamedTuple):
+    """Where a flow without tables stands in line; `number` says who has waited longer where clocks are alike."""
+
+    clock: float
+    number: int
+    flow: Flow
+
+
 class FairQueue(Generic[Item]):
     """What waits, by flow, and the clocks.
+
+    Flows without tables are found by a heap: their clocks move only when they themselves are charged. One that has
+    moved has a new place there, and the old one is passed by when its turn comes. Those with tables share clocks, so
+    all of them are looked at.
 
     Args:
         weights: of tables; a table that is not named has weight 1.
@@ -71,6 +86,9 @@ class FairQueue(Generic[Item]):
         self._callers, self._tables = _Side(), _Side()
         self._flows: dict[Flow, deque[Item]] = {}
         self._length = 0
+        self._heap: list[_Place] = []
+        self._places: dict[Flow, _Place] = {}  # Of those in `_flows` that have no tables.
+        self._numbers = itertools.count()
 
     def __len__(self) -> int:
         return self._length
@@ -87,7 +105,11 @@ class FairQueue(Generic[Item]):
 
     def wait(self, flow: Flow, item: Item) -> None:
         """Puts what entered in line."""
-        self._flows.setdefault(flow, deque()).append(item)
+        items = self._flows.get(flow)
+        if items is None:
+            items = deque()
+            self._line_up(flow, items)
+        items.append(item)
         self._length += 1
 
     def withdraw(self, flow: Flow, item: Item) -> None:
@@ -111,16 +133,20 @@ class FairQueue(Generic[Item]):
 
     def next(self, may_go: Callable[[Flow, Item], bool] | None = None) -> tuple[Flow, Item] | None:
         """Takes what goes next out of line, of the flows whose first `may_go`, or of all; None: there is none."""
-        able = list(self._flows)
         if may_go is not None:
             able = [flow for flow, items in self._flows.items() if may_go(flow, items[0])]
+        elif len(self._places) == len(self._flows):
+            able = self._first()
+        else:
+            able = list(self._flows)
         if not able:
             return None
-        flow = min(able, key=self._stands_at)
+        flow = able[0] if len(able) == 1 else min(able, key=self._stands_at)
         items = self._flows.pop(flow)
+        self._places.pop(flow, None)
         item = items.popleft()
         if items:
-            self._flows[flow] = items  # Behind all others, to which it loses where they stand alike.
+            self._line_up(flow, items)  # Behind all others, to which it loses where they stand alike.
         self._length -= 1
         return flow, item
 
@@ -140,6 +166,29 @@ class FairQueue(Generic[Item]):
         self._charge(flow, cost - charged)
         self._leave(flow)
 
+    def _line_up(self, flow: Flow, items: deque[Item]) -> None:
+        self._flows[flow] = items
+        if not flow.tables:
+            self._stand(flow, next(self._numbers))
+
+    def _stand(self, flow: Flow, number: int) -> None:
+        """Gives a flow without tables its place in the heap."""
+        place = self._places[flow] = _Place(self._callers.accounts[flow.caller].clock, number, flow)
+        if len(self._heap) > 2 * len(self._places) + _MOST_OUTDATED:
+            self._heap = list(self._places.values())
+            heapq.heapify(self._heap)
+        else:
+            heapq.heappush(self._heap, place)
+
+    def _first(self) -> list[Flow]:
+        """Of flows without tables, the one that goes next, if there is any."""
+        while self._heap:
+            place = self._heap[0]
+            if self._places.get(place.flow) is place:
+                return [place.flow]
+            heapq.heappop(self._heap)
+        return []
+
     def _stands_at(self, flow: Flow) -> float:
         clock = self._callers.accounts[flow.caller].clock
         if not flow.tables:
@@ -152,6 +201,10 @@ class FairQueue(Generic[Item]):
         self._callers.accounts[flow.caller].clock += cost * (len(weights) / sum(weights) if weights else 1.0)
         for table, weight in zip(flow.tables, weights, strict=True):
             self._tables.accounts[table].clock += cost / weight / len(weights)
+        if self._places:
+            place = self._places.get(Flow(flow.caller, ()) if flow.tables else flow)
+            if place is not None:
+                self._stand(place.flow, place.number)
 
     def _leave(self, flow: Flow) -> None:
         self._callers.leave(flow.caller)
@@ -161,3 +214,4 @@ class FairQueue(Generic[Item]):
     def _forget_if_empty(self, flow: Flow) -> None:
         if not self._flows[flow]:
             del self._flows[flow]
+            self._places.pop(flow, None)
