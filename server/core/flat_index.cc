@@ -8,16 +8,11 @@ namespace rowbank {
 namespace {
 
 constexpr std::size_t kChunkBlocks = 32;  // 512 items: their codes stay in the cache for all queries of a batch.
+constexpr std::size_t kFirstBlocks = 4;   // At first, when everything may be among the best.
 // Of how many positions at most one may be eligible for their float vectors to be scored alone. A scan costs a query
 // less the more queries share the reading of the codes; measured at 1 M x 64 with 1 to 16 queries.
 std::size_t direct_share(std::size_t queries) {
   return 12 + 2 * std::min<std::size_t>(queries, 18);
-}
-
-void list(std::size_t block, unsigned excluded, std::uint32_t* blocks, std::uint16_t* bits, std::size_t& count) {
-  if (excluded == 0xFFFF) return;
-  blocks[count] = static_cast<std::uint32_t>(block);
-  bits[count++] = static_cast<std::uint16_t>(excluded);
 }
 
 }  // namespace
@@ -34,26 +29,21 @@ struct FlatIndex::Chunk {
   }
 
   void list_blocks(const std::uint8_t* exclude, std::size_t size, std::size_t first, std::size_t here) {
+    count = here;
+    for (std::size_t i = 0; i < here; ++i) blocks[i] = static_cast<std::uint32_t>(first + i);
+    if (exclude == nullptr) return;
+    // A caller's bitmap may end after the first byte of the last block.
+    const std::size_t bytes = std::min(2 * here, (size + 7) / 8 - 2 * first);
+    std::memset(excluded, 0xFF, sizeof(excluded));
+    std::memcpy(excluded, exclude + 2 * first, bytes);
+    unsigned full = 0;
+    for (std::size_t i = 0; i < kChunkBlocks; ++i) full += excluded[i] == 0xFFFF ? 1U : 0U;
+    if (full == kChunkBlocks - here) return;
     count = 0;
-    const std::size_t end = first + here;
-    std::size_t block = first;
-    if (exclude != nullptr) {
-      for (; block + 4 <= end && 16 * (block + 4) <= size; block += 4) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, exclude + 2 * block, 8);
-        for (std::size_t i = 0; i < 4; ++i) {
-          list(block + i, static_cast<unsigned>(word >> (16 * i)) & 0xFFFFU, blocks, excluded, count);
-        }
-      }
-    }
-    for (; block < end; ++block) {
-      unsigned bits = 0;
-      if (exclude != nullptr) {
-        // A caller's bitmap may end after the first byte of the last block.
-        const bool both = 16 * block + 8 < size;
-        bits = exclude[2 * block] | (both ? static_cast<unsigned>(exclude[2 * block + 1]) << 8 : 0xFF00U);
-      }
-      list(block, bits, blocks, excluded, count);
+    for (std::size_t i = 0; i < here; ++i) {
+      if (excluded[i] == 0xFFFF) continue;
+      blocks[count] = blocks[i];
+      excluded[count++] = excluded[i];
     }
   }
 
@@ -68,6 +58,17 @@ struct FlatIndex::Chunk {
   }
 };
 
+// The largest of each chunk, for sifting.
+void FlatIndex::note_slack() {
+  const std::size_t items = blocks() * kScanBlock;
+  const std::size_t chunk = kChunkBlocks * kScanBlock;
+  for (std::size_t first = 0; first < items; first += chunk) {
+    const std::size_t end = std::min(items, first + chunk);
+    slack_.push_back({*std::max_element(arrays_.items.error + first, arrays_.items.error + end),
+                      *std::max_element(arrays_.items.norm + first, arrays_.items.norm + end)});
+  }
+}
+
 FlatIndex::FlatIndex(const float* vectors, std::size_t size, std::size_t dim, const ScanKernel& kernel)
     : size_(size), dim_(dim), kernel_(&kernel) {
   check_vector_shape(size, dim);
@@ -75,6 +76,7 @@ FlatIndex::FlatIndex(const float* vectors, std::size_t size, std::size_t dim, co
   vectors_ = copied_.data();
   encoded_ = encode_vectors(vectors_, dim_, nullptr, size_);
   arrays_ = encoded_.arrays();
+  note_slack();
 }
 
 FlatIndex::FlatIndex(std::shared_ptr<const void> owner, const float* vectors, std::size_t size, std::size_t dim,
@@ -83,12 +85,14 @@ FlatIndex::FlatIndex(std::shared_ptr<const void> owner, const float* vectors, st
   check_vector_shape(size, dim);
   encoded_ = encode_vectors(vectors_, dim_, nullptr, size_);
   arrays_ = encoded_.arrays();
+  note_slack();
 }
 
 FlatIndex::FlatIndex(std::shared_ptr<const void> owner, const float* vectors, std::size_t size, std::size_t dim,
                      const CodeArrays& arrays, const ScanKernel& kernel)
     : size_(size), dim_(dim), kernel_(&kernel), owner_(std::move(owner)), vectors_(vectors), arrays_(arrays) {
   check_vector_shape(size, dim);
+  note_slack();
 }
 
 std::size_t FlatIndex::bytes() const {
@@ -96,44 +100,88 @@ std::size_t FlatIndex::bytes() const {
   return size_ * dim_ * sizeof(float) + padded * (4 * groups() + 3 * sizeof(float));
 }
 
-// Of `count` queries, at most kTogether: the codes are read once for all of them where they want the same blocks.
-void FlatIndex::scan(std::size_t first_block, std::size_t blocks, TopSearch* const* queries, std::size_t count) const {
+// Of `count` queries without a bonus, at most kTogether: the codes are read once for all of them where they want the
+// same blocks.
+void FlatIndex::sift(std::size_t first_block, std::size_t blocks, TopSearch* const* queries, std::size_t count) const {
   Chunk chunks[kTogether];
-  const std::int8_t* codes[kTogether];
-  bool alike = count == kTogether;
+  SiftedQuery sifted[kTogether];
+  const Slack& slack = slack_[first_block / kChunkBlocks];
+  bool alike = true;
   for (std::size_t i = 0; i < count; ++i) {
     chunks[i].list_blocks(queries[i]->exclude(), size_, first_block, blocks);
-    if (queries[i]->bonus() != nullptr) chunks[i].list_bonus(queries[i]->bonus(), size_);
-    codes[i] = queries[i]->codes();
+    sifted[i] = {queries[i]->codes(),
+                 least_scaled(queries[i]->bounds(), queries[i]->threshold(), slack.error, slack.norm)};
     alike = alike && chunks[i].same_blocks(chunks[0]);
   }
+  std::uint16_t masks[kTogether * kChunkBlocks];
   std::int32_t dots[kTogether * kChunkBlocks * kScanBlock];
-  if (alike) kernel_->dot_together(arrays_.codes, chunks[0].blocks, chunks[0].count, groups(), codes, dots);
-  for (std::size_t i = 0; i < count; ++i) {
-    const Chunk& chunk = chunks[i];
-    std::int32_t* mine = dots + i * chunk.count * kScanBlock;
-    if (!alike) kernel_->dot(arrays_.codes, chunk.blocks, chunk.count, groups(), codes[i], mine = dots);
-    take(chunk, mine, *queries[i]);
+  const std::size_t step = alike ? count : 1;
+  for (std::size_t i = 0; i < count; i += step) {
+    const std::size_t wanted = chunks[i].count;
+    kernel_->sift(arrays_.codes, chunks[i].blocks, wanted, groups(), arrays_.items.scale, sifted + i, step, masks,
+                  dots);
+    take_sifted(chunks + i, masks, dots, queries + i, step);
   }
 }
 
-// Offers a query what of a chunk may be among its best.
-void FlatIndex::take(const Chunk& chunk, const std::int32_t* dots, TopSearch& query) const {
+// Offers queries of a sift over the same blocks what may be among their best: of the items whose bits are set. Few
+// blocks have any, so those are looked for first, and what more has to be known of them is asked for ahead.
+void FlatIndex::take_sifted(const Chunk* chunks, std::uint16_t* masks, const std::int32_t* dots,
+                            TopSearch* const* queries, std::size_t count) const {
+  const std::size_t wanted = chunks[0].count;
+  std::uint16_t places[kTogether * kChunkBlocks];
+  std::size_t found = 0;
+  for (std::size_t q = 0; q < count; ++q) {
+    const bool refuses = queries[q]->exclude() != nullptr;
+    for (std::size_t i = 0; i < wanted; ++i) {
+      std::uint16_t& mask = masks[q * wanted + i];
+      if (mask == 0) continue;
+      if (refuses) mask &= static_cast<std::uint16_t>(~chunks[q].excluded[i]);
+      if (mask == 0) continue;
+      places[found++] = static_cast<std::uint16_t>(q * wanted + i);
+      const std::size_t first = static_cast<std::size_t>(chunks[0].blocks[i]) * kScanBlock;
+      __builtin_prefetch(arrays_.items.error + first);
+      __builtin_prefetch(arrays_.items.norm + first);
+    }
+  }
+  for (std::size_t place = 0; place < found; ++place) {
+    const std::size_t at = places[place];
+    const std::size_t first = static_cast<std::size_t>(chunks[0].blocks[at % wanted]) * kScanBlock;
+    for (unsigned mask = masks[at]; mask != 0; mask &= mask - 1) {
+      const auto lane = static_cast<std::size_t>(__builtin_ctz(mask));
+      if (first + lane >= size_) break;  // Padding of the last block.
+      offer(first + lane, dots[at * kScanBlock + lane], nullptr, *queries[at / wanted]);
+    }
+  }
+}
+
+void FlatIndex::offer(std::size_t item, std::int32_t dot, const float* bonus, TopSearch& query) const {
+  const ItemColumns& items = arrays_.items;
+  const float scale = items.scale[item];
+  const float error = items.error[item];
+  const float norm = items.norm[item];
+  const ScoreRange range = bonus == nullptr ? score_range(dot, scale, error, norm, query.bounds())
+                                            : score_range(dot, scale, error, norm, query.bounds(), *bonus);
+  // The threshold may have risen within the chunk.
+  if (range.upper >= query.threshold()) query.offer(static_cast<std::uint32_t>(item), range);
+}
+
+// Offers a query what of some blocks may be among its best.
+void FlatIndex::scan(std::size_t first_block, std::size_t blocks, TopSearch& query) const {
+  Chunk chunk;
+  chunk.list_blocks(query.exclude(), size_, first_block, blocks);
+  if (query.bonus() != nullptr) chunk.list_bonus(query.bonus(), size_);
+  std::int32_t dots[kChunkBlocks * kScanBlock];
   std::uint32_t hits[kChunkBlocks * kScanBlock];
+  kernel_->dot(arrays_.codes, chunk.blocks, chunk.count, groups(), query.codes(), dots);
   const ListedBlocks listed{chunk.blocks, chunk.count, query.exclude() == nullptr ? nullptr : chunk.excluded,
                             query.bonus() == nullptr ? nullptr : chunk.bonus};
-  const ItemColumns& items = arrays_.items;
-  const std::size_t count = kernel_->filter(dots, listed, items, query.bounds(), query.threshold(), hits);
+  const std::size_t count = kernel_->filter(dots, listed, arrays_.items, query.bounds(), query.threshold(), hits);
   for (std::size_t i = 0; i < count; ++i) {
     const std::uint32_t at = hits[i];
     const std::size_t item = static_cast<std::size_t>(chunk.blocks[at / kScanBlock]) * kScanBlock + at % kScanBlock;
     if (item >= size_) continue;  // Padding of the last block.
-    const ScoreRange range = listed.bonus == nullptr ? score_range(dots[at], items.scale[item], items.error[item],
-                                                                   items.norm[item], query.bounds())
-                                                     : score_range(dots[at], items.scale[item], items.error[item],
-                                                                   items.norm[item], query.bounds(), listed.bonus[at]);
-    if (range.upper < query.threshold()) continue;  // The threshold rose within this chunk.
-    query.offer(static_cast<std::uint32_t>(item), range);
+    offer(item, dots[at], listed.bonus == nullptr ? nullptr : listed.bonus + at, query);
   }
 }
 
@@ -143,21 +191,26 @@ void FlatIndex::search(const SearchRequest& request, std::int64_t* positions, fl
   std::vector<TopSearch> queries;
   queries.reserve(request.count);
   for (std::size_t i = 0; i < request.count; ++i) queries.emplace_back(request, i, items, *kernel_);
-  std::vector<TopSearch*> scanned;
+  std::vector<TopSearch*> sifted;   // Together, as far as their blocks are the same.
+  std::vector<TopSearch*> scanned;  // Each by itself.
   for (TopSearch& query : queries) {
     if (request.k == 0) continue;
     if (query.exclude() != nullptr && query.eligible() <= size_ / direct_share(request.count)) {
       query.score_eligible();
     } else {
-      scanned.push_back(&query);
+      (kernel_->sift != nullptr && query.bonus() == nullptr ? sifted : scanned).push_back(&query);
     }
   }
-  const std::size_t blocks = scanned.empty() ? 0 : this->blocks();
-  for (std::size_t first = 0; first < blocks; first += kChunkBlocks) {
-    const std::size_t here = std::min(kChunkBlocks, blocks - first);
-    for (std::size_t i = 0; i < scanned.size(); i += kTogether) {
-      scan(first, here, scanned.data() + i, std::min(kTogether, scanned.size() - i));
+  const std::size_t parts = (sifted.size() + kTogether - 1) / kTogether;  // Of about the same size.
+  const std::size_t blocks = sifted.empty() && scanned.empty() ? 0 : this->blocks();
+  std::size_t here = 0;
+  for (std::size_t first = 0; first < blocks; first += here) {
+    here = std::min(first < kChunkBlocks ? kFirstBlocks : kChunkBlocks, blocks - first);
+    for (std::size_t part = 0; part < parts; ++part) {
+      const std::size_t start = part * sifted.size() / parts;
+      sift(first, here, sifted.data() + start, (part + 1) * sifted.size() / parts - start);
     }
+    for (TopSearch* query : scanned) scan(first, here, *query);
   }
   const std::size_t k = request.k;
   for (std::size_t i = 0; i < request.count; ++i) queries[i].finish(k, positions + i * k, scores + i * k);

@@ -53,8 +53,18 @@ class FlatIndex {
  private:
   struct Chunk;
 
-  void scan(std::size_t first_block, std::size_t blocks, TopSearch* const* queries, std::size_t count) const;
-  void take(const Chunk& chunk, const std::int32_t* dots, TopSearch& query) const;
+  // The largest of a chunk of items.
+  struct Slack {
+    float error;
+    float norm;
+  };
+
+  void note_slack();
+  void sift(std::size_t first_block, std::size_t blocks, TopSearch* const* queries, std::size_t count) const;
+  void take_sifted(const Chunk* chunks, std::uint16_t* masks, const std::int32_t* dots, TopSearch* const* queries,
+                   std::size_t count) const;
+  void scan(std::size_t first_block, std::size_t blocks, TopSearch& query) const;
+  void offer(std::size_t item, std::int32_t dot, const float* bonus, TopSearch& query) const;
 
   std::size_t size_;
   std::size_t dim_;
@@ -64,6 +74,7 @@ class FlatIndex {
   const float* vectors_;  // [size, dim]
   VectorCodes encoded_;
   CodeArrays arrays_;
+  std::vector<Slack> slack_;  // By chunk.
 };
 
 // The exact answer from the float vectors [size, dim] alone: slow, and what indexes are compared with.

@@ -50,7 +50,7 @@ double score_scalar(const float* a, const float* b, std::size_t dim) {
   return add_sums(sums);
 }
 
-constexpr ScanKernel kScalar{"scalar", dot_scalar, dot_each<dot_scalar>, filter_scalar, count_ones, score_scalar};
+constexpr ScanKernel kScalar{"scalar", dot_scalar, nullptr, filter_scalar, count_ones, score_scalar};
 
 }  // namespace
 

@@ -8,13 +8,15 @@
 // Loops get a list of block numbers instead of a range, so that blocks nobody may find are never read.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace rowbank {
 
 inline constexpr std::size_t kScanBlock = 16;  // Items per block.
-inline constexpr std::size_t kTogether = 4;    // Queries that share the reading of codes.
+inline constexpr std::size_t kTogether = 6;    // Queries at most that share the reading of codes.
 
 // What the bounds of one query's scores are made of; see top_search.h.
 struct ScanBounds {
@@ -38,15 +40,24 @@ struct ListedBlocks {
   const float* bonus;             // [count * 16]: added to the items' scores.
 };
 
+// One of the queries of a sift.
+struct SiftedQuery {
+  const std::int8_t* codes;  // [4 * groups]
+  float least;               // What a dot product times the item's scale must reach.
+};
+
 struct ScanKernel {
   const char* name;
   // Writes the integer dot products of the listed blocks with one query: `dots` [count * 16]. `query` has 4 * groups
   // codes.
   void (*dot)(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
               const std::int8_t* query, std::int32_t* dots);
-  // The same of kTogether queries: `dots` [kTogether, count * 16].
-  void (*dot_together)(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
-                       const std::int8_t* const* queries, std::int32_t* dots);
+  // The same of 1 to kTogether queries, which share each load, for those items alone whose dot product times `scale`
+  // reaches the query's `least`: a set bit of `masks` [wanted, count] says which they are, and `dots` [wanted, count *
+  // 16] is written for blocks with a set bit only. Null where registers hold the sums of one query alone.
+  void (*sift)(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
+               const float* scale, const SiftedQuery* queries, std::size_t wanted, std::uint16_t* masks,
+               std::int32_t* dots);
   // Writes to `hits` the offsets in `dots` of the items whose upper bound reaches `threshold` and that are not
   // excluded. Returns how many; `hits` has room for all.
   std::size_t (*filter)(const std::int32_t* dots, const ListedBlocks& listed, const ItemColumns& items,
@@ -56,15 +67,6 @@ struct ScanKernel {
   // The dot product of two float vectors in double precision, in eight sums that are added in a fixed order.
   double (*score)(const float* a, const float* b, std::size_t dim);
 };
-
-// `dot_together` where registers hold the sums of one query alone.
-template <auto dot>
-void dot_each(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
-              const std::int8_t* const* queries, std::int32_t* dots) {
-  for (std::size_t i = 0; i < kTogether; ++i) {
-    dot(codes, blocks, count, groups, queries[i], dots + i * count * kScanBlock);
-  }
-}
 
 // The widest variant that this CPU runs.
 const ScanKernel& scan_kernel();
@@ -94,6 +96,19 @@ inline ScoreRange score_range(std::int32_t dot, float scale, float error, float 
   const float slack =
       error * bounds.error_gain + norm * bounds.norm_gain + (bonus < 0 ? -bonus : bonus) * kBonusRounding;
   return {estimate - slack, estimate + slack};
+}
+
+// What a dot product times the item's scale must reach for the upper bound of the item's score to reach `threshold`, if
+// no item has a larger error or norm than these. A bit too little, so that rounding never takes an item out that
+// `score_range` would let in.
+inline float least_scaled(const ScanBounds& bounds, float threshold, float error, float norm) {
+  constexpr double kMargin = 1e-5;
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const double slack = static_cast<double>(error) * bounds.error_gain + static_cast<double>(norm) * bounds.norm_gain;
+  const double least = threshold - slack - kMargin * (std::fabs(threshold) + slack);
+  const double scaled = least / bounds.scale;
+  if (bounds.scale <= 0 || scaled < -kLargest) return -std::numeric_limits<float>::infinity();
+  return scaled > kLargest ? kLargest : static_cast<float>(scaled);
 }
 
 inline std::size_t count_ones(const std::uint8_t* bits, std::size_t bytes) {

@@ -113,8 +113,8 @@ double score_neon(const float* a, const float* b, std::size_t dim) {
   return add_sums(sums);
 }
 
-constexpr ScanKernel kNeon{"neon", dot_neon, dot_each<dot_neon>, filter_neon, count_ones, score_neon};
-constexpr ScanKernel kNeonDot{"neon_dot", dot_neon_dot, dot_each<dot_neon_dot>, filter_neon, count_ones, score_neon};
+constexpr ScanKernel kNeon{"neon", dot_neon, nullptr, filter_neon, count_ones, score_neon};
+constexpr ScanKernel kNeonDot{"neon_dot", dot_neon_dot, nullptr, filter_neon, count_ones, score_neon};
 
 bool has_dot_products() {
 #if defined(__linux__)

@@ -113,9 +113,11 @@ __attribute__((target("avx2"))) double score_avx2(const float* a, const float* b
   return add_sums(sums);
 }
 
-constexpr ScanKernel kAvx2{"avx2", dot_avx2, dot_each<dot_avx2>, filter_avx2, ones_popcnt, score_avx2};
+constexpr ScanKernel kAvx2{"avx2", dot_avx2, nullptr, filter_avx2, ones_popcnt, score_avx2};
 
 #define ROWBANK_VNNI "avx512f,avx512bw,avx512vl,avx512vnni"
+// Loops over arrays that are to be registers.
+#define ROWBANK_UNROLL _Pragma("GCC unroll 8")
 
 // The codes carry 128 too much each; starting the sums at -128 times the query's sum takes it off again.
 __attribute__((target(ROWBANK_VNNI))) void dot_avx512(const std::uint8_t* codes, const std::uint32_t* blocks,
@@ -159,53 +161,72 @@ __attribute__((target(ROWBANK_VNNI))) void dot_avx512(const std::uint8_t* codes,
   }
 }
 
-// One code is loaded for four queries, and four codes of a query for four blocks: the loads of both together are half
-// as many as the products.
-__attribute__((target(ROWBANK_VNNI))) void together_avx512(const std::uint8_t* codes, const std::uint32_t* blocks,
-                                                           std::size_t count, std::size_t groups,
-                                                           const std::int8_t* const* queries, std::int32_t* dots) {
-  constexpr std::size_t kBlocks = 4;
-  __m512i start[kTogether];
-  for (std::size_t q = 0; q < kTogether; ++q) {
-    std::int32_t sum = 0;
-    for (std::size_t i = 0; i < 4 * groups; ++i) sum += queries[q][i];
-    start[q] = _mm512_set1_epi32(-128 * sum);
+// The sums of `Queries` queries over `Blocks` blocks stay in registers: an item's codes are loaded once for all
+// queries, and a query's once for all blocks. The instruction is written out, because GCC 12 makes of the intrinsic one
+// that copies each sum, and stores some, each time: a third more for the whole search.
+template <std::size_t Queries, std::size_t Blocks>
+__attribute__((target(ROWBANK_VNNI))) inline void sift_blocks(const std::uint8_t* codes, const std::uint32_t* blocks,
+                                                              std::size_t groups, const float* scale,
+                                                              const SiftedQuery* queries, const std::int32_t* start,
+                                                              std::size_t count, std::uint16_t* masks,
+                                                              std::int32_t* dots) {
+  const std::uint8_t* in[Blocks];
+  __m512i sums[Blocks][Queries];
+  ROWBANK_UNROLL for (std::size_t b = 0; b < Blocks; ++b) {
+    in[b] = codes + blocks[b] * groups * 4 * kScanBlock;
+    ROWBANK_UNROLL for (std::size_t q = 0; q < Queries; ++q) sums[b][q] = _mm512_set1_epi32(start[q]);
   }
-  const std::size_t stride = groups * 4 * kScanBlock;
+  for (std::size_t group = 0; group < groups; ++group) {
+    __m512i items[Blocks];
+    ROWBANK_UNROLL for (std::size_t b = 0; b < Blocks; ++b) items[b] =
+        _mm512_loadu_si512(in[b] + group * 4 * kScanBlock);
+    ROWBANK_UNROLL for (std::size_t q = 0; q < Queries; ++q) {
+      const __m512i wanted = _mm512_set1_epi32(lane(queries[q].codes, group));
+      ROWBANK_UNROLL for (std::size_t b = 0; b < Blocks; ++b) {
+        asm("vpdpbusd %2, %1, %0" : "+v"(sums[b][q]) : "v"(items[b]), "v"(wanted));
+      }
+    }
+  }
+  ROWBANK_UNROLL for (std::size_t b = 0; b < Blocks; ++b) {
+    const __m512 scales = _mm512_loadu_ps(scale + blocks[b] * kScanBlock);
+    ROWBANK_UNROLL for (std::size_t q = 0; q < Queries; ++q) {
+      const __m512 scaled = _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(0xFFFF, sums[b][q]), scales);
+      const unsigned mask = _mm512_cmp_ps_mask(scaled, _mm512_set1_ps(queries[q].least), _CMP_GE_OQ);
+      masks[q * count + b] = static_cast<std::uint16_t>(mask);
+      if (mask != 0) _mm512_storeu_si512(dots + (q * count + b) * kScanBlock, sums[b][q]);
+    }
+  }
+}
+
+template <std::size_t Queries>
+__attribute__((target(ROWBANK_VNNI))) void sift_queries(const std::uint8_t* codes, const std::uint32_t* blocks,
+                                                        std::size_t count, std::size_t groups, const float* scale,
+                                                        const SiftedQuery* queries, std::uint16_t* masks,
+                                                        std::int32_t* dots) {
+  constexpr std::size_t kBlocks = 4;
+  std::int32_t start[Queries];
+  for (std::size_t q = 0; q < Queries; ++q) {
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < 4 * groups; ++i) sum += queries[q].codes[i];
+    start[q] = -128 * sum;
+  }
   std::size_t block = 0;
   for (; block + kBlocks <= count; block += kBlocks) {
-    const std::uint8_t* in[kBlocks];
-    __m512i sums[kBlocks][kTogether];
-    for (std::size_t b = 0; b < kBlocks; ++b) {
-      in[b] = codes + blocks[block + b] * stride;
-      for (std::size_t q = 0; q < kTogether; ++q) sums[b][q] = start[q];
-    }
-    for (std::size_t group = 0; group < groups; ++group) {
-      __m512i items[kBlocks];
-      for (std::size_t b = 0; b < kBlocks; ++b) items[b] = _mm512_loadu_si512(in[b] + group * 4 * kScanBlock);
-      for (std::size_t q = 0; q < kTogether; ++q) {
-        const __m512i wanted = _mm512_set1_epi32(lane(queries[q], group));
-        for (std::size_t b = 0; b < kBlocks; ++b) sums[b][q] = _mm512_dpbusd_epi32(sums[b][q], items[b], wanted);
-      }
-    }
-    for (std::size_t b = 0; b < kBlocks; ++b) {
-      for (std::size_t q = 0; q < kTogether; ++q) {
-        _mm512_storeu_si512(dots + (q * count + block + b) * kScanBlock, sums[b][q]);
-      }
-    }
+    sift_blocks<Queries, kBlocks>(codes, blocks + block, groups, scale, queries, start, count, masks + block,
+                                  dots + block * kScanBlock);
   }
   for (; block < count; ++block) {
-    const std::uint8_t* in = codes + blocks[block] * stride;
-    __m512i sums[kTogether];
-    for (std::size_t q = 0; q < kTogether; ++q) sums[q] = start[q];
-    for (std::size_t group = 0; group < groups; ++group) {
-      const __m512i items = _mm512_loadu_si512(in + group * 4 * kScanBlock);
-      for (std::size_t q = 0; q < kTogether; ++q) {
-        sums[q] = _mm512_dpbusd_epi32(sums[q], items, _mm512_set1_epi32(lane(queries[q], group)));
-      }
-    }
-    for (std::size_t q = 0; q < kTogether; ++q) _mm512_storeu_si512(dots + (q * count + block) * kScanBlock, sums[q]);
+    sift_blocks<Queries, 1>(codes, blocks + block, groups, scale, queries, start, count, masks + block,
+                            dots + block * kScanBlock);
   }
+}
+
+void sift_avx512(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
+                 const float* scale, const SiftedQuery* queries, std::size_t wanted, std::uint16_t* masks,
+                 std::int32_t* dots) {
+  static constexpr decltype(&sift_queries<1>) kOfQueries[kTogether] = {
+      sift_queries<1>, sift_queries<2>, sift_queries<3>, sift_queries<4>, sift_queries<5>, sift_queries<6>};
+  kOfQueries[wanted - 1](codes, blocks, count, groups, scale, queries, masks, dots);
 }
 
 __attribute__((target(ROWBANK_VNNI))) std::size_t filter_avx512(const std::int32_t* dots, const ListedBlocks& listed,
@@ -241,7 +262,7 @@ __attribute__((target(ROWBANK_VNNI))) std::size_t filter_avx512(const std::int32
   return found;
 }
 
-constexpr ScanKernel kAvx512{"avx512", dot_avx512, together_avx512, filter_avx512, ones_popcnt, score_avx2};
+constexpr ScanKernel kAvx512{"avx512", dot_avx512, sift_avx512, filter_avx512, ones_popcnt, score_avx2};
 
 bool has_avx512() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -46,7 +46,7 @@ struct Case {
 
 void compare(const Case& what, const ScanKernel& kernel, unsigned seed) {
   std::mt19937 random(seed);
-  const std::size_t queries = 6;  // Some of which share the reading of codes.
+  const std::size_t queries = 9;  // Which share the reading of codes in two parts, if they may.
   const std::vector<float> vectors = random_rows(random, what.size * what.dim);
   const std::vector<float> asked = random_rows(random, queries * what.dim);
   const std::vector<float> added = random_rows(random, what.size);
@@ -136,25 +136,64 @@ TEST(flat_index, kernels_agree_on_every_number) {
   }
 }
 
-// What several queries share is what each of them has alone.
-void check_together(const ScanKernel& kernel, const std::vector<std::uint8_t>& codes,
-                    const std::vector<std::uint32_t>& listed, std::size_t groups, const std::vector<std::int8_t>& first,
-                    std::mt19937& random) {
-  std::vector<std::vector<std::int8_t>> queries(kTogether, first);
-  std::vector<const std::int8_t*> pointers;
+// What several queries share is what each of them has alone, as far as it reaches what they ask for.
+void check_sift(const ScanKernel& kernel, const std::vector<std::uint8_t>& codes,
+                const std::vector<std::uint32_t>& listed, std::size_t groups, const std::vector<std::int8_t>& first,
+                std::mt19937& random) {
+  std::vector<float> scale(codes.size() / (4 * groups));
+  for (float& value : scale) value = static_cast<float>(random() % 1000) / 100;
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float least[] = {5e4F, -infinity, 0, -1e4F, 1e5F, 1e9F};
+  std::vector<std::vector<std::int8_t>> codes_of(kTogether, first);
+  std::vector<SiftedQuery> queries;
   for (std::size_t i = 0; i < kTogether; ++i) {
-    if (i != 0) std::shuffle(queries[i].begin(), queries[i].end(), random);
-    pointers.push_back(queries[i].data());
+    if (i != 0) std::shuffle(codes_of[i].begin(), codes_of[i].end(), random);
+    queries.push_back({codes_of[i].data(), least[i]});
   }
   for (std::size_t count = 0; count <= listed.size(); ++count) {
-    std::vector<std::int32_t> dots(kTogether * count * kScanBlock);
-    kernel.dot_together(codes.data(), listed.data(), count, groups, pointers.data(), dots.data());
-    for (std::size_t i = 0; i < kTogether; ++i) {
-      std::vector<std::int32_t> alone(count * kScanBlock);
-      scan_kernel_named("scalar")->dot(codes.data(), listed.data(), count, groups, pointers[i], alone.data());
-      CHECK(std::equal(alone.begin(), alone.end(), dots.begin() + static_cast<std::ptrdiff_t>(i * alone.size())));
+    for (std::size_t wanted = 1; wanted <= kTogether; ++wanted) {
+      std::vector<std::uint16_t> masks(wanted * count);
+      std::vector<std::int32_t> dots(wanted * count * kScanBlock);
+      kernel.sift(codes.data(), listed.data(), count, groups, scale.data(), queries.data(), wanted, masks.data(),
+                  dots.data());
+      for (std::size_t at = 0; at < masks.size(); ++at) {
+        std::int32_t alone[kScanBlock];
+        const SiftedQuery& query = queries[at / count];
+        scan_kernel_named("scalar")->dot(codes.data(), &listed[at % count], 1, groups, query.codes, alone);
+        for (std::size_t i = 0; i < kScanBlock; ++i) {
+          const float scaled = static_cast<float>(alone[i]) * scale[listed[at % count] * kScanBlock + i];
+          CHECK_EQ((masks[at] >> i) & 1, scaled >= query.least ? 1 : 0);
+          if (masks[at] != 0) CHECK_EQ(dots[at * kScanBlock + i], alone[i]);
+        }
+      }
     }
   }
+}
+
+TEST(flat_index, a_sift_lets_in_all_that_may_be_wanted) {
+  std::mt19937 random(17);
+  std::uniform_real_distribution<float> power(-30, 16);
+  std::uniform_real_distribution<float> near(-1, 1);
+  std::size_t wanted = 0;
+  for (int i = 0; i < 200000; ++i) {
+    const ScanBounds bounds{std::pow(10.0F, power(random)), std::pow(10.0F, power(random)),
+                            std::pow(10.0F, power(random))};
+    const float scale = std::pow(10.0F, power(random));
+    const float error = scale * std::fabs(near(random));
+    const float norm = scale * std::fabs(near(random));
+    const auto dot = static_cast<std::int32_t>(random() % 2000001) - 1000000;
+    const float upper = score_range(dot, scale, error, norm, bounds).upper;
+    // Near where the bounds meet, and where they do so by a hair.
+    const float threshold = i % 2 == 0 ? upper : upper * (1 + 1e-7F * near(random));
+    if (upper < threshold) continue;
+    ++wanted;
+    CHECK(static_cast<float>(dot) * scale >= least_scaled(bounds, threshold, error, norm));
+  }
+  CHECK(wanted > 100000);
+  const float infinity = std::numeric_limits<float>::infinity();
+  CHECK_EQ(least_scaled({1, 1, 1}, -infinity, 1, 1), -infinity);
+  CHECK_EQ(least_scaled({0, 1, 1}, 5, 1, 1), -infinity);
+  CHECK_EQ(least_scaled({1, 1, 1}, 10, 2, 3), static_cast<float>(5 - 1e-5 * 15));
 }
 
 TEST(flat_index, kernels_agree_in_every_loop) {
@@ -179,7 +218,7 @@ TEST(flat_index, kernels_agree_in_every_loop) {
     std::vector<std::int32_t> dots(expected.size());
     kernel->dot(codes.data(), listed.data(), listed.size(), groups, query.data(), dots.data());
     CHECK(dots == expected);
-    check_together(*kernel, codes, listed, groups, query, random);
+    if (kernel->sift != nullptr) check_sift(*kernel, codes, listed, groups, query, random);
     for (std::size_t dim = 0; dim <= 37; ++dim) {
       CHECK(kernel->score(row.data(), other.data(), dim) == scalar.score(row.data(), other.data(), dim));
     }
