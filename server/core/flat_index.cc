@@ -15,6 +15,12 @@ std::size_t direct_share(std::size_t queries) {
   return 12 + 2 * std::min<std::size_t>(queries, 18);
 }
 
+// One of `parts` shares of a range, of about the same size.
+Range share(Range whole, std::size_t part, std::size_t parts) {
+  const std::size_t start = whole.count * part / parts;
+  return {whole.first + start, whole.count * (part + 1) / parts - start};
+}
+
 }  // namespace
 
 // The blocks of a chunk that hold somebody eligible for one query, with what goes with them.
@@ -101,25 +107,26 @@ std::size_t FlatIndex::bytes() const {
 }
 
 // Of `count` queries without a bonus, at most kTogether: the codes are read once for all of them where they want the
-// same blocks.
-void FlatIndex::sift(std::size_t first_block, std::size_t blocks, TopSearch* const* queries, std::size_t count) const {
+// same blocks. Meanwhile the blocks from `coming` on are asked for.
+void FlatIndex::sift(Range range, TopSearch* const* queries, std::size_t count, Range coming) const {
   Chunk chunks[kTogether];
   SiftedQuery sifted[kTogether];
-  const Slack& slack = slack_[first_block / kChunkBlocks];
+  const Slack& slack = slack_[range.first / kChunkBlocks];
   bool alike = true;
   for (std::size_t i = 0; i < count; ++i) {
-    chunks[i].list_blocks(queries[i]->exclude(), size_, first_block, blocks);
+    chunks[i].list_blocks(queries[i]->exclude(), size_, range.first, range.count);
     sifted[i] = {queries[i]->codes(),
                  least_scaled(queries[i]->bounds(), queries[i]->threshold(), slack.error, slack.norm)};
     alike = alike && chunks[i].same_blocks(chunks[0]);
   }
   std::uint16_t masks[kTogether * kChunkBlocks];
   std::int32_t dots[kTogether * kChunkBlocks * kScanBlock];
+  const std::uint8_t* ahead = arrays_.codes + coming.first * groups() * 4 * kScanBlock;
   const std::size_t step = alike ? count : 1;
   for (std::size_t i = 0; i < count; i += step) {
-    const std::size_t wanted = chunks[i].count;
-    kernel_->sift(arrays_.codes, chunks[i].blocks, wanted, groups(), arrays_.items.scale, sifted + i, step, masks,
-                  dots);
+    kernel_->sift({arrays_.codes, chunks[i].blocks, chunks[i].count, groups(), arrays_.items.scale, sifted + i, step,
+                   ahead, i == 0 ? coming.count * groups() : 0},
+                  masks, dots);
     take_sifted(chunks + i, masks, dots, queries + i, step);
   }
 }
@@ -167,9 +174,9 @@ void FlatIndex::offer(std::size_t item, std::int32_t dot, const float* bonus, To
 }
 
 // Offers a query what of some blocks may be among its best.
-void FlatIndex::scan(std::size_t first_block, std::size_t blocks, TopSearch& query) const {
+void FlatIndex::scan(Range range, TopSearch& query) const {
   Chunk chunk;
-  chunk.list_blocks(query.exclude(), size_, first_block, blocks);
+  chunk.list_blocks(query.exclude(), size_, range.first, range.count);
   if (query.bonus() != nullptr) chunk.list_bonus(query.bonus(), size_);
   std::int32_t dots[kChunkBlocks * kScanBlock];
   std::uint32_t hits[kChunkBlocks * kScanBlock];
@@ -203,14 +210,15 @@ void FlatIndex::search(const SearchRequest& request, std::int64_t* positions, fl
   }
   const std::size_t parts = (sifted.size() + kTogether - 1) / kTogether;  // Of about the same size.
   const std::size_t blocks = sifted.empty() && scanned.empty() ? 0 : this->blocks();
-  std::size_t here = 0;
-  for (std::size_t first = 0; first < blocks; first += here) {
-    here = std::min(first < kChunkBlocks ? kFirstBlocks : kChunkBlocks, blocks - first);
+  Range now{0, 0};
+  for (; now.first < blocks; now.first += now.count) {
+    now.count = std::min(now.first < kChunkBlocks ? kFirstBlocks : kChunkBlocks, blocks - now.first);
+    const Range next{now.first + now.count, std::min(kChunkBlocks, blocks - now.first - now.count)};
     for (std::size_t part = 0; part < parts; ++part) {
-      const std::size_t start = part * sifted.size() / parts;
-      sift(first, here, sifted.data() + start, (part + 1) * sifted.size() / parts - start);
+      const Range queries = share({0, sifted.size()}, part, parts);
+      sift(now, sifted.data() + queries.first, queries.count, share(next, part, parts));
     }
-    for (TopSearch* query : scanned) scan(first, here, *query);
+    for (TopSearch* query : scanned) scan(now, *query);
   }
   const std::size_t k = request.k;
   for (std::size_t i = 0; i < request.count; ++i) queries[i].finish(k, positions + i * k, scores + i * k);

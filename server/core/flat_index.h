@@ -12,6 +12,12 @@
 
 namespace rowbank {
 
+// `count` from `first` on.
+struct Range {
+  std::size_t first;
+  std::size_t count;
+};
+
 // Finds the k vectors of largest score with a query, exactly, as top_search.h says. A score is the dot product and, if
 // there is one, the position's bonus. Immutable, so any number of threads may search.
 //
@@ -60,10 +66,10 @@ class FlatIndex {
   };
 
   void note_slack();
-  void sift(std::size_t first_block, std::size_t blocks, TopSearch* const* queries, std::size_t count) const;
+  void sift(Range range, TopSearch* const* queries, std::size_t count, Range coming) const;
   void take_sifted(const Chunk* chunks, std::uint16_t* masks, const std::int32_t* dots, TopSearch* const* queries,
                    std::size_t count) const;
-  void scan(std::size_t first_block, std::size_t blocks, TopSearch& query) const;
+  void scan(Range range, TopSearch& query) const;
   void offer(std::size_t item, std::int32_t dot, const float* bonus, TopSearch& query) const;
 
   std::size_t size_;

@@ -40,10 +40,21 @@ struct ListedBlocks {
   const float* bonus;             // [count * 16]: added to the items' scores.
 };
 
-// One of the queries of a sift.
+// What is sifted: listed blocks under 1 to kTogether queries.
 struct SiftedQuery {
   const std::int8_t* codes;  // [4 * groups]
   float least;               // What a dot product times the item's scale must reach.
+};
+struct Sifted {
+  const std::uint8_t* codes;
+  const std::uint32_t* blocks;  // [count]
+  std::size_t count;
+  std::size_t groups;
+  const float* scale;  // As in ItemColumns.
+  const SiftedQuery* queries;
+  std::size_t wanted;          // Queries.
+  const std::uint8_t* coming;  // Codes that will be read soon, to be brought into the cache meanwhile, and how many
+  std::size_t coming_lines;    // lines of 64 bytes.
 };
 
 struct ScanKernel {
@@ -52,12 +63,10 @@ struct ScanKernel {
   // codes.
   void (*dot)(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
               const std::int8_t* query, std::int32_t* dots);
-  // The same of 1 to kTogether queries, which share each load, for those items alone whose dot product times `scale`
-  // reaches the query's `least`: a set bit of `masks` [wanted, count] says which they are, and `dots` [wanted, count *
-  // 16] is written for blocks with a set bit only. Null where registers hold the sums of one query alone.
-  void (*sift)(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
-               const float* scale, const SiftedQuery* queries, std::size_t wanted, std::uint16_t* masks,
-               std::int32_t* dots);
+  // The same of several queries that share each load, for those items alone whose dot product times `scale` reaches the
+  // query's `least`: a set bit of `masks` [wanted, count] says which they are, and `dots` [wanted, count * 16] is
+  // written for blocks with a set bit only. Null where registers hold the sums of one query alone.
+  void (*sift)(const Sifted& sifted, std::uint16_t* masks, std::int32_t* dots);
   // Writes to `hits` the offsets in `dots` of the items whose upper bound reaches `threshold` and that are not
   // excluded. Returns how many; `hits` has room for all.
   std::size_t (*filter)(const std::int32_t* dots, const ListedBlocks& listed, const ItemColumns& items,

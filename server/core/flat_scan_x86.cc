@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace rowbank {
@@ -161,25 +162,35 @@ __attribute__((target(ROWBANK_VNNI))) void dot_avx512(const std::uint8_t* codes,
   }
 }
 
+// The codes that come, so many lines with each group of dimensions: hardware asks ahead no further than to the end of a
+// page, which is four blocks of 64 dimensions.
+struct Coming {
+  const std::uint8_t* next;
+  std::size_t each;
+};
+
 // The sums of `Queries` queries over `Blocks` blocks stay in registers: an item's codes are loaded once for all
 // queries, and a query's once for all blocks. The instruction is written out, because GCC 12 makes of the intrinsic one
 // that copies each sum, and stores some, each time: a third more for the whole search.
 template <std::size_t Queries, std::size_t Blocks>
-__attribute__((target(ROWBANK_VNNI))) inline void sift_blocks(const std::uint8_t* codes, const std::uint32_t* blocks,
-                                                              std::size_t groups, const float* scale,
-                                                              const SiftedQuery* queries, const std::int32_t* start,
-                                                              std::size_t count, std::uint16_t* masks,
+__attribute__((target(ROWBANK_VNNI))) inline void sift_blocks(const Sifted& sifted, std::size_t block, Coming& coming,
+                                                              const std::int32_t* start, std::uint16_t* masks,
                                                               std::int32_t* dots) {
+  const SiftedQuery* queries = sifted.queries;
+  const std::uint32_t* blocks = sifted.blocks + block;
   const std::uint8_t* in[Blocks];
   __m512i sums[Blocks][Queries];
   ROWBANK_UNROLL for (std::size_t b = 0; b < Blocks; ++b) {
-    in[b] = codes + blocks[b] * groups * 4 * kScanBlock;
+    in[b] = sifted.codes + blocks[b] * sifted.groups * 4 * kScanBlock;
     ROWBANK_UNROLL for (std::size_t q = 0; q < Queries; ++q) sums[b][q] = _mm512_set1_epi32(start[q]);
   }
+  const std::size_t groups = sifted.groups;
   for (std::size_t group = 0; group < groups; ++group) {
+    for (std::size_t i = 0; i < coming.each; ++i, coming.next += 64) __builtin_prefetch(coming.next, 0, 2);
     __m512i items[Blocks];
-    ROWBANK_UNROLL for (std::size_t b = 0; b < Blocks; ++b) items[b] =
-        _mm512_loadu_si512(in[b] + group * 4 * kScanBlock);
+    ROWBANK_UNROLL for (std::size_t b = 0; b < Blocks; ++b) {
+      items[b] = _mm512_loadu_si512(in[b] + group * 4 * kScanBlock);
+    }
     ROWBANK_UNROLL for (std::size_t q = 0; q < Queries; ++q) {
       const __m512i wanted = _mm512_set1_epi32(lane(queries[q].codes, group));
       ROWBANK_UNROLL for (std::size_t b = 0; b < Blocks; ++b) {
@@ -188,45 +199,41 @@ __attribute__((target(ROWBANK_VNNI))) inline void sift_blocks(const std::uint8_t
     }
   }
   ROWBANK_UNROLL for (std::size_t b = 0; b < Blocks; ++b) {
-    const __m512 scales = _mm512_loadu_ps(scale + blocks[b] * kScanBlock);
+    const __m512 scale = _mm512_loadu_ps(sifted.scale + blocks[b] * kScanBlock);
     ROWBANK_UNROLL for (std::size_t q = 0; q < Queries; ++q) {
-      const __m512 scaled = _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(0xFFFF, sums[b][q]), scales);
+      const __m512 scaled = _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(0xFFFF, sums[b][q]), scale);
       const unsigned mask = _mm512_cmp_ps_mask(scaled, _mm512_set1_ps(queries[q].least), _CMP_GE_OQ);
-      masks[q * count + b] = static_cast<std::uint16_t>(mask);
-      if (mask != 0) _mm512_storeu_si512(dots + (q * count + b) * kScanBlock, sums[b][q]);
+      const std::size_t at = q * sifted.count + block + b;
+      masks[at] = static_cast<std::uint16_t>(mask);
+      if (mask != 0) _mm512_storeu_si512(dots + at * kScanBlock, sums[b][q]);
     }
   }
 }
 
 template <std::size_t Queries>
-__attribute__((target(ROWBANK_VNNI))) void sift_queries(const std::uint8_t* codes, const std::uint32_t* blocks,
-                                                        std::size_t count, std::size_t groups, const float* scale,
-                                                        const SiftedQuery* queries, std::uint16_t* masks,
+__attribute__((target(ROWBANK_VNNI))) void sift_queries(const Sifted& sifted, std::uint16_t* masks,
                                                         std::int32_t* dots) {
   constexpr std::size_t kBlocks = 4;
   std::int32_t start[Queries];
   for (std::size_t q = 0; q < Queries; ++q) {
     std::int32_t sum = 0;
-    for (std::size_t i = 0; i < 4 * groups; ++i) sum += queries[q].codes[i];
+    for (std::size_t i = 0; i < 4 * sifted.groups; ++i) sum += sifted.queries[q].codes[i];
     start[q] = -128 * sum;
   }
+  const std::size_t rounds = std::max<std::size_t>(1, sifted.count / kBlocks * sifted.groups);
+  Coming coming{sifted.coming, (sifted.coming_lines + rounds - 1) / rounds};
   std::size_t block = 0;
-  for (; block + kBlocks <= count; block += kBlocks) {
-    sift_blocks<Queries, kBlocks>(codes, blocks + block, groups, scale, queries, start, count, masks + block,
-                                  dots + block * kScanBlock);
+  for (; block + kBlocks <= sifted.count; block += kBlocks) {
+    sift_blocks<Queries, kBlocks>(sifted, block, coming, start, masks, dots);
   }
-  for (; block < count; ++block) {
-    sift_blocks<Queries, 1>(codes, blocks + block, groups, scale, queries, start, count, masks + block,
-                            dots + block * kScanBlock);
-  }
+  coming.each = 0;
+  for (; block < sifted.count; ++block) sift_blocks<Queries, 1>(sifted, block, coming, start, masks, dots);
 }
 
-void sift_avx512(const std::uint8_t* codes, const std::uint32_t* blocks, std::size_t count, std::size_t groups,
-                 const float* scale, const SiftedQuery* queries, std::size_t wanted, std::uint16_t* masks,
-                 std::int32_t* dots) {
+void sift_avx512(const Sifted& sifted, std::uint16_t* masks, std::int32_t* dots) {
   static constexpr decltype(&sift_queries<1>) kOfQueries[kTogether] = {
       sift_queries<1>, sift_queries<2>, sift_queries<3>, sift_queries<4>, sift_queries<5>, sift_queries<6>};
-  kOfQueries[wanted - 1](codes, blocks, count, groups, scale, queries, masks, dots);
+  kOfQueries[sifted.wanted - 1](sifted, masks, dots);
 }
 
 __attribute__((target(ROWBANK_VNNI))) std::size_t filter_avx512(const std::int32_t* dots, const ListedBlocks& listed,
