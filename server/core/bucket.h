@@ -20,6 +20,13 @@ namespace rowbank {
 // needs several buckets locks them in ascending order of their numbers.
 class alignas(64) Bucket {
  public:
+  struct FrozenRow {
+    RowHeader header{};
+    std::unique_ptr<char[]> row;  // Null: there was none.
+  };
+  // By hash, for rows that changed since.
+  using FrozenRows = std::unordered_map<std::uint64_t, FrozenRow>;
+
   std::shared_mutex& mutex() const { return mutex_; }
 
   // Must be called once, before anything else.
@@ -104,7 +111,8 @@ class alignas(64) Bucket {
   // Between freeze and thaw every row is kept as it was at freeze. Whoever changes, adds or removes a row calls
   // `preserve` first; only the first call for a key copies.
   void freeze() { frozen_ = std::make_unique<FrozenRows>(); }
-  void thaw() { frozen_.reset(); }
+  // Returns the copies that were kept, which are better freed without the lock.
+  std::unique_ptr<FrozenRows> thaw() { return std::move(frozen_); }
   bool frozen() const { return frozen_ != nullptr; }
   void preserve(std::uint64_t hash, RowRef ref) {
     if (frozen_ != nullptr) {
@@ -126,18 +134,23 @@ class alignas(64) Bucket {
     }
   }
 
+  // The same for the row of that hash, if there was one.
+  template <typename Visit>
+  void visit_frozen(std::uint64_t hash, Visit visit) const {
+    if (const auto copy = frozen_->find(hash); copy != frozen_->end()) {
+      if (copy->second.row != nullptr) {
+        visit(copy->second.header, static_cast<const char*>(copy->second.row.get()));
+      }
+    } else if (const RowRef ref = find(hash); ref != kNoRow) {
+      visit(header(ref), static_cast<const char*>(row(ref)));
+    }
+  }
+
   // Takes up to `limit` dirty keys, oldest first. A key can occur twice, also across calls; the row's own flag decides.
   std::vector<std::int64_t> take_dirty_keys(std::size_t limit);
   std::size_t dirty_keys() const { return dirty_.size() - dirty_taken_; }
 
  private:
-  struct FrozenRow {
-    RowHeader header{};
-    std::unique_ptr<char[]> row;  // Null: there was none.
-  };
-  // By hash, for rows that changed since.
-  using FrozenRows = std::unordered_map<std::uint64_t, FrozenRow>;
-
   void copy_frozen(std::uint64_t hash, RowRef ref);
   RowRef take_row();
   void grow_index(std::size_t entries);

@@ -220,17 +220,38 @@ ExportedRows RowTable::export_bucket(std::uint32_t bucket_number, bool with_slot
   return rows;
 }
 
+// Problem: a bucket is megabytes, and whoever wants it meanwhile would wait for all of them to be copied. Idea: take
+// down which rows there were, then copy few at a time; a row that changes in between was kept as it was.
 ExportedRows RowTable::export_frozen(std::uint32_t bucket_number, bool with_slots) {
+  constexpr std::size_t kRowsAtOnce = 128;
   check_bucket(bucket_number);
   Bucket& bucket = buckets_[bucket_number];
-  const UniqueLock lock(bucket.mutex());
-  if (!bucket.frozen()) {
-    throw std::logic_error("bucket " + std::to_string(bucket_number) + " is in no picture, or was exported already");
+  const auto require_frozen = [&] {
+    if (!bucket.frozen()) {
+      throw std::logic_error("bucket " + std::to_string(bucket_number) + " is in no picture, or was exported already");
+    }
+  };
+  std::vector<std::uint64_t> hashes;
+  {
+    const SharedLock lock(bucket.mutex());
+    require_frozen();
+    hashes.reserve(bucket.size());
+    bucket.for_each_frozen([&](const RowHeader& header, const char*) { hashes.push_back(header.hash); });
   }
   ExportedRows rows;
-  rows.reserve(bucket.size(), layout_, with_slots);
-  bucket.for_each_frozen([&](const RowHeader& header, const char* row) { append_row(header, row, with_slots, rows); });
-  bucket.thaw();
+  rows.reserve(hashes.size(), layout_, with_slots);
+  for (std::size_t first = 0; first < hashes.size(); first += kRowsAtOnce) {
+    const SharedLock lock(bucket.mutex());
+    require_frozen();
+    const std::size_t end = std::min(first + kRowsAtOnce, hashes.size());
+    for (std::size_t i = first; i < end; ++i) {
+      bucket.visit_frozen(hashes[i],
+                          [&](const RowHeader& header, const char* row) { append_row(header, row, with_slots, rows); });
+    }
+  }
+  std::unique_ptr<Bucket::FrozenRows> copies;  // Declared first, so that they are freed after the lock.
+  const UniqueLock lock(bucket.mutex());
+  copies = bucket.thaw();
   return rows;
 }
 
@@ -243,8 +264,9 @@ void RowTable::freeze() {
 
 void RowTable::thaw() {
   for (std::uint32_t bucket = 0; bucket < options_.bucket_count; ++bucket) {
+    std::unique_ptr<Bucket::FrozenRows> copies;  // Declared first, so that they are freed after the lock.
     const UniqueLock lock(buckets_[bucket].mutex());
-    buckets_[bucket].thaw();
+    copies = buckets_[bucket].thaw();
   }
 }
 

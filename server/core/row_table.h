@@ -290,8 +290,9 @@ class RowTable {
 
   // A picture of the whole table at one moment, while it goes on changing. REQUIRES: no write is under way in freeze,
   // else a batch may be in the picture in part. Rows are copied when they are first changed after it, so the picture
-  // costs memory only for those, and until their bucket is exported: each bucket can be exported once. Reads that renew
-  // last_used show in it. Throws std::logic_error if the bucket is not in a picture.
+  // costs memory only for those, and until their bucket is exported: each bucket can be exported once, by one
+  // thread, beside which nobody freezes or thaws. Reads that renew last_used show in it. Throws std::logic_error if the
+  // bucket is not in a picture.
   void freeze();
   ExportedRows export_frozen(std::uint32_t bucket, bool with_slots);
   void thaw();

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import sys
 import threading
 from pathlib import Path
 
@@ -61,6 +63,32 @@ def test_restored_onto_another_number_of_shards_bit_for_bit(start, tmp_path, bef
     snapshots.restore(second, saved.location)
     assert contents(second) == contents(first)
     assert [table.spec for table in saved.tables] == [info.spec for info in second.list_tables()]
+
+
+def polite_threads(process):
+    """How many of its threads have a lower priority than the process itself."""
+    folder = Path("/proc", str(process), "task")
+    nice = [os.getpriority(os.PRIO_PROCESS, int(thread.name)) for thread in folder.iterdir()]
+    return sum(value > os.getpriority(os.PRIO_PROCESS, process) for value in nice)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_whoever_reads_and_writes_it_lets_requests_go_first(start_ps, tmp_path):
+    shard = start_ps()
+    with Client(shard.target) as client:
+        fill(client)
+        assert polite_threads(shard.process.pid) == 0
+        seen = []
+        snapshots.save(client, str(tmp_path / "all"), progress=lambda done, total: seen.append(nice_of_this_thread()))
+    assert polite_threads(shard.process.pid) == 1
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert seen
+    assert set(seen) == {max(10, own)}
+    assert nice_of_this_thread() == own
+
+
+def nice_of_this_thread():
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 def test_changes_after_the_moment_are_not_in_it_and_those_before_are(start, tmp_path):

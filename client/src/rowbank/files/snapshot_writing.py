@@ -24,6 +24,7 @@ from rowbank.files.places import HashingFile, Place
 from rowbank.files.snapshot_index import Index, IndexBuilder, read_index, write_index, write_keys
 from rowbank.files.table_file import Head, TableWriter
 from rowbank.rows import ExportChunk
+from rowbank_protos.patience import let_others_first
 from rowbank_protos.v1 import snapshots_pb2, tables_pb2
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def write_all(
 
     on_base = {} if base is None else {table.name: table for table in base.tables if _fits(table, picture)}
     shards = range(len(picture.points))
-    with concurrent.futures.ThreadPoolExecutor(max_workers=min(8, len(shards))) as workers:
+    threads = min(8, len(shards))
+    with concurrent.futures.ThreadPoolExecutor(threads, initializer=let_others_first) as workers:
         by_shard = list(workers.map(write_shard, shards))
     tables = []
     for name, head in picture.heads.items():

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from rowbank.addresses import split_address
 from rowbank_protos.memory import keep_freed_blocks
+from rowbank_protos.patience import let_others_first
 from rowbank_protos.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -65,6 +66,7 @@ _METADATA_BYTES = 16 << 10
 _UNIX = "unix:"
 _REFUSING_THREADS = 32
 _DELTA_SERVICE = deltas_pb2.DESCRIPTOR.services_by_name["DeltaService"].full_name
+_SNAPSHOT_SERVICE = snapshots_pb2.DESCRIPTOR.services_by_name["SnapshotService"].full_name
 _ROW_SERVICE = rows_pb2.DESCRIPTOR.services_by_name["RowService"].full_name
 
 
@@ -129,6 +131,9 @@ class PsServer:
         readers = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc-read")
         # Each follower keeps a thread; beyond those that may be, some are needed to refuse more.
         streams = concurrent.futures.ThreadPoolExecutor(max_followers + SERVERS + 4, thread_name_prefix="grpc-follow")
+        bulk = concurrent.futures.ThreadPoolExecutor(
+            threads, thread_name_prefix="grpc-bulk", initializer=let_others_first
+        )
         self._server = grpc.server(executor, interceptors=list(interceptors), options=options)
         self._health = health.HealthServicer()
         rows = _row_handlers(servicers.rows, readers)
@@ -150,6 +155,7 @@ class PsServer:
             (
                 grpc.method_handlers_generic_handler(_ROW_SERVICE, rows),
                 _delta_handlers(servicers.deltas, readers, streams),
+                _snapshot_handlers(servicers.snapshots, bulk),
                 grpc.method_handlers_generic_handler(health.SERVICE_NAME, _health_handlers(self._health, readers)),
             )
         )
@@ -314,6 +320,16 @@ def _delta_handlers(
         ),
     }
     return grpc.method_handlers_generic_handler(_DELTA_SERVICE, handlers)
+
+
+def _snapshot_handlers(
+    snapshots: snapshots_pb2_grpc.SnapshotServiceServicer, bulk: concurrent.futures.ThreadPoolExecutor
+) -> grpc.GenericRpcHandler[Any, Any]:
+    """The handler of the stream that reads whole tables, which lets requests go first."""
+    read = grpc.unary_stream_rpc_method_handler(
+        _run_by(bulk, snapshots.ReadSnapshot), snapshots_pb2.ReadSnapshotRequest.FromString, _serialized
+    )
+    return grpc.method_handlers_generic_handler(_SNAPSHOT_SERVICE, {"ReadSnapshot": read})
 
 
 def _health_handlers(

@@ -59,6 +59,7 @@ class Draining(Interceptor):
         return answer
 
     def _streaming(self, behavior: Callable[[Any, grpc.ServicerContext], Any]) -> Callable[..., Iterator[Any]]:
+        @functools.wraps(behavior)
         def answer(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             self._enter()
             try:

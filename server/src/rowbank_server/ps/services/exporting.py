@@ -8,12 +8,12 @@ from rowbank_protos.columns import pack_counts, pack_keys, pack_values
 from rowbank_protos.v1 import rows_pb2
 from rowbank_server import _core
 
-_CHUNK_BYTES = 4 << 20
+_CHUNK_BYTES = 512 << 10  # So that making and sending one keeps requests from a core for parts of a millisecond.
 _METADATA_BYTES = 16  # Key, frequency and last use.
 
 
 def export_messages(rows: _core.ExportedRows, *, most_rows: int | None = None) -> Iterator[rows_pb2.ExportResponse]:
-    """`rows` in order, in messages of about 4 MiB, at least one row each and at most `most_rows`."""
+    """`rows` in order, in messages of about 512 KiB, at least one row each and at most `most_rows`."""
     slot_width = 0 if rows.slots is None else rows.slots.shape[1]
     row_bytes = 4 * (rows.values.shape[1] + slot_width) + _METADATA_BYTES
     chunk_rows = max(1, _CHUNK_BYTES // row_bytes)
