@@ -25,9 +25,10 @@ Asked::Asked(const Matrix& queries, std::size_t k, const std::optional<Bitmaps>&
                                 std::to_string(dim));
   }
   const std::size_t bytes = (size + 7) / 8;
-  if (exclude && (exclude->shape(0) != count || exclude->shape(1) != bytes)) {
+  if (exclude && ((exclude->shape(0) != count && exclude->shape(0) != 1) || exclude->shape(1) != bytes)) {
     throw std::invalid_argument("exclude must be [" + std::to_string(count) + ", " + std::to_string(bytes) +
-                                "]: one bitmap per query, one bit per vector");
+                                "]: one bitmap per query, one bit per vector; or [1, " + std::to_string(bytes) +
+                                "], the same for all");
   }
   if (!bonus.is_none()) take_bonus(bonus, size);
 }
@@ -56,7 +57,7 @@ SearchRequest Asked::request() const {
   SearchRequest request{queries_.data(), queries_.shape(0), k_};
   if (exclude_) {
     request.exclude = exclude_->data();
-    request.exclude_stride = exclude_->shape(1);
+    request.exclude_stride = exclude_->shape(0) == request.count ? exclude_->shape(1) : 0;
   }
   if (!bonus_.empty()) request.bonus = bonus_.data();
   return request;

@@ -109,22 +109,25 @@ std::size_t FlatIndex::bytes() const {
 // Of `count` queries without a bonus, at most kTogether: the codes are read once for all of them where they want the
 // same blocks. Meanwhile the blocks from `coming` on are asked for.
 void FlatIndex::sift(Range range, TopSearch* const* queries, std::size_t count, Range coming) const {
-  Chunk chunks[kTogether];
+  Chunk own[kTogether];
+  const Chunk* chunks[kTogether];
   SiftedQuery sifted[kTogether];
   const Slack& slack = slack_[range.first / kChunkBlocks];
   bool alike = true;
   for (std::size_t i = 0; i < count; ++i) {
-    chunks[i].list_blocks(queries[i]->exclude(), size_, range.first, range.count);
+    const bool shared = i != 0 && queries[i]->exclude() == queries[i - 1]->exclude();
+    if (!shared) own[i].list_blocks(queries[i]->exclude(), size_, range.first, range.count);
+    chunks[i] = shared ? chunks[i - 1] : &own[i];
     sifted[i] = {queries[i]->codes(),
                  least_scaled(queries[i]->bounds(), queries[i]->threshold(), slack.error, slack.norm)};
-    alike = alike && chunks[i].same_blocks(chunks[0]);
+    alike = alike && (chunks[i] == chunks[0] || chunks[i]->same_blocks(*chunks[0]));
   }
   std::uint16_t masks[kTogether * kChunkBlocks];
   std::int32_t dots[kTogether * kChunkBlocks * kScanBlock];
   const std::uint8_t* ahead = arrays_.codes + coming.first * groups() * 4 * kScanBlock;
   const std::size_t step = alike ? count : 1;
   for (std::size_t i = 0; i < count; i += step) {
-    kernel_->sift({arrays_.codes, chunks[i].blocks, chunks[i].count, groups(), arrays_.items.scale, sifted + i, step,
+    kernel_->sift({arrays_.codes, chunks[i]->blocks, chunks[i]->count, groups(), arrays_.items.scale, sifted + i, step,
                    ahead, i == 0 ? coming.count * groups() : 0},
                   masks, dots);
     take_sifted(chunks + i, masks, dots, queries + i, step);
@@ -133,9 +136,9 @@ void FlatIndex::sift(Range range, TopSearch* const* queries, std::size_t count, 
 
 // Offers queries of a sift over the same blocks what may be among their best: of the items whose bits are set. Few
 // blocks have any, so those are looked for first, and what more has to be known of them is asked for ahead.
-void FlatIndex::take_sifted(const Chunk* chunks, std::uint16_t* masks, const std::int32_t* dots,
+void FlatIndex::take_sifted(const Chunk* const* chunks, std::uint16_t* masks, const std::int32_t* dots,
                             TopSearch* const* queries, std::size_t count) const {
-  const std::size_t wanted = chunks[0].count;
+  const std::size_t wanted = chunks[0]->count;
   std::uint16_t places[kTogether * kChunkBlocks];
   std::size_t found = 0;
   for (std::size_t q = 0; q < count; ++q) {
@@ -143,17 +146,17 @@ void FlatIndex::take_sifted(const Chunk* chunks, std::uint16_t* masks, const std
     for (std::size_t i = 0; i < wanted; ++i) {
       std::uint16_t& mask = masks[q * wanted + i];
       if (mask == 0) continue;
-      if (refuses) mask &= static_cast<std::uint16_t>(~chunks[q].excluded[i]);
+      if (refuses) mask &= static_cast<std::uint16_t>(~chunks[q]->excluded[i]);
       if (mask == 0) continue;
       places[found++] = static_cast<std::uint16_t>(q * wanted + i);
-      const std::size_t first = static_cast<std::size_t>(chunks[0].blocks[i]) * kScanBlock;
+      const std::size_t first = static_cast<std::size_t>(chunks[0]->blocks[i]) * kScanBlock;
       __builtin_prefetch(arrays_.items.error + first);
       __builtin_prefetch(arrays_.items.norm + first);
     }
   }
   for (std::size_t place = 0; place < found; ++place) {
     const std::size_t at = places[place];
-    const std::size_t first = static_cast<std::size_t>(chunks[0].blocks[at % wanted]) * kScanBlock;
+    const std::size_t first = static_cast<std::size_t>(chunks[0]->blocks[at % wanted]) * kScanBlock;
     for (unsigned mask = masks[at]; mask != 0; mask &= mask - 1) {
       const auto lane = static_cast<std::size_t>(__builtin_ctz(mask));
       if (first + lane >= size_) break;  // Padding of the last block.

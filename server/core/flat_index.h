@@ -67,8 +67,8 @@ class FlatIndex {
 
   void note_slack();
   void sift(Range range, TopSearch* const* queries, std::size_t count, Range coming) const;
-  void take_sifted(const Chunk* chunks, std::uint16_t* masks, const std::int32_t* dots, TopSearch* const* queries,
-                   std::size_t count) const;
+  void take_sifted(const Chunk* const* chunks, std::uint16_t* masks, const std::int32_t* dots,
+                   TopSearch* const* queries, std::size_t count) const;
   void scan(Range range, TopSearch& query) const;
   void offer(std::size_t item, std::int32_t dot, const float* bonus, TopSearch& query) const;
 

@@ -980,7 +980,8 @@ class FlatIndex:
 
         Args:
             queries: [B, dim] float32.
-            exclude: [B, ceil(size / 8)] uint8; bit i, least significant first, takes position i out for that query.
+            exclude: [B, ceil(size / 8)] uint8; bit i, least significant first, takes position i out for that query;
+                [1, ceil(size / 8)]: for all.
             bonus: B entries, [size] float32 or None: added to the dot products.
         Where fewer than k are eligible, the rest is position -1, score -inf. The GIL is released.
 

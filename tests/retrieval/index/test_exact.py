@@ -154,12 +154,29 @@ def test_vectors_that_have_no_order_are_refused(vectors: Any, message: str) -> N
         FlatIndex(np.asarray(vectors, np.float32))
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("keeps", [0.9, 0.3, 0.01])
+def test_queries_share_a_bitmap(kernel: str, keeps: float) -> None:
+    """It is as if each of them had it, also beside a bonus."""
+    rng = np.random.default_rng(5)
+    vectors, queries = normal(rng, 3001, 20), normal(rng, 9, 20)
+    excluded = rng.random((1, 3001)) >= keeps
+    for bonus in (None, [normal(rng, 3001) if i % 3 == 0 else None for i in range(9)]):
+        positions, scores = FlatIndex(vectors, kernel).search(queries, 12, packed(excluded), bonus)
+        each = FlatIndex(vectors, kernel).search(queries, 12, packed(np.tile(excluded, (9, 1))), bonus)
+        assert np.array_equal(positions, each[0])
+        assert np.array_equal(scores, each[1])
+        assert np.array_equal(positions, reference(vectors, queries, 12, np.tile(excluded, (9, 1)), bonus)[0])
+
+
 def test_wrong_arguments_are_refused() -> None:
     index = FlatIndex(np.zeros((10, 3), np.float32))
     with pytest.raises(ValueError, match="queries have dim 4, the index has 3"):
         index.search(np.zeros((1, 4), np.float32), 1)
     with pytest.raises(ValueError, match=r"exclude must be \[2, 2\]"):
-        index.search(np.zeros((2, 3), np.float32), 1, np.zeros((1, 2), np.uint8))
+        index.search(np.zeros((2, 3), np.float32), 1, np.zeros((3, 2), np.uint8))
+    with pytest.raises(ValueError, match=r"or \[1, 2\], the same for all"):
+        index.search(np.zeros((2, 3), np.float32), 1, np.zeros((1, 1), np.uint8))
     with pytest.raises(ValueError, match="query 0 is not finite"):
         index.search(np.full((1, 3), np.nan, np.float32), 1)
     with pytest.raises(ValueError, match="bonus must have one entry per query: 1, got 2"):

@@ -33,6 +33,14 @@ def test_the_target_is_kept_at_every_selectivity(index: Index, keeps: float) -> 
     assert np.allclose(scores[positions >= 0], exact[positions >= 0], rtol=1e-6)
 
 
+def test_queries_share_a_bitmap(index: Index) -> None:
+    excluded = np.random.default_rng(4).random((1, 6001)) >= 0.3
+    positions, scores = index.search(QUERIES[:5], 20, packed(excluded))
+    each = index.search(QUERIES[:5], 20, packed(np.tile(excluded, (5, 1))))
+    assert np.array_equal(positions, each[0])
+    assert np.array_equal(scores, each[1])
+
+
 def test_a_bonus_is_exact(index: Index) -> None:
     bonus: Any = [np.random.default_rng(1).standard_normal(6001).astype(np.float32), None] * 16
     positions, _ = index.search(QUERIES, 20, None, bonus)

@@ -234,7 +234,8 @@ class Generation:
 
         Args:
             queries: [B, vector_dim] float32.
-            exclude: [B, span / 8] uint8: positions that are left out; `unindexed` has to be among them.
+            exclude: [B, span / 8] uint8, or [1, span / 8] for all queries: positions that are left out; `unindexed` has
+                to be among them.
             bonus: per query, [span] float32 that is added to the dot products, or None.
         Returns:
             positions [B, k] int64, -1 where fewer are eligible; scores [B, k] float32, -inf there.

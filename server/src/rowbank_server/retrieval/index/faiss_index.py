@@ -109,7 +109,7 @@ class FaissIndex:
         positions = np.full((len(asked), k), -1, np.int64)
         scores = np.full((len(asked), k), -np.inf, np.float32)
         for row, query in enumerate(asked):
-            bits = None if exclude is None else exclude[row]
+            bits = None if exclude is None else exclude[min(row, len(exclude) - 1)]
             positions[row], scores[row] = self._search_one(query[None], k, bits)
         return positions, scores
 

@@ -48,6 +48,12 @@ class Eligible:
         split = np.split(self._generation.positions_or_none(items), ends[:-1])
         return [positions[positions >= 0] for positions in split]
 
+    def shared(self, works: Sequence[Work], unwanted: Sequence[Positions], *, indexed: bool) -> Bitmap | None:
+        """[1, span / 8]: what no query may have, if that is the same for all of them; nobody may change it."""
+        if any(map(len, unwanted)) or any(work.filter != works[0].filter for work in works):
+            return None
+        return self.refused(works[0].filter, indexed=indexed)[None]
+
     def rows(self, works: Sequence[Work], unwanted: Sequence[Positions], *, indexed: bool) -> Bitmap:
         """[B, span / 8]: per query, all that may not be in its answer; the caller may change it."""
         made = np.empty((len(works), self._generation.span // 8), np.uint8)

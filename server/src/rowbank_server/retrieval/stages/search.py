@@ -18,6 +18,7 @@ from rowbank_server.retrieval.queries import Answer, ScoreParts, Source
 from rowbank_server.retrieval.stages import explain
 from rowbank_server.retrieval.stages.candidates import rank_candidates
 from rowbank_server.retrieval.stages.eligible import Eligible
+from rowbank_server.retrieval.stages.plain import are_plain, plain_answers
 from rowbank_server.retrieval.stages.ranking import (
     Rank,
     Ranked,
@@ -71,6 +72,10 @@ class Search:
 
     def answers(self, batch: Sequence[Work]) -> list[Answer | RequestError]:
         """One answer or error per query, in their order."""
+        if are_plain(batch):
+            answered = plain_answers(self._generation, batch)
+            if answered is not None:
+                return list(answered)
         with stage("query.filter"):
             unwanted = self._eligible.unwanted(batch)
             listings = [self._listing(work, mine) for work, mine in zip(batch, unwanted, strict=True)]
@@ -110,10 +115,14 @@ class Search:
         if not listings or not generation.item_count:
             return
         works, unwanted = [one.work for one in listings], [one.unwanted for one in listings]
-        refused = self._eligible.rows(works, unwanted, indexed=True)
-        for row, one in zip(refused, listings, strict=True):
-            if one.spread is not None:
-                one.spread.refuse_full(row)
+        refused = None
+        if all(one.spread is None for one in listings):
+            refused = self._eligible.shared(works, unwanted, indexed=True)
+        if refused is None:
+            refused = self._eligible.rows(works, unwanted, indexed=True)
+            for row, one in zip(refused, listings, strict=True):
+                if one.spread is not None:
+                    one.spread.refuse_full(row)
         vectors = directed(np.stack([_vector(work) for work in works]), scale)
         bonus = [self._eligible.bonus(work.boosts) for work in works]
         boosted = any(one is not None for one in bonus)
