@@ -40,11 +40,11 @@ std::uint32_t seconds_of(std::int64_t now);
 std::uint64_t position_of(std::uint64_t position);
 
 // A NumPy array that owns what was in `data`.
-template <typename T>
-nb::object owned_array(std::vector<T>&& data, std::initializer_list<std::size_t> shape) {
-  auto kept = std::make_unique<std::vector<T>>(std::move(data));
+template <typename T, typename Allocator>
+nb::object owned_array(std::vector<T, Allocator>&& data, std::initializer_list<std::size_t> shape) {
+  auto kept = std::make_unique<std::vector<T, Allocator>>(std::move(data));
   T* first = kept->data();
-  nb::capsule owner(kept.get(), [](void* vector) noexcept { delete static_cast<std::vector<T>*>(vector); });
+  nb::capsule owner(kept.get(), [](void* vector) noexcept { delete static_cast<std::vector<T, Allocator>*>(vector); });
   kept.release();
   return nb::cast(nb::ndarray<nb::numpy, T>(first, shape.size(), shape.begin(), owner));
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "flat_scan.h"
+#include "pages.h"
 
 namespace rowbank {
 
@@ -32,8 +33,9 @@ struct CodeArrays {
   ItemColumns items;
 };
 
+// Codes are read from end to end by each search: small pages would cost it a look-up of a page each four blocks.
 struct VectorCodes {
-  std::vector<std::uint8_t> codes;
+  HugeVector<std::uint8_t> codes;
   std::vector<float> scale, error, norm;
 
   CodeArrays arrays() const { return {codes.data(), {scale.data(), error.data(), norm.data()}}; }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.retrieval.stages.test_search import BOOSTS, DIM, FILTERS, Shop
+from tests.retrieval.stages.test_search import BOOSTS, FILTERS, Shop
+from tests.retrieval.test_segments import DIM
 
 from rowbank_server.retrieval.filters.words import Diversity
 from rowbank_server.retrieval.queries import Query
@@ -22,7 +23,7 @@ def works(shop: Shop, queries: list[Query]) -> list[Work]:
 
 @pytest.mark.parametrize("scale", [2.0, -0.5])
 def test_answers_are_those_of_the_judge(scale: float) -> None:
-    """Of several sizes, over parts of a catalogue that was changed; and those of a batch that has another query, too."""
+    """Of several sizes, over parts of a changed catalogue; and those of a batch that has another query, too."""
     rng, shop = np.random.default_rng(11), Shop(3, logit_scale=scale)
     queries = [
         Query(vector=tuple(float(x) for x in rng.integers(-2, 3, DIM)), k=int(rng.integers(1, 60))) for _ in range(40)

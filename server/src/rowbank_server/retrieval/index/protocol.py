@@ -49,8 +49,8 @@ class Index(Protocol):
 
         Args:
             queries: [B, dim] float32.
-            exclude: [B, ceil(size / 8)] uint8, bit i (least significant first) takes position i out; [1, ceil(size / 8)]:
-                the same for all queries; None: nothing.
+            exclude: [B, ceil(size / 8)] uint8, bit i (least significant first) takes position i out; None: nothing;
+                [1, ceil(size / 8)]: the same for all queries.
             bonus: B entries, each [size] float32 or None; None: nothing is added.
         Returns:
             positions [B, k] int64, -1 where fewer are eligible; scores [B, k] float32, -inf there.

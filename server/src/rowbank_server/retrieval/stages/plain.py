@@ -1,5 +1,5 @@
-"""The answers of plain queries, which want nothing but the best items under a vector: what other queries need one by one
-is done once for the batch."""
+"""The answers of plain queries, which want nothing but the best items under a vector: what other queries need one by
+one is done once for the batch."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ def _is_plain(work: Work) -> bool:
 
 
 def plain_answers(generation: Generation, batch: Sequence[Work]) -> list[Answer] | None:
-    """An answer to each of a batch's plain queries, in their order, as `Search` gives them; None where a search does not
-    find as many items as are wanted, and one more, which says that there are more."""
+    """An answer to each of a batch's plain queries, in their order, as `Search` gives them.
+
+    None where a search does not find as many items as are wanted, and one more, which says that there are more.
+    """
     sizes = [work.query.k for work in batch]
     most = max(sizes) + 1
     if generation.indexed_count < most:
