@@ -10,7 +10,7 @@ import grpc
 import httpx
 import pytest
 from tests.processes import PsProcess, closing, until
-from tests.retrieval.support import ApiProcess, World, serving
+from tests.retrieval.support import MODEL, ApiProcess, World, serving
 from tests.tracing.collector import Collector
 
 import rowbank
@@ -211,3 +211,30 @@ def test_a_trace_goes_on_through_a_service_that_records_none(redis_url, start_ps
     until(lambda: "passed-on" in api.log, what="the request in the log")
     line = next(json.loads(line) for line in api.log.splitlines() if '"passed-on"' in line)
     assert (line["request_id"], line["trace_id"]) == ("passed-on", trace)
+
+
+def test_a_trace_goes_on_in_what_a_shadow_asks(redis_url, start_ps, tmp_path, namespace, collector):
+    ps = start_ps(environment=collector.environment)
+    world = World(namespace)
+    with rowbank.Client(ps.target) as client:
+        world.create_tables(client)
+        world.write_features(client)
+        world.publish(client, "v1")
+        world.publish(client, "v2", activate=False)
+        client.models.set_traffic(MODEL, shadow="v2")
+    api = ApiProcess(redis_url=redis_url, target=ps.target, namespace=namespace, log=tmp_path / "api.log")
+    trace = "b" * 32
+    with closing(api.wait_ready()), httpx.Client(base_url=api.url, timeout=30) as http:
+        serving(http, "v1")
+
+        def compared() -> bool:
+            http.post("/v1/recommend", json={"user_id": USER})
+            found = re.search(r"^rowbank_shadow_overlap_count\{.*\} (\S+)", http.get("/metrics").text, re.MULTILINE)
+            return found is not None and float(found[1]) > 0
+
+        until(compared, what="an answer of the shadow")
+        headers = {"traceparent": traceparent(trace), "x-request-id": "shadowed"}
+        assert http.post("/v1/recommend", json={"user_id": USER}, headers=headers).status_code == 200
+        until(lambda: len(collector.named("rowbank.v1.RowService/Lookup", trace)) == 2, what="two lookups of rows")
+    pulled = collector.named("rowbank.v1.RowService/Lookup", trace)
+    assert {(one.parent, one.attributes["rowbank.request_id"]) for one in pulled} == {(PARENT, "shadowed")}

@@ -111,7 +111,8 @@ class _Asked:
         self._done = True
         try:
             serving = self.picked.serving
-            serving.on_answer(serving, self.query, answer, time.perf_counter() - self._started)
+            with tracing.working_on(self.request):  # A shadow asks on, for the same request.
+                serving.on_answer(serving, self.query, answer, time.perf_counter() - self._started)
             name = serving.model.manifest.name
             shown = shown_answer(answer, self.query, name, self.picked.split, as_strings=False)
             body = msgspec.json.encode(shown)
