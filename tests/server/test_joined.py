@@ -101,3 +101,29 @@ def test_of_an_aborted_connection_nothing_more_is_sent() -> None:
 
     with contextlib.suppress(ConnectionResetError):
         assert _asked(act, until=1000) == []
+
+
+@pytest.mark.parametrize("parts", [[b"head", b"body"], [LARGE], [b"head", LARGE]])
+def test_who_is_gone_is_sent_nothing(parts: list[bytes]) -> None:
+    """Of requests that came at once, the server learns only for the last one that its caller is gone."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        gone = asyncio.Event()
+        made = _Server(lambda transport: transport.abort())
+        made.connection_lost = lambda exc: gone.set()  # type: ignore[method-assign]
+        server = await loop.create_server(lambda: made, "127.0.0.1", 0)
+        with socket.socket() as caller:
+            caller.setblocking(False)
+            await loop.sock_connect(caller, server.sockets[0].getsockname())
+            await loop.sock_sendall(caller, b"?")
+            await gone.wait()
+            for part in parts:
+                made.transport.write(part)
+            made.transport.send(b"all at once")
+            assert made.transport.is_closing()
+            with contextlib.suppress(ConnectionResetError):
+                assert await loop.sock_recv(caller, 100) == b""
+        server.close()
+
+    uvloop.run(run())

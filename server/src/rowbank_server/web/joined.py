@@ -27,8 +27,10 @@ class JoinedWrites:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Sends `data` after all that was written before."""
-        if self._held:
+        """Sends `data` after all that was written before; who is gone is sent nothing."""
+        if self._transport.is_closing():
+            self._held = b""
+        elif self._held:
             held, self._held = self._held, b""
             if len(data) <= _MOST_JOINED:
                 self._transport.write(held + data)
@@ -44,7 +46,8 @@ class JoinedWrites:
     def send(self, data: bytes) -> None:
         """As `write`, of what nothing is to be joined with."""
         self._flush()
-        self._transport.write(data)
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def writelines(self, pieces: Iterable[bytes]) -> None:
         """The same for all of `pieces`."""
