@@ -8,13 +8,14 @@ more for the others: who writes through us pays nothing but for strangers.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 
 from rowbank.errors import InvalidFeature
 from rowbank_server.features import layout, reading
+from rowbank_server.features.hash_reads import read_hashes
 from rowbank_server.features.layout import KeyKind
 from rowbank_server.features.reading import FeatureStatus, Plan, StoredRow
 
@@ -76,11 +77,7 @@ class EntityReader:
             [layout.entity_key(join_key, entity, self._namespace, kind) for kind in _kinds(kinds, entity)]
             for entity in entities
         ]
-        with self._redis.pipeline(transaction=False) as pipe:
-            for key in itertools.chain.from_iterable(keys):
-                # As `hmget` does, which looks at the kinds of its arguments first, for each entity.
-                pipe.execute_command("HMGET", key, *hash_fields)
-            replies: Iterator[Any] = iter(pipe.execute(raise_on_error=False))
+        replies = iter(read_hashes(self._redis, list(itertools.chain.from_iterable(keys)), hash_fields))
         now = self._clock()
         return [
             _outcome(plans, entity, list(itertools.islice(replies, len(mine))), now)

@@ -52,6 +52,7 @@ def _rotate(word: int, bits: int) -> int:
     return ((word << bits) | (word >> (32 - bits))) & _MASK
 
 
+@functools.lru_cache(maxsize=1024)
 def entity_prefix(join_key: str) -> bytes:
     """What every entity key of this join key starts with, up to what its value is."""
     name = join_key.encode()
