@@ -68,26 +68,51 @@ const std::int64_t* integers_of(const InArray& array, const char* name) {
   return static_cast<const std::int64_t*>(array.data());
 }
 
-TextSpan span_of(const InArray& data, const InArray& ends) {
+const std::uint8_t* bytes_of(const InArray& data) {
   if (data.ndim() != 1 || data.dtype() != nb::dtype<std::uint8_t>() || (data.size() > 1 && data.stride(0) != 1)) {
     throw std::invalid_argument("data: expected a contiguous array of uint8 with one dimension");
   }
-  const TextSpan span{static_cast<const std::uint8_t*>(data.data()), integers_of(ends, "ends"), ends.size()};
+  return static_cast<const std::uint8_t*>(data.data());
+}
+
+void check_place(std::int64_t place, std::size_t count) {
+  if (place >= 0 && static_cast<std::size_t>(place) < count) return;
+  throw std::invalid_argument("places: expected 0 to " + std::to_string(count) + ", got " + std::to_string(place));
+}
+
+TextSpan span_of(const InArray& data, const InArray& ends) {
+  const TextSpan span{bytes_of(data), integers_of(ends, "ends"), ends.size()};
   if (!are_ends(span.ends, span.count, data.size())) {
     throw std::invalid_argument("ends: expected ascending ends within the data");
   }
   return span;
 }
 
+// Only the ends that are used are looked at, so a text costs the same however many there are.
+nb::list texts_at(const InArray& data, const InArray& ends, const InArray& places) {
+  const std::int64_t* until = integers_of(ends, "ends");
+  const std::int64_t* wanted = integers_of(places, "places");
+  const auto* bytes = reinterpret_cast<const char*>(bytes_of(data));
+  nb::list made;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const std::int64_t place = wanted[i];
+    check_place(place, ends.size());
+    const std::int64_t start = place == 0 ? 0 : until[place - 1];
+    const std::int64_t end = until[place];
+    if (start < 0 || end < start || static_cast<std::size_t>(end) > data.size()) {
+      throw std::invalid_argument("ends: expected ascending ends within the data");
+    }
+    nb::object text = nb::steal(PyUnicode_DecodeUTF8(bytes + start, static_cast<Py_ssize_t>(end - start), nullptr));
+    if (!text.is_valid()) throw nb::python_error();
+    made.append(text);
+  }
+  return made;
+}
+
 nb::tuple take(const InArray& data, const InArray& ends, const InArray& places) {
   const TextSpan span = span_of(data, ends);
   const std::int64_t* wanted = integers_of(places, "places");
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    if (wanted[i] < 0 || static_cast<std::size_t>(wanted[i]) >= span.count) {
-      throw std::invalid_argument("places: expected 0 to " + std::to_string(span.count) + ", got " +
-                                  std::to_string(wanted[i]));
-    }
-  }
+  for (std::size_t i = 0; i < places.size(); ++i) check_place(wanted[i], span.count);
   Texts made;
   {
     const nb::gil_scoped_release nogil;
@@ -111,6 +136,7 @@ nb::tuple distinct(const InArray& data, const InArray& ends) {
 void bind_feature_values(nb::module_& m) {
   m.def("decode_feature_values", decode, nb::arg("values"), nb::arg("kind"));
   m.def("take_texts", take, nb::arg("data").noconvert(), nb::arg("ends").noconvert(), nb::arg("places").noconvert());
+  m.def("texts_at", texts_at, nb::arg("data").noconvert(), nb::arg("ends").noconvert(), nb::arg("places").noconvert());
   m.def("distinct_texts", distinct, nb::arg("data").noconvert(), nb::arg("ends").noconvert());
 }
 

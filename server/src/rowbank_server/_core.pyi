@@ -51,6 +51,14 @@ def decode_feature_values(values: list[bytes | None], kind: int) -> dict[str, np
 def take_texts(data: U8, ends: I64, places: I64) -> tuple[U8, I64]:
     """The texts at [M] places: their bytes one after the other, and where each ends. The GIL is released."""
 
+def texts_at(data: U8, ends: I64, places: I64) -> list[str]:
+    """The texts at [M] places, of bytes in UTF-8 one after the other, and where each ends.
+
+    Raises:
+        ValueError: a place that there is not, or an end of one of these texts that is out of order.
+        UnicodeDecodeError: bytes that are no UTF-8.
+    """
+
 def distinct_texts(data: U8, ends: I64) -> tuple[npt.NDArray[np.int32], I64]:
     """[N] int32: a number for each text, counted from 0 as they come first; [U] int64: where each comes first."""
 

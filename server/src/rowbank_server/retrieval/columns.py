@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from rowbank_server._core import distinct_texts, take_texts
+from rowbank_server._core import distinct_texts, take_texts, texts_at
 from rowbank_server.features import FeatureData, FeatureField, FeatureType
 
 TEXTS = frozenset({FeatureType.STRING, FeatureType.STRING_LIST})
@@ -69,10 +69,7 @@ class Texts(Sequence[str]):
 
     def at(self, places: npt.NDArray[np.int64]) -> list[str]:
         """Those at [M] places, none of them negative, in their order."""
-        ends = self.ends[places].tolist()
-        starts = np.where(places > 0, self.ends[places - 1], 0).tolist()
-        data = self.data.data
-        return [str(data[start:end], "utf-8") for start, end in zip(starts, ends, strict=True)]
+        return texts_at(self.data, self.ends, np.ascontiguousarray(places))
 
     @property
     def bytes(self) -> int:
