@@ -1,14 +1,11 @@
-"""What durability moves and costs beside training: bytes of write-back, journaled steps, a replay after a kill."""
+"""What write-back moves, and the replay that it leaves after a kill."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
 import itertools
-import multiprocessing
-import multiprocessing.connection
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import redis
@@ -37,8 +34,6 @@ _EXPONENT = 1.05
 _ASKED = 0.3
 _WRITE_BACKS = 2
 _RECORD_BYTES = 250  # Of a record and its command, beside the request.
-_LEVELS = ("relaxed", "journaled")
-_TURNS, _TURN_S = 5, 2.0
 _TARGET_S = 2.0  # So that the time of a replay decides, and not the bytes of the journal.
 
 
@@ -81,78 +76,6 @@ def write_back_bytes(settings: Settings) -> list[Figure]:
 
 def _taken(admin: redis.Redis) -> int:
     return int(admin.info("stats")["total_net_input_bytes"])
-
-
-def journaled_steps(settings: Settings) -> list[Figure]:
-    """Pull and push of the same rows, with Adagrad, by one client and by four: journaled tables beside relaxed ones."""
-    keys = table_keys(settings)
-    figures = []
-    with contextlib.ExitStack() as stack:
-        address = stack.enter_context(
-            services.running_ps(stack.enter_context(services.running_redis(append_only=True)))
-        )
-        with rowbank.Client(address) as client:
-            for level in _LEVELS:
-                spec = rowbank.TableSpec(level, dim=settings.dim, optimizer=rowbank.Adagrad(0.1), durability=level)
-                fill_rowbank(client.create_table(spec), settings, keys)
-            client.flush()
-        for count in (1, 4):
-            rates: dict[str, list[float]] = {level: [] for level in _LEVELS}
-            with _clients(count, address, settings) as pipes:
-                for turn in range(_TURNS + 1):
-                    for level in _LEVELS:
-                        rate = _rate(pipes, level)
-                        if turn:
-                            rates[level].append(rate)
-            medians = {level: float(np.median(rates[level])) for level in _LEVELS}
-            ratio = medians["journaled"] / medians["relaxed"]
-            detail = {f"{level}_rows_per_s": medians[level] * settings.batch for level in _LEVELS}
-            name = f"journaled steps, {count} client{'s' if count > 1 else ''}"
-            figures.append(Figure("journaled_steps", name, "relaxed steps", ratio, 0.75, detail))
-    return figures
-
-
-@contextlib.contextmanager
-def _clients(count: int, address: str, settings: Settings) -> Iterator[list[multiprocessing.connection.Connection]]:
-    """Processes that train, by pipes: given a table's name they train for a turn and answer with steps a second."""
-    context = multiprocessing.get_context("spawn")
-    pipes, processes = [], []
-    try:
-        for number in range(count):
-            here, there = context.Pipe()
-            process = context.Process(target=_train, args=(address, settings, number, there), daemon=True)
-            process.start()
-            pipes.append(here)
-            processes.append(process)
-        for pipe in pipes:
-            pipe.recv()
-        yield pipes
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
-
-
-def _rate(pipes: list[multiprocessing.connection.Connection], table: str) -> float:
-    for pipe in pipes:
-        pipe.send(table)
-    return sum(float(pipe.recv()) for pipe in pipes)
-
-
-def _train(address: str, settings: Settings, number: int, pipe: multiprocessing.connection.Connection) -> None:
-    batches: list[Array] = query_batches(settings, table_keys(settings))
-    gradients = random_rows(settings, settings.batch)
-    with rowbank.Client(address) as client:
-        pipe.send("ready")
-        while True:
-            table = client.table(pipe.recv())
-            steps, start = 0, time.perf_counter()
-            while time.perf_counter() - start < _TURN_S:
-                batch = batches[(number * 16 + steps) % BATCHES]
-                table.pull(batch)
-                table.push(batch, gradients)
-                steps += 1
-            pipe.send(steps / (time.perf_counter() - start))
 
 
 def replay_target(settings: Settings) -> list[Figure]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 
 import pytest
@@ -46,3 +48,32 @@ def test_what_the_embedded_server_wrote_is_synced(tmp_path, synced):
     with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url) as client:
         client.set("k", "v")
         until(lambda: any(name.endswith(".aof") for name in synced), what="a sync of the append-only file")
+
+
+def cached_bytes(path):
+    """How much of a file the system has in memory."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    size = path.stat().st_size
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), size) as memory:
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        pages = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+        if libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(size), pages):
+            raise OSError(ctypes.get_errno(), "mincore")
+    return sum(page & 1 for page in pages) * mmap.PAGESIZE
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no advice about files")
+def test_what_is_on_the_disk_is_dropped_from_memory(tmp_path):
+    path = tmp_path / "a.aof"
+    content = bytes(range(256)) * (1 << 14)
+    path.write_bytes(content)
+    before = cached_bytes(path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if before < len(content) or cached_bytes(path) > 0:
+        pytest.skip("this file system keeps its files in memory")
+    path.write_bytes(content)
+    assert DiskSync(tmp_path).sync() == 1
+    assert cached_bytes(path) == 0
+    assert path.read_bytes() == content
