@@ -167,6 +167,7 @@ def test_the_shorter_way_without_a_condition_finds_whom_looking_at_all_finds(kin
                 queue.end(flow, mine, cost)
         elif len(queues[0]):
             flow = all_of(lambda queue: queue.longest())
+            assert queues[0].waiting(flow) <= queues[0].at_most()
             if chance.random() < 0.5:
                 assert all_of(lambda queue, flow=flow: queue.give_up_last(flow)) == waiting[flow].pop()
             else:
@@ -175,3 +176,12 @@ def test_the_shorter_way_without_a_condition_finds_whom_looking_at_all_finds(kin
                 all_of(lambda queue, flow=flow, item=item: queue.withdraw(flow, item))
         assert len(queues[0]) == len(queues[1]) == sum(map(len, waiting.values()))
     assert len(queues[0]._heap) <= 3 * len(flows) + 65
+
+
+def test_the_most_that_one_flow_may_have_is_known_without_looking():
+    queue: FairQueue[int] = FairQueue({})
+    assert queue.at_most() == 0
+    queue = line({}, *(Flow(f"c{number}", ()) for number in range(9)))
+    assert queue.at_most() == queue.waiting(queue.longest()) == 1
+    queue = line({}, Flow("a", ()), each=5)
+    assert queue.at_most() == queue.waiting(queue.longest()) == 5

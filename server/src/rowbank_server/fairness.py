@@ -119,6 +119,10 @@ class FairQueue(Generic[Item]):
         self._length -= 1
         self._leave(flow)
 
+    def at_most(self) -> int:
+        """No flow has more that waits than this, which is told without looking at all of them."""
+        return self._length - max(len(self._flows) - 1, 0)
+
     def longest(self) -> Flow:
         """The flow of which most waits. REQUIRES: something waits."""
         return max(self._flows, key=lambda flow: len(self._flows[flow]))

@@ -143,8 +143,9 @@ class Batcher:
         """Raises Overloaded where the queue is full, unless another caller has more in it: then its last query goes."""
         if len(self._waiting) < self._max_queue:
             return
-        longest = self._waiting.longest()
-        if self._waiting.waiting(longest) <= self._waiting.waiting(flow) + 1:
+        enough = self._waiting.waiting(flow) + 1
+        longest = self._waiting.longest() if self._waiting.at_most() > enough else flow
+        if self._waiting.waiting(longest) <= enough:
             self._on_drop("overloaded")
             raise self._overloaded()
         last = self._waiting.give_up_last(longest)
