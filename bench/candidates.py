@@ -59,18 +59,19 @@ class Program:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate:
-    """A server under measurement."""
+    """A server under measurement.
+
+    Attributes:
+        programs: one a client; or one for all of them.
+        server: its process.
+        writes_back: whether it may have work left after a call.
+    """
 
     name: str
-    programs: list[Program]  # One a client; or one for all of them.
-    server: int  # Its process.
-    redis_port: int = 0
+    programs: list[Program]
+    server: int
+    writes_back: bool = False
     target: str = ""
-
-    @property
-    def writes_back(self) -> bool:
-        """Whether it may have work left after a call."""
-        return bool(self.redis_port)
 
     def timed(self, what: str, count: int, first: int) -> list[float]:
         """Seconds of each of `count` calls of one client."""
@@ -96,15 +97,15 @@ def rowbank(
     python: str = sys.executable,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Candidate]:
-    """Rowbank as that Python has it installed, with a Redis of its own that keeps an append-only file."""
+    """Rowbank as that Python has it installed, with a Redis of its own like that of `rowbank up`."""
     with contextlib.ExitStack() as stack:
-        port = stack.enter_context(services.running_redis(append_only=True, cores=cores.clients))
+        url = stack.enter_context(services.own_redis(cores=cores.clients))
         shard = stack.enter_context(
-            services.shard(port, orderly=False, python=python, cores=cores.server, environment=environment, silent=True)
+            services.shard(url, orderly=False, python=python, cores=cores.server, environment=environment, silent=True)
         )
         server = {"target": shard.target, "durability": durability}
         programs = _clients(stack, work, cores, python, "rowbank_side", server)
-        yield Candidate(name, programs, shard.process, port, shard.target)
+        yield Candidate(name, programs, shard.process, True, shard.target)
 
 
 @contextlib.contextmanager

@@ -80,11 +80,10 @@ def wire_bytes(candidate: Candidate, turn: Turn, work: Work) -> float:
     Raises:
         RuntimeError: fewer than rows or gradients have: they did not cross the wire.
     """
-    beside = frozenset([candidate.redis_port] if candidate.redis_port else [])
     try:
-        start = sockets.carried([candidate.server], beside_ports=beside)
+        start = sockets.carried([candidate.server])  # Redis is not asked over TCP.
         candidate.timed(turn.what, _CALLS, 0)
-        carried = (sockets.carried([candidate.server], beside_ports=beside) - start) / _CALLS
+        carried = (sockets.carried([candidate.server]) - start) / _CALLS
     except OSError as error:
         notice(f"bytes on the wire are not counted: {error}")
         return float("nan")

@@ -1,4 +1,4 @@
-"""The real processes a workload talks to: a Redis on TCP, a parameter server, an echo server. All on loopback."""
+"""The real processes a workload talks to: a Redis, a parameter server, an echo server. All on loopback."""
 
 from __future__ import annotations
 
@@ -58,20 +58,38 @@ def running_redis(
     With an append-only file it is set, and its file is synced, as `rowbank up` does for its own.
     """
     port = free_port()
+    where = ["--port", str(port), "--bind", "127.0.0.1"]
+    with tempfile.TemporaryDirectory() as folder, _redis(where, folder, append_only, binary, cores):
+        _wait_for_ping(redis.Redis(port=port))
+        yield port
+
+
+@contextlib.contextmanager
+def own_redis(*, cores: tuple[int, ...] = ()) -> Iterator[str]:
+    """The URL of a Redis like that of `rowbank up`: on a unix socket, with an append-only file."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        arguments += [*AS_A_JOURNAL, "--appendfsync", "no"] if append_only else ["--appendonly", "no"]
-        command = [binary or redis_binary(), *arguments]
-        process = subprocess.Popen(
-            pinned(command, cores) if cores else command, stdout=subprocess.DEVNULL, env={**KEEP_MEMORY, **os.environ}
-        )
-        try:
-            _wait_for_ping(port, deadline_s=10.0)
-            with _synced(folder) if append_only else contextlib.nullcontext():
-                yield port
-        finally:
-            process.terminate()
-            process.wait()
+        path = f"{folder}/redis.sock"
+        with _redis(["--port", "0", "--unixsocket", path], folder, True, None, cores):
+            _wait_for_ping(redis.Redis(unix_socket_path=path))
+            yield f"unix://{path}"
+
+
+@contextlib.contextmanager
+def _redis(
+    where: list[str], folder: str, append_only: bool, binary: str | None, cores: tuple[int, ...]
+) -> Iterator[None]:
+    arguments = [*where, "--save", "", "--dir", folder]
+    arguments += [*AS_A_JOURNAL, "--appendfsync", "no"] if append_only else ["--appendonly", "no"]
+    command = [binary or redis_binary(), *arguments]
+    process = subprocess.Popen(
+        pinned(command, cores) if cores else command, stdout=subprocess.DEVNULL, env={**KEEP_MEMORY, **os.environ}
+    )
+    try:
+        with _synced(folder) if append_only else contextlib.nullcontext():
+            yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @contextlib.contextmanager
@@ -84,9 +102,10 @@ def _synced(folder: str) -> Iterator[None]:
         sync.stop()
 
 
-def _wait_for_ping(port: int, *, deadline_s: float) -> None:
+def _wait_for_ping(client: redis.Redis, *, deadline_s: float = 10.0) -> None:
     waiting = redis.retry.Retry(ConstantBackoff(0.01), int(deadline_s / 0.01))
-    redis.Redis(port=port, retry=waiting, retry_on_error=[redis.ConnectionError]).ping()
+    with client:
+        waiting.call_with_retry(client.ping, lambda error: None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +125,7 @@ def running_ps(redis_port: int, *options: str, orderly: bool = True, python: str
 
 @contextlib.contextmanager
 def shard(
-    redis_port: int,
+    stored: int | str,
     *options: str,
     orderly: bool = True,
     python: str = sys.executable,
@@ -116,9 +135,12 @@ def shard(
 ) -> Iterator[Shard]:
     """A parameter server like `running_ps`, on these cores or on all, with more variables in its environment.
 
-    One that is `silent` keeps what it logs to itself.
+    Args:
+        stored: the port of its Redis, or the URL.
+        silent: it keeps what it logs to itself.
     """
-    arguments = ["ps", "--bind", "127.0.0.1:0", "--redis", f"redis://127.0.0.1:{redis_port}", *options]
+    url = stored if isinstance(stored, str) else f"redis://127.0.0.1:{stored}"
+    arguments = ["ps", "--bind", "127.0.0.1:0", "--redis", url, *options]
     command = [python, "-m", "rowbank_server", *arguments]
     process = subprocess.Popen(
         pinned(command, cores) if cores else command,

@@ -41,9 +41,9 @@ def connections_of(*processes: int) -> list[Connection]:
     return [one for one in found if one.inode in inodes]
 
 
-def carried(processes: list[int], *, beside_ports: frozenset[int] = frozenset()) -> int:
-    """Bytes in both directions over all open connections of the processes but those to `beside_ports`."""
-    return sum(one.sent + one.received for one in connections_of(*processes) if one.remote_port not in beside_ports)
+def carried(processes: list[int]) -> int:
+    """Bytes in both directions over all open connections of the processes."""
+    return sum(one.sent + one.received for one in connections_of(*processes))
 
 
 def carried_within(processes: list[int], *, beside_local_port: int) -> int:

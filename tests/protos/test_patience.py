@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from rowbank_protos.patience import let_others_first
+from rowbank_protos.patience import go_soon, let_others_first
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
 
@@ -47,6 +47,15 @@ def test_a_priority_that_is_lower_stays():
     assert in_a_thread(ask) == 15
 
 
+def test_who_goes_soon_keeps_its_priority():
+    def ask():
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 3)
+        go_soon()
+        return nice_of_this_thread()
+
+    assert in_a_thread(ask) == 3
+
+
 def test_a_thread_of_another_kind_of_scheduling_is_left_alone():
     def ask():
         thread = threading.get_native_id()
@@ -59,17 +68,19 @@ def test_a_thread_of_another_kind_of_scheduling_is_left_alone():
 
 
 PROGRAM = """
+import sys
 import threading
-from rowbank_protos.patience import let_others_first
+from rowbank_protos import patience
 
-let_others_first()
+getattr(patience, sys.argv[1])()
 text = open(f"/proc/self/task/{threading.get_native_id()}/sched").read()
 print(*[line.split()[-1] for line in text.splitlines() if line.startswith("se.slice")])
 """
 
 
-def test_its_turns_are_short_where_the_system_tells():
-    result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+@pytest.mark.parametrize("call", ["let_others_first", "go_soon"])
+def test_its_turns_are_short_where_the_system_tells(call):
+    result = subprocess.run([sys.executable, "-c", PROGRAM, call], capture_output=True, text=True)
     if result.returncode or not result.stdout.strip():
         pytest.skip("this kernel does not tell how long turns are")
     assert result.stdout.strip() == "100000"

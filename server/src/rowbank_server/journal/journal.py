@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from rowbank.errors import NotReady, RedisUnavailable
+from rowbank_protos.patience import go_soon
 from rowbank_server import _core
 from rowbank_server.journal.records import Record
 from rowbank_server.journal.streams import JournalStreams, StoredRecord
@@ -272,6 +273,7 @@ class Journal:
             self._streams.close(self._epoch)
 
     def _run(self) -> None:
+        go_soon()  # A record is sent before its push is applied on the same core, and Redis works meanwhile.
         while (group := self._queue.take_group()) is not None:
             if not self._append(group):
                 return
