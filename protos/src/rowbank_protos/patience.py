@@ -1,4 +1,4 @@
-"""Whose turn it is on a busy core: threads that do bulk work let others go first, threads that are waited for go soon."""
+"""Whose turn it is on a busy core: who does bulk work lets others go first, who is waited for goes soon."""
 
 from __future__ import annotations
 
