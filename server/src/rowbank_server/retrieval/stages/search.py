@@ -72,13 +72,14 @@ class Search:
 
     def answers(self, batch: Sequence[Work]) -> list[Answer | RequestError]:
         """One answer or error per query, in their order."""
-        if are_plain(batch):
+        with stage("query.filter"):
+            plain = are_plain(batch)
+            listings = [] if plain else self._listings(batch)
+        if plain:
             answered = plain_answers(self._generation, batch)
             if answered is not None:
                 return list(answered)
-        with stage("query.filter"):
-            unwanted = self._eligible.unwanted(batch)
-            listings = [self._listing(work, mine) for work, mine in zip(batch, unwanted, strict=True)]
+            listings = self._listings(batch)
         asked = [one for one in listings if one.work.vector is not None and one.work.query.candidates is None]
         with stage("query.search"):
             self._search(asked)
@@ -101,6 +102,10 @@ class Search:
             end = start + len(page.positions)
             page.answer.items = found[start:end]
             start = end
+
+    def _listings(self, batch: Sequence[Work]) -> list[_Listing]:
+        unwanted = self._eligible.unwanted(batch)
+        return [self._listing(work, mine) for work, mine in zip(batch, unwanted, strict=True)]
 
     def _listing(self, work: Work, unwanted: Positions) -> _Listing:
         diversity, spread = work.query.diversity, None
