@@ -22,6 +22,7 @@ from .arrays import Array
 from .grpc_workloads import fill_rowbank
 from .keys import BATCHES, query_batches, random_rows, table_keys
 from .placement import placement
+from .processor_time import processor_s
 from .report import Figure, Settings
 
 _LEVELS = ("relaxed", "journaled")
@@ -106,9 +107,9 @@ def _spent(rounds: int, turns: dict[str, _Turn]) -> dict[str, _Spent]:
     found = {name: _Spent() for name in turns}
     for number in range(rounds + 1):
         for name, turn in turns.items():
-            before = _processor_s(turn.redis)
+            before = processor_s(turn.redis)
             rate = turn.rate()
-            user, system = (end - start for end, start in zip(_processor_s(turn.redis), before, strict=True))
+            user, system = (end - start for end, start in zip(processor_s(turn.redis), before, strict=True))
             turn.tidy()
             if number:
                 spent = found[name]
@@ -153,12 +154,6 @@ def _figures(count: int, settings: Settings, spent: dict[str, _Spent]) -> list[F
 def _process(port: int) -> int:
     with redis.Redis(port=port) as client:
         return int(client.info("server")["process_id"])
-
-
-def _processor_s(process: int) -> tuple[float, float]:
-    with open(f"/proc/{process}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return int(fields[11]) / os.sysconf("SC_CLK_TCK"), int(fields[12]) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager

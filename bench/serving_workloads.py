@@ -23,6 +23,7 @@ from rowbank_server import _core
 
 from . import sockets
 from .arrays import Array
+from .processor_time import processor_s
 from .report import Figure, Settings
 from .services import running_ps, running_redis
 
@@ -34,7 +35,6 @@ _K = 10
 _SECONDS = 5.0
 _ROUNDS = 3
 _UPSERT = 100_000
-_TICKS = os.sysconf("SC_CLK_TCK")
 _FILTER = {"feature": "bucket", "any": [7]}  # Of 100 buckets: one item in a hundred.
 
 
@@ -127,8 +127,7 @@ class _Process:
 
     def cpu_s(self) -> float:
         """What it computed so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return sum(processor_s(self.pid))
 
     def inner_bytes(self) -> float:
         """What its connections to others carried so far, which stay open; NaN if the kernel does not tell."""

@@ -191,14 +191,20 @@ def test_no_ids_of_people_or_things_leave(traced):
     assert b"secret-value" not in collector.raw
 
 
+def published(client, namespace):
+    """A world whose version v1 is published."""
+    world = World(namespace)
+    world.create_tables(client)
+    world.write_features(client)
+    world.publish(client, "v1")
+    return world
+
+
 def test_a_trace_goes_on_through_a_service_that_records_none(redis_url, start_ps, tmp_path, namespace, collector):
     """The retrieval service has tracing off, the parameter server has it on: it gets the caller's context unchanged."""
     ps = start_ps(environment=collector.environment)
-    world = World(namespace)
     with rowbank.Client(ps.target) as client:
-        world.create_tables(client)
-        world.write_features(client)
-        world.publish(client, "v1")
+        published(client, namespace)
     options = ("--log-format", "json", "--log-level", "debug")
     api = ApiProcess(*options, redis_url=redis_url, target=ps.target, namespace=namespace, log=tmp_path / "api.log")
     trace = "a" * 32
@@ -215,11 +221,8 @@ def test_a_trace_goes_on_through_a_service_that_records_none(redis_url, start_ps
 
 def test_a_trace_goes_on_in_what_a_shadow_asks(redis_url, start_ps, tmp_path, namespace, collector):
     ps = start_ps(environment=collector.environment)
-    world = World(namespace)
     with rowbank.Client(ps.target) as client:
-        world.create_tables(client)
-        world.write_features(client)
-        world.publish(client, "v1")
+        world = published(client, namespace)
         world.publish(client, "v2", activate=False)
         client.models.set_traffic(MODEL, shadow="v2")
     api = ApiProcess(redis_url=redis_url, target=ps.target, namespace=namespace, log=tmp_path / "api.log")

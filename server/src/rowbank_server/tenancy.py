@@ -26,6 +26,12 @@ def place_of(peer: str) -> str:
     return host
 
 
+@functools.lru_cache(maxsize=4096)
+def peer_of(host: str, port: int) -> str:
+    """An address as gRPC says it."""
+    return f"ipv{6 if ':' in host else 4}:{host}:{port}"
+
+
 def tenant_of(peer: str) -> str:
     """Who is behind the request that this thread or task works on, and that came from `peer`."""
     name = caller.current().name

@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
 from rowbank_server.web.certificates import TellsOfCertificate
 from rowbank_server.web.joined import JoinedWrites
 
@@ -20,7 +22,6 @@ _WHOLE_WITHIN_S = 0.05  # Of a head without its body, which many clients send ap
 _MOST_BYTES = 2048
 # Of a head with one of these, how the request is to be answered depends on more than its body.
 _TELLING = frozenset({b"transfer-encoding", b"upgrade", b"x-request-timeout-ms"})
-_STATUS_LINES = {200: b"HTTP/1.1 200 OK\r\n"}
 
 
 class Questions(Protocol):
@@ -128,7 +129,7 @@ class PlainQuestions(TellsOfCertificate):
             self._asked, self._early = False, b""
             return
         always = self.server_state.default_headers
-        pieces = [_STATUS_LINES.get(status) or _status_line(status), _joined(always)]
+        pieces = [STATUS_LINE[status], _joined(always)]
         for name, value in headers:
             pieces += (name, b": ", value, b"\r\n")
         pieces += (b"\r\n", body)
@@ -196,9 +197,3 @@ class PlainQuestions(TellsOfCertificate):
 
 def _joined(headers: Headers) -> bytes:
     return b"".join(b"%b: %b\r\n" % one for one in headers)
-
-
-def _status_line(status: int) -> bytes:
-    from http import HTTPStatus
-
-    return b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())

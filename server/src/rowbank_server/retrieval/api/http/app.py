@@ -24,7 +24,7 @@ from rowbank_server.retrieval.api.http.paths import EncodedRoute
 from rowbank_server.retrieval.api.operations import Operations
 from rowbank_server.retrieval.api.schemas.fields import MAX_K, MAX_NAME, MAX_OFFSET
 from rowbank_server.retrieval.metrics import CONTENT_TYPE, Metrics
-from rowbank_server.tenancy import note_peer
+from rowbank_server.tenancy import note_peer, peer_of
 
 _log = logging.getLogger("rowbank.api")
 
@@ -222,8 +222,7 @@ def _guarded(handler: Handler, endpoint: Endpoint, metrics: Metrics) -> Any:
         span.name(what)
         span.note(route)
         if client := request.scope.get("client"):
-            host, port = client
-            note_peer(f"ipv{6 if ':' in host else 4}:{host}:{port}")
+            note_peer(peer_of(*client))
         try:
             # Probes and scrapers may add what they like to the others.
             if request.scope["query_string"] and endpoint.path.startswith("/v1/"):

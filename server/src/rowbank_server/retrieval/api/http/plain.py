@@ -6,7 +6,6 @@ tokens, limits, ids, metrics and problems. Whatever is not as plain goes there, 
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 
@@ -25,7 +24,7 @@ from rowbank_server.retrieval.queries import Answer, Query
 from rowbank_server.security.caller import ANYBODY, Caller, as_caller
 from rowbank_server.security.gate import require_role
 from rowbank_server.security.policy import API_ROUTES
-from rowbank_server.tenancy import tenant_of
+from rowbank_server.tenancy import peer_of, tenant_of
 from rowbank_server.web.plain import Headers, Line
 
 _log = logging.getLogger("rowbank.api")
@@ -71,7 +70,9 @@ class PlainRecommends:
         """Whether the caller may ask it; then it waits for its answer, or has it."""
         try:
             asked.picked, asked.query = self._querying.plain(body)
-            asked.picked.serving.enter(asked.query, asked, tenant_of(_shown(line.peer)), line.is_gone)
+            asked.picked.serving.enter(
+                asked.query, asked, tenant_of("" if line.peer is None else peer_of(*line.peer)), line.is_gone
+            )
         except PermissionDenied:
             return False
         except Exception as error:
@@ -139,12 +140,3 @@ class _Asked:
         if _log.isEnabledFor(logging.DEBUG):
             with tracing.working_on(self.request):
                 _log.debug("%s: %d in %.3f ms", _WHAT, status, 1e3 * took_s)
-
-
-@functools.lru_cache(maxsize=4096)
-def _shown(peer: tuple[str, int] | None) -> str:
-    """An address as gRPC says it; empty: there is none."""
-    if peer is None:
-        return ""
-    host, port = peer
-    return f"ipv{6 if ':' in host else 4}:{host}:{port}"
