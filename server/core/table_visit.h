@@ -30,8 +30,12 @@ struct Touched {
 
   // How many keys ahead of the one in hand a row is asked for: fewer of long ones, which else fill the cache.
   std::size_t rows_ahead() const { return row_bytes + given.row_bytes <= kFewBytes ? kMostRowsAhead : 4; }
+  // Whether what is read of the rows ahead has room in the first cache; else, and for writes, the second measured
+  // faster, probably since a core can have more reads of that one under way at a time.
+  bool is_short() const { return row_bytes <= kShortBytes; }
 
   static constexpr std::size_t kFewBytes = 8192;
+  static constexpr std::size_t kShortBytes = 256;
   static constexpr std::size_t kMostRowsAhead = 8;
 };
 
@@ -72,16 +76,17 @@ class VisitWindow {
   const Bucket* newest_ = nullptr;
 };
 
-// Into the second cache, which measured faster; probably since a core can have more reads of that one under way at a
-// time than of the first, and a row, its state and its gradient are a dozen lines a key. Always inline, because GCC
-// holds a function that only prefetches to be without effect and drops calls of it.
+// Into a cache, which is the last argument of __builtin_prefetch. Always inline, because GCC holds a function that only
+// prefetches to be without effect and drops calls of it.
+inline constexpr int kFirstCache = 3;
+inline constexpr int kSecondCache = 2;
+template <int Cache>
 [[gnu::always_inline]] inline void prefetch_lines(const void* begin, std::size_t bytes) {
   constexpr std::uintptr_t kLine = 64;
   const auto end = reinterpret_cast<std::uintptr_t>(begin) + bytes;
   constexpr int kToRead = 0;
-  constexpr int kSecondCache = 2;
   for (std::uintptr_t line = reinterpret_cast<std::uintptr_t>(begin) / kLine * kLine; line < end; line += kLine) {
-    __builtin_prefetch(reinterpret_cast<const void*>(line), kToRead, kSecondCache);
+    __builtin_prefetch(reinterpret_cast<const void*>(line), kToRead, Cache);
   }
 }
 
@@ -105,6 +110,7 @@ void RowTable::visit(const Batch& batch, Touched touched, Act act) const {
     }
   };
   const std::size_t in_all = kIndexAhead + touched.rows_ahead();
+  const bool into_first = !kWrites && touched.is_short();
   for (std::size_t step = 0; step < batch.size() + in_all; step += kVisitStep) {
     each(step, 0, [&](std::size_t i) {
       const std::uint64_t hash = batch.hash(batch.at(i));
@@ -117,12 +123,16 @@ void RowTable::visit(const Batch& batch, Touched touched, Act act) const {
       ref = bucket->find(batch.hash(batch.at(i)));
       if (ref != kNoRow) {
         if (touched.header) {
-          prefetch_lines(&bucket->header(ref), sizeof(RowHeader));
+          prefetch_lines<kSecondCache>(&bucket->header(ref), sizeof(RowHeader));
         }
-        prefetch_lines(bucket->row(ref), touched.row_bytes);
+        if (into_first) {
+          prefetch_lines<kFirstCache>(bucket->row(ref), touched.row_bytes);
+        } else {
+          prefetch_lines<kSecondCache>(bucket->row(ref), touched.row_bytes);
+        }
       }
       if (touched.given.rows != nullptr) {
-        prefetch_lines(touched.given.of(batch.at(i)), touched.given.row_bytes);
+        prefetch_lines<kSecondCache>(touched.given.of(batch.at(i)), touched.given.row_bytes);
       }
     });
     each(step, in_all, [&](std::size_t i) {
