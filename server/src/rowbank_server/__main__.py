@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rowbank_server.arguments import Parser, add_settings, option, refuse
@@ -44,24 +45,29 @@ def _parse(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 
 def _run(settings: CommonSettings) -> int:
-    """Only the chosen server's modules are imported."""
     raise_file_limit()
+    run = _runner(settings)
+    gc.freeze()  # What was imported stays; no collection has to go through it again.
+    return run(settings)
+
+
+def _runner(settings: CommonSettings) -> Callable[[Any], int]:
+    """Imports the chosen server's modules alone."""
     if isinstance(settings, PsSettings):
         from rowbank_server.ps.starting import run as run_ps
 
-        return run_ps(settings)
+        return run_ps
     if isinstance(settings, ApiSettings):
         if settings.workers > 1:
             from rowbank_server.retrieval.processes.parent import run as run_workers
 
-            return run_workers(settings)
+            return run_workers
         from rowbank_server.retrieval.main import run as run_api
 
-        return run_api(settings)
+        return run_api
     from rowbank_server.up import run as run_up
 
-    assert isinstance(settings, UpSettings)
-    return run_up(settings)
+    return run_up
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
