@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import (
     capacity_cells,
+    capacity_memory,
     capacity_workloads,
     core_workloads,
     durability_workloads,
@@ -91,10 +92,10 @@ _LONG = (
 )
 _USUAL = [name for name in WORKLOADS if name not in _LONG]
 # What each of these asks of the environment.
-_ASKED: dict[str, tuple[Callable[[], object], ...]] = {
-    "capacity": (capacity_cells.chosen, capacity_cells.peers, capacity_cells.releases),
-    "capacity_two_cores": (capacity_cells.chosen, capacity_cells.peers, capacity_cells.releases),
-    "pull_tail": (capacity_cells.releases,),
+_ASKED: dict[str, Callable[[Settings], object]] = {
+    "capacity": capacity_memory.require_room,
+    "capacity_two_cores": capacity_memory.require_room,
+    "pull_tail": lambda _: capacity_cells.releases(),
 }
 
 
@@ -132,11 +133,17 @@ def _arguments() -> argparse.Namespace:
     if unknown := [name for name in arguments.workloads if name not in WORKLOADS]:
         parser.error(f"unknown workload {', '.join(unknown)}; known: {', '.join(WORKLOADS)}")
     try:
-        for asked in (one for name in arguments.workloads or _USUAL for one in _ASKED.get(name, ())):
-            asked()
+        for name in arguments.workloads or _USUAL:
+            if name in _ASKED:
+                _ASKED[name](_settings(arguments))
     except ValueError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     return arguments
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    names = set(Settings.__dataclass_fields__)
+    return Settings(**{name: value for name, value in vars(arguments).items() if name in names})
 
 
 def main() -> int:
@@ -146,8 +153,7 @@ def main() -> int:
         for name, workload in WORKLOADS.items():
             print(f"{name:20} {(workload.__doc__ or '').splitlines()[0]}")
         return 0
-    names = set(Settings.__dataclass_fields__)
-    settings = Settings(**{name: value for name, value in vars(arguments).items() if name in names})
+    settings = _settings(arguments)
     figures: list[Figure] = []
     for name in arguments.workloads or _USUAL:
         print(f"{name} ...", file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from . import candidates, capacity_report
 from .candidates import Candidate
 from .capacity_cells import CELLS, Cell, Measured, Turn, chosen, peers, releases
-from .capacity_checks import require_equal_work, warm, wire_bytes
+from .capacity_checks import require_equal_work, touch, warm, wire_bytes
 from .peers.work import Work
 from .placement import Placement, placement
 from .report import Figure, Settings, notice
@@ -116,6 +116,7 @@ def _started(
 
 def _take(settings: Settings, candidate: Candidate, turn: Turn, number: int) -> list[float]:
     """Seconds of each call of one client; or the calls a second of all clients."""
+    touch(candidate, turn)
     if turn.clients == 1:
         taken = candidate.timed(turn.what, settings.calls_per_round, number * settings.calls_per_round)
     else:

@@ -32,6 +32,17 @@ def describe() -> dict[str, object]:
     }
 
 
+def free_bytes() -> int:
+    """Memory that programs can still have, with what the system would give up for them.
+
+    Raises:
+        RuntimeError: the system does not say.
+    """
+    if not (said := _proc_value("/proc/meminfo", "MemAvailable")):
+        raise RuntimeError("/proc/meminfo names no MemAvailable")
+    return int(said.split()[0]) * 1024
+
+
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)

@@ -7,9 +7,8 @@ import dataclasses
 import itertools
 import multiprocessing
 import sys
-from pathlib import Path
 
-from . import tfra_tables
+from . import machine, tfra_tables
 from .core_workloads import fill_cuckoo, native_table, time_pulls, time_pushes, time_threads
 from .keys import query_batches, table_keys
 from .report import Figure, Settings, speedup
@@ -26,7 +25,7 @@ def core_sweep(settings: Settings) -> list[Figure]:
     """
     figures = []
     for rows, dim in itertools.product(_ROWS, _DIMS):
-        needed, free = _bytes_needed(rows, dim), _bytes_free()
+        needed, free = _bytes_needed(rows, dim), machine.free_bytes()
         shape = f"{rows:,} x {dim}"
         if needed > free:
             print(f"  {shape} left out: needs {needed / 2**30:.0f} GiB, {free / 2**30:.0f} are free", file=sys.stderr)
@@ -68,10 +67,3 @@ def _bytes_needed(rows: int, dim: int) -> int:
     ours = rows * (8 * dim + 48)
     theirs = 2 * (1 << (rows - 1).bit_length()) * (4 * dim + 16)
     return int(1.1 * (ours + theirs)) + (1 << 30)
-
-
-def _bytes_free() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("/proc/meminfo names no MemAvailable")
