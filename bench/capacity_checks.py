@@ -74,8 +74,8 @@ def warm(candidate: Candidate, turns: list[Turn]) -> None:
 def touch(candidate: Candidate, turn: Turn) -> None:
     """Does what a turn does, untimed, on every batch of one client or for a second by all.
 
-    Before each turn, too: while the others have theirs, the host of a virtual machine may take memory that nobody touches,
-    and a candidate whose rows it brings back one by one is not measured by its own speed.
+    Before each turn, too: while the others have theirs, the host of a virtual machine may take memory that nobody
+    touches, and a candidate whose rows it brings back one by one is not measured by its own speed.
     """
     if turn.clients > 1:
         candidate.run(turn.what, _WARM_S)
