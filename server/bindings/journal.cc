@@ -183,6 +183,7 @@ void bind_queue_state(nb::class_<JournalQueue> queue) {
       .def_prop_ro("appended_groups", &JournalQueue::appended_groups)
       .def_prop_ro("stored_bytes", &JournalQueue::stored_bytes)
       .def_prop_ro("filling", &JournalQueue::filling)
+      .def_prop_ro("crowding", &JournalQueue::crowding)
       .def_prop_ro("gone_through", [](const JournalQueue& self) { return self.stored().gone_through; })
       .def_prop_ro("replay_s", [](const JournalQueue& self) { return self.stored().replay_s; })
       .def_prop_ro("keeps_records", &JournalQueue::keeps_records)

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::size_t kMaxGroupBytes = std::size_t{4} << 20;
 constexpr double kFilling = 0.625;  // Of what the stream may hold.
+constexpr double kCrowded = 0.8;    // The same.
 constexpr double kNsPerS = 1e9;
 
 }  // namespace
@@ -43,7 +44,7 @@ void JournalQueue::stop() {
 }
 
 bool JournalQueue::may_begin() const {
-  if (fenced_ || failing_ || pending_bytes_ > limits_.max_pending_bytes || stored_bytes_ > limits_.max_bytes) {
+  if (fenced_ || failing_ || pending_bytes_ > limits_.max_pending_bytes || crowding() > 0) {
     return false;
   }
   const std::int64_t oldest = oldest_ns_;
@@ -257,6 +258,11 @@ JournalQueue::Stored JournalQueue::stored() const {
 
 bool JournalQueue::filling() const {
   return static_cast<double>(stored_bytes_) > kFilling * static_cast<double>(limits_.max_bytes);
+}
+
+double JournalQueue::crowding() const {
+  const auto most = static_cast<double>(limits_.max_bytes);
+  return (static_cast<double>(stored_bytes_) / most - kCrowded) / (1 - kCrowded);
 }
 
 bool JournalQueue::has_done(std::uint64_t position) const {

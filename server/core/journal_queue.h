@@ -59,7 +59,7 @@ class JournalQueue {
   // Lets those who append end once nothing is queued, or appending fails.
   void stop();
 
-  // Whether a mutation could be appended soon, as far as is known.
+  // Whether a mutation could be appended soon, as far as is known, and there is room enough for all who ask.
   bool may_begin() const;
   // Takes the next position. Then `submit` and `applied`, in any order, or `abandon`.
   Entry begin(bool synced, bool appended);
@@ -117,6 +117,8 @@ class JournalQueue {
   std::uint64_t stored_bytes() const { return stored_bytes_.load(); }
   // Whether it is time to make room: five eighths of what the stream may hold are there.
   bool filling() const;
+  // How far the stream is from four fifths of what it may hold (0, and less below that) to all of it (1).
+  double crowding() const;
   bool has_done(std::uint64_t position) const;
   std::uint64_t passed(std::uint64_t position, std::uint64_t most_bytes) const;
   // Returns whether the stream is empty then.

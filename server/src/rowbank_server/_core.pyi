@@ -560,6 +560,10 @@ class JournalQueue:
     def filling(self) -> bool:
         """Whether it is time to make room: five eighths of what the stream may hold are there."""
     @property
+    def crowding(self) -> float:
+        """How far the stream is from four fifths of what it may hold (0, and less below that) to all of it (1)."""
+
+    @property
     def gone_through(self) -> int:
         """Every record above this position is in the stream, or will be."""
     @property

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from rowbank.errors import NotReady, RedisUnavailable
 from rowbank_protos.patience import go_soon
 from rowbank_server import _core
+from rowbank_server.journal.pacing import Pacing
 from rowbank_server.journal.records import Record
 from rowbank_server.journal.streams import JournalStreams, StoredRecord
 from rowbank_server.journal.syncer import Syncer
@@ -58,6 +59,7 @@ class Journal:
         self._lock = threading.Lock()  # Of the stream that is written to, and what it holds.
         self._writer: StreamWriter | None = None
         self._used_writer: StreamWriter | None = None  # The appending thread's; it alone closes writers.
+        self._pacing = Pacing(queue)
         self._syncer = Syncer(streams.barrier(), queue.finish)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._epoch = 0
@@ -132,15 +134,23 @@ class Journal:
         """Gives up: another process serves the shard. Nothing is appended or acknowledged any more."""
         self._queue.fence()
 
-    def require_room(self) -> None:
-        """Raises, before anything is applied, if a mutation could not be appended soon.
+    def require_room(self, longest_s: float | None = None, before_wait: Callable[[], None] = lambda: None) -> None:
+        """Raises, before anything is applied, if a mutation could not be appended soon. Waits while the journal is
+        nearly full, see `Pacing`.
 
+        Args:
+            longest_s: of that wait, if it is shorter than `wait_s`.
+            before_wait: called before it.
         Raises:
             RedisUnavailable: Redis fails or stalls, or the journal is full until write-back makes room.
             NotReady: another process has taken over the shard.
         """
         if self._queue.may_begin():
             return
+        if self._queue.crowding > 0 and not (self._queue.fenced or self._queue.failure):
+            before_wait()
+            self._on_trouble()
+            self._pacing.wait(self._queue.wait_s if longest_s is None else min(longest_s, self._queue.wait_s))
         if self._queue.fenced:
             raise NotReady("another process has taken over this shard; nothing is accepted any more")
         if failure := self._queue.failure:
@@ -152,7 +162,6 @@ class Journal:
         if self._queue.pending_bytes > self._queue.max_pending_bytes:
             raise _full("wait to be appended", "journal_max_pending_bytes", self._queue.max_pending_bytes)
         if self._queue.stored_bytes > self._queue.max_bytes:
-            self._on_trouble()
             raise _full("wait to be written back", "journal_max_bytes", self._queue.max_bytes)
 
     def begin(self, *, synced: bool = False, appended: bool = True) -> _core.JournalEntry:
@@ -256,6 +265,7 @@ class Journal:
             with self._lock:
                 if self._epoch == epoch and self._queue.forget(passed):
                     self._trimmed = max(self._trimmed, position)
+            self._pacing.look_again()
             if not passed:
                 return
 

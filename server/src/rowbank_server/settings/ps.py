@@ -114,7 +114,10 @@ class PsSettings(RedisSettings):
         2.0, gt=0, description="Longest wait for a mutation's journal append before its caller is told to try again."
     )
     journal_max_bytes: int = Field(
-        2 << 30, ge=1 << 20, description="Journal kept in Redis until it is written back; beyond it, mutations wait."
+        2 << 30,
+        ge=1 << 20,
+        description="Journal kept in Redis until it is written back; mutations wait a little from four fifths of it "
+        "on, and for room at it.",
     )
     journal_max_pending_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Journal kept in RAM until Redis takes it; beyond it, mutations are refused."

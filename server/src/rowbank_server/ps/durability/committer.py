@@ -141,7 +141,7 @@ class Committer:
             durability = max((table.durability for table in mutation.tables), default=common_pb2.DURABILITY_RELAXED)
             relaxed = durability == common_pb2.DURABILITY_RELAXED and not self._must_be_replayed(mutation)
             if not relaxed:
-                self._journal.require_room()
+                self._journal.require_room(timeout_s, self._before_wait)
         except BaseException:
             if in_flight is not None:
                 in_flight.fail()
