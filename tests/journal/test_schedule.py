@@ -5,6 +5,7 @@ Rows are counted in Redis, and a table that is pushed all the time is one that n
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import math
 import threading
@@ -110,6 +111,23 @@ def test_when_nobody_pushes_any_more_everything_is_written(make, connect, client
     wire.push("busy", list(range(50)), [[-1]] * 50)
     until(lambda: not stats_of(wire, "busy").dirty_rows, what="write-back of an idle table")
     until(lambda: client.xlen(streams(client, namespace)["1"]) == 0, what="an empty journal")
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["grpc", "native"])
+def test_pushes_to_a_full_journal_wait_for_room(make, connect, native):
+    """Four callers that try nothing twice push ten times what the journal may hold, and none is refused."""
+    server, wire = make(*LONG, "--journal-max-bytes", str(1 << 20), "--journal-wait-s", "60", relaxed=False)
+    keys, gradients = list(range(20_000)), np.full((20_000, 1), -1.0)  # 240 KB a push.
+
+    def push(_):
+        mine = connect(server.target, native=native)
+        for _ in range(11):
+            mine.push("busy", keys, gradients)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as callers:
+        list(callers.map(push, range(4)))
+    assert stats_of(wire, "busy").step == 44
+    assert (wire.pull("busy", keys, dim=1)[0] == 44).all()  # SGD at a rate of one.
 
 
 @pytest.mark.parametrize(
