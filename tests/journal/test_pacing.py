@@ -8,6 +8,7 @@ import time
 
 import pytest
 from tests.journal.test_queue import Queue
+from tests.processes import until
 
 from rowbank_server.journal.pacing import Pacing, delay_s
 
@@ -51,7 +52,7 @@ def test_at_the_bound_mutations_wait_for_room(queue):
     threads = [threading.Thread(target=pacing.wait, args=[600.0]) for _ in range(4)]
     for thread in threads:
         thread.start()
-    threads[0].join(0.2)
+    until(lambda: pacing.waits == 4, what="four that wait")
     assert all(thread.is_alive() for thread in threads)
     assert queue.native.forget(1)
     pacing.look_again()

@@ -105,6 +105,11 @@ class Journal:
         return self._queue.lag_s
 
     @property
+    def paced(self) -> int:
+        """Mutations that waited as the journal was nearly full."""
+        return self._pacing.waits
+
+    @property
     def trimmed_through(self) -> int:
         """Nothing up to this position can be replayed any more."""
         return self._trimmed

@@ -20,16 +20,21 @@ class Pacing:
     `_UNIT_S` c / (1 - c), c being the part of the last fifth that is full. So pushes slow down to what the rest of the
     write-back leaves room for. At the bound they wait until there is room. Limit: a wait is a call in flight, of
     which there are `max_calls`. Thread-safe.
+
+    Attributes:
+        waits: how often somebody began to wait.
     """
 
     def __init__(self, queue: _core.JournalQueue) -> None:
         self._queue = queue
         self._changed = threading.Condition()
+        self.waits = 0
 
     def wait(self, longest_s: float) -> None:
         """Waits as it has to be, until there is room or the journal failed, or for `longest_s`."""
         began_s = time.monotonic()
         with self._changed:
+            self.waits += 1
             while not (self._queue.fenced or self._queue.failure):
                 waited_s = time.monotonic() - began_s
                 left_s = min(delay_s(self._queue.crowding), longest_s) - waited_s

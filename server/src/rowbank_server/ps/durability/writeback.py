@@ -15,7 +15,12 @@ from rowbank_server.storage.rows import MAX_BYTES_PER_TRANSACTION, BucketChange,
 
 
 def flush_table(
-    table: ShardTable, store: RowStore, journal: Journal, *, pause: Callable[[float], None] = lambda seconds: None
+    table: ShardTable,
+    store: RowStore,
+    journal: Journal,
+    *,
+    pause: Callable[[float], None] = lambda seconds: None,
+    most_bytes: Callable[[], int] = lambda: MAX_BYTES_PER_TRANSACTION,
 ) -> int:
     """Writes what changed since the last time; returns how many rows were written or deleted.
 
@@ -24,6 +29,7 @@ def flush_table(
     Args:
         pause: called after each transaction with the seconds that it took, without the lock unless all that Redis has
             of the table is replaced.
+        most_bytes: asked before each transaction how large it may be.
     Raises:
         RedisUnavailable: what was not written keeps its dirty mark.
         NotReady: another process has taken over the shard.
@@ -38,7 +44,7 @@ def flush_table(
             return written
         _clear_mirror(table, store, journal)
         write_cold(table, ColdStore(store), journal)
-    written, batches = 0, _batches(_changes(table), row_bytes=table.rows.packed_row_bytes)
+    written, batches = 0, _batches(_changes(table), table.rows.packed_row_bytes, most_bytes)
     started = time.monotonic()
     while (rows := _write_next(table, store, journal, batches)) is not None:
         written += rows
@@ -167,14 +173,16 @@ def _bucket_changes(table: ShardTable, bucket: int) -> Iterator[BucketChange]:
             return
 
 
-def _batches(changes: Iterator[BucketChange], *, row_bytes: int) -> Iterator[list[BucketChange]]:
+def _batches(
+    changes: Iterator[BucketChange], row_bytes: int, most_bytes: Callable[[], int]
+) -> Iterator[list[BucketChange]]:
     """Groups changes so that one transaction carries many small ones but not too many bytes."""
     batch: list[BucketChange] = []
     size = 0
     for change in changes:
         batch.append(change)
         size += len(change.keys) * row_bytes + len(change.removed) * 8
-        if size >= MAX_BYTES_PER_TRANSACTION:
+        if size >= most_bytes():
             yield batch
             batch, size = [], 0
     if batch:

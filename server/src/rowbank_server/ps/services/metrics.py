@@ -221,6 +221,7 @@ class TableCollector(Collector):
         for name, text, value in (
             ("rowbank_journal_records", "Mutations appended to the journal.", journal.appended_records),
             ("rowbank_journal_groups", "Appends that carried them.", journal.appended_groups),
+            ("rowbank_journal_waits", "Mutations that waited as the journal was nearly full.", journal.paced),
             ("rowbank_journal_corrupt_records", "Records that could not be replayed.", self._corrupt_records()),
         ):
             yield CounterMetricFamily(name, text, value=float(value))
