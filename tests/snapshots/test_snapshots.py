@@ -80,7 +80,7 @@ def test_whoever_reads_and_writes_it_lets_requests_go_first(start_ps, tmp_path):
         assert polite_threads(shard.process.pid) == 0
         seen = []
         snapshots.save(client, str(tmp_path / "all"), progress=lambda done, total: seen.append(nice_of_this_thread()))
-    assert polite_threads(shard.process.pid) >= 1  # One for each call that found none free.
+    assert 1 <= polite_threads(shard.process.pid) <= 3  # A call for each table, a thread for each that found none free.
     own = os.getpriority(os.PRIO_PROCESS, 0)
     assert seen
     assert set(seen) == {max(10, own)}

@@ -152,10 +152,17 @@ class Journal:
         """
         if self._queue.may_begin():
             return
-        if self._queue.crowding > 0 and not (self._queue.fenced or self._queue.failure):
+        self._require_appends()
+        if self._queue.crowding > 0:
             before_wait()
             self._on_trouble()
             self._pacing.wait(self._queue.wait_s if longest_s is None else min(longest_s, self._queue.wait_s))
+            self._require_appends()
+        if self._queue.stored_bytes > self._queue.max_bytes:
+            raise _full("wait to be written back", "journal_max_bytes", self._queue.max_bytes)
+
+    def _require_appends(self) -> None:
+        """Raises as `require_room` does, but for what lies in the stream."""
         if self._queue.fenced:
             raise NotReady("another process has taken over this shard; nothing is accepted any more")
         if failure := self._queue.failure:
@@ -166,8 +173,6 @@ class Journal:
             )
         if self._queue.pending_bytes > self._queue.max_pending_bytes:
             raise _full("wait to be appended", "journal_max_pending_bytes", self._queue.max_pending_bytes)
-        if self._queue.stored_bytes > self._queue.max_bytes:
-            raise _full("wait to be written back", "journal_max_bytes", self._queue.max_bytes)
 
     def begin(self, *, synced: bool = False, appended: bool = True) -> _core.JournalEntry:
         """Takes the next position. Then `submit` and `applied`, in any order, or `abandon`.
